@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pgste: guest page states of s390x and the free-page mechanisms of their hosts.
+ *
+ * The one public header.  Conventions that hold for every function:
+ *
+ * Units    A gfn is a guest page frame number (4 KiB pages), never an address.
+ *          Ranges are half open, [gfn, gfn + nr).  Counts start nr_, sizes end _bytes.
+ * Errors   int functions return PGSTE_OK (0) or a negative enum pgste_error; functions
+ *          that count return the count (int64_t, >= 0) or a negative error.  A call that
+ *          fails has changed nothing unless its comment says what it changed.
+ * Memory   *_new allocates, *_free releases; a host must outlive its guests.  Arrays that
+ *          a caller passes stay the caller's and are not kept.
+ * Threads  One thread at a time for a host together with all of its guests.  Exception:
+ *          pgste_essa*, pgste_free* and pgste_alloc* of a "cmma" guest with more than one
+ *          virtual CPU may run at once on different virtual CPUs of it.
+ * Output   Nothing here prints, exits or reads the environment, pgste_isa_select apart.
+ */
+#ifndef PGSTE_H
+#define PGSTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PGSTE_VERSION "0.1.0"
+
+/* ---- errors ------------------------------------------------------------------------ */
+
+enum pgste_error {
+	PGSTE_OK = 0,
+	PGSTE_E_NOMEM = -1,	    /* this machine has no memory for the model itself */
+	PGSTE_E_ARG = -2,	    /* an argument is outside its documented range */
+	PGSTE_E_GFN = -3,	    /* a gfn, or the end of a block or range, lies outside the guest */
+	PGSTE_E_STATE = -4,	    /* strict guest: free of a free page, alloc of an allocated one */
+	PGSTE_E_NO_FRAME = -5,	    /* no free host frame and nothing that reclaim could take */
+	PGSTE_E_NO_SWAP = -6,	    /* no free swap slot */
+	PGSTE_E_FOREIGN = -7,	    /* the PTE was loaded by set_words, names nothing of this host */
+	PGSTE_E_BUSY = -8,	    /* a host that still has guests cannot be freed */
+	PGSTE_E_NAME = -9,	    /* unknown mechanism, or CPU variant unknown or not supported */
+	PGSTE_E_FORMAT = -10,	    /* damaged trace; the decoder tells the line or byte */
+	PGSTE_E_PGM_OPERATION = -11,	 /* program interruption 0x0001: CMMA is off */
+	PGSTE_E_PGM_PRIVILEGED = -12,	 /* program interruption 0x0002: problem state */
+	PGSTE_E_PGM_ADDRESSING = -13,	 /* program interruption 0x0005: outside every slot */
+	PGSTE_E_PGM_SPECIFICATION = -14, /* program interruption 0x0006: no such orc */
+	PGSTE_E_LAST = -14
+};
+
+/* A fixed English sentence for an error; "unknown error" for any other number. */
+const char *pgste_strerror(int error);
+/* Program interruption code (1, 2, 5, 6) of an error, 0 if it is none. */
+unsigned pgste_pgm_code(int error);
+
+/* ---- kernel-format words ----------------------------------------------------------- */
+
+#define PGSTE_ACC UINT64_C(0xf000000000000000)
+#define PGSTE_FP UINT64_C(0x0800000000000000)
+#define PGSTE_PCL UINT64_C(0x0080000000000000)
+#define PGSTE_HR UINT64_C(0x0040000000000000)
+#define PGSTE_HC UINT64_C(0x0020000000000000)
+#define PGSTE_GR UINT64_C(0x0004000000000000)
+#define PGSTE_GC UINT64_C(0x0002000000000000)
+#define PGSTE_UC UINT64_C(0x0000800000000000)	       /* pgtable only */
+#define PGSTE_IN UINT64_C(0x0000400000000000)	       /* pgtable only */
+#define PGSTE_VSIE UINT64_C(0x0000200000000000)	       /* pgtable only */
+#define PGSTE_ZERO UINT64_C(0x0000000080000000)
+#define PGSTE_NODAT UINT64_C(0x0000000040000000)
+#define PGSTE_USAGE UINT64_C(0x0000000003000000)
+#define PGSTE_USAGE_SHIFT 24
+#define PGSTE_CMMA_D UINT64_C(0x0000000000008000)      /* dat only */
+#define PGSTE_DAT_PREFIX UINT64_C(0x0000000000004000)  /* dat only */
+#define PGSTE_DAT_VSIE UINT64_C(0x0000000000002000)    /* dat only */
+#define PGSTE_DAT_VSIE_GMEM UINT64_C(0x0000000000001000) /* dat only */
+
+#define PTE_PFRA UINT64_C(0xfffffffffffff000)
+#define PTE_PFRA_SHIFT 12
+#define PTE_LARGE UINT64_C(0x800)     /* present: large; swap entry: exclusive */
+#define PTE_INVALID UINT64_C(0x400)
+#define PTE_PROTECT UINT64_C(0x200)
+#define PTE_NOEXEC UINT64_C(0x100)
+#define PTE_UNUSED UINT64_C(0x080)
+#define PTE_SPECIAL UINT64_C(0x040)
+#define PTE_WRITE UINT64_C(0x020)
+#define PTE_READ UINT64_C(0x010)
+#define PTE_DIRTY UINT64_C(0x008)
+#define PTE_YOUNG UINT64_C(0x004)
+#define PTE_SOFT_DIRTY UINT64_C(0x002)
+#define PTE_PRESENT UINT64_C(0x001)
+#define PTE_NONE PTE_INVALID
+/* A swap entry is PTE_SWAP | offset << 12 | type << 2; type is 0 for slots of the host. */
+#define PTE_SWAP (PTE_INVALID | PTE_PROTECT)
+#define PTE_SWAP_TYPE UINT64_C(0x07c)
+
+enum pgste_usage {
+	PGSTE_USAGE_STABLE = 0,
+	PGSTE_USAGE_UNUSED = 1,
+	PGSTE_USAGE_POT_VOLATILE = 2,
+	PGSTE_USAGE_VOLATILE = 3
+};
+
+enum pgste_orc {
+	PGSTE_ORC_GET_STATE = 0,
+	PGSTE_ORC_SET_STABLE = 1,
+	PGSTE_ORC_SET_UNUSED = 2,
+	PGSTE_ORC_SET_VOLATILE = 3,
+	PGSTE_ORC_SET_POT_VOLATILE = 4,
+	PGSTE_ORC_SET_STABLE_RESIDENT = 5,
+	PGSTE_ORC_SET_STABLE_IF_RESIDENT = 6,
+	PGSTE_ORC_SET_STABLE_NODAT = 7,
+	PGSTE_NR_ORC = 8
+};
+
+/* ESSA result byte: usage << 2 | content, and these. */
+#define PGSTE_RESULT_NODAT 0x20
+#define PGSTE_RESULT_EXCEPTION 0x10
+enum pgste_content {
+	PGSTE_CONTENT_RESIDENT = 0,
+	PGSTE_CONTENT_PRESERVED = 2,
+	PGSTE_CONTENT_ZERO = 3
+};
+
+/* ---- the packed state byte --------------------------------------------------------- */
+
+/*
+ * The eight bits that ESSA needs.  0 is "stable, nothing mapped", so that zero pages from
+ * the OS are a correct new guest.  VALID and SWAP are never set together.
+ *
+ *   bit  7    6     5  4   3     2    1 0
+ *      SWAP VALID DIRTY GC NODAT ZERO USAGE
+ */
+#define PGSTE_STATE_USAGE 0x03
+#define PGSTE_STATE_ZERO 0x04
+#define PGSTE_STATE_NODAT 0x08
+#define PGSTE_STATE_GC 0x10
+#define PGSTE_STATE_DIRTY 0x20 /* attributes changed since last read (CMMA log) */
+#define PGSTE_STATE_VALID 0x40 /* PTE without INVALID */
+#define PGSTE_STATE_SWAP 0x80  /* PTE is a swap entry: PROTECT without PRESENT */
+
+/* ---- CPU variants ------------------------------------------------------------------ */
+
+/*
+ * Choose the variant of the scan kernels: "portable", "avx2", "avx512", "neon", or NULL or
+ * "" for what the environment variable PGSTE_ISA says, the best supported one if it is
+ * unset.  PGSTE_E_NAME for a name that is unknown or that this CPU cannot run; the variant
+ * in force then stays.  Not thread safe; call it before other threads use the library.
+ */
+int pgste_isa_select(const char *name);
+const char *pgste_isa_name(void);
+/* Name of the i-th variant compiled in, best first, NULL past the end; whether this CPU can. */
+const char *pgste_isa_list(unsigned i, bool *supported);
+
+/* ---- gfn arguments ----------------------------------------------------------------- */
+
+enum pgste_gfn_type {
+	PGSTE_GFN_RANGE = 0, /* first, first + 1, ... (nr of them); data is unused */
+	PGSTE_GFN_U8, PGSTE_GFN_U16, PGSTE_GFN_U32, PGSTE_GFN_U64,
+	PGSTE_GFN_I8, PGSTE_GFN_I16, PGSTE_GFN_I32, PGSTE_GFN_I64
+};
+
+/* The gfns of one call: a range, or a native-endian contiguous array; processed in order. */
+struct pgste_gfns {
+	enum pgste_gfn_type type;
+	const void *data;
+	uint64_t first;
+	uint64_t nr;
+};
+
+/* ---- host memory ------------------------------------------------------------------- */
+
+struct pgste_host;
+struct pgste_guest;
+
+#define PGSTE_MAX_PAGES (UINT64_C(1) << 40)
+#define PGSTE_MAX_FRAMES UINT64_C(0xfffffffe)
+#define PGSTE_MAX_GUESTS 65535u
+
+struct pgste_host_config {
+	uint64_t nr_frames;	/* 1 .. PGSTE_MAX_FRAMES */
+	uint64_t nr_swap_slots; /* 0 .. PGSTE_MAX_FRAMES */
+	uint64_t low;	 /* reclaim starts when free frames <= low at an allocation */
+	uint64_t high;	 /* and goes on until free frames >= high; low < high <= nr_frames */
+	uint32_t batch;	 /* pages that are moved from the active list at a time, >= 1 */
+};
+
+/* Fill in the defaults for low, high and batch from nr_frames; see docs/model.md. */
+void pgste_host_defaults(struct pgste_host_config *config);
+/* PGSTE_E_ARG: a field out of range; PGSTE_E_NOMEM. */
+int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **host);
+/* PGSTE_E_BUSY while guests live. */
+int pgste_host_free(struct pgste_host *host);
+
+/* Free frames until n more are free, or nothing is left to take: frames freed. */
+int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n);
+/*
+ * Reclaim exactly these pages now, as MADV_PAGEOUT does: unused pages are dropped, clean
+ * lazyfree pages discarded, others written to swap.  Pages without a frame are skipped.
+ * Pages that left memory, or PGSTE_E_GFN, PGSTE_E_NO_SWAP, PGSTE_E_FOREIGN.
+ */
+int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns);
+
+#define PGSTE_HOST_STATS(X)                                                                 \
+	X(frames)	     /* frames in all */                                             \
+	X(frames_free)	     /* free now */                                                  \
+	X(frames_active)     /* on the active list */                                        \
+	X(frames_inactive)   /* on the inactive list */                                      \
+	X(frames_lazyfree)   /* on the lazyfree list */                                      \
+	X(swap_slots)	     /* slots in all */                                              \
+	X(swap_slots_free)   /* neither used nor held by the swap cache */                   \
+	X(swap_slots_cached) /* held or shared by the swap cache */                          \
+	X(frames_peak)	     /* most frames in use at once since the last stats reset */     \
+	X(swap_peak)	     /* most slots in use at once since the last stats reset */      \
+	X(swap_outs)	     /* pages written to swap */                                     \
+	X(swap_ins)	     /* pages read from swap */                                      \
+	X(clean_evictions)   /* pages evicted whose slot still held them: no write */        \
+	X(unused_discards)   /* unused pages that reclaim dropped unwritten (B2) */          \
+	X(lazyfree_discards) /* lazyfree pages that reclaim dropped unwritten (C3) */        \
+	X(lazyfree_rearmed)  /* lazyfree pages found dirty by reclaim */                     \
+	X(zero_fills)	     /* frames handed out zeroed */                                  \
+	X(scanned)	     /* pages that reclaim looked at */                              \
+	X(reclaims)	     /* times that reclaim ran */
+
+#define PGSTE_STATS_FIELD(name) uint64_t name;
+struct pgste_host_stats {
+	PGSTE_HOST_STATS(PGSTE_STATS_FIELD)
+};
+void pgste_host_get_stats(const struct pgste_host *host, struct pgste_host_stats *stats);
+/* Zero the event counters of the host (not those of its guests); peaks restart at now. */
+void pgste_host_reset_stats(struct pgste_host *host);
+/* Name of the i-th field in struct order, NULL past the end. */
+const char *pgste_host_stats_name(unsigned i);
+
+/* One swap slot: use count, cached frame (UINT32_MAX: none), content tag. PGSTE_E_ARG. */
+struct pgste_slot_info {
+	uint32_t count;
+	uint32_t frame;
+	uint32_t tag;
+};
+int pgste_host_slot(const struct pgste_host *host, uint64_t slot, struct pgste_slot_info *info);
+
+enum pgste_frame_list {
+	PGSTE_LIST_FREE = 0, PGSTE_LIST_ACTIVE, PGSTE_LIST_INACTIVE, PGSTE_LIST_LAZYFREE
+};
+struct pgste_frame_info {
+	enum pgste_frame_list list;
+	uint32_t guest; /* number of the guest, in order of creation; undefined when free */
+	uint64_t gfn;
+	uint32_t tag;
+	uint32_t slot;	/* swap slot of the swap cache, UINT32_MAX: none */
+	bool referenced, dirty;
+};
+int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste_frame_info *info);
+/* Frames of a list, head (newest) first, at most max of them: how many the list has. */
+int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list list,
+			uint32_t *frames, uint64_t max);
+
+/* ---- guests ------------------------------------------------------------------------ */
+
+enum pgste_generation { PGSTE_GEN_PGTABLE = 0, PGSTE_GEN_DAT = 1 };
+
+#define PGSTE_CBRL_MAX 511u
+#define PGSTE_MAX_VCPUS 1024u
+
+struct pgste_guest_config {
+	uint64_t nr_pages;		  /* 1 .. PGSTE_MAX_PAGES */
+	enum pgste_generation generation;
+	const char *mechanism;		  /* see pgste_mechanism_name */
+	uint32_t nr_vcpus;		  /* 1 .. PGSTE_MAX_VCPUS */
+	uint32_t cbrl_entries;		  /* 1 .. PGSTE_CBRL_MAX */
+	bool nodat;			  /* facility 147: orc 7 exists, arch_alloc_page uses it */
+	bool strict;			  /* free of a free page etc. is PGSTE_E_STATE, not counted */
+};
+
+/* Names of the mechanisms, in table order, NULL past the end. */
+const char *pgste_mechanism_name(unsigned i);
+
+/* All pages stable, in use, nothing mapped.  PGSTE_E_ARG, PGSTE_E_NAME, PGSTE_E_NOMEM. */
+int pgste_guest_new(struct pgste_host *host, const struct pgste_guest_config *config,
+		    struct pgste_guest **guest);
+/* Gives every frame and swap slot of the guest back to the host.  NULL is allowed. */
+void pgste_guest_free(struct pgste_guest *guest);
+uint64_t pgste_guest_pages(const struct pgste_guest *guest);
+/* The number under which pgste_host_frame names this guest. */
+uint32_t pgste_guest_number(const struct pgste_guest *guest);
+/* Bytes that one page costs in this guest's arrays (times 8, so that bits count). */
+uint64_t pgste_guest_page_bits(const struct pgste_guest *guest);
+
+/*
+ * ESSA on each gfn in order.  results: one byte a gfn, or NULL.  Errors, checked before
+ * anything changes: the PGSTE_E_PGM_* in the order operation, privileged, specification;
+ * PGSTE_E_ARG for vcpu; a gfn outside the guest is PGSTE_E_PGM_ADDRESSING (pgtable) or
+ * gives the result 0x10 (dat); a negative gfn is PGSTE_E_GFN.
+ */
+int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
+	       const struct pgste_gfns *gfns, uint8_t *results);
+/* The same for one page: the result byte, or an error. */
+int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint64_t gfn);
+
+/* arch_free_page / arch_alloc_page of blocks of 2^order pages, order 0 .. 39. PGSTE_E_GFN,
+ * PGSTE_E_ARG (vcpu, order), PGSTE_E_STATE. */
+int pgste_free(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_gfns *gfns,
+	       unsigned order);
+int pgste_alloc(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_gfns *gfns,
+		unsigned order);
+int pgste_free_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn);
+int pgste_alloc_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn);
+
+/*
+ * Stores and loads by the guest, faulting pages in.  A page's content is one 32-bit tag,
+ * 0 = all zero.  tag_step is 1 for a tag a gfn, 0 for tags[0] everywhere.
+ * PGSTE_E_GFN, PGSTE_E_FOREIGN, PGSTE_E_NO_FRAME (state as before the call), PGSTE_E_NOMEM.
+ */
+int pgste_write(struct pgste_guest *guest, const struct pgste_gfns *gfns, const uint32_t *tags,
+		unsigned tag_step);
+int pgste_read(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_t *tags);
+/* What a load would give, without making it: nothing changes.  Foreign pages give 0. */
+int pgste_peek(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_t *tags);
+
+/* Kernel-format words; either pointer may be NULL.  PGSTE_E_GFN. */
+int pgste_get_words(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
+		    uint64_t *pgste, uint64_t *pte);
+/*
+ * Load words (PCL is dropped); steps as for pgste_write.  What a replaced PTE held is given
+ * back.  A swap entry of type 0 whose slot is in use takes one more use of it; a present
+ * PTE of the frame that the page already has keeps it; any other word is foreign: it is
+ * kept bit for bit, costs the host nothing, and a load or store is PGSTE_E_FOREIGN.
+ */
+int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+		    const uint64_t *pgste, unsigned pgste_step, const uint64_t *pte,
+		    unsigned pte_step);
+/* The packed state bytes, and whether the guest's allocator has the page free (0, 1). */
+int pgste_get_states(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
+		     uint8_t *states);
+int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint8_t *free);
+
+/* ---- CBRL, zap, scans --------------------------------------------------------------- */
+
+/* Pending gfns of a vcpu in order (room for PGSTE_CBRL_MAX): how many.  PGSTE_E_ARG. */
+int64_t pgste_cbrl(const struct pgste_guest *guest, uint32_t vcpu, uint64_t *gfns);
+/* Process the list and reset it: pages zapped. PGSTE_E_ARG. */
+int64_t pgste_intercept(struct pgste_guest *guest, uint32_t vcpu);
+/* Zap one page if it may be zapped: 1 or 0.  PGSTE_E_GFN. */
+int64_t pgste_zap(struct pgste_guest *guest, uint64_t gfn);
+/* The same over the whole table: pages zapped. */
+int64_t pgste_zap_scan(struct pgste_guest *guest);
+/* Pages that pgste_zap_scan would zap now; a read of the whole table. */
+uint64_t pgste_count_zappable(const struct pgste_guest *guest);
+
+struct pgste_state_counts {
+	uint64_t pages[4][3]; /* [usage][0 resident, 1 preserved, 2 zero], content as in ESSA */
+	uint64_t nodat, dirty, swap, zappable;
+};
+void pgste_count_states(const struct pgste_guest *guest, struct pgste_state_counts *counts);
+/*
+ * gfns >= start with (state & mask) == value, ascending, at most max of them: how many.
+ * PGSTE_E_ARG: value has bits outside mask.
+ */
+int64_t pgste_find(const struct pgste_guest *guest, uint64_t start, uint8_t mask, uint8_t value,
+		   uint64_t *gfns, uint64_t max);
+
+/* KVM_S390_VM_MEM_CLR_CMMA: USAGE and NODAT of every page to 0 (dat: attribute-dirty too). */
+void pgste_reset_cmma(struct pgste_guest *guest);
+/* Migration mode: every ESSA is interpreted; starting makes every page attribute-dirty. */
+void pgste_set_migration(struct pgste_guest *guest, bool on);
+bool pgste_get_migration(const struct pgste_guest *guest);
+/* Problem state of a vcpu: ESSA is then a privileged-operation exception. PGSTE_E_ARG. */
+int pgste_set_problem_state(struct pgste_guest *guest, uint32_t vcpu, bool on);
+
+#define PGSTE_GUEST_STATS(X)                                                                 \
+	X(essa)		     /* ESSA instructions */                                         \
+	X(appended)	     /* CBRL entries written */                                      \
+	X(intercepts)	     /* exits to process a CBRL, those asked for included */          \
+	X(processed)	     /* CBRL entries processed */                                    \
+	X(zapped)	     /* pages zapped: swap entry given up, PTE none */               \
+	X(zap_slots_freed)   /* swap slots that became free by that */                       \
+	X(hints)	     /* ESSA or madvise calls made for free and alloc */             \
+	X(hint_pages)	     /* pages these covered */                                       \
+	X(hint_frames_freed) /* host frames given back by hints at once */                   \
+	X(hint_slots_freed)  /* swap slots given back by hints at once */                    \
+	X(pages_freed)	     /* pages that the guest freed */                                \
+	X(pages_allocated)   /* pages that the guest allocated */                            \
+	X(double_frees)	     /* frees of pages that were free */                             \
+	X(double_allocs)     /* allocs of pages that were in use */                          \
+	X(zero_fills)	     /* page faults answered with a zeroed frame */                  \
+	X(swap_ins)	     /* page faults answered from swap */                            \
+	X(swap_outs)	     /* pages of this guest written to swap */                       \
+	X(unused_discards)   /* unused pages that reclaim dropped unwritten */               \
+	X(lazyfree_discards) /* lazyfree pages that reclaim dropped unwritten */
+
+struct pgste_guest_stats {
+	PGSTE_GUEST_STATS(PGSTE_STATS_FIELD)
+};
+void pgste_guest_get_stats(const struct pgste_guest *guest, struct pgste_guest_stats *stats);
+void pgste_guest_reset_stats(struct pgste_guest *guest);
+const char *pgste_guest_stats_name(unsigned i);
+
+/* First broken invariant of a host and its guests as a fixed sentence, NULL if none. Slow. */
+const char *pgste_validate(const struct pgste_host *host);
+
+/* ---- trace events ------------------------------------------------------------------- */
+
+/* One event in 64 bits: kind (bits 0-1), order (bits 2-7), pfn (bits 8-63). */
+enum pgste_event_kind { PGSTE_EVENT_ALLOC = 0, PGSTE_EVENT_FREE = 1 };
+#define PGSTE_EVENT(kind, order, pfn) \
+	((uint64_t)(pfn) << 8 | (uint64_t)(order) << 2 | (uint64_t)(kind))
+#define PGSTE_EVENT_KIND(e) ((unsigned)((e) & 3))
+#define PGSTE_EVENT_ORDER(e) ((unsigned)((e) >> 2 & 0x3f))
+#define PGSTE_EVENT_PFN(e) ((e) >> 8)
+#define PGSTE_MAX_ORDER 39u
+
+/* ---- replay ------------------------------------------------------------------------- */
+
+/*
+ * A replay drives one or more guests of one host with the same events: event by event, each
+ * guest in turn.  A block's pfn less base_pfn is its gfn.  Setup (not counted): pages whose
+ * first event is a free are written, the others freed, and all counters are reset.
+ */
+struct pgste_replay;
+
+#define PGSTE_REPLAY_STATS(X)                                                                \
+	X(events)	  /* events replayed, over all guests */                              \
+	X(stale_allocs)	  /* alloc events where a read before the first write gives old data */ \
+	X(stale_pages)	  /* pages of these */                                                \
+	X(implied_frees)  /* pages allocated while live: freed first */                       \
+	X(ignored_frees)  /* pages freed while free: left out */
+
+struct pgste_replay_stats {
+	PGSTE_REPLAY_STATS(PGSTE_STATS_FIELD)
+	double frame_seconds; /* integral of frames in use over trace time */
+	double swap_seconds;  /* integral of swap slots in use over trace time */
+	double seconds;	      /* trace time covered */
+};
+const char *pgste_replay_stats_name(unsigned i);
+
+/*
+ * events, nr: the whole trace, read for the setup; must outlive the replay unchanged.
+ * times_ns: nr times, or NULL.  PGSTE_E_ARG: no guest, guests of several hosts, an event
+ * that lies outside [base_pfn, base_pfn + pages of a guest), order > 39, kind > 1;
+ * PGSTE_E_NO_FRAME during setup (the guests are then as far as setup went).
+ */
+int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint64_t base_pfn,
+		     const uint64_t *events, const uint64_t *times_ns, uint64_t nr,
+		     struct pgste_replay **replay);
+void pgste_replay_free(struct pgste_replay *replay);
+/*
+ * Replay the next n events at most: how many, 0 at the end.  On PGSTE_E_NO_FRAME the events
+ * before the failing one are done, pgste_replay_position tells which it is.
+ */
+int64_t pgste_replay_run(struct pgste_replay *replay, uint64_t n);
+uint64_t pgste_replay_position(const struct pgste_replay *replay);
+void pgste_replay_get_stats(const struct pgste_replay *replay, struct pgste_replay_stats *stats);
+
+/* What a trace holds, counted in file order as traces do: the live set starts empty. */
+#define PGSTE_TRACE_SUMMARY(X)                                                               \
+	X(alloc_events)                                                                      \
+	X(free_events)                                                                       \
+	X(pages_allocated)                                                                   \
+	X(pages_freed)                                                                       \
+	X(frees_of_allocated)  /* free events all of whose pages were live */                \
+	X(frees_of_unknown)    /* free events none of whose pages was live */                \
+	X(frees_of_block)      /* free events of exactly one block as it was allocated */    \
+	X(frees_of_part)       /* free events of a part of a larger block */                 \
+	X(allocs_of_live)      /* alloc events that hit a live page */                       \
+	X(unique_allocated)    /* different pages allocated */                               \
+	X(unique_pages)	       /* different pages in any event */                            \
+	X(peak_live)	       /* most pages live at once, from an empty start */             \
+	X(live_at_end)                                                                       \
+	X(live_at_start)       /* pages whose first event is a free */                       \
+	X(peak_in_use)	       /* most pages in use at once, those of the start included */  \
+	X(lowest_pfn)                                                                        \
+	X(highest_pfn)	       /* last page of the highest block */
+
+struct pgste_trace_summary {
+	PGSTE_TRACE_SUMMARY(PGSTE_STATS_FIELD)
+	uint64_t alloc_orders[64], free_orders[64];
+};
+const char *pgste_trace_summary_name(unsigned i);
+/* PGSTE_E_ARG: an event with kind > 1 or order > 39; PGSTE_E_NOMEM. */
+int pgste_trace_summarize(const uint64_t *events, uint64_t nr,
+			  struct pgste_trace_summary *summary);
+
+/* ---- trace decoding ----------------------------------------------------------------- */
+
+enum pgste_text_format {
+	PGSTE_TEXT_UNKNOWN = 0, PGSTE_TEXT_FTRACE, PGSTE_TEXT_TRACE_CMD, PGSTE_TEXT_PERF
+};
+
+#define PGSTE_DECODE_STATS(X)                                                                \
+	X(lines)	/* lines read, those of comments included */                          \
+	X(comments)	/* comment, header and blank lines */                                 \
+	X(events)	/* alloc and free events decoded */                                   \
+	X(batched)	/* mm_page_free_batched lines, skipped */                             \
+	X(other)	/* lines of other events, skipped */                                  \
+	X(failed)	/* failed allocs (pfn 0), skipped */                                  \
+	X(lost)		/* events that the tracer says it lost */                             \
+	X(lost_lines)	/* lines that say so */
+
+struct pgste_decode_stats {
+	PGSTE_DECODE_STATS(PGSTE_STATS_FIELD)
+};
+const char *pgste_decode_stats_name(unsigned i);
+
+struct pgste_decoder;
+int pgste_decoder_new(struct pgste_decoder **decoder);
+void pgste_decoder_free(struct pgste_decoder *decoder);
+/*
+ * Decode the next bytes of ftrace, perf script or trace-cmd text; pieces may end anywhere.
+ * Writes at most max events and times (ns); *used tells how many bytes were taken, and the
+ * rest must be given again.  end: these are the last bytes.  Returns the events written, or
+ * PGSTE_E_FORMAT with pgste_decoder_error's line and reason.
+ */
+int64_t pgste_decoder_feed(struct pgste_decoder *decoder, const char *bytes, size_t nr_bytes,
+			   bool end, uint64_t *events, uint64_t *times_ns, uint64_t max,
+			   size_t *used);
+enum pgste_text_format pgste_decoder_format(const struct pgste_decoder *decoder);
+void pgste_decoder_get_stats(const struct pgste_decoder *decoder, struct pgste_decode_stats *stats);
+const char *pgste_decoder_error(const struct pgste_decoder *decoder, uint64_t *line);
+
+/*
+ * Ring-buffer pages of the kernel's tracer (trace.dat, per-CPU trace_pipe_raw).  The layout
+ * comes from the event format files; ids of -1 say that the event is not in the file.
+ */
+struct pgste_ring_format {
+	int32_t id_alloc, id_free, id_free_batched;
+	uint32_t common_type_offset, common_type_bytes;
+	uint32_t alloc_pfn_offset, alloc_pfn_bytes, alloc_order_offset, alloc_order_bytes;
+	uint32_t free_pfn_offset, free_pfn_bytes, free_order_offset, free_order_bytes;
+	uint32_t page_bytes;			    /* size of one ring-buffer page */
+	uint32_t commit_offset, commit_bytes, data_offset; /* of header_page */
+	bool big_endian;
+};
+/*
+ * Decode one page: events written (at most max), or PGSTE_E_FORMAT with *error_offset the
+ * byte within the page, PGSTE_E_ARG if max cannot hold a page's worth (page_bytes / 8).
+ */
+int64_t pgste_ring_decode(const struct pgste_ring_format *format, const void *page,
+			  uint64_t *events, uint64_t *times_ns, uint64_t max,
+			  struct pgste_decode_stats *stats, size_t *error_offset);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
