@@ -127,7 +127,7 @@ enum pgste_content {
 
 /*
  * The eight bits that ESSA needs.  0 is "stable, nothing mapped", so that zero pages from
- * the OS are a correct new guest.  VALID and SWAP are never set together.
+ * the OS are a correct new guest.  VALID and SWAP are set together only by loaded words.
  *
  *   bit  7    6     5  4   3     2    1 0
  *      SWAP VALID DIRTY GC NODAT ZERO USAGE
