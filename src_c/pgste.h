@@ -478,7 +478,11 @@ struct pgste_trace_summary {
 	uint64_t alloc_orders[64], free_orders[64];
 };
 const char *pgste_trace_summary_name(unsigned i);
-/* PGSTE_E_ARG: an event with kind > 1 or order > 39; PGSTE_E_NOMEM. */
+/*
+ * Takes about 9 bytes of memory for each page in an event.  PGSTE_E_ARG: an event with
+ * kind > 1, order > 39 or a block that reaches above pfn 2^56; PGSTE_E_NOMEM, also when the
+ * table would need more than half of this machine's memory.
+ */
 int pgste_trace_summarize(const uint64_t *events, uint64_t nr,
 			  struct pgste_trace_summary *summary);
 
@@ -493,10 +497,11 @@ enum pgste_text_format {
 	X(comments)	/* comment, header and blank lines */                                 \
 	X(events)	/* alloc and free events decoded */                                   \
 	X(batched)	/* mm_page_free_batched lines, skipped */                             \
-	X(other)	/* lines of other events, skipped */                                  \
-	X(failed)	/* failed allocs (pfn 0), skipped */                                  \
-	X(lost)		/* events that the tracer says it lost */                             \
-	X(lost_lines)	/* lines that say so */
+	X(other)	/* other events, and lines of call stacks below events, skipped */    \
+	X(failed)	/* failed allocs (no page: pfn 0 or -1), skipped */                   \
+	X(backwards)	/* events older than the one above, which take its time */            \
+	X(lost)		/* events that the tracer says it lost, as far as it counts them */   \
+	X(lost_lines)	/* lines or ring-buffer pages that say so */
 
 struct pgste_decode_stats {
 	PGSTE_DECODE_STATS(PGSTE_STATS_FIELD)
@@ -507,11 +512,18 @@ struct pgste_decoder;
 int pgste_decoder_new(struct pgste_decoder **decoder);
 void pgste_decoder_free(struct pgste_decoder *decoder);
 /*
- * Decode the next bytes of ftrace, perf script or trace-cmd text; pieces may end anywhere.
- * Writes at most max events and times (ns); *used tells how many bytes were taken, and the
- * rest must be given again.  end: these are the last bytes.  Returns the events written, or
- * PGSTE_E_FORMAT with pgste_decoder_error's line and reason.
+ * Decode the next bytes of ftrace, perf script or trace-cmd text.  Only whole lines are
+ * taken: *used tells how many bytes, and the rest must be given again with more behind it.
+ * Pieces may end anywhere.  end: these are the last bytes; text that ends without a newline
+ * is cut off, and so an error, as is a line of more than 64 KiB.  Writes at most max events
+ * and their times (ns, never going back) and stops when there is room for no more: then
+ * *used < nr_bytes and the call is to be repeated.  No line of an event has fewer than
+ * PGSTE_MIN_EVENT_LINE bytes.
+ * Returns the events written, or PGSTE_E_FORMAT; pgste_decoder_error then has the number of
+ * the line and the reason, what the call wrote is undefined, and every later call gives
+ * the same error.
  */
+#define PGSTE_MIN_EVENT_LINE 38u
 int64_t pgste_decoder_feed(struct pgste_decoder *decoder, const char *bytes, size_t nr_bytes,
 			   bool end, uint64_t *events, uint64_t *times_ns, uint64_t max,
 			   size_t *used);
@@ -520,8 +532,13 @@ void pgste_decoder_get_stats(const struct pgste_decoder *decoder, struct pgste_d
 const char *pgste_decoder_error(const struct pgste_decoder *decoder, uint64_t *line);
 
 /*
- * Ring-buffer pages of the kernel's tracer (trace.dat, per-CPU trace_pipe_raw).  The layout
- * comes from the event format files; ids of -1 say that the event is not in the file.
+ * Ring-buffer pages of the kernel's tracer (kernel/trace/ring_buffer.c).  A page is what one
+ * read of page_bytes from per_cpu/cpuN/trace_pipe_raw gives, and what trace.dat holds for
+ * each CPU, one after another: a header (time stamp in bytes 0-7, commit: bytes of data in
+ * the page, with flags for lost events) and commit bytes of records from data_offset on.
+ * A short read leaves the rest of the page undefined, which is not looked at.
+ * The layout comes from events/header_page and the format files of the events; an id of -1
+ * says that there is no such event.  A pfn has 4 or 8 bytes, the others 1, 2, 4 or 8.
  */
 struct pgste_ring_format {
 	int32_t id_alloc, id_free, id_free_batched;
@@ -533,8 +550,11 @@ struct pgste_ring_format {
 	bool big_endian;
 };
 /*
- * Decode one page: events written (at most max), or PGSTE_E_FORMAT with *error_offset the
- * byte within the page, PGSTE_E_ARG if max cannot hold a page's worth (page_bytes / 8).
+ * Decode one page: events written (at most max), their times as the trace clock gave them
+ * (ns for the clocks "local", "global", "mono", "boot").  stats is added to: events,
+ * batched, other, failed, lost, lost_lines.  PGSTE_E_FORMAT with *error_offset the byte
+ * within the page; PGSTE_E_ARG if format makes no sense, or if max cannot hold a page's worth
+ * (page_bytes / 8).  After an error the arrays are undefined and stats is as it was.
  */
 int64_t pgste_ring_decode(const struct pgste_ring_format *format, const void *page,
 			  uint64_t *events, uint64_t *times_ns, uint64_t max,
