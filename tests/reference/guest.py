@@ -1,0 +1,478 @@
+# SPDX-License-Identifier: MIT
+"""A guest: pages, faults, ESSA with its lists, zap, and the allocator's free and alloc.
+
+docs/model.md sections 1 to 3 and 5 to 8; the kernel's arch/s390/mm/pgtable.c (generation
+"pgtable"), arch/s390/kvm/dat.c (generation "dat"), mm/memory.c and mm/madvise.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from reference.errors import (
+    ForeignPage,
+    GfnError,
+    ProgramInterruption,
+    StateError,
+)
+from reference.essa import RESULT_EXCEPTION, perform_essa
+from reference.host import LISTS, Frame, Host
+from reference.words import (
+    PGSTE_CMMA_D,
+    PGSTE_NODAT,
+    PGSTE_PCL,
+    PGSTE_UC,
+    PGSTE_USAGE,
+    PGSTE_ZERO,
+    PTE_DIRTY,
+    PTE_INVALID,
+    PTE_NONE,
+    PTE_PRESENT,
+    PTE_PROTECT,
+    PTE_SOFT_DIRTY,
+    PTE_WRITE,
+    PTE_YOUNG,
+    UNUSED,
+    frame_number,
+    is_none,
+    is_present,
+    is_swap,
+    is_valid,
+    swap_offset,
+    swap_type,
+    usage,
+)
+
+MECHANISMS = ("none", "cmma", "madv_dontneed", "madv_free")
+OPERATION, PRIVILEGED, ADDRESSING, SPECIFICATION = 1, 2, 5, 6
+
+COUNTERS = (
+    "essa",
+    "appended",
+    "intercepts",
+    "processed",
+    "zapped",
+    "zap_slots_freed",
+    "hints",
+    "hint_pages",
+    "hint_frames_freed",
+    "hint_slots_freed",
+    "pages_freed",
+    "pages_allocated",
+    "double_frees",
+    "double_allocs",
+    "zero_fills",
+    "swap_ins",
+    "swap_outs",
+    "unused_discards",
+    "lazyfree_discards",
+)
+
+# (zero fill by load, by store, swap-in by load, by store): PTE bits beside the frame.
+FAULT_BITS = {
+    "pgtable": (0x13F, 0x13F, 0x315, 0x13F),
+    "dat": (0x225, 0x02D, 0x225, 0x02D),
+}
+
+
+class Guest:
+    def __init__(
+        self,
+        pages: int,
+        host: Host,
+        mechanism: str = "cmma",
+        generation: str = "pgtable",
+        nodat: bool = False,
+        vcpus: int = 1,
+        cbrl_entries: int = 511,
+        strict: bool = False,
+    ) -> None:
+        self.host = host
+        self.mechanism = mechanism
+        self.generation = generation
+        self.nodat = nodat
+        self.cbrl_entries = cbrl_entries
+        self.strict = strict
+        self.pgste = [0] * pages
+        self.pte = [PTE_NONE] * pages
+        self.frame: list[int | None] = [None] * pages
+        self.foreign = [False] * pages
+        self.free_bit = [False] * pages
+        self.dirty_bit = [False] * pages  # the memory slot's bitmap; pgtable only
+        self.migration = False
+        self.cbrl: list[list[int]] = [[] for _ in range(vcpus)]
+        self.problem_state = [False] * vcpus
+        self.count = dict.fromkeys(COUNTERS, 0)
+        self.number = min(set(range(len(host.guests) + 1)) - set(host.guests))
+        host.guests[self.number] = self
+
+    def drop(self) -> None:
+        """The guest ends: everything it has goes back to the host, page by page."""
+        for gfn in range(len(self.pte)):
+            self._give_back(gfn)
+        del self.host.guests[self.number]
+
+    # ---- words -------------------------------------------------------------------------
+
+    def _store_pte(self, gfn: int, pte: int) -> None:
+        """A plain store into the page table: no PGSTE rule applies."""
+        self.pte[gfn] = pte
+
+    def _commit(self, gfn: int, pte: int, clear_zero: bool) -> None:
+        if clear_zero:
+            self.pgste[gfn] &= ~PGSTE_ZERO
+        wanted = PTE_PRESENT | PTE_WRITE
+        mask = wanted | PTE_INVALID | PTE_PROTECT
+        if self.generation == "pgtable" and pte & mask == wanted:
+            self.pgste[gfn] |= PGSTE_UC
+        self._store_pte(gfn, pte)
+
+    def set_pte(self, gfn: int, pte: int) -> None:
+        """ptep_set_pte_at."""
+        self._commit(gfn, pte, clear_zero=True)
+
+    def xchg_pte(self, gfn: int, pte: int) -> None:
+        """ptep_xchg_*: pgtable leaves ZERO, dat clears it."""
+        self._commit(gfn, pte, clear_zero=self.generation == "dat")
+
+    def aged_pte(self, gfn: int, pte: int) -> None:
+        """The exchange that makes a page old: ZERO stays in both generations."""
+        self._commit(gfn, pte, clear_zero=False)
+
+    def attribute_dirty(self, gfn: int) -> bool:
+        if self.generation == "dat":
+            return bool(self.pgste[gfn] & PGSTE_CMMA_D)
+        return self.dirty_bit[gfn]
+
+    def set_words(self, gfn: int, pgste: int | None = None, pte: int | None = None) -> None:
+        self._check([gfn])
+        if pte is not None and pte != self.pte[gfn]:
+            self._load_pte(gfn, pte)
+        if pgste is not None:
+            self.pgste[gfn] = pgste & ~PGSTE_PCL
+
+    def _load_pte(self, gfn: int, pte: int) -> None:
+        frame = self.frame[gfn]
+        if frame is not None and is_present(pte) and frame_number(pte) == frame:
+            self._store_pte(gfn, pte)
+            return
+        self._give_back(gfn)
+        self.foreign[gfn] = not self._adopt(pte)
+        self._store_pte(gfn, pte)
+
+    def _adopt(self, pte: int) -> bool:
+        """Whether a loaded word without a frame means something to the host."""
+        if is_none(pte):
+            return True
+        slot = swap_offset(pte)
+        if (
+            is_swap(pte)
+            and not is_valid(pte)
+            and swap_type(pte) == 0
+            and slot < len(self.host.slots)
+            and self.host.slots[slot].count >= 1
+        ):
+            self.host.slots[slot].count += 1
+            return True
+        return False
+
+    def _give_back(self, gfn: int) -> bool:
+        """What the PTE holds of the host goes back; whether that freed a swap slot in use."""
+        frame, freed = self.frame[gfn], False
+        if frame is not None:
+            self.host.give_back_frame(frame)
+        elif is_swap(self.pte[gfn]) and not self.foreign[gfn]:
+            freed = self.host.give_up_use(swap_offset(self.pte[gfn]))
+        self.foreign[gfn] = False
+        return freed
+
+    # ---- gfn checks --------------------------------------------------------------------
+
+    def _check(self, gfns: Iterable[int], nr: int = 1) -> None:
+        for gfn in gfns:
+            if not 0 <= gfn <= len(self.pte) - nr:
+                raise GfnError(gfn)
+
+    # ---- content -----------------------------------------------------------------------
+
+    def write(self, gfns: Sequence[int], tags: Sequence[int]) -> None:
+        self._check(gfns)
+        with self.host.atomic():
+            for gfn, tag in zip(gfns, tags, strict=True):
+                self._access(gfn, store=True).tag = tag
+
+    def read(self, gfns: Sequence[int]) -> list[int]:
+        self._check(gfns)
+        with self.host.atomic():
+            return [self._access(gfn, store=False).tag for gfn in gfns]
+
+    def peek(self, gfn: int) -> int:
+        frame = self.frame[gfn]
+        if frame is not None:
+            return self.host.frames[frame].tag
+        if self.foreign[gfn] or is_none(self.pte[gfn]):
+            return 0
+        return self.host.slots[swap_offset(self.pte[gfn])].tag
+
+    def _access(self, gfn: int, store: bool) -> Frame:
+        """A load or store, faulting if need be: the frame that the guest then sees."""
+        pte = self.pte[gfn]
+        if self.foreign[gfn]:
+            raise ForeignPage(gfn)
+        if is_none(pte):
+            self._map_zeroed(gfn, store)
+        elif is_swap(pte):
+            self._map_from_swap(gfn, store)
+        else:
+            self._touch(gfn, store)
+        frame = self.frame[gfn]
+        assert frame is not None
+        return self.host.frames[frame]
+
+    def _map_zeroed(self, gfn: int, store: bool) -> None:
+        frame = self.host.zero_fill(self.number, gfn)
+        self._map(gfn, frame, FAULT_BITS[self.generation][store])
+        self.count["zero_fills"] += 1
+
+    def _map_from_swap(self, gfn: int, store: bool) -> None:
+        slot = swap_offset(self.pte[gfn])
+        frame = self.host.swap_in(self.number, gfn, slot, store)
+        self._map(gfn, frame, FAULT_BITS[self.generation][2 + store])
+        self.count["swap_ins"] += 1
+
+    def _map(self, gfn: int, frame: int, bits: int) -> None:
+        self.frame[gfn] = frame
+        self.set_pte(gfn, frame << 12 | bits)
+
+    def _touch(self, gfn: int, store: bool) -> None:
+        pte = self.pte[gfn]
+        if not is_valid(pte):
+            pte = pte & ~PTE_INVALID | PTE_YOUNG
+        if store and pte & PTE_PROTECT:
+            pte = pte & ~PTE_PROTECT | PTE_WRITE | PTE_DIRTY
+            if self.generation == "pgtable":
+                pte |= PTE_SOFT_DIRTY
+        if pte != self.pte[gfn]:
+            self.xchg_pte(gfn, pte)
+
+    def swap_out(self, gfns: Sequence[int]) -> int:
+        """MADV_PAGEOUT: how many pages lost their frame."""
+        self._check(gfns)
+        out = 0
+        with self.host.atomic():
+            for gfn in gfns:
+                if not is_present(self.pte[gfn]):
+                    continue
+                if self.foreign[gfn]:
+                    raise ForeignPage(gfn)
+                frame = self.frame[gfn]
+                assert frame is not None
+                out += self.host.page_out(frame)
+        return out
+
+    # ---- ESSA --------------------------------------------------------------------------
+
+    def essa(self, orc: int, gfns: Sequence[int], vcpu: int = 0) -> list[int]:
+        if self.mechanism != "cmma":
+            raise ProgramInterruption(OPERATION)
+        if self.problem_state[vcpu]:
+            raise ProgramInterruption(PRIVILEGED)
+        if orc > 7 or (orc == 7 and not self.nodat):
+            raise ProgramInterruption(SPECIFICATION)
+        if any(gfn < 0 for gfn in gfns):
+            raise GfnError(min(gfns))
+        if self.generation == "pgtable" and any(gfn >= len(self.pte) for gfn in gfns):
+            raise ProgramInterruption(ADDRESSING)
+        return [self._essa(orc, gfn, vcpu) for gfn in gfns]
+
+    def _essa(self, orc: int, gfn: int, vcpu: int) -> int:
+        self.count["essa"] += 1
+        if not self.migration and len(self.cbrl[vcpu]) >= self.cbrl_entries:
+            self.intercept(vcpu)
+        result = self._operate(orc, gfn, vcpu) if gfn < len(self.pte) else RESULT_EXCEPTION
+        if self.migration:
+            self.intercept(vcpu)
+        return result
+
+    def _operate(self, orc: int, gfn: int, vcpu: int) -> int:
+        result, self.pgste[gfn], append = perform_essa(
+            self.generation, orc, self.pgste[gfn], self.pte[gfn]
+        )
+        if self.migration and self.generation == "pgtable" and orc != 0:
+            self.dirty_bit[gfn] = True
+        if append:
+            self.cbrl[vcpu].append(gfn)
+            self.count["appended"] += 1
+        return result
+
+    def intercept(self, vcpu: int = 0) -> int:
+        """The host processes the list of a vcpu and resets it: pages zapped."""
+        self.count["intercepts"] += 1
+        self.count["processed"] += len(self.cbrl[vcpu])
+        zapped = sum(self._zap(gfn) for gfn in self.cbrl[vcpu])
+        self.cbrl[vcpu] = []
+        return zapped
+
+    def zap(self, gfn: int) -> int:
+        self._check([gfn])
+        return int(self._zap(gfn))
+
+    def zap_scan(self) -> int:
+        return sum(self._zap(gfn) for gfn in range(len(self.pte)))
+
+    def zappable(self, gfn: int) -> bool:
+        unused = usage(self.pgste[gfn]) == UNUSED
+        return is_swap(self.pte[gfn]) and (unused or bool(self.pgste[gfn] & PGSTE_ZERO))
+
+    def _zap(self, gfn: int) -> bool:
+        if not self.zappable(gfn):
+            return False
+        self.count["zap_slots_freed"] += self._give_back(gfn)
+        self._store_pte(gfn, PTE_NONE)
+        self.count["zapped"] += 1
+        return True
+
+    def reset_cmma(self) -> None:
+        for gfn in range(len(self.pgste)):
+            self.pgste[gfn] &= ~(PGSTE_USAGE | PGSTE_NODAT)
+            if self.generation == "dat":
+                self.pgste[gfn] &= ~PGSTE_CMMA_D
+
+    def set_migration(self, on: bool) -> None:
+        if on == self.migration:
+            return
+        self.migration = on
+        for gfn in range(len(self.pgste)):
+            if self.generation == "pgtable":
+                self.dirty_bit[gfn] = on
+            elif on:
+                self.pgste[gfn] |= PGSTE_CMMA_D
+
+    # ---- free and alloc ----------------------------------------------------------------
+
+    def free(self, gfns: Sequence[int], order: int = 0, vcpu: int = 0) -> None:
+        """arch_free_page of blocks."""
+        self.mark(gfns, order, free=True)
+        self.tell(gfns, 1 << order, True, vcpu)
+
+    def alloc(self, gfns: Sequence[int], order: int = 0, vcpu: int = 0) -> None:
+        """arch_alloc_page of blocks."""
+        self.mark(gfns, order, free=False)
+        self.tell(gfns, 1 << order, False, vcpu)
+
+    def mark(self, gfns: Sequence[int], order: int, free: bool) -> None:
+        """The allocator's own view: the bits and counts, before the mechanism hears of it."""
+        self._check(gfns, 1 << order)
+        pages = [page for gfn in gfns for page in range(gfn, gfn + (1 << order))]
+        bits = list(self.free_bit)
+        doubles = 0
+        for page in pages:
+            doubles += bits[page] == free
+            bits[page] = free
+        if doubles and self.strict:
+            raise StateError
+        self.free_bit = bits
+        self.count["pages_freed" if free else "pages_allocated"] += len(pages)
+        self.count["double_frees" if free else "double_allocs"] += doubles
+
+    def tell(self, gfns: Sequence[int], nr: int, free: bool, vcpu: int = 0) -> None:
+        """The mechanism hears of blocks of nr pages, freed or allocated."""
+        if self.mechanism == "cmma":
+            orc = 2 if free else 7 if self.nodat else 1
+            for gfn in gfns:
+                for page in range(gfn, gfn + nr):
+                    self._essa(orc, page, vcpu)
+                    self.count["hints"] += 1
+                    self.count["hint_pages"] += 1
+        elif free and self.mechanism != "none":
+            for start, end in joined(gfns, nr):
+                self.madvise(start, end)
+
+    def madvise(self, start: int, end: int) -> None:
+        """One call of the guest's mechanism for [start, end)."""
+        self.count["hints"] += 1
+        self.count["hint_pages"] += end - start
+        for gfn in range(start, end):
+            if self.frame[gfn] is None:
+                self._madvise_no_frame(gfn)
+            elif self.mechanism == "madv_free":
+                self._madvise_free(gfn)
+            else:
+                self.xchg_pte(gfn, PTE_NONE)
+                self._give_back(gfn)
+                self.count["hint_frames_freed"] += 1
+
+    def _madvise_no_frame(self, gfn: int) -> None:
+        """None, a swap entry, or foreign: the same for MADV_DONTNEED and MADV_FREE."""
+        if is_none(self.pte[gfn]):
+            return
+        foreign_mapping = is_present(self.pte[gfn])
+        self.count["hint_slots_freed"] += self._give_back(gfn)
+        if foreign_mapping:
+            self.xchg_pte(gfn, PTE_NONE)
+        else:
+            self._store_pte(gfn, PTE_NONE)
+
+    def _madvise_free(self, gfn: int) -> None:
+        """madvise_free_pte_range for a page with a frame."""
+        index = self.frame[gfn]
+        assert index is not None
+        frame = self.host.frames[index]
+        if frame.slot is not None:
+            if self.host.slots[frame.slot].count > 0:
+                return
+            self.host.leave_swap_cache(index)
+            self.count["hint_slots_freed"] += 1
+        frame.dirty = False
+        pte = self.pte[gfn]
+        if pte & (PTE_YOUNG | PTE_DIRTY):
+            self.xchg_pte(gfn, PTE_NONE)
+            old = pte & ~(PTE_YOUNG | PTE_DIRTY) | PTE_INVALID | PTE_PROTECT
+            self.set_pte(gfn, old)
+        if frame.list != "lazyfree":
+            self.host.to_head(index, "lazyfree")
+            frame.referenced = False
+
+    def reset_stats(self) -> None:
+        self.count = dict.fromkeys(COUNTERS, 0)
+
+
+def joined(gfns: Sequence[int], nr: int) -> list[tuple[int, int]]:
+    """Blocks in order, [start, end); one that begins where the last ended extends it."""
+    calls: list[tuple[int, int]] = []
+    for gfn in gfns:
+        if calls and calls[-1][1] == gfn:
+            calls[-1] = (calls[-1][0], gfn + nr)
+        else:
+            calls.append((gfn, gfn + nr))
+    return calls
+
+
+def snapshot(host: Host, guests: Sequence[Guest]) -> dict[str, object]:
+    """The whole state as plain data; what a free frame or slot last held is left out."""
+    return {
+        "guests": [_snapshot_guest(guest) for guest in guests],
+        "frames": [
+            None
+            if f.list == "free"
+            else (f.list, f.guest, f.gfn, f.tag, f.slot, f.referenced, f.dirty)
+            for f in host.frames
+        ],
+        "lists": {name: list(host.lists[name]) for name in LISTS},
+        "slots": [None if s.is_free() else (s.count, s.frame, s.tag) for s in host.slots],
+        "host": host.stats(),
+    }
+
+
+def _snapshot_guest(guest: Guest) -> dict[str, object]:
+    pages = range(len(guest.pte))
+    return {
+        "pgste": list(guest.pgste),
+        "pte": list(guest.pte),
+        "dirty": [guest.attribute_dirty(gfn) for gfn in pages],
+        "free": list(guest.free_bit),
+        "content": [guest.peek(gfn) for gfn in pages],
+        "cbrl": [list(entries) for entries in guest.cbrl],
+        "migration": guest.migration,
+        "stats": dict(guest.count),
+    }

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: MIT
+"""Host memory: frames, swap slots, the swap cache, three lists and reclaim.
+
+docs/model.md section 4 and 6; the kernel's mm/vmscan.c, mm/rmap.c and mm/swapfile.c.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isqrt
+from typing import TYPE_CHECKING, Any
+
+from reference.errors import OutOfFrames, OutOfSwap
+from reference.words import (
+    PTE_DIRTY,
+    PTE_INVALID,
+    PTE_NONE,
+    PTE_PROTECT,
+    PTE_YOUNG,
+    UNUSED,
+    is_valid,
+    swap_entry,
+    usage,
+)
+
+if TYPE_CHECKING:
+    from reference.guest import Guest
+
+COUNTERS = (
+    "swap_outs",
+    "swap_ins",
+    "clean_evictions",
+    "unused_discards",
+    "lazyfree_discards",
+    "lazyfree_rearmed",
+    "zero_fills",
+    "scanned",
+    "reclaims",
+)
+LISTS = ("active", "inactive", "lazyfree")
+
+
+@dataclass
+class Frame:
+    list: str = "free"
+    guest: int = 0
+    gfn: int = 0
+    tag: int = 0
+    slot: int | None = None
+    referenced: bool = False
+    dirty: bool = False
+
+
+@dataclass
+class Slot:
+    count: int = 0
+    frame: int | None = None
+    tag: int = 0
+
+    def is_free(self) -> bool:
+        return self.count == 0 and self.frame is None
+
+
+class Host:
+    def __init__(
+        self,
+        frames: int,
+        swap_slots: int,
+        low: int | None = None,
+        high: int | None = None,
+        batch: int | None = None,
+    ) -> None:
+        self.batch = min(32, max(1, frames // 64)) if batch is None else batch
+        self.low = 0 if low is None else low
+        self.high = self.batch if high is None else high
+        self.frames = [Frame() for _ in range(frames)]
+        self.slots = [Slot() for _ in range(swap_slots)]
+        # Stacks: the last element is taken first; never used ones lie at the bottom.
+        self.free_frames = list(reversed(range(frames)))
+        self.free_slots = list(reversed(range(swap_slots)))
+        self.lists: dict[str, list[int]] = {name: [] for name in LISTS}  # head first
+        self.guests: dict[int, Guest] = {}
+        self.count = dict.fromkeys(COUNTERS, 0)
+        self.frames_peak = self.swap_peak = 0
+
+    # ---- counters ----------------------------------------------------------------------
+
+    def frames_in_use(self) -> int:
+        return len(self.frames) - len(self.free_frames)
+
+    def slots_in_use(self) -> int:
+        return len(self.slots) - len(self.free_slots)
+
+    def stats(self) -> dict[str, int]:
+        return {
+            "frames": len(self.frames),
+            "frames_free": len(self.free_frames),
+            **{f"frames_{name}": len(self.lists[name]) for name in LISTS},
+            "swap_slots": len(self.slots),
+            "swap_slots_free": len(self.free_slots),
+            "swap_slots_cached": sum(slot.frame is not None for slot in self.slots),
+            "frames_peak": self.frames_peak,
+            "swap_peak": self.swap_peak,
+            **self.count,
+        }
+
+    def reset_stats(self) -> None:
+        self.count = dict.fromkeys(COUNTERS, 0)
+        self.frames_peak = self.frames_in_use()
+        self.swap_peak = self.slots_in_use()
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """Put the host and all guests back, counters included, if the body raises."""
+        objects: list[Host | Guest] = [self, *self.guests.values()]
+        memo: dict[int, Any] = {id(each): each for each in objects}
+        saved = [copy.deepcopy(each.__dict__, memo) for each in objects]
+        try:
+            yield
+        except BaseException:
+            for each, state in zip(objects, saved, strict=True):
+                each.__dict__.update(state)
+            raise
+
+    # ---- lists -------------------------------------------------------------------------
+
+    def to_head(self, index: int, name: str) -> None:
+        frame = self.frames[index]
+        if frame.list != "free":
+            self.lists[frame.list].remove(index)
+        self.lists[name].insert(0, index)
+        frame.list = name
+
+    # ---- frames and slots --------------------------------------------------------------
+
+    def swap_nearly_full(self) -> bool:
+        return 2 * len(self.free_slots) < len(self.slots)
+
+    def get_frame(self, guest: int, gfn: int) -> int:
+        """A frame for the page, at the head of the inactive list, not dirty, tag 0."""
+        if len(self.free_frames) <= self.low:
+            self.reclaim(self.high - len(self.free_frames))
+        if not self.free_frames:
+            raise OutOfFrames
+        index = self.free_frames.pop()
+        self.frames[index] = Frame(guest=guest, gfn=gfn)
+        self.to_head(index, "inactive")
+        self.frames_peak = max(self.frames_peak, self.frames_in_use())
+        return index
+
+    def give_back_frame(self, index: int) -> None:
+        self.leave_swap_cache(index)
+        frame = self.frames[index]
+        self.guests[frame.guest].frame[frame.gfn] = None
+        self.lists[frame.list].remove(index)
+        self.frames[index] = Frame()
+        self.free_frames.append(index)
+
+    def get_slot(self) -> int:
+        if not self.free_slots:
+            raise OutOfSwap
+        slot = self.free_slots.pop()
+        self.swap_peak = max(self.swap_peak, self.slots_in_use())
+        return slot
+
+    def leave_swap_cache(self, index: int) -> None:
+        frame = self.frames[index]
+        if frame.slot is None:
+            return
+        slot = self.slots[frame.slot]
+        slot.frame = None
+        if slot.is_free():
+            self.free_slots.append(frame.slot)
+        frame.slot = None
+
+    def give_up_use(self, number: int) -> bool:
+        """free_swap_and_cache: one use less; whether the slot became free."""
+        slot = self.slots[number]
+        slot.count -= 1
+        if slot.count > 0:
+            return False
+        if slot.frame is None:
+            self.free_slots.append(number)
+            return True
+        if self.swap_nearly_full():
+            cached = slot.frame
+            self.leave_swap_cache(cached)
+            self.frames[cached].dirty = True
+            return True
+        return False
+
+    # ---- faults ------------------------------------------------------------------------
+
+    def zero_fill(self, guest: int, gfn: int) -> int:
+        index = self.get_frame(guest, gfn)
+        self.frames[index].dirty = True
+        self.count["zero_fills"] += 1
+        return index
+
+    def swap_in(self, guest: int, gfn: int, number: int, store: bool) -> int:
+        index = self.get_frame(guest, gfn)
+        frame, slot = self.frames[index], self.slots[number]
+        frame.tag = slot.tag
+        slot.count -= 1
+        if slot.is_free() and not store and not self.swap_nearly_full():
+            slot.frame = index
+            frame.slot = number
+        else:
+            frame.dirty = True
+            if slot.is_free():
+                self.free_slots.append(number)
+        self.count["swap_ins"] += 1
+        return index
+
+    # ---- reclaim -----------------------------------------------------------------------
+
+    def reclaim(self, n: int) -> int:
+        """Try to free n frames; how many were freed."""
+        self.count["reclaims"] += 1
+        before = len(self.free_frames)
+        budget = 4 * self.frames_in_use() + 32
+        while len(self.free_frames) < before + n and budget > 0:
+            if self.lists["lazyfree"]:
+                victim = self.lists["lazyfree"][-1]
+            elif self.free_slots and (self.lists["active"] or self.lists["inactive"]):
+                if self.inactive_is_low():
+                    self.deactivate()
+                victim = self.lists["inactive"][-1]
+            else:
+                break
+            budget -= 1
+            self.count["scanned"] += 1
+            self.shrink(victim)
+        return len(self.free_frames) - before
+
+    def inactive_is_low(self) -> bool:
+        active, inactive = len(self.lists["active"]), len(self.lists["inactive"])
+        gb = (active + inactive) >> 18
+        ratio = isqrt(10 * gb) if gb else 1
+        return inactive * ratio < active or inactive == 0
+
+    def deactivate(self) -> None:
+        for _ in range(min(self.batch, len(self.lists["active"]))):
+            index = self.lists["active"][-1]
+            self.to_head(index, "inactive")
+            frame = self.frames[index]
+            guest = self.guests[frame.guest]
+            if is_valid(guest.pte[frame.gfn]):
+                self.age(index)
+
+    def age(self, index: int) -> None:
+        frame = self.frames[index]
+        guest = self.guests[frame.guest]
+        pte = guest.pte[frame.gfn]
+        if guest.generation == "dat":
+            if pte & PTE_DIRTY:
+                frame.dirty = True
+            guest.aged_pte(frame.gfn, pte & ~(PTE_YOUNG | PTE_DIRTY) | PTE_INVALID | PTE_PROTECT)
+        else:
+            guest.aged_pte(frame.gfn, pte & ~PTE_YOUNG | PTE_INVALID)
+
+    def shrink(self, index: int) -> None:
+        frame = self.frames[index]
+        guest = self.guests[frame.guest]
+        was_referenced, frame.referenced = frame.referenced, False
+        if is_valid(guest.pte[frame.gfn]):
+            self.age(index)
+            frame.referenced = True
+            promote = was_referenced and frame.list != "lazyfree"
+            self.to_head(index, "active" if promote else frame.list)
+            return
+        self.drop_or_write(index)
+
+    def drop_or_write(self, index: int) -> None:
+        frame = self.frames[index]
+        guest, gfn = self.guests[frame.guest], frame.gfn
+        pte = guest.pte[gfn]
+        dirty = frame.dirty or bool(pte & PTE_DIRTY)
+        guest.xchg_pte(gfn, PTE_NONE)
+        if frame.list == "lazyfree":
+            if dirty:
+                guest.set_pte(gfn, pte)
+                self.to_head(index, "active")
+                self.count["lazyfree_rearmed"] += 1
+            else:
+                self.give_back_frame(index)
+                self._count_both(guest, "lazyfree_discards")
+            return
+        if frame.slot is None:
+            frame.slot = self.get_slot()
+            self.slots[frame.slot].frame = index
+            frame.dirty = dirty = True
+        if usage(guest.pgste[gfn]) == UNUSED:
+            self.give_back_frame(index)
+            self._count_both(guest, "unused_discards")
+            return
+        slot = self.slots[frame.slot]
+        guest.set_pte(gfn, swap_entry(frame.slot))
+        slot.count += 1
+        if dirty:
+            slot.tag = frame.tag
+            self._count_both(guest, "swap_outs")
+        else:
+            self.count["clean_evictions"] += 1
+        self.give_back_frame(index)
+
+    def _count_both(self, guest: Guest, name: str) -> None:
+        self.count[name] += 1
+        guest.count[name] += 1
+
+    def page_out(self, index: int) -> bool:
+        """MADV_PAGEOUT of one page with a frame: whether it lost it."""
+        frame = self.frames[index]
+        if is_valid(self.guests[frame.guest].pte[frame.gfn]):
+            self.age(index)
+        frame.referenced = False
+        self.drop_or_write(index)
+        return self.frames[index].list == "free"

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""A trace through guests of one host: docs/model.md section 9."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reference.guest import Guest, joined
+
+ALLOC, FREE = 0, 1
+Event = tuple[int, int, int]  # kind, order, pfn
+
+
+def first_kinds(events: Sequence[Event]) -> dict[int, int]:
+    """For each page in an event, ascending: the kind of its first event."""
+    first: dict[int, int] = {}
+    for kind, order, pfn in events:
+        for page in range(pfn, pfn + (1 << order)):
+            first.setdefault(page, kind)
+    return dict(sorted(first.items()))
+
+
+class Replay:
+    def __init__(
+        self,
+        guests: Sequence[Guest],
+        base: int,
+        events: Sequence[Event],
+        times: Sequence[int] | None = None,
+    ) -> None:
+        self.guests = list(guests)
+        self.host = guests[0].host
+        self.base = base
+        self.events = list(events)
+        self.times = [0] * len(events) if times is None else list(times)  # ns
+        self.position = 0
+        self.tag = 0
+        # Consecutive frees that will be one madvise call, [start, end), for each guest.
+        self.pending: list[tuple[int, int] | None] = [None] * len(guests)
+        self.stats = dict.fromkeys(
+            ("events", "stale_allocs", "stale_pages", "implied_frees", "ignored_frees"), 0
+        )
+        self.frame_ns = self.swap_ns = self.ns = 0
+        self._setup()
+
+    def next_tag(self) -> int:
+        self.tag = self.tag % 0xFFFFFFFF + 1
+        return self.tag
+
+    def _setup(self) -> None:
+        kinds = first_kinds(self.events)
+        for guest in self.guests:
+            guest.free([page - self.base for page in kinds if kinds[page] == ALLOC])
+            for page in kinds:
+                if kinds[page] == FREE:
+                    guest.write([page - self.base], [self.next_tag()])
+            for vcpu in range(len(guest.cbrl)):
+                guest.intercept(vcpu)
+        for guest in self.guests:
+            guest.reset_stats()
+        self.host.reset_stats()
+
+    def run(self, n: int) -> int:
+        """The next n events at most: how many were done.
+
+        An event that fails may be half done; the replay is then over, at its position.
+        """
+        for done in range(n):
+            if self.position == len(self.events):
+                return done
+            self._step()
+        return n
+
+    def _step(self) -> None:
+        for number, guest in enumerate(self.guests):
+            self._event(number, guest, self.events[self.position])
+            self.stats["events"] += 1
+        if self.position == len(self.events) - 1:
+            for number in range(len(self.guests)):
+                self._issue(number)
+        self.position += 1
+        if self.position < len(self.events):
+            ns = self.times[self.position] - self.times[self.position - 1]
+            self.ns += ns
+            self.frame_ns += ns * self.host.frames_in_use()
+            self.swap_ns += ns * self.host.slots_in_use()
+
+    def _event(self, number: int, guest: Guest, event: Event) -> None:
+        kind, order, pfn = event
+        first = pfn - self.base
+        pages = range(first, first + (1 << order))
+        if kind == ALLOC:
+            self._issue(number)
+            self._alloc(guest, first, order, pages)
+        else:
+            self._free(number, guest, pages)
+
+    def _alloc(self, guest: Guest, first: int, order: int, pages: range) -> None:
+        for page in pages:
+            if not guest.free_bit[page]:
+                self.stats["implied_frees"] += 1
+                guest.free([page])
+        guest.alloc([first], order)
+        stale = 0
+        for page in pages:
+            stale += guest.peek(page) != 0
+            guest.write([page], [self.next_tag()])
+        self.stats["stale_pages"] += stale
+        self.stats["stale_allocs"] += stale > 0
+
+    def _free(self, number: int, guest: Guest, pages: range) -> None:
+        in_use = [page for page in pages if not guest.free_bit[page]]
+        self.stats["ignored_frees"] += len(pages) - len(in_use)
+        if guest.mechanism not in ("madv_dontneed", "madv_free"):
+            guest.free(in_use)
+            return
+        guest.mark(in_use, 0, free=True)
+        for start, end in joined(in_use, 1):
+            waiting = self.pending[number]
+            if waiting is not None and waiting[1] == start:
+                self.pending[number] = (waiting[0], end)
+            else:
+                self._issue(number)
+                self.pending[number] = (start, end)
+
+    def _issue(self, number: int) -> None:
+        waiting = self.pending[number]
+        if waiting is not None:
+            self.guests[number].madvise(*waiting)
+            self.pending[number] = None
