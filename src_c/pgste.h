@@ -143,7 +143,7 @@ enum pgste_content {
 /* ---- CPU variants ------------------------------------------------------------------ */
 
 /*
- * Choose the variant of the scan kernels: "portable", "avx2", "avx512", "neon", or NULL or
+ * Choose the variant of the scan kernels: "portable", "avx2", "avx512", or NULL or
  * "" for what the environment variable PGSTE_ISA says, the best supported one if it is
  * unset.  PGSTE_E_NAME for a name that is unknown or that this CPU cannot run; the variant
  * in force then stays.  Not thread safe; call it before other threads use the library.
@@ -246,7 +246,7 @@ enum pgste_frame_list {
 };
 struct pgste_frame_info {
 	enum pgste_frame_list list;
-	uint32_t guest; /* number of the guest, in order of creation; undefined when free */
+	uint32_t guest; /* pgste_guest_number of the owner; 0 when free */
 	uint64_t gfn;
 	uint32_t tag;
 	uint32_t slot;	/* swap slot of the swap cache, UINT32_MAX: none */
@@ -447,7 +447,9 @@ int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint
 void pgste_replay_free(struct pgste_replay *replay);
 /*
  * Replay the next n events at most: how many, 0 at the end.  On PGSTE_E_NO_FRAME the events
- * before the failing one are done, pgste_replay_position tells which it is.
+ * before the failing one are done, pgste_replay_position tells which it is; that one may be
+ * half done, and the replay is over.  Between calls the last run of frees may be held back
+ * to join with the next; any other call on the guest that could see it issues it.
  */
 int64_t pgste_replay_run(struct pgste_replay *replay, uint64_t n);
 uint64_t pgste_replay_position(const struct pgste_replay *replay);

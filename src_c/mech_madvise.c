@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * madv_dontneed and madv_free: the hypervisor advises its kernel about each range that the
+ * guest frees.  Blocks that follow one another become one call; nothing is said at alloc.
+ */
+#include "internal.h"
+
+static void hold(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr)
+{
+	(void)vcpu;
+	if (guest->pending_nr && guest->pending_gfn + guest->pending_nr == gfn) {
+		guest->pending_nr += nr;
+		return;
+	}
+	guest_settle(guest);
+	guest->pending_gfn = gfn;
+	guest->pending_nr = nr;
+}
+
+static void issue(struct pgste_guest *guest,
+		  void (*advise)(struct pgste_guest *guest, uint64_t gfn))
+{
+	for (uint64_t i = 0; i < guest->pending_nr; i++)
+		advise(guest, guest->pending_gfn + i);
+	guest->stats.hints++;
+	guest->stats.hint_pages += guest->pending_nr;
+	guest->pending_nr = 0;
+}
+
+static void flush_dontneed(struct pgste_guest *guest)
+{
+	issue(guest, madvise_dontneed);
+}
+
+static void flush_free(struct pgste_guest *guest)
+{
+	issue(guest, madvise_free);
+}
+
+const struct mech mech_madv_dontneed = {
+	.name = "madv_dontneed",
+	.free = hold,
+	.flush = flush_dontneed,
+};
+
+const struct mech mech_madv_free = {
+	.name = "madv_free",
+	.free = hold,
+	.flush = flush_free,
+};

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Replay of page allocator events through the guests of one host.  docs/model.md section 9.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* Events ahead of the current one whose pages are fetched, and whose frames are. */
+#define PREFETCH_PAGE 24u
+#define PREFETCH_FRAME 8u
+
+struct pgste_replay {
+	struct pgste_guest **guests;
+	unsigned nr_guests;
+	uint64_t base_pfn;
+	const uint64_t *events, *times;
+	uint64_t nr, at;
+	uint32_t tag;
+	int error;
+	uint64_t stale_allocs, stale_pages, implied_frees, ignored_frees;
+	double frame_ns, swap_ns, ns;
+};
+
+static uint64_t block_of(const struct pgste_replay *r, uint64_t event, uint64_t *nr)
+{
+	*nr = UINT64_C(1) << PGSTE_EVENT_ORDER(event);
+	return PGSTE_EVENT_PFN(event) - r->base_pfn;
+}
+
+/* The guest's first store after an alloc; *stale: a load before it would have seen old data. */
+static int first_store(struct pgste_guest *guest, uint64_t gfn, uint32_t tag, bool *stale)
+{
+	const uint64_t mask = PTE_PRESENT | PTE_PROTECT | COLD_FOREIGN;
+	struct frame *frames = guest->host->frames;
+	uint32_t frame = (uint32_t)(guest->pte[gfn] >> PTE_PFRA_SHIFT);
+	int error;
+
+	if ((guest->state[gfn] & (PGSTE_STATE_VALID | PGSTE_STATE_SWAP)) == PGSTE_STATE_VALID &&
+	    (guest->pte[gfn] & mask) == PTE_PRESENT) {
+		*stale = frames[frame].tag != 0;
+	} else {
+		*stale = content_of(guest, gfn) != 0;
+		error = fault_in(guest, gfn, PTE_STORE, &frame);
+		if (error)
+			return error;
+	}
+	frames[frame].tag = tag;
+	return PGSTE_OK;
+}
+
+static void free_run(struct pgste_guest *guest, uint64_t gfn, uint64_t nr)
+{
+	mark_pages(guest, gfn, nr, true);
+	guest->vcpus[0].pages_freed += nr;
+	if (guest->mech->free)
+		guest->mech->free(guest, &guest->vcpus[0], gfn, nr);
+}
+
+/* The pages of a block whose free bit is `is`, as runs. */
+static uint64_t next_run(const struct pgste_guest *guest, uint64_t at, uint64_t end, bool is,
+			 uint64_t *nr)
+{
+	while (at < end && page_is_free(guest, at) != is)
+		at++;
+	for (*nr = 0; at + *nr < end && page_is_free(guest, at + *nr) == is; ++*nr)
+		;
+	return at;
+}
+
+static void replay_free(struct pgste_replay *r, struct pgste_guest *guest, uint64_t gfn,
+			uint64_t nr)
+{
+	const uint64_t end = gfn + nr;
+	uint64_t run, done = 0;
+
+	for (uint64_t at = next_run(guest, gfn, end, false, &run); run;
+	     at = next_run(guest, at + run, end, false, &run)) {
+		free_run(guest, at, run);
+		done += run;
+	}
+	r->ignored_frees += nr - done;
+}
+
+/* A page in use that is allocated again was freed in between, unseen. */
+static void imply_frees(struct pgste_replay *r, struct pgste_guest *guest, uint64_t gfn,
+			uint64_t nr)
+{
+	for (uint64_t i = 0; i < nr; i++) {
+		if (page_is_free(guest, gfn + i))
+			continue;
+		free_run(guest, gfn + i, 1);
+		guest_settle(guest);
+		r->implied_frees++;
+	}
+}
+
+static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint64_t gfn,
+			uint64_t nr)
+{
+	uint64_t nr_stale = 0;
+
+	guest_settle(guest);
+	imply_frees(r, guest, gfn, nr);
+	mark_pages(guest, gfn, nr, false);
+	guest->vcpus[0].pages_allocated += nr;
+	if (guest->mech->alloc)
+		guest->mech->alloc(guest, &guest->vcpus[0], gfn, nr);
+	for (uint64_t i = 0; i < nr; i++) {
+		bool stale;
+		int error = first_store(guest, gfn + i, ++r->tag, &stale);
+
+		if (error)
+			return error;
+		nr_stale += stale;
+	}
+	r->stale_pages += nr_stale;
+	r->stale_allocs += nr_stale != 0;
+	return PGSTE_OK;
+}
+
+static int replay_event(struct pgste_replay *r, uint64_t event)
+{
+	uint64_t nr, gfn = block_of(r, event, &nr);
+
+	for (unsigned i = 0; i < r->nr_guests; i++) {
+		if (PGSTE_EVENT_KIND(event) == PGSTE_EVENT_FREE) {
+			replay_free(r, r->guests[i], gfn, nr);
+		} else {
+			int error = replay_alloc(r, r->guests[i], gfn, nr);
+
+			if (error)
+				return error;
+		}
+	}
+	return PGSTE_OK;
+}
+
+static void prefetch(const struct pgste_replay *r, uint64_t at)
+{
+	const struct pgste_guest *guest = r->guests[0];
+
+	if (at + PREFETCH_PAGE < r->nr) {
+		const uint64_t gfn = PGSTE_EVENT_PFN(r->events[at + PREFETCH_PAGE]) - r->base_pfn;
+
+		__builtin_prefetch(&guest->state[gfn], 1);
+		__builtin_prefetch(&guest->pte[gfn], 1);
+	}
+	if (at + PREFETCH_FRAME < r->nr) {
+		const uint64_t gfn = PGSTE_EVENT_PFN(r->events[at + PREFETCH_FRAME]) - r->base_pfn;
+
+		if (pte_is_present(guest->pte[gfn], guest->state[gfn]))
+			__builtin_prefetch(&guest->host->frames[(uint32_t)(guest->pte[gfn] >>
+							       PTE_PFRA_SHIFT)], 1);
+	}
+}
+
+static void account_time(struct pgste_replay *r)
+{
+	const struct pgste_host *host = r->guests[0]->host;
+	double ns;
+
+	if (!r->times || r->at + 1 >= r->nr || r->times[r->at + 1] <= r->times[r->at])
+		return;
+	ns = (double)(r->times[r->at + 1] - r->times[r->at]);
+	r->ns += ns;
+	r->frame_ns += ns * (double)(host->config.nr_frames - host->nr_free);
+	r->swap_ns += ns * (double)(host->config.nr_swap_slots - host->nr_slots_free);
+}
+
+int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
+{
+	uint64_t done = 0;
+
+	if (r->error)
+		return r->error;
+	for (; done < n && r->at < r->nr; done++) {
+		prefetch(r, r->at);
+		r->error = replay_event(r, r->events[r->at]);
+		if (r->error)
+			return r->error;
+		account_time(r);
+		r->at++;
+	}
+	/* the last run of frees, which nothing can join any more */
+	if (r->at == r->nr)
+		for (unsigned i = 0; i < r->nr_guests; i++)
+			guest_settle(r->guests[i]);
+	return (int64_t)done;
+}
+
+/* ---- setup ---- */
+
+struct first_events {
+	uint64_t *seen, *is_free; /* a bit a page: in an event; the first one frees it */
+	uint64_t nr_bytes;
+};
+
+static void first_events_of(const struct pgste_replay *r, struct first_events *first)
+{
+	for (uint64_t i = 0; i < r->nr; i++) {
+		uint64_t nr, gfn = block_of(r, r->events[i], &nr);
+		const bool is_free = PGSTE_EVENT_KIND(r->events[i]) == PGSTE_EVENT_FREE;
+
+		for (uint64_t page = gfn; page < gfn + nr; page++) {
+			const uint64_t bit = UINT64_C(1) << page % 64;
+
+			if (!(first->seen[page / 64] & bit) && is_free)
+				first->is_free[page / 64] |= bit;
+			first->seen[page / 64] |= bit;
+		}
+	}
+}
+
+/* Pages whose first event is an alloc are free, as they were since boot. */
+static void setup_free(struct pgste_guest *guest, const struct first_events *first,
+		       uint64_t nr_words)
+{
+	uint64_t start = 0, nr = 0;
+
+	for (uint64_t word = 0; word < nr_words; word++) {
+		uint64_t bits = first->seen[word] & ~first->is_free[word];
+
+		for (; bits; bits &= bits - 1) {
+			const uint64_t gfn = word * 64 + (uint64_t)__builtin_ctzll(bits);
+
+			if (nr && start + nr == gfn) {
+				nr++;
+				continue;
+			}
+			if (nr)
+				free_run(guest, start, nr);
+			start = gfn;
+			nr = 1;
+		}
+	}
+	if (nr)
+		free_run(guest, start, nr);
+	guest_settle(guest);
+}
+
+/* Pages whose first event is a free hold something of the guest's. */
+static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
+		       const struct first_events *first, uint64_t nr_words)
+{
+	for (uint64_t word = 0; word < nr_words; word++) {
+		for (uint64_t bits = first->is_free[word]; bits; bits &= bits - 1) {
+			bool stale;
+			int error = first_store(guest, word * 64 + (uint64_t)__builtin_ctzll(bits),
+						++r->tag, &stale);
+
+			if (error)
+				return error;
+		}
+	}
+	return PGSTE_OK;
+}
+
+static int setup(struct pgste_replay *r, uint64_t nr_pages)
+{
+	const uint64_t nr_words = (nr_pages + 63) / 64;
+	struct first_events first = { .nr_bytes = nr_words * sizeof(uint64_t) };
+	int error = PGSTE_E_NOMEM;
+
+	first.seen = table_new(first.nr_bytes);
+	first.is_free = table_new(first.nr_bytes);
+	if (first.seen && first.is_free) {
+		first_events_of(r, &first);
+		error = PGSTE_OK;
+	}
+	for (unsigned i = 0; i < r->nr_guests && !error; i++) {
+		struct pgste_guest *guest = r->guests[i];
+
+		setup_free(guest, &first, nr_words);
+		error = setup_store(r, guest, &first, nr_words);
+		for (uint32_t v = 0; v < guest->nr_vcpus; v++)
+			cbrl_process(guest, &guest->vcpus[v]);
+	}
+	if (!error) {
+		for (unsigned i = 0; i < r->nr_guests; i++)
+			pgste_guest_reset_stats(r->guests[i]);
+		pgste_host_reset_stats(r->guests[0]->host);
+	}
+	table_free(first.seen, first.nr_bytes);
+	table_free(first.is_free, first.nr_bytes);
+	return error;
+}
+
+/* Every event inside [base_pfn, base_pfn + nr_pages), and of a kind and order that exist? */
+static bool events_valid(const uint64_t *events, uint64_t nr, uint64_t base_pfn, uint64_t nr_pages)
+{
+	for (uint64_t i = 0; i < nr; i++) {
+		const uint64_t pfn = PGSTE_EVENT_PFN(events[i]);
+		const unsigned order = PGSTE_EVENT_ORDER(events[i]);
+
+		if (PGSTE_EVENT_KIND(events[i]) > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER ||
+		    pfn < base_pfn || pfn - base_pfn >= nr_pages ||
+		    UINT64_C(1) << order > nr_pages - (pfn - base_pfn))
+			return false;
+	}
+	return true;
+}
+
+static bool guests_valid(struct pgste_guest *const *guests, unsigned nr_guests,
+			 uint64_t *nr_pages)
+{
+	*nr_pages = PGSTE_MAX_PAGES;
+	if (nr_guests == 0)
+		return false;
+	for (unsigned i = 0; i < nr_guests; i++) {
+		if (guests[i]->host != guests[0]->host)
+			return false;
+		*nr_pages = min_u64(*nr_pages, guests[i]->nr_pages);
+	}
+	return true;
+}
+
+int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint64_t base_pfn,
+		     const uint64_t *events, const uint64_t *times_ns, uint64_t nr,
+		     struct pgste_replay **replay)
+{
+	struct pgste_replay *r;
+	uint64_t nr_pages;
+	int error;
+
+	if (!guests_valid(guests, nr_guests, &nr_pages) ||
+	    !events_valid(events, nr, base_pfn, nr_pages))
+		return PGSTE_E_ARG;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return PGSTE_E_NOMEM;
+	*r = (struct pgste_replay){
+		.nr_guests = nr_guests,
+		.base_pfn = base_pfn,
+		.events = events,
+		.times = times_ns,
+		.nr = nr,
+		.guests = malloc(nr_guests * sizeof(struct pgste_guest *)),
+	};
+	error = PGSTE_E_NOMEM;
+	if (r->guests) {
+		memcpy(r->guests, guests, nr_guests * sizeof(*guests));
+		error = setup(r, nr_pages);
+	}
+	if (error) {
+		pgste_replay_free(r);
+		return error;
+	}
+	*replay = r;
+	return PGSTE_OK;
+}
+
+void pgste_replay_free(struct pgste_replay *replay)
+{
+	if (!replay)
+		return;
+	free(replay->guests);
+	free(replay);
+}
+
+uint64_t pgste_replay_position(const struct pgste_replay *replay)
+{
+	return replay->at;
+}
+
+void pgste_replay_get_stats(const struct pgste_replay *r, struct pgste_replay_stats *stats)
+{
+	*stats = (struct pgste_replay_stats){
+		.events = r->at * r->nr_guests,
+		.stale_allocs = r->stale_allocs,
+		.stale_pages = r->stale_pages,
+		.implied_frees = r->implied_frees,
+		.ignored_frees = r->ignored_frees,
+		.frame_seconds = r->frame_ns * 1e-9,
+		.swap_seconds = r->swap_ns * 1e-9,
+		.seconds = r->ns * 1e-9,
+	};
+}
+
+#define STAT_NAME(name) #name,
+static const char *const stat_names[] = { PGSTE_REPLAY_STATS(STAT_NAME) };
+
+const char *pgste_replay_stats_name(unsigned i)
+{
+	return i < sizeof(stat_names) / sizeof(stat_names[0]) ? stat_names[i] : NULL;
+}

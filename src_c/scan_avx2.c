@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scan kernels for AVX2: 32 state bytes a step.  Functions carry their target, so that
+ * the file needs no compiler flags and runs only where isa.c has asked the CPU.
+ */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define AVX2 __attribute__((target("avx2,popcnt,bmi")))
+#define STEP 32u
+
+static bool supported(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") &&
+	       __builtin_cpu_supports("bmi");
+}
+
+AVX2 static inline __m256i load(const uint8_t *p)
+{
+	return _mm256_loadu_si256((const void *)p);
+}
+
+AVX2 static inline uint32_t equal(__m256i bytes, __m256i mask, __m256i value)
+{
+	return (uint32_t)_mm256_movemask_epi8(
+		_mm256_cmpeq_epi8(_mm256_and_si256(bytes, mask), value));
+}
+
+/* SWAP is bit 7, where movemask looks: USAGE unused or ZERO, shifted there. */
+AVX2 static inline uint32_t zappable(__m256i b)
+{
+	__m256i unused = _mm256_andnot_si256(_mm256_slli_epi16(b, 6), _mm256_slli_epi16(b, 7));
+	__m256i any = _mm256_or_si256(unused, _mm256_slli_epi16(b, 5));
+
+	return (uint32_t)_mm256_movemask_epi8(_mm256_and_si256(b, any));
+}
+
+AVX2 static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, uint8_t mask,
+			  uint8_t value)
+{
+	const __m256i m = _mm256_set1_epi8((char)mask), v = _mm256_set1_epi8((char)value);
+
+	for (; from + 2 * STEP <= nr; from += 2 * STEP) {
+		uint64_t hits = equal(load(state + from), m, v) |
+				(uint64_t)equal(load(state + from + STEP), m, v) << STEP;
+
+		if (hits)
+			return from + (uint64_t)__builtin_ctzll(hits);
+	}
+	return scan_portable.find(state, from, nr, mask, value);
+}
+
+AVX2 static uint64_t find_zappable(const uint8_t *state, uint64_t from, uint64_t nr)
+{
+	for (; from + 2 * STEP <= nr; from += 2 * STEP) {
+		uint64_t hits = zappable(load(state + from)) |
+				(uint64_t)zappable(load(state + from + STEP)) << STEP;
+
+		if (hits)
+			return from + (uint64_t)__builtin_ctzll(hits);
+	}
+	return scan_portable.find_zappable(state, from, nr);
+}
+
+AVX2 static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
+{
+	uint64_t count = 0, i = 0;
+
+	for (; i + 2 * STEP <= nr; i += 2 * STEP)
+		count += (unsigned)__builtin_popcount(zappable(load(state + i))) +
+			 (unsigned)__builtin_popcount(zappable(load(state + i + STEP)));
+	return count + scan_portable.count_zappable(state + i, nr - i);
+}
+
+/* Bit number bit of each of 64 bytes. */
+AVX2 static inline uint64_t plane(__m256i low, __m256i high, int bit)
+{
+	const __m128i shift = _mm_cvtsi32_si128(7 - bit);
+
+	return (uint32_t)_mm256_movemask_epi8(_mm256_sll_epi16(low, shift)) |
+	       (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_sll_epi16(high, shift)) << STEP;
+}
+
+AVX2 static inline uint64_t ones(uint64_t word)
+{
+	return (uint64_t)__builtin_popcountll(word);
+}
+
+AVX2 static void count_states(const uint8_t *state, uint64_t nr, struct pgste_state_counts *counts)
+{
+	struct pgste_state_counts tail;
+	uint64_t pages[4][3] = { 0 }, nodat = 0, dirty = 0, swap = 0, zap = 0, i = 0;
+
+	for (; i + 2 * STEP <= nr; i += 2 * STEP) {
+		const __m256i a = load(state + i), b = load(state + i + STEP);
+		const uint64_t u0 = plane(a, b, 0), u1 = plane(a, b, 1), zero = plane(a, b, 2);
+		const uint64_t valid = plane(a, b, 6), swapped = plane(a, b, 7);
+		const uint64_t usage[4] = { ~(u0 | u1), u0 & ~u1, u1 & ~u0, u0 & u1 };
+
+		for (unsigned u = 0; u < 4; u++) {
+			pages[u][0] += ones(usage[u] & valid);
+			pages[u][1] += ones(usage[u] & ~valid & ~zero);
+			pages[u][2] += ones(usage[u] & ~valid & zero);
+		}
+		nodat += ones(plane(a, b, 3));
+		dirty += ones(plane(a, b, 5));
+		swap += ones(swapped);
+		zap += ones(swapped & (usage[1] | zero));
+	}
+	scan_portable.count_states(state + i, nr - i, &tail);
+	for (unsigned u = 0; u < 4; u++)
+		for (unsigned c = 0; c < 3; c++)
+			counts->pages[u][c] = tail.pages[u][c] + pages[u][c];
+	counts->nodat = tail.nodat + nodat;
+	counts->dirty = tail.dirty + dirty;
+	counts->swap = tail.swap + swap;
+	counts->zappable = tail.zappable + zap;
+}
+
+/*
+ * The row of 256 entries as shuffles: an operation looks at the low four bits, VALID and GC
+ * only, and changes the low four bits and DIRTY only.  So four tables of 16, picked by VALID
+ * and GC, give new low bits, DIRTY (0x20) and append (0x80); two give the result byte.
+ */
+struct shuffles {
+	__m256i new[4]; /* index VALID << 1 | GC */
+	__m256i result[2];
+};
+
+AVX2 static struct shuffles shuffles_of(const uint16_t *row)
+{
+	struct shuffles s;
+	uint8_t table[32];
+
+	for (unsigned pick = 0; pick < 4; pick++) {
+		unsigned high = (pick & 2 ? PGSTE_STATE_VALID : 0) | (pick & 1 ? PGSTE_STATE_GC : 0);
+
+		for (unsigned low = 0; low < 32; low++) {
+			unsigned entry = row[high | (low & 15)];
+
+			table[low] = (uint8_t)((entry & 0x2f) | ESSA_APPEND(entry) << 7);
+		}
+		s.new[pick] = load(table);
+	}
+	for (unsigned valid = 0; valid < 2; valid++) {
+		for (unsigned low = 0; low < 32; low++)
+			table[low] = ESSA_RESULT(row[(valid ? PGSTE_STATE_VALID : 0) | (low & 15)]);
+		s.result[valid] = load(table);
+	}
+	return s;
+}
+
+AVX2 static inline __m256i pick(__m256i if_clear, __m256i if_set, __m256i bit7)
+{
+	return _mm256_blendv_epi8(if_clear, if_set, bit7);
+}
+
+AVX2 static uint64_t essa(uint8_t *state, uint64_t nr, const uint16_t *row, uint8_t *results,
+			  uint64_t base, uint64_t *list, uint32_t *nr_list, uint32_t room)
+{
+	const __m256i low4 = _mm256_set1_epi8(0x0f), keep = _mm256_set1_epi8((char)0xf0);
+	const __m256i take = _mm256_set1_epi8(0x2f);
+	const uint32_t limit = *nr_list + room;
+	struct shuffles s;
+	uint32_t at = *nr_list;
+	uint64_t i = 0;
+
+	if (nr < STEP)
+		return 0;
+	s = shuffles_of(row);
+	for (; i + STEP <= nr; i += STEP) {
+		const __m256i b = load(state + i), low = _mm256_and_si256(b, low4);
+		const __m256i gc = _mm256_slli_epi16(b, 3), valid = _mm256_slli_epi16(b, 1);
+		const __m256i t = pick(pick(_mm256_shuffle_epi8(s.new[0], low),
+					    _mm256_shuffle_epi8(s.new[1], low), gc),
+				       pick(_mm256_shuffle_epi8(s.new[2], low),
+					    _mm256_shuffle_epi8(s.new[3], low), gc), valid);
+		uint32_t append = (uint32_t)_mm256_movemask_epi8(t);
+
+		if (at + (uint32_t)__builtin_popcount(append) > limit)
+			break;
+		if (results)
+			_mm256_storeu_si256((void *)(results + i),
+				pick(_mm256_shuffle_epi8(s.result[0], low),
+				     _mm256_shuffle_epi8(s.result[1], low), valid));
+		_mm256_storeu_si256((void *)(state + i),
+				    _mm256_or_si256(_mm256_and_si256(b, keep),
+						    _mm256_and_si256(t, take)));
+		for (; append; append &= append - 1)
+			list[at++] = base + i + (uint64_t)__builtin_ctz(append);
+	}
+	*nr_list = at;
+	return i;
+}
+
+const struct scan_ops scan_avx2 = {
+	.name = "avx2",
+	.supported = supported,
+	.find = find,
+	.find_zappable = find_zappable,
+	.count_zappable = count_zappable,
+	.count_states = count_states,
+	.essa = essa,
+};
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* The scan kernels in plain C: eight state bytes at a time where that helps. */
+#include <string.h>
+
+#include "internal.h"
+
+#define LOW UINT64_C(0x0101010101010101)
+#define HIGH UINT64_C(0x8080808080808080)
+
+static uint64_t load8(const uint8_t *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+/* Bit 7 of each byte of the result: that byte of word is zero. */
+static uint64_t zero_bytes(uint64_t word)
+{
+	return ~(((word & ~HIGH) + ~HIGH) | word | ~HIGH);
+}
+
+static uint64_t zappable_bytes(uint64_t word)
+{
+	/* bit 7: SWAP; USAGE is unused: bit 0 and not bit 1; ZERO: bit 2 */
+	return word & ((word << 7 & ~(word << 6)) | word << 5) & HIGH;
+}
+
+static bool always(void)
+{
+	return true;
+}
+
+static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, uint8_t mask,
+		     uint8_t value)
+{
+	for (; from + 8 <= nr; from += 8)
+		if (zero_bytes((load8(state + from) & mask * LOW) ^ value * LOW))
+			break;
+	for (; from < nr; from++)
+		if ((state[from] & mask) == value)
+			return from;
+	return nr;
+}
+
+static uint64_t find_zappable(const uint8_t *state, uint64_t from, uint64_t nr)
+{
+	for (; from + 8 <= nr; from += 8)
+		if (zappable_bytes(load8(state + from)))
+			break;
+	for (; from < nr; from++)
+		if (state_zappable(state[from]))
+			return from;
+	return nr;
+}
+
+static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
+{
+	uint64_t count = 0, i = 0;
+
+	for (; i + 8 <= nr; i += 8)
+		count += (zappable_bytes(load8(state + i)) >> 7) * LOW >> 56;
+	for (; i < nr; i++)
+		count += state_zappable(state[i]);
+	return count;
+}
+
+/* A histogram of the bytes, in four parts so that equal neighbours do not wait. */
+static void count_states(const uint8_t *state, uint64_t nr, struct pgste_state_counts *counts)
+{
+	uint64_t histogram[4][256] = { 0 };
+	uint64_t i = 0;
+
+	memset(counts, 0, sizeof(*counts));
+	for (; i + 4 <= nr; i += 4)
+		for (unsigned k = 0; k < 4; k++)
+			histogram[k][state[i + k]]++;
+	for (; i < nr; i++)
+		histogram[0][state[i]]++;
+	for (unsigned byte = 0; byte < 256; byte++) {
+		uint64_t n = histogram[0][byte] + histogram[1][byte] + histogram[2][byte] +
+			     histogram[3][byte];
+		unsigned content = byte & PGSTE_STATE_VALID ? 0 : byte & PGSTE_STATE_ZERO ? 2 : 1;
+
+		counts->pages[byte & PGSTE_STATE_USAGE][content] += n;
+		counts->nodat += byte & PGSTE_STATE_NODAT ? n : 0;
+		counts->dirty += byte & PGSTE_STATE_DIRTY ? n : 0;
+		counts->swap += byte & PGSTE_STATE_SWAP ? n : 0;
+		counts->zappable += state_zappable((uint8_t)byte) ? n : 0;
+	}
+}
+
+static uint64_t essa(uint8_t *state, uint64_t nr, const uint16_t *row, uint8_t *results,
+		     uint64_t base, uint64_t *list, uint32_t *nr_list, uint32_t room)
+{
+	const uint64_t n = min_u64(nr, room);
+	uint32_t at = *nr_list;
+
+	for (uint64_t i = 0; i < n; i++) {
+		unsigned entry = row[state[i]];
+
+		state[i] = ESSA_NEW(entry);
+		list[at] = base + i;
+		at += ESSA_APPEND(entry);
+		if (results)
+			results[i] = ESSA_RESULT(entry);
+	}
+	*nr_list = at;
+	return n;
+}
+
+const struct scan_ops scan_portable = {
+	.name = "portable",
+	.supported = always,
+	.find = find,
+	.find_zappable = find_zappable,
+	.count_zappable = count_zappable,
+	.count_states = count_states,
+	.essa = essa,
+};

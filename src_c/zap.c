@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Zap: give up the swap entry of a page that the guest does not need (ptep_zap_unused in
+ * pgtable, gmap_helper_zap_one_page in dat), of one page or of all.
+ */
+#include "internal.h"
+
+/* Claim a zappable page by clearing SWAP; of two vcpus that try, one succeeds. */
+static bool zap_claim(struct pgste_guest *guest, uint64_t gfn)
+{
+	uint8_t old = __atomic_load_n(&guest->state[gfn], __ATOMIC_RELAXED);
+	uint8_t new;
+
+	do {
+		if (!state_zappable(old))
+			return false;
+		new = old & (uint8_t)~(PGSTE_STATE_SWAP | PGSTE_STATE_VALID);
+	} while (!__atomic_compare_exchange_n(&guest->state[gfn], &old, new, true,
+					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	return true;
+}
+
+static unsigned zap_entry_shared(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed)
+{
+	uint64_t cold;
+
+	if (!zap_claim(guest, gfn))
+		return 0;
+	/* the page is ours: nothing but a zap changes PTEs while vcpus run */
+	cold = guest->pte[gfn];
+	guest->pte[gfn] = 0;
+	pthread_mutex_lock(&guest->host->lock);
+	if (cold & COLD_FOREIGN)
+		guest->nr_foreign--;
+	else
+		*slots_freed += slot_put_use(guest->host, (uint32_t)(cold >> PTE_PFRA_SHIFT));
+	pthread_mutex_unlock(&guest->host->lock);
+	return 1;
+}
+
+/* Zap one page if it may be: 1 or 0. */
+unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed)
+{
+	uint64_t cold;
+
+	if (!state_zappable(__atomic_load_n(&guest->state[gfn], __ATOMIC_RELAXED)))
+		return 0;
+	if (guest->shared)
+		return zap_entry_shared(guest, gfn, slots_freed);
+	cold = guest->pte[gfn];
+	pte_zap(guest, gfn);
+	if (cold & COLD_FOREIGN)
+		guest->nr_foreign--;
+	else
+		*slots_freed += slot_put_use(guest->host, (uint32_t)(cold >> PTE_PFRA_SHIFT));
+	return 1;
+}
+
+int64_t pgste_zap(struct pgste_guest *guest, uint64_t gfn)
+{
+	uint64_t slots_freed = 0;
+	unsigned zapped;
+
+	if (gfn >= guest->nr_pages)
+		return PGSTE_E_GFN;
+	guest_settle(guest);
+	zapped = zap_entry(guest, gfn, &slots_freed);
+	guest->stats.zapped += zapped;
+	guest->stats.zap_slots_freed += slots_freed;
+	return zapped;
+}
+
+int64_t pgste_zap_scan(struct pgste_guest *guest)
+{
+	const struct scan_ops *scan = scan_ops();
+	uint64_t slots_freed = 0, zapped = 0, gfn = 0;
+
+	guest_settle(guest);
+	for (;; gfn++) {
+		gfn = scan->find_zappable(guest->state, gfn, guest->nr_pages);
+		if (gfn >= guest->nr_pages)
+			break;
+		/* zappable pages come in runs: no new search for the next one */
+		do {
+			zapped += zap_entry(guest, gfn, &slots_freed);
+			gfn++;
+		} while (gfn < guest->nr_pages && state_zappable(guest->state[gfn]));
+	}
+	guest->stats.zapped += zapped;
+	guest->stats.zap_slots_freed += slots_freed;
+	return (int64_t)zapped;
+}
+
+uint64_t pgste_count_zappable(const struct pgste_guest *guest)
+{
+	return scan_ops()->count_zappable(guest->state, guest->nr_pages);
+}
