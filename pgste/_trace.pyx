@@ -117,8 +117,8 @@ cdef class TextDecoder:
 cdef class RingDecoder:
     """Decoder of ring-buffer pages (pgste_ring_decode).
 
-    ``layout`` has an int for each field of struct pgste_ring_format; ValueError for one that
-    is missing, unknown or makes no sense.
+    ``layout`` has an int for each field of struct pgste_ring_format (pgste.trace_dat.ring_layout
+    makes it); ValueError for one that is missing or makes no sense.
     """
 
     cdef pgste_ring_format _format

@@ -38,7 +38,5 @@ class TraceError(ValueError):
         return _rebuild, (self.reason, self.path, self.line, self.offset)
 
 
-def _rebuild(
-    reason: str, path: str | None, line: int | None, offset: int | None
-) -> TraceError:
+def _rebuild(reason: str, path: str | None, line: int | None, offset: int | None) -> TraceError:
     return TraceError(reason, path=path, line=line, offset=offset)
