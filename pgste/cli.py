@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The command line: a table of verbs, and what they have in common.
+
+Each verb is a module's pair of functions: `add_arguments(parser)` and
+`run(args, console) -> exit status`.  Results go to standard output, progress and errors to
+standard error; exit status 0 is success, 1 a failure, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from pgste import PgsteError, __version__, cli_compare
+from pgste.trace_error import TraceError
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class Verb:
+    name: str
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Console], int]
+
+
+VERBS = (
+    Verb(
+        "compare",
+        "replay a page allocator trace through the mechanisms, side by side",
+        cli_compare.add_compare_arguments,
+        cli_compare.run_compare,
+    ),
+    Verb(
+        "info",
+        "tell what is in a trace",
+        cli_compare.add_info_arguments,
+        cli_compare.run_info,
+    ),
+    Verb(
+        "map",
+        "draw the states of all pages at one moment of a replay",
+        cli_compare.add_map_arguments,
+        cli_compare.run_map,
+    ),
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pgste",
+        description="Guest page states of s390x and free-page mechanisms: replay, compare, prove.",
+    )
+    parser.add_argument("--version", action="version", version=f"pgste {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in VERBS:
+        sub = verbs.add_parser(verb.name, help=verb.help, description=verb.help)
+        verb.add_arguments(sub)
+        sub.set_defaults(run=verb.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        status: int = args.run(args, Console())
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("pgste: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader has gone; Python would complain once more when it closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (PgsteError, TraceError, OSError, ValueError) as error:
+        print(f"pgste: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two virtual CPUs of one guest on two threads, for the thread sanitizer: ESSA, free and
+ * alloc on the same pages, with zaps of the same swap entries.  Afterwards every invariant
+ * holds and no page was zapped twice.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "pgste.h"
+
+#define CHECK(x) do {                                                                        \
+		if (!(x)) {                                                                  \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);              \
+			exit(1);                                                             \
+		}                                                                            \
+	} while (0)
+
+#define PAGES 4096u
+#define ROUNDS 60u
+
+struct job {
+	struct pgste_guest *guest;
+	uint32_t vcpu;
+};
+
+static void *run(void *data)
+{
+	struct job *job = data;
+	static const unsigned orcs[] = { 2, 1, 3, 2, 4, 5, 6, 2 };
+	uint32_t gfns[PAGES];
+	uint8_t results[PAGES];
+	uint32_t seed = 12345u + job->vcpu;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct pgste_gfns array = { .type = PGSTE_GFN_U32, .data = gfns, .nr = PAGES };
+		struct pgste_gfns range = { .first = 0, .nr = PAGES };
+
+		for (unsigned i = 0; i < PAGES; i++) {
+			seed = seed * 1664525u + 1013904223u;
+			gfns[i] = seed >> 8 & (PAGES - 1);
+		}
+		CHECK(pgste_essa(job->guest, job->vcpu, orcs[round % 8], &array, results) == 0);
+		CHECK(pgste_free(job->guest, job->vcpu, &array, 0) == 0);
+		CHECK(pgste_essa(job->guest, job->vcpu, 2, &range, NULL) == 0);
+		CHECK(pgste_alloc_page(job->guest, job->vcpu, gfns[0]) == 0);
+	}
+	return NULL;
+}
+
+int main(void)
+{
+	struct pgste_host_config hc = { .nr_frames = PAGES, .nr_swap_slots = PAGES };
+	struct pgste_guest_config gc = {
+		.nr_pages = PAGES, .mechanism = "cmma", .nr_vcpus = 2, .cbrl_entries = 511,
+	};
+	struct pgste_gfns all = { .nr = PAGES };
+	struct pgste_host *host;
+	struct pgste_guest_stats stats;
+	struct job jobs[2];
+	pthread_t threads[2];
+	uint32_t tag = 9;
+
+	pgste_host_defaults(&hc);
+	CHECK(pgste_host_new(&hc, &host) == 0);
+	CHECK(pgste_guest_new(host, &gc, &jobs[0].guest) == 0);
+	CHECK(pgste_write(jobs[0].guest, &all, &tag, 0) == 0);
+	CHECK(pgste_swap_out(jobs[0].guest, &all) == PAGES);
+	for (uint32_t i = 0; i < 2; i++) {
+		jobs[i] = (struct job){ .guest = jobs[0].guest, .vcpu = i };
+		CHECK(pthread_create(&threads[i], NULL, run, &jobs[i]) == 0);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	pgste_intercept(jobs[0].guest, 0);
+	pgste_intercept(jobs[0].guest, 1);
+	CHECK(!pgste_validate(host));
+	pgste_guest_get_stats(jobs[0].guest, &stats);
+	CHECK(stats.zapped == PAGES && stats.zap_slots_freed == PAGES);
+	CHECK(stats.essa == 2 * ROUNDS * (3 * PAGES + 1));
+	pgste_guest_free(jobs[0].guest);
+	CHECK(pgste_host_free(host) == 0);
+	puts("test_threads: passed");
+	return 0;
+}
