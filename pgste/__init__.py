@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Guest page states of s390x (PGSTE, ESSA, CBRL, zap) and free-page mechanisms, at speed.
+
+`Guest` has the pages of a virtual machine, `Host` the frames and swap slots that guests
+share, `Replay` drives guests with the events of a page allocator.  docs/model.md in the
+source tree says exactly what is modelled; `pgste.errors` lists the exceptions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pgste._engine import (
+    VERSION as __version__,
+)
+from pgste._engine import (
+    Guest,
+    Host,
+    Replay,
+    isa_name,
+    isa_select,
+    isa_variants,
+    mechanisms,
+)
+from pgste.enums import Content, Orc, PgsteBits, PteBits, State, Usage
+from pgste.errors import (
+    AddressingException,
+    ArgumentError,
+    ArgumentTypeError,
+    ForeignPteError,
+    GfnError,
+    GuestClosedError,
+    HostBusyError,
+    ModelMemoryError,
+    OperationException,
+    OutOfFramesError,
+    OutOfSwapError,
+    PgsteError,
+    PrivilegedOperationException,
+    ProgramInterruption,
+    SpecificationException,
+    StateError,
+    TraceFormatError,
+    UnknownNameError,
+    ValidationError,
+)
+
+__all__ = [
+    "AddressingException",
+    "ArgumentError",
+    "ArgumentTypeError",
+    "Content",
+    "ForeignPteError",
+    "GfnError",
+    "Guest",
+    "GuestClosedError",
+    "Host",
+    "HostBusyError",
+    "ModelMemoryError",
+    "OperationException",
+    "Orc",
+    "OutOfFramesError",
+    "OutOfSwapError",
+    "PgsteBits",
+    "PgsteError",
+    "PrivilegedOperationException",
+    "ProgramInterruption",
+    "PteBits",
+    "Replay",
+    "SpecificationException",
+    "State",
+    "StateError",
+    "TraceFormatError",
+    "UnknownNameError",
+    "Usage",
+    "ValidationError",
+    "__version__",
+    "get_include",
+    "isa_name",
+    "isa_select",
+    "isa_variants",
+    "mechanisms",
+]
+
+
+def get_include() -> str:
+    """Directory of ``pgste.h``, for C and Cython code that is built on this package.
+
+    In a source tree that is ``src_c``, in an installed package ``pgste/include``.
+    """
+    package = Path(__file__).resolve().parent
+    installed = package / "include"
+    return str(installed if installed.is_dir() else package.parent / "src_c")

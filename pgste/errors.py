@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""The exceptions of the package: one for each error code of the C core.
+
+Every exception derives from `PgsteError` and from the built-in exception that fits, so
+``except IndexError`` and ``except PgsteError`` both catch a gfn outside the guest.  A call
+that raises has changed nothing, unless its documentation says what it changed.
+
+======================== ================== ===========================================
+exception                also a             raised for
+======================== ================== ===========================================
+`ArgumentError`          `ValueError`       a value outside its documented range
+`ArgumentTypeError`      `TypeError`        a value of a type that is not taken
+`UnknownNameError`       `ValueError`       an unknown mechanism, generation, list, CPU variant
+`GfnError`               `IndexError`       a gfn, or the end of a block, outside the guest
+`StateError`             `RuntimeError`     strict guest: free of a free page and the like
+`OutOfFramesError`       `MemoryError`      no free host frame and nothing to reclaim
+`OutOfSwapError`         `MemoryError`      no free swap slot
+`ForeignPteError`        `RuntimeError`     access through a PTE that names nothing of the host
+`ModelMemoryError`       `MemoryError`      no memory for the model itself
+`HostBusyError`          `RuntimeError`     a host that still has guests
+`GuestClosedError`       `RuntimeError`     use of a guest or host that was closed
+`TraceFormatError`       `ValueError`       a damaged trace
+`ValidationError`        `AssertionError`   `Host.validate` found a broken invariant
+`ProgramInterruption`    `RuntimeError`     ESSA refused as the machine refuses it
+======================== ================== ===========================================
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+__all__ = [
+    "BY_CODE",
+    "AddressingException",
+    "ArgumentError",
+    "ArgumentTypeError",
+    "ErrorCode",
+    "ForeignPteError",
+    "GfnError",
+    "GuestClosedError",
+    "HostBusyError",
+    "ModelMemoryError",
+    "OperationException",
+    "OutOfFramesError",
+    "OutOfSwapError",
+    "PgsteError",
+    "PrivilegedOperationException",
+    "ProgramInterruption",
+    "SpecificationException",
+    "StateError",
+    "TraceFormatError",
+    "UnknownNameError",
+    "ValidationError",
+]
+
+
+class PgsteError(Exception):
+    """Base of every exception that this package raises on purpose."""
+
+
+class ModelMemoryError(PgsteError, MemoryError):
+    """This machine has no memory for the model itself."""
+
+
+class ArgumentError(PgsteError, ValueError):
+    """An argument has a value outside its documented range."""
+
+
+class ArgumentTypeError(PgsteError, TypeError):
+    """An argument has a type, or an array a dtype, that is not taken."""
+
+
+class UnknownNameError(PgsteError, ValueError):
+    """No such mechanism, generation or frame list, or no such CPU variant here."""
+
+
+class GfnError(PgsteError, IndexError):
+    """A gfn, or the end of a block or range, lies outside the guest."""
+
+
+class StateError(PgsteError, RuntimeError):
+    """A strict guest freed a page that is free, or allocated one that is in use."""
+
+
+class OutOfFramesError(PgsteError, MemoryError):
+    """The host has no free frame, and nothing that reclaim could take."""
+
+
+class OutOfSwapError(PgsteError, MemoryError):
+    """The host has no free swap slot."""
+
+
+class ForeignPteError(PgsteError, RuntimeError):
+    """The PTE of a page was loaded by `Guest.set_words` and names nothing of the host."""
+
+
+class HostBusyError(PgsteError, RuntimeError):
+    """A host that still has guests cannot be freed."""
+
+
+class GuestClosedError(PgsteError, RuntimeError):
+    """Use of a guest that was closed or whose host is gone, or of a host that was closed."""
+
+
+class TraceFormatError(PgsteError, ValueError):
+    """A trace is damaged; the message tells the line or the byte."""
+
+
+class ValidationError(PgsteError, AssertionError):
+    """An invariant of a host and its guests does not hold."""
+
+
+class ProgramInterruption(PgsteError, RuntimeError):
+    """ESSA was refused with a program interruption (`handle_essa`, arch/s390/kvm/priv.c).
+
+    Attributes
+    ----------
+    code : int
+        The program interruption code of the z/Architecture: 1, 2, 5 or 6.
+    """
+
+    code: ClassVar[int] = 0
+
+
+class OperationException(ProgramInterruption):
+    """Operation exception (0x0001): CMMA is off for this guest."""
+
+    code = 0x0001
+
+
+class PrivilegedOperationException(ProgramInterruption):
+    """Privileged-operation exception (0x0002): the vcpu is in problem state."""
+
+    code = 0x0002
+
+
+class AddressingException(ProgramInterruption, IndexError):
+    """Addressing exception (0x0005): the page lies outside every memory slot."""
+
+    code = 0x0005
+
+
+class SpecificationException(ProgramInterruption, ValueError):
+    """Specification exception (0x0006): there is no such operation request code."""
+
+    code = 0x0006
+
+
+class ErrorCode(IntEnum):
+    """The error codes of the C core (`enum pgste_error` in pgste.h)."""
+
+    NOMEM = -1
+    ARG = -2
+    GFN = -3
+    STATE = -4
+    NO_FRAME = -5
+    NO_SWAP = -6
+    FOREIGN = -7
+    BUSY = -8
+    NAME = -9
+    FORMAT = -10
+    PGM_OPERATION = -11
+    PGM_PRIVILEGED = -12
+    PGM_ADDRESSING = -13
+    PGM_SPECIFICATION = -14
+
+
+#: The exception for each error code.
+BY_CODE: dict[int, type[PgsteError]] = {
+    ErrorCode.NOMEM: ModelMemoryError,
+    ErrorCode.ARG: ArgumentError,
+    ErrorCode.GFN: GfnError,
+    ErrorCode.STATE: StateError,
+    ErrorCode.NO_FRAME: OutOfFramesError,
+    ErrorCode.NO_SWAP: OutOfSwapError,
+    ErrorCode.FOREIGN: ForeignPteError,
+    ErrorCode.BUSY: HostBusyError,
+    ErrorCode.NAME: UnknownNameError,
+    ErrorCode.FORMAT: TraceFormatError,
+    ErrorCode.PGM_OPERATION: OperationException,
+    ErrorCode.PGM_PRIVILEGED: PrivilegedOperationException,
+    ErrorCode.PGM_ADDRESSING: AddressingException,
+    ErrorCode.PGM_SPECIFICATION: SpecificationException,
+}
