@@ -16,6 +16,7 @@ by another thread during the call.
 cimport cython
 cimport numpy as cnp
 from cpython.bool cimport PyBool_Check
+from cpython.exc cimport PyErr_Clear, PyErr_Occurred
 from cpython.long cimport PyLong_Check
 from cpython.number cimport PyIndex_Check
 from libc.stdint cimport INT64_MAX, UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -41,10 +42,29 @@ from pgste.errors import (
     ValidationError,
 )
 
+cdef extern from *:
+    """
+    /* The value of an int of one digit: 0 .. 2^30 - 1, which is nearly every gfn. */
+    static inline int one_digit(PyObject *o, uint64_t *value)
+    {
+    #if PY_VERSION_HEX >= 0x030C0000
+        if (!PyLong_CheckExact(o) || !PyUnstable_Long_IsCompact((PyLongObject *)o) ||
+            PyUnstable_Long_CompactValue((PyLongObject *)o) < 0)
+            return 0;
+        *value = (uint64_t)PyUnstable_Long_CompactValue((PyLongObject *)o);
+    #else
+        if (!PyLong_CheckExact(o) || (size_t)Py_SIZE(o) > 1)
+            return 0;
+        *value = Py_SIZE(o) ? ((PyLongObject *)o)->ob_digit[0] : 0;
+    #endif
+        return 1;
+    }
+    """
+    bint one_digit(object value, uint64_t *out) noexcept
+
+
 cdef extern from "Python.h":
     unsigned long long PyLong_AsUnsignedLongLong(object value) noexcept
-    bint PyErr_Occurred() noexcept
-    void PyErr_Clear() noexcept
     PyThreadState *PyEval_SaveThread() noexcept nogil
     void PyEval_RestoreThread(PyThreadState *ts) noexcept nogil
 
@@ -165,10 +185,12 @@ if pgste_isa_select(NULL) < 0:
 
 cdef inline bint quick_uint64(object value, uint64_t *out) noexcept:
     """Convert an int that fits; no exception, False for anything else, bools included."""
+    if one_digit(value, out):
+        return True
     if not PyLong_Check(value) or PyBool_Check(value):
         return False
     out[0] = PyLong_AsUnsignedLongLong(value)
-    if out[0] == UINT64_MAX and PyErr_Occurred():
+    if out[0] == UINT64_MAX and PyErr_Occurred() != NULL:
         PyErr_Clear()
         return False
     return True
@@ -181,7 +203,9 @@ cdef bint is_integer(object value):
     return PyIndex_Check(value) and not isinstance(value, (np.bool_, np.ndarray))
 
 
-cdef uint64_t integer(object value, str name, uint64_t low, uint64_t high) except? 0xFFFFFFFFFFFFFFFF:
+cdef uint64_t integer(
+    object value, str name, uint64_t low, uint64_t high
+) except? 0xFFFFFFFFFFFFFFFF:
     """An argument that is one integer in low .. high."""
     cdef uint64_t number = 0
     if quick_uint64(value, &number) and low <= number <= high:
@@ -214,23 +238,27 @@ cdef Py_ssize_t choice(object value, str name, tuple choices) except -1:
 # ---- arguments: arrays -----------------------------------------------------------------
 
 
-cdef object integer_array(object value, str name, object beyond, object error):
+cdef object integer_array(object value, str name, object most, object pages=None):
     """A one-dimensional native contiguous array of some integer dtype: `value` or a copy.
 
-    The values of an array are not looked at; those of a list or tuple must be in
-    0 .. beyond - 1, `error` is raised otherwise.
+    The values of an array are not looked at; those of a list or tuple must be in 0 .. most.
+    They are gfns of a guest of so many pages, or plain numbers if `pages` is None.
     """
     cdef cnp.ndarray array
     if isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
             if not is_integer(item):
                 raise ArgumentTypeError(f"{name}[{i}]: {item!r} is not an integer")
-            if not 0 <= to_int(item) < beyond:
-                raise error(f"{name}[{i}]: {to_int(item)} is not in 0 .. {beyond - 1}")
+            if not 0 <= to_int(item) <= most:
+                if pages is not None:
+                    raise GfnError(not_a_page(f"{name}[{i}]", to_int(item), pages))
+                raise ArgumentError(f"{name}[{i}]: {to_int(item)} is not in 0 .. {most}")
         return np.array(value, dtype=np.uint64)
     if isinstance(value, np.ndarray):
         array = value
-    elif value is None or isinstance(value, (bool, float, complex, str, bytes, dict, set, frozenset)):
+    elif value is None or isinstance(
+        value, (bool, float, complex, str, bytes, dict, set, frozenset)
+    ):
         raise ArgumentTypeError(f"{name}: {value!r} is neither an integer nor an array of integers")
     else:
         array = np.asarray(value)
@@ -257,7 +285,7 @@ cdef object values_for(
         step[0] = 0
         return np.array([integer(value, name, 0, most)], dtype=dtype)
     step[0] = 1
-    array = integer_array(value, name, most + 1, ArgumentError)
+    array = integer_array(value, name, most)
     if <uint64_t>array.shape[0] != nr:
         raise ArgumentError(
             f"{name}: {array.shape[0]} values for {nr} gfns; one value, or one for each gfn"
@@ -270,7 +298,7 @@ cdef object values_for(
     return array.astype(dtype)
 
 
-cdef str not_a_page(str name, object gfn, uint64_t pages):
+cdef str not_a_page(str name, object gfn, object pages):
     return f"{name}: {gfn} is outside the pages of the guest, 0 .. {pages - 1}"
 
 
@@ -318,7 +346,7 @@ cdef Gfns gfns_argument(object value, uint64_t pages, bint inside=True, str name
         if isinstance(value, range):
             set_range(gfns, value, pages, inside, name)
         else:
-            set_array(gfns, integer_array(value, name, 1 << 64, GfnError))
+            set_array(gfns, integer_array(value, name, UINT64_MAX, pages))
         return gfns
     gfns.c.nr = 1
     gfns.one = True
@@ -573,6 +601,7 @@ cdef class Host:
         if self.c == NULL:
             return
         self.lock()
+        self.sweep()
         while self.nodes != NULL:
             (<Guest>self.nodes.owner).detach()
         pgste_host_free(self.c)
@@ -716,17 +745,19 @@ cdef class Host:
         return {"count": info.count, "frame": frame, "tag": info.tag}
 
     def frame_list(self, name):
-        """Frames of a list, head (newest) first; of the free ones in the order they are taken.
+        """Frames of a list that reclaim looks at, head (newest) first.
 
         Parameters
         ----------
-        name : {"free", "active", "inactive", "lazyfree"}
+        name : {"active", "inactive", "lazyfree"}
 
         Returns
         -------
         ndarray of uint32
         """
-        cdef pgste_frame_list which = <pgste_frame_list>choice(name, "name", FRAME_LISTS)
+        cdef pgste_frame_list which = <pgste_frame_list>(
+            PGSTE_LIST_ACTIVE + choice(name, "name", FRAME_LISTS[PGSTE_LIST_ACTIVE:])
+        )
         cdef uint64_t room = 0
         cdef int64_t length
         cdef uint32_t *data = NULL
@@ -1657,12 +1688,12 @@ cdef class Replay:
         self.guests = (guests,) if isinstance(guests, Guest) else tuple(guests)
         check_guests(self.guests)
         self.host = (<Guest>self.guests[0]).host
-        events = integer_array(events, "events", 1 << 64, ArgumentError)
+        events = integer_array(events, "events", UINT64_MAX)
         nr = events.shape[0]
         self.event_array = values_for(events, "events", nr, cnp.NPY_UINT64, &step)
         event_data = <const uint64_t *>cnp.PyArray_DATA(self.event_array)
         if times is not None:
-            times = integer_array(times, "times", 1 << 64, ArgumentError)
+            times = integer_array(times, "times", UINT64_MAX)
             if <uint64_t>times.shape[0] != nr:
                 raise ArgumentError(f"times: {times.shape[0]} times for {nr} events")
             self.time_array = values_for(times, "times", nr, cnp.NPY_UINT64, &step)
@@ -1676,7 +1707,7 @@ cdef class Replay:
                 all_guests[i] = (<Guest>self.guests[i]).c
             ts = PyEval_SaveThread()
             error = pgste_replay_new(
-                all_guests, <unsigned>i + 1, base, event_data, time_data, nr, &self.c
+                all_guests, <unsigned>len(self.guests), base, event_data, time_data, nr, &self.c
             )
             PyEval_RestoreThread(ts)
             self.host.unlock()
