@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,7 +23,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pgste import plot
 from pgste._engine import Guest, Host, Replay, mechanisms
 from pgste.compare import ROWS, Comparison, Row, compare, guest_pages, kernel_watermarks
 from pgste.enums import PteBits
@@ -111,7 +111,7 @@ def _format(row: Row, value: float) -> str:
 
 def comparison_table(comparison: Comparison) -> Table:
     """The comparison as a table, a column for each mechanism."""
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     for result in comparison.results:
         table.add_column(result.mechanism, justify="right", no_wrap=True)
@@ -225,26 +225,27 @@ def run_info(args: argparse.Namespace, console: Console) -> int:
     compression = f", {info['compression']}" if info["compression"] else ""
     rate = len(trace) / trace.seconds if trace.seconds else 0.0
     console.print(
-        f"{info['trace']}: {info['format']}{compression}, {trace.seconds:.2f} s, "
-        f"{format_rate(rate)} events; pfn {summary['lowest_pfn']:#x} to "
-        f"{summary['highest_pfn']:#x}",
+        f"{info['trace']}: {info['format']}{compression}\n"
+        f"{trace.seconds:.2f} s, {format_rate(rate)} events, "
+        f"pfn {summary['lowest_pfn']:#x} to {summary['highest_pfn']:#x}",
         highlight=False,
     )
     console.print()
-    table = Table(show_edge=False, pad_edge=False, show_header=False)
+    table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     for key, title in _INFO_ROWS:
         table.add_row(title, format_count(summary[key]))
     console.print(table)
     console.print()
-    orders = Table(show_edge=False, pad_edge=False, header_style="bold")
+    orders = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for title in ("order", "alloc events", "free events"):
         orders.add_column(title, justify="right")
-    for order in range(64):
-        allocs, frees = summary["alloc_orders"][order], summary["free_orders"][order]
-        if allocs or frees:
-            orders.add_row(str(order), format_count(allocs), format_count(frees))
+    allocs, frees = summary["alloc_orders"], summary["free_orders"]
+    for order in sorted({*allocs, *frees}):
+        orders.add_row(
+            str(order), format_count(allocs.get(order, 0)), format_count(frees.get(order, 0))
+        )
     console.print(orders)
     told = {key: value for key, value in info["reader"].items() if value}
     if told:
@@ -293,6 +294,8 @@ def run_map(args: argparse.Namespace, console: Console) -> int:
         nr = round(len(trace) * args.at)
         task = progress.add_task(args.mechanism, total=nr)
         _run_in_steps(replay, nr, lambda done: progress.update(task, completed=done))
+    from pgste import plot  # matplotlib takes longer to import than most verbs to run
+
     classes = plot.classify(
         guest.states(),
         (guest.pte() & np.uint64(PteBits.PRESENT)) != 0,
@@ -305,7 +308,7 @@ def run_map(args: argparse.Namespace, console: Console) -> int:
     )
     plot.plot_map(classes, base, title, args.output)
     counts = np.bincount(classes, minlength=len(plot.MAP_CLASSES))
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("state", no_wrap=True)
     table.add_column("pages", justify="right")
     for (name, _), count in zip(plot.MAP_CLASSES, counts, strict=True):

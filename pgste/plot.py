@@ -13,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
 from pgste.enums import State, Usage
 from pgste.units import PAGE_BYTES
@@ -26,6 +25,7 @@ __all__ = ["MAP_CLASSES", "classify", "plot_comparison", "plot_map"]
 # Okabe and Ito's colours, which colour-blind people tell apart; dashes tell lines apart that
 # lie on one another.
 _COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_MIB_PAGES = (1 << 20) // PAGE_BYTES
 _DASHES: tuple[Any, ...] = ("solid", "solid", (0, (5, 2)), (0, (1, 1)), (0, (6, 2, 1, 2)))
 
 
@@ -42,10 +42,6 @@ def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _mebibytes(pages: float, _position: object = None) -> str:
-    return f"{pages * PAGE_BYTES / (1 << 20):,.0f}"
-
-
 def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     """Host frames and swap slots in use over trace time, a line for each mechanism.
 
@@ -60,12 +56,13 @@ def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Non
             "linewidth": 1.6,
             "label": result.mechanism,
         }
-        memory.plot(result.seconds, result.frames_used, **style)
-        swap.plot(result.seconds, result.swap_used, **style)
-    memory.axhline(comparison.host_frames, color="#888888", linewidth=0.8, linestyle="dotted")
+        memory.plot(result.seconds, result.frames_used / _MIB_PAGES, **style)
+        swap.plot(result.seconds, result.swap_used / _MIB_PAGES, **style)
+    limit = comparison.host_frames / _MIB_PAGES
+    memory.axhline(limit, color="#888888", linewidth=0.8, linestyle="dotted")
     memory.annotate(
         f"host: {comparison.host_frames:,} frames",
-        (1, comparison.host_frames),
+        (1, limit),
         xycoords=("axes fraction", "data"),
         xytext=(-4, 3),
         textcoords="offset points",
@@ -73,13 +70,12 @@ def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Non
         fontsize=8,
         color="#555555",
     )
-    memory.set_ylim(0, comparison.host_frames * 1.12)
+    memory.set_ylim(0, limit * 1.12)
     swap.set_ylim(bottom=0)
     memory.set_ylabel("host memory in use (MiB)")
     swap.set_ylabel("swap in use (MiB)")
     swap.set_xlabel("trace time (s)")
     for axes in (memory, swap):
-        axes.yaxis.set_major_formatter(FuncFormatter(_mebibytes))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     guests = "1 guest" if comparison.guests == 1 else f"{comparison.guests} guests"
