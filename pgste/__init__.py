@@ -22,6 +22,7 @@ from pgste._engine import (
     isa_variants,
     mechanisms,
 )
+from pgste.compare import Comparison, compare
 from pgste.enums import Content, Orc, PgsteBits, PteBits, State, Usage
 from pgste.errors import (
     AddressingException,
@@ -44,11 +45,14 @@ from pgste.errors import (
     UnknownNameError,
     ValidationError,
 )
+from pgste.trace import Trace, sample_trace
+from pgste.trace_error import TraceError
 
 __all__ = [
     "AddressingException",
     "ArgumentError",
     "ArgumentTypeError",
+    "Comparison",
     "Content",
     "ForeignPteError",
     "GfnError",
@@ -70,16 +74,20 @@ __all__ = [
     "SpecificationException",
     "State",
     "StateError",
+    "Trace",
+    "TraceError",
     "TraceFormatError",
     "UnknownNameError",
     "Usage",
     "ValidationError",
     "__version__",
+    "compare",
     "get_include",
     "isa_name",
     "isa_select",
     "isa_variants",
     "mechanisms",
+    "sample_trace",
 ]
 
 

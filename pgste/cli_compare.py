@@ -90,7 +90,7 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host-frames",
         metavar="N",
-        help="host memory: frames, a share of the guests' peak (75%%, the default), or a size (160M)",
+        help="frames, a share of the guests' peak (75%%, the default), or a size (160M)",
     )
     parser.add_argument("--guests", type=int, default=1, metavar="N", help="guests (default 1)")
     parser.add_argument(

@@ -48,7 +48,7 @@ ROWS = (
     Row("swap_outs", "swap-outs", "pages written to swap"),
     Row("swap_ins", "swap-ins", "pages read from swap"),
     Row("discards", "discarded unwritten", "free pages that reclaim dropped without a write"),
-    Row("zap_slots_freed", "swap slots freed by zap", "CBRL entries, or swap entries under madvise"),
+    Row("zap_slots_freed", "swap slots freed by zap", "by CBRL entries or by madvise"),
     Row("hint_frames_freed", "frames freed by hints", "given back at once, before any reclaim"),
     Row("zero_fills", "zero-fill faults", "page faults answered with a zeroed frame"),
     Row("hints", "hints", "ESSA instructions or madvise calls for free and alloc"),
@@ -58,7 +58,7 @@ ROWS = (
     Row("frames_mean", "host frames, mean", "over trace time"),
     Row("swap_peak", "swap slots, peak", "most slots in use at once"),
     Row("swap_mean", "swap slots, mean", "over trace time"),
-    Row("stale_allocs", "allocs reading stale data", "a read before the first write gives old data"),
+    Row("stale_allocs", "allocs reading stale data", "a read before the first write sees it"),
     Row("events_per_second", "events a second", "replay speed on this machine", "rate"),
 )
 

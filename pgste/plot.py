@@ -79,10 +79,17 @@ def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Non
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     guests = "1 guest" if comparison.guests == 1 else f"{comparison.guests} guests"
-    memory.set_title(f"{Path(comparison.trace).name}: {guests}, {comparison.host_frames_reason}",
-                     fontsize=10, loc="left")
-    figure.legend(*memory.get_legend_handles_labels(), loc="outside lower center",
-                  ncols=len(comparison.results), frameon=False)
+    memory.set_title(
+        f"{Path(comparison.trace).name}: {guests}, {comparison.host_frames_reason}",
+        fontsize=10,
+        loc="left",
+    )
+    figure.legend(
+        *memory.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=len(comparison.results),
+        frameon=False,
+    )
     _save(figure, path)
 
 
@@ -138,8 +145,14 @@ def plot_map(
     figure = _figure(9, float(np.clip(2.2 + len(shown) / 90, 3.0, 14.0)))
     axes = figure.subplots()
     colours = ListedColormap([colour for _, colour in MAP_CLASSES])
-    axes.imshow(image, cmap=colours, vmin=0, vmax=len(MAP_CLASSES) - 1, aspect="auto",
-                interpolation="nearest")
+    axes.imshow(
+        image,
+        cmap=colours,
+        vmin=0,
+        vmax=len(MAP_CLASSES) - 1,
+        aspect="auto",
+        interpolation="nearest",
+    )
     ticks = np.unique(np.linspace(0, len(shown) - 1, 8).astype(int))
     axes.set_yticks(ticks, [f"{first_pfn + int(shown[t]) * width:#x}" for t in ticks])
     axes.set_xlabel(f"page within a row of {width} (2 MiB); rows with no page in use are left out")
