@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""The command line as a user runs it: output, exit status, errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pgste
+
+
+def run(*arguments: str, columns: int = 100) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pgste.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": str(columns), "PYTHONPATH": ":".join(sys.path)},
+    )
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A short piece of the sample in the project's own format."""
+    path = tmp_path_factory.mktemp("traces") / "piece.pgt"
+    pgste.sample_trace()[:20000].save(path)
+    return str(path)
+
+
+def test_compare_prints_one_table(trace: str) -> None:
+    result = run("compare", trace)
+    assert result.returncode == 0, result.stderr
+    header = next(line for line in result.stdout.splitlines() if "madv_dontneed" in line)
+    assert header.split() == list(pgste.mechanisms())
+    assert "75 % of the guests' peak" in " ".join(result.stdout.split())
+    assert "events a second" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_compare_json_is_what_python_gives(trace: str) -> None:
+    result = run("compare", trace, "--json", "--host-frames", "500", "--mechanisms", "none,cmma")
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)
+    expected = pgste.compare(pgste.Trace.open(trace), ["none", "cmma"], host_frames=500)
+    for name in ("none", "cmma"):
+        for key, value in expected[name].values.items():
+            if key != "events_per_second":
+                assert data["mechanisms"][name][key] == value, key
+
+
+def test_compare_draws(trace: str, tmp_path: Path) -> None:
+    picture = tmp_path / "c.png"
+    result = run("compare", trace, "--plot", str(picture), "--guests", "2")
+    assert result.returncode == 0, result.stderr
+    assert "2 guests" in result.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_info_tells_the_summary(trace: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.pgt"
+    result = run("info", trace, "--json", "--save", str(copy))
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["summary"]["alloc_events"] + data["summary"]["free_events"] == 20000
+    assert pgste.Trace.open(copy) == pgste.Trace.open(trace)
+    text = run("info", trace).stdout
+    assert f"{data['summary']['unique_pages']:,}" in text
+
+
+def test_map_draws(trace: str, tmp_path: Path) -> None:
+    picture = tmp_path / "m.png"
+    result = run("map", trace, "--output", str(picture), "--at", "1")
+    assert result.returncode == 0, result.stderr
+    assert "in use, resident" in result.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["compare", "/nowhere/trace"], 1, "/nowhere/trace"),
+        (["compare", "--mechanisms", "balloon"], 1, "balloon"),
+        (["compare", "--host-frames", "lots"], 1, "lots"),
+        (["compare", "--guests", "0"], 1, "0"),
+        (["map", "--at", "2"], 1, "--at"),
+        (["frobnicate"], 2, "frobnicate"),
+        ([], 2, "VERB"),
+    ],
+)
+def test_errors_go_to_stderr(arguments: list[str], status: int, says: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == status
+    assert result.stdout == ""
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_damaged_trace(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("cpus=2\n  x-1 [000]  1.000001: mm_page_alloc:  page=0x1 pfn=0x1 order=\n")
+    result = run("info", str(path))
+    assert result.returncode == 1
+    assert "line 2" in result.stderr
+
+
+def test_version() -> None:
+    assert run("--version").stdout.split() == ["pgste", pgste.__version__]

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""`pgste.compare`: bookkeeping, defaults and errors; what it computes is the replay's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pgste
+from pgste.compare import ROWS, kernel_watermarks
+from pgste.plot import MAP_CLASSES, classify
+from pgste.units import format_bytes, format_count, format_rate, parse_frames
+
+ALLOC, FREE = 0, 1
+MS = 1_000_000
+
+
+def make_trace(events: Iterable[tuple[int, int, int]]) -> pgste.Trace:
+    """A trace of (kind, pfn, order), an event each millisecond."""
+    kind, pfn, order = zip(*events, strict=True)
+    times = np.arange(len(kind), dtype=np.uint64) * np.uint64(MS)
+    return pgste.Trace.from_arrays(
+        np.array(kind, np.uint8), np.array(pfn, np.uint64), np.array(order, np.uint8), times
+    )
+
+
+def churn() -> pgste.Trace:
+    """64 pages are filled and freed, then 64 others, three times over."""
+    events = []
+    for _ in range(3):
+        for base in (1024, 1088):
+            events += [(ALLOC, base + i, 0) for i in range(64)]
+            events += [(FREE, base + i, 0) for i in range(64)]
+    return make_trace(events)
+
+
+def test_mechanisms_differ_as_they_must() -> None:
+    result = pgste.compare(churn(), ["none", "cmma", "madv_dontneed", "madv_free"], host_frames=64)
+    # A host that is told nothing writes the first 64 pages out to make room for the others...
+    assert result["none"].values["swap_outs"] > 0
+    assert result["none"].values["discards"] == 0
+    # ... one whose guest marks them unused, or whose free pages are lazyfree, drops them...
+    assert result["cmma"].values["discards"] > 0
+    assert result["cmma"].values["swap_outs"] < result["none"].values["swap_outs"]
+    assert result["madv_free"].values["discards"] > 0
+    assert result["madv_free"].values["swap_outs"] < result["none"].values["swap_outs"]
+    # ... and one that takes them back at once gives every allocation a new page.
+    values = result["madv_dontneed"].values
+    assert values["discards"] == values["stale_allocs"] == 0
+    assert values["hint_frames_freed"] + values["zap_slots_freed"] == 6 * 64
+
+
+def test_hints_are_counted_by_page_or_by_call() -> None:
+    result = pgste.compare(churn(), ["cmma", "madv_dontneed"], host_frames=1000)
+    assert result["cmma"].values["hints"] == 2 * 6 * 64  # an ESSA for each page freed or allocated
+    assert result["madv_dontneed"].values["hints"] == 6  # a call for each run of 64
+    assert result["madv_dontneed"].values["zero_fills"] == 6 * 64
+    assert result["madv_dontneed"].values["frames_peak"] == 64
+
+
+def test_means_are_over_time() -> None:
+    trace = make_trace([(ALLOC, 0, 0), (ALLOC, 1, 0), (FREE, 0, 0), (ALLOC, 8, 0)])
+    times = np.array([0, 1, 2, 4], np.uint64) * np.uint64(MS)
+    trace = pgste.Trace.from_arrays(trace.kind, trace.pfn, trace.order, times)
+    values = pgste.compare(trace, ["madv_dontneed"], host_frames=10)["madv_dontneed"].values
+    # 1 page for 1 ms, 2 for 1 ms; the free waits for its madvise call, which the next event
+    # issues, so 2 for 2 ms; the last event has no time after it
+    assert values["frames_mean"] == pytest.approx((1 + 2 + 2 * 2) / 4)
+    assert values["frames_peak"] == 2
+
+
+def test_samples_end_with_the_last_event() -> None:
+    series = pgste.compare(churn(), ["none"], samples=10)["none"]
+    assert len(series.seconds) == len(series.frames_used) == len(series.swap_used) <= 12
+    assert series.seconds[0] == 0
+    assert series.seconds[-1] == pytest.approx(0.767)
+    assert bool(np.all(np.diff(series.seconds) >= 0))
+
+
+def test_defaults_are_said() -> None:
+    trace = churn()
+    result = pgste.compare(trace, ["none"], guests=2)
+    assert trace.summary()["peak_in_use"] == 64
+    assert result.host_frames == 96
+    assert "75 %" in result.host_frames_reason
+    assert "128" in result.host_frames_reason
+    assert result["none"].replay_stats["events"] == 2 * len(trace)
+
+
+def test_guests_do_the_same_each() -> None:
+    one = pgste.compare(churn(), ["cmma"], host_frames=1000)["cmma"].values
+    three = pgste.compare(churn(), ["cmma"], host_frames=3000, guests=3)["cmma"].values
+    for key in ("zero_fills", "hints", "stale_allocs", "frames_peak"):
+        assert three[key] == 3 * one[key]
+
+
+def test_result_is_json_and_complete() -> None:
+    result = pgste.compare(churn(), ["none", "cmma"], host_frames=64)
+    data = json.loads(json.dumps(result.to_dict()))
+    assert list(data["mechanisms"]) == ["none", "cmma"]
+    for column in data["mechanisms"].values():
+        assert {row.key for row in ROWS} <= set(column)
+        assert len(column["samples"]["seconds"]) == len(column["samples"]["frames_used"])
+    assert "samples" not in result.to_dict(samples=False)["mechanisms"]["none"]
+    with pytest.raises(KeyError, match="madv_free"):
+        result["madv_free"]
+
+
+def test_progress_counts_up_for_each_mechanism() -> None:
+    seen: dict[str, list[int]] = {}
+    trace = churn()
+
+    def progress(mechanism: str, done: int, total: int) -> None:
+        assert total == len(trace)
+        seen.setdefault(mechanism, []).append(done)
+
+    pgste.compare(trace, ["none", "cmma"], progress=progress, samples=7)
+    assert list(seen) == ["none", "cmma"]
+    for steps in seen.values():
+        assert steps == sorted(steps)
+        assert steps[-1] == len(trace)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"mechanisms": ["balloon"]}, ValueError, "balloon"),
+        ({"mechanisms": []}, ValueError, "mechanisms"),
+        ({"mechanisms": ["none", "none"]}, ValueError, "none twice"),
+        ({"mechanisms": "none"}, TypeError, "string 'none'"),
+        ({"guests": 0}, ValueError, "guests: 0"),
+        ({"guests": 1.5}, TypeError, "guests"),
+        ({"host_frames": 0}, ValueError, "host_frames: 0"),
+        ({"host_frames": True}, TypeError, "host_frames"),
+        ({"samples": 0}, ValueError, "samples: 0"),
+        ({"generation": "v7"}, ValueError, "v7"),
+        ({"swap_slots": -1}, ValueError, "swap_slots"),
+    ],
+)
+def test_bad_arguments_are_named(
+    arguments: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        pgste.compare(churn(), **arguments)
+
+
+def test_no_events() -> None:
+    with pytest.raises(ValueError, match="no events"):
+        pgste.compare(churn()[:0])
+
+
+def test_host_and_swap_too_small() -> None:
+    with pytest.raises(pgste.OutOfFramesError):
+        pgste.compare(churn(), ["none"], host_frames=10, swap_slots=10)
+
+
+def test_kernel_watermarks() -> None:
+    # 2^20 frames are 4 GiB: min_free_kbytes = sqrt(16 * 4194304) = 8192 KiB = 2048 pages
+    assert kernel_watermarks(1 << 20) == (2560, 3072)
+    for frames in range(1, 3000):
+        low, high = kernel_watermarks(frames)
+        assert 0 <= low < high <= max(frames, 1)
+
+
+def test_plot_is_a_picture(tmp_path: Path) -> None:
+    result = pgste.compare(churn(), ["none", "cmma"], host_frames=64)
+    result.plot(tmp_path / "c.png")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    result.plot(tmp_path / "c.svg")
+    assert b"<svg" in (tmp_path / "c.svg").read_bytes()[:2000]
+    with pytest.raises(ValueError, match=r"c\.txt"):
+        result.plot(tmp_path / "c.txt")
+
+
+def test_classify_tells_states_apart() -> None:
+    state = pgste.State
+    cases = [
+        (0, False, False, "nothing mapped"),
+        (int(state.VALID), True, False, "in use, resident"),
+        (0, True, False, "in use, resident"),  # aged: present and invalid
+        (int(state.SWAP), False, False, "in use, on swap"),
+        (int(state.VALID) | 1, True, True, "free, still resident"),
+        (int(state.SWAP) | 1, False, True, "free, on swap"),
+        (1, False, True, "free, nothing mapped"),
+        (3 | int(state.VALID), True, False, "volatile"),
+        (2, False, False, "volatile"),
+    ]
+    states, present, free, names = zip(*cases, strict=True)
+    classes = classify(np.array(states, np.uint8), np.array(present), np.array(free))
+    for number, name in zip(classes, names, strict=True):
+        assert name in MAP_CLASSES[number][0]
+
+
+def test_units() -> None:
+    assert format_count(1234567) == "1,234,567"
+    assert format_bytes(160 << 20) == "160 MiB"
+    assert format_bytes(512) == "512 B"
+    assert format_rate(41_234_567) == "41.2 M/s"
+    assert parse_frames("1000", 10) == 1000
+    assert parse_frames("75%", 1000) == 750
+    assert parse_frames("160M", 1) == 40960
+    assert parse_frames("1.5GiB", 1) == 393216
+    assert parse_frames("1_000", 1) == 1000
+    for bad in ("", "0", "-5", "x", "0%", "1K", "12Q", "nan%"):
+        with pytest.raises(ValueError, match="host frames"):
+            parse_frames(bad, 100)
