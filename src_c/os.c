@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Live memory: a mapping of this process that is treated as a guest's memory with the real
+ * madvise(2), process_madvise(2), loads and stores.  The system call surface of the library
+ * is this file and os_residency.c.  Facts: madvise(2), process_madvise(2), mlock2(2), and
+ * madvise_vma_behavior of mm/madvise.c for which mapping refuses which advice.
+ */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HUGE_BYTES ((size_t)2 << 20)
+#define VECTOR_RUNS 256
+
+/* Newer than the headers of some C libraries. */
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+
+uint64_t pgste_live_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* ---- the mapping -------------------------------------------------------------------- */
+
+/* Map bytes at a multiple of align by mapping more and giving the ends back. */
+static void *map_aligned(size_t bytes, size_t align, int prot, int flags)
+{
+	unsigned char *start, *base;
+	size_t head;
+
+	start = mmap(NULL, bytes + align, prot, flags, -1, 0);
+	if (start == MAP_FAILED)
+		return MAP_FAILED;
+	head = (align - (uintptr_t)start % align) % align;
+	base = start + head;
+	if (head)
+		munmap(start, head);
+	if (align - head)
+		munmap(base + bytes, align - head);
+	return base;
+}
+
+static void *map_backing(const struct pgste_live_config *config, size_t *map_bytes)
+{
+	int prot = PROT_READ | PROT_WRITE;
+	size_t bytes = *map_bytes;
+
+	switch (config->backing) {
+	case PGSTE_LIVE_SHARED:
+		return mmap(NULL, bytes, prot, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	case PGSTE_LIVE_FILE:
+		return mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_NORESERVE, config->fd, 0);
+	case PGSTE_LIVE_HUGETLB:
+		/* Not NORESERVE: the pool must have the pages, or a store would be SIGBUS. */
+		*map_bytes = bytes = (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+		return mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	case PGSTE_LIVE_ANONYMOUS:
+		break;
+	}
+	return map_aligned(bytes, HUGE_BYTES, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+}
+
+/* The choices that are made once for the whole mapping. */
+static int set_up(struct pgste_live *live, const struct pgste_live_config *config)
+{
+	int huge = config->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+
+	/* A child's copy of the page tables would make pages shared, and madvise skips those. */
+	if (madvise(live->base, live->map_bytes, MADV_DONTFORK))
+		return PGSTE_OS_ERROR(errno);
+	/* A kernel without huge pages refuses NOHUGEPAGE too, which is then no loss. */
+	if (config->backing != PGSTE_LIVE_HUGETLB &&
+	    madvise(live->base, live->map_bytes, huge) && config->huge)
+		return PGSTE_OS_ERROR(errno);
+	if (config->locked &&
+	    syscall(SYS_mlock2, live->base, live->map_bytes, MLOCK_ONFAULT))
+		return PGSTE_OS_ERROR(errno);
+	live->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	return live->pagemap < 0 ? PGSTE_OS_ERROR(errno) : PGSTE_OK;
+}
+
+int pgste_live_new(const struct pgste_live_config *config, struct pgste_live **out)
+{
+	struct pgste_live *live;
+	long page_bytes = sysconf(_SC_PAGESIZE);
+	void *base;
+	int ret;
+
+	if (config->nr_pages == 0 || config->nr_pages > PGSTE_MAX_PAGES ||
+	    (unsigned)config->backing > PGSTE_LIVE_HUGETLB || page_bytes <= 0)
+		return PGSTE_E_ARG;
+	if (config->nr_pages > (SIZE_MAX - HUGE_BYTES) / (size_t)page_bytes)
+		return PGSTE_OS_ERROR(ENOMEM);
+	live = calloc(1, sizeof(*live));
+	if (!live)
+		return PGSTE_E_NOMEM;
+	live->page_bytes = (size_t)page_bytes;
+	live->nr_pages = config->nr_pages;
+	live->map_bytes = (size_t)config->nr_pages * live->page_bytes;
+	live->pagemap = live->kpageflags = -1;
+	live->vector = live->scan = true;
+	base = map_backing(config, &live->map_bytes);
+	if (base == MAP_FAILED) {
+		ret = PGSTE_OS_ERROR(errno);
+		free(live);
+		return ret;
+	}
+	live->base = base;
+	if (config->backing == PGSTE_LIVE_HUGETLB)
+		live->nr_pages = live->map_bytes / live->page_bytes;
+	ret = set_up(live, config);
+	if (ret) {
+		pgste_live_free(live);
+		return ret;
+	}
+	*out = live;
+	return PGSTE_OK;
+}
+
+void pgste_live_free(struct pgste_live *live)
+{
+	if (!live)
+		return;
+	munmap(live->base, live->map_bytes);
+	if (live->pagemap >= 0)
+		close(live->pagemap);
+	if (live->kpageflags >= 0)
+		close(live->kpageflags);
+	free(live);
+}
+
+uint64_t pgste_live_pages(const struct pgste_live *live)
+{
+	return live->nr_pages;
+}
+
+uint64_t pgste_live_page_bytes(const struct pgste_live *live)
+{
+	return live->page_bytes;
+}
+
+void *pgste_live_base(const struct pgste_live *live)
+{
+	return live->base;
+}
+
+void pgste_live_allow(struct pgste_live *live, bool vector, bool scan)
+{
+	live->vector = vector;
+	live->scan = scan;
+}
+
+/* ---- gfns --------------------------------------------------------------------------- */
+
+uint64_t pgste_live_gfn(const struct pgste_gfns *gfns, uint64_t i)
+{
+	switch (gfns->type) {
+	case PGSTE_GFN_RANGE: return gfns->first + i;
+	case PGSTE_GFN_U8: return ((const uint8_t *)gfns->data)[i];
+	case PGSTE_GFN_U16: return ((const uint16_t *)gfns->data)[i];
+	case PGSTE_GFN_U32: return ((const uint32_t *)gfns->data)[i];
+	case PGSTE_GFN_U64: return ((const uint64_t *)gfns->data)[i];
+	/* Negative ones become huge, and the check below refuses them. */
+	case PGSTE_GFN_I8: return (uint64_t)((const int8_t *)gfns->data)[i];
+	case PGSTE_GFN_I16: return (uint64_t)((const int16_t *)gfns->data)[i];
+	case PGSTE_GFN_I32: return (uint64_t)((const int32_t *)gfns->data)[i];
+	case PGSTE_GFN_I64: return (uint64_t)((const int64_t *)gfns->data)[i];
+	}
+	return UINT64_MAX;
+}
+
+int pgste_live_check(const struct pgste_live *live, const struct pgste_gfns *gfns, unsigned order)
+{
+	uint64_t block = UINT64_C(1) << order, i;
+
+	if (gfns->nr && block > live->nr_pages)
+		return PGSTE_E_GFN;
+	if (gfns->type == PGSTE_GFN_RANGE) {
+		if (gfns->nr && (gfns->nr > live->nr_pages || gfns->first > live->nr_pages ||
+				 gfns->first + gfns->nr - 1 > live->nr_pages - block))
+			return PGSTE_E_GFN;
+		return PGSTE_OK;
+	}
+	for (i = 0; i < gfns->nr; i++)
+		if (pgste_live_gfn(gfns, i) > live->nr_pages - block)
+			return PGSTE_E_GFN;
+	return PGSTE_OK;
+}
+
+/* ---- madvise ------------------------------------------------------------------------ */
+
+int pgste_live_madvise(struct pgste_live *live, uint64_t gfn, uint64_t nr, int advice)
+{
+	if (madvise(live->base + gfn * live->page_bytes, nr * live->page_bytes, advice))
+		return PGSTE_OS_ERROR(errno);
+	return PGSTE_OK;
+}
+
+/* One process_madvise on ourselves: bytes done, or -1 if the kernel does not do this. */
+static ssize_t advise_vector(const struct iovec *runs, size_t nr, int advice)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	ssize_t done;
+
+	if (pidfd < 0)
+		return -1;
+	done = syscall(SYS_process_madvise, pidfd, runs, nr, advice, 0);
+	close(pidfd);
+	return done;
+}
+
+/*
+ * Tell all runs.  What a vectored call leaves undone (an old kernel takes few advices on
+ * oneself; a refused run ends the call) goes through madvise run by run, whose errno is
+ * that of the run.
+ */
+static int advise_runs(struct pgste_live *live, const struct iovec *runs, size_t nr, int advice,
+		       struct pgste_live_cost *cost)
+{
+	uint64_t gfn, pages;
+	size_t done = 0;
+	ssize_t bytes;
+	int ret;
+
+	if (live->vector && nr > 1) {
+		bytes = advise_vector(runs, nr, advice);
+		cost->calls++;
+		if (bytes < 0)
+			live->vector = errno != ENOSYS && errno != EPERM;
+		for (; done < nr && bytes >= (ssize_t)runs[done].iov_len; done++) {
+			bytes -= (ssize_t)runs[done].iov_len;
+			cost->pages += runs[done].iov_len / live->page_bytes;
+		}
+	}
+	for (; done < nr; done++) {
+		gfn = (uint64_t)((unsigned char *)runs[done].iov_base - live->base) /
+		      live->page_bytes;
+		pages = runs[done].iov_len / live->page_bytes;
+		ret = pgste_live_madvise(live, gfn, pages, advice);
+		cost->calls++;
+		if (ret) {
+			cost->failed_gfn = gfn;
+			cost->failed_pages = pages;
+			return ret;
+		}
+		cost->pages += pages;
+	}
+	return PGSTE_OK;
+}
+
+int64_t pgste_live_advise(struct pgste_live *live, const struct pgste_gfns *gfns, unsigned order,
+			  int advice, struct pgste_live_cost *cost)
+{
+	struct iovec runs[VECTOR_RUNS];
+	size_t block_bytes, nr = 0;
+	unsigned char *at;
+	uint64_t i, start;
+	int ret;
+
+	if (order > PGSTE_MAX_ORDER)
+		return PGSTE_E_ARG;
+	ret = pgste_live_check(live, gfns, order);
+	if (ret)
+		return ret;
+	block_bytes = live->page_bytes << order;
+	*cost = (struct pgste_live_cost){ 0 };
+	start = pgste_live_clock();
+	for (i = 0; i < gfns->nr && !ret; i++) {
+		at = live->base + pgste_live_gfn(gfns, i) * live->page_bytes;
+		if (nr && (unsigned char *)runs[nr - 1].iov_base + runs[nr - 1].iov_len == at) {
+			runs[nr - 1].iov_len += block_bytes;
+			continue;
+		}
+		if (nr == VECTOR_RUNS) {
+			ret = advise_runs(live, runs, nr, advice, cost);
+			nr = 0;
+		}
+		runs[nr++] = (struct iovec){ at, block_bytes };
+	}
+	if (!ret && nr)
+		ret = advise_runs(live, runs, nr, advice, cost);
+	cost->ns = pgste_live_clock() - start;
+	return ret ? ret : (int64_t)cost->pages;
+}
+
+/* ---- loads and stores --------------------------------------------------------------- */
+
+static int check_words(const struct pgste_live *live, const struct pgste_gfns *gfns,
+		       unsigned offset, unsigned nr_words)
+{
+	if (offset % sizeof(uint32_t) || nr_words > live->page_bytes / sizeof(uint32_t) ||
+	    offset > live->page_bytes - nr_words * sizeof(uint32_t))
+		return PGSTE_E_ARG;
+	return pgste_live_check(live, gfns, 0);
+}
+
+int pgste_live_store(struct pgste_live *live, const struct pgste_gfns *gfns, unsigned offset,
+		     const uint32_t *words, unsigned word_step, struct pgste_live_cost *cost)
+{
+	int ret = check_words(live, gfns, offset, 1);
+	uint64_t i, start;
+
+	if (ret)
+		return ret;
+	start = pgste_live_clock();
+	for (i = 0; i < gfns->nr; i++)
+		*(volatile uint32_t *)(void *)(live->base +
+					       pgste_live_gfn(gfns, i) * live->page_bytes +
+					       offset) = words[i * word_step];
+	if (cost)
+		*cost = (struct pgste_live_cost){ .pages = gfns->nr,
+						  .ns = pgste_live_clock() - start };
+	return PGSTE_OK;
+}
+
+int pgste_live_load(struct pgste_live *live, const struct pgste_gfns *gfns, unsigned offset,
+		    uint32_t *words, unsigned nr_words, struct pgste_live_cost *cost)
+{
+	int ret = check_words(live, gfns, offset, nr_words);
+	const volatile uint32_t *page;
+	uint64_t i, start;
+	unsigned w;
+
+	if (ret)
+		return ret;
+	start = pgste_live_clock();
+	for (i = 0; i < gfns->nr; i++) {
+		page = (const volatile uint32_t *)(void *)(live->base +
+				pgste_live_gfn(gfns, i) * live->page_bytes + offset);
+		for (w = 0; w < nr_words; w++)
+			words[i * nr_words + w] = page[w];
+	}
+	if (cost)
+		*cost = (struct pgste_live_cost){ .pages = gfns->nr,
+						  .ns = pgste_live_clock() - start };
+	return PGSTE_OK;
+}

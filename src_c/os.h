@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What os.c and live_replay.c share about a live mapping; not for users of the library.
+ */
+#ifndef PGSTE_OS_H
+#define PGSTE_OS_H
+
+#include "pgste.h"
+
+struct pgste_live {
+	unsigned char *base;
+	uint64_t nr_pages;
+	size_t map_bytes;
+	size_t page_bytes;
+	int pagemap;	/* /proc/self/pagemap */
+	int kpageflags; /* -1 until somebody asks for flags */
+	bool vector;	/* process_madvise has not been refused yet */
+	bool scan;	/* PAGEMAP_SCAN has not been refused yet */
+};
+
+/* Monotonic nanoseconds. */
+uint64_t pgste_live_clock(void);
+/* One madvise of one run; 0 or PGSTE_OS_ERROR. */
+int pgste_live_madvise(struct pgste_live *live, uint64_t gfn, uint64_t nr, int advice);
+/* The i-th gfn of a call; a negative one comes out huge. */
+uint64_t pgste_live_gfn(const struct pgste_gfns *gfns, uint64_t i);
+/* PGSTE_OK, or PGSTE_E_GFN if a block of 2^order pages lies outside the mapping. */
+int pgste_live_check(const struct pgste_live *live, const struct pgste_gfns *gfns, unsigned order);
+
+#endif
