@@ -34,28 +34,36 @@ uint64_t pgste_live_clock(void)
 
 /* ---- the mapping -------------------------------------------------------------------- */
 
-/* Map bytes at a multiple of align by mapping more and giving the ends back. */
-static void *map_aligned(size_t bytes, size_t align, int prot, int flags)
+/*
+ * Map bytes at a multiple of align, followed by a page without access: the kernel would merge
+ * two such mappings side by side, and smaps could not tell them apart.
+ */
+static void *map_aligned(size_t bytes, size_t align, size_t guard, int prot, int flags)
 {
 	unsigned char *start, *base;
-	size_t head;
+	size_t head, tail;
 
-	start = mmap(NULL, bytes + align, prot, flags, -1, 0);
+	start = mmap(NULL, bytes + guard + align, PROT_NONE, flags, -1, 0);
 	if (start == MAP_FAILED)
 		return MAP_FAILED;
 	head = (align - (uintptr_t)start % align) % align;
+	tail = align - head;
 	base = start + head;
 	if (head)
 		munmap(start, head);
-	if (align - head)
-		munmap(base + bytes, align - head);
+	if (tail)
+		munmap(base + bytes + guard, tail);
+	if (mprotect(base, bytes, prot)) {
+		munmap(base, bytes + guard);
+		return MAP_FAILED;
+	}
 	return base;
 }
 
-static void *map_backing(const struct pgste_live_config *config, size_t *map_bytes)
+static void *map_backing(const struct pgste_live_config *config, struct pgste_live *live)
 {
 	int prot = PROT_READ | PROT_WRITE;
-	size_t bytes = *map_bytes;
+	size_t bytes = live->map_bytes;
 
 	switch (config->backing) {
 	case PGSTE_LIVE_SHARED:
@@ -64,29 +72,27 @@ static void *map_backing(const struct pgste_live_config *config, size_t *map_byt
 		return mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_NORESERVE, config->fd, 0);
 	case PGSTE_LIVE_HUGETLB:
 		/* Not NORESERVE: the pool must have the pages, or a store would be SIGBUS. */
-		*map_bytes = bytes = (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+		bytes = (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+		live->map_bytes = bytes;
+		live->nr_pages = bytes / live->page_bytes;
 		return mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 	case PGSTE_LIVE_ANONYMOUS:
 		break;
 	}
-	return map_aligned(bytes, HUGE_BYTES, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+	live->guard_bytes = live->page_bytes;
+	return map_aligned(bytes, HUGE_BYTES, live->guard_bytes, prot,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
 }
 
 /* The choices that are made once for the whole mapping. */
-static int set_up(struct pgste_live *live, const struct pgste_live_config *config)
+static int set_up(struct pgste_live *live, enum pgste_live_backing backing)
 {
-	int huge = config->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
-
 	/* A child's copy of the page tables would make pages shared, and madvise skips those. */
 	if (madvise(live->base, live->map_bytes, MADV_DONTFORK))
 		return PGSTE_OS_ERROR(errno);
-	/* A kernel without huge pages refuses NOHUGEPAGE too, which is then no loss. */
-	if (config->backing != PGSTE_LIVE_HUGETLB &&
-	    madvise(live->base, live->map_bytes, huge) && config->huge)
-		return PGSTE_OS_ERROR(errno);
-	if (config->locked &&
-	    syscall(SYS_mlock2, live->base, live->map_bytes, MLOCK_ONFAULT))
-		return PGSTE_OS_ERROR(errno);
+	/* A kernel without huge pages refuses this with EINVAL, which is then no loss. */
+	if (backing != PGSTE_LIVE_HUGETLB)
+		madvise(live->base, live->map_bytes, MADV_NOHUGEPAGE);
 	live->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	return live->pagemap < 0 ? PGSTE_OS_ERROR(errno) : PGSTE_OK;
 }
@@ -111,16 +117,14 @@ int pgste_live_new(const struct pgste_live_config *config, struct pgste_live **o
 	live->map_bytes = (size_t)config->nr_pages * live->page_bytes;
 	live->pagemap = live->kpageflags = -1;
 	live->vector = live->scan = true;
-	base = map_backing(config, &live->map_bytes);
+	base = map_backing(config, live);
 	if (base == MAP_FAILED) {
 		ret = PGSTE_OS_ERROR(errno);
 		free(live);
 		return ret;
 	}
 	live->base = base;
-	if (config->backing == PGSTE_LIVE_HUGETLB)
-		live->nr_pages = live->map_bytes / live->page_bytes;
-	ret = set_up(live, config);
+	ret = set_up(live, config->backing);
 	if (ret) {
 		pgste_live_free(live);
 		return ret;
@@ -133,7 +137,7 @@ void pgste_live_free(struct pgste_live *live)
 {
 	if (!live)
 		return;
-	munmap(live->base, live->map_bytes);
+	munmap(live->base, live->map_bytes + live->guard_bytes);
 	if (live->pagemap >= 0)
 		close(live->pagemap);
 	if (live->kpageflags >= 0)
@@ -154,6 +158,13 @@ uint64_t pgste_live_page_bytes(const struct pgste_live *live)
 void *pgste_live_base(const struct pgste_live *live)
 {
 	return live->base;
+}
+
+int pgste_live_lock(struct pgste_live *live)
+{
+	if (syscall(SYS_mlock2, live->base, live->map_bytes, MLOCK_ONFAULT))
+		return PGSTE_OS_ERROR(errno);
+	return PGSTE_OK;
 }
 
 void pgste_live_allow(struct pgste_live *live, bool vector, bool scan)

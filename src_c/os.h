@@ -10,7 +10,7 @@
 struct pgste_live {
 	unsigned char *base;
 	uint64_t nr_pages;
-	size_t map_bytes;
+	size_t map_bytes, guard_bytes;
 	size_t page_bytes;
 	int pagemap;	/* /proc/self/pagemap */
 	int kpageflags; /* -1 until somebody asks for flags */

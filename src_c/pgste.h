@@ -586,9 +586,7 @@ enum pgste_live_backing {
 struct pgste_live_config {
 	uint64_t nr_pages; /* 1 .. PGSTE_MAX_PAGES; hugetlb rounds it up to whole huge pages */
 	enum pgste_live_backing backing;
-	int fd;	     /* PGSTE_LIVE_FILE: stays the caller's, may be closed afterwards */
-	bool locked; /* mlock2(MLOCK_ONFAULT) */
-	bool huge;   /* MADV_HUGEPAGE, aligned to 2 MiB; else MADV_NOHUGEPAGE */
+	int fd;		   /* PGSTE_LIVE_FILE: stays the caller's, may be closed afterwards */
 };
 
 /* What the system calls of one function took; ns is CLOCK_MONOTONIC around them. */
@@ -597,13 +595,18 @@ struct pgste_live_cost {
 	uint64_t failed_gfn, failed_pages; /* the run that was refused */
 };
 
-/* PGSTE_E_ARG, PGSTE_E_NOMEM (the model's own memory), or what mmap, mlock2 refused. */
+/*
+ * Starts with MADV_NOHUGEPAGE (PGSTE_LIVE_ANONYMOUS is aligned to 2 MiB, so that MADV_HUGEPAGE
+ * may follow) and MADV_DONTFORK.  PGSTE_E_ARG, PGSTE_E_NOMEM, or what mmap refused.
+ */
 int pgste_live_new(const struct pgste_live_config *config, struct pgste_live **live);
 void pgste_live_free(struct pgste_live *live);
 uint64_t pgste_live_pages(const struct pgste_live *live);
 uint64_t pgste_live_page_bytes(const struct pgste_live *live);
 /* First byte of the mapping. */
 void *pgste_live_base(const struct pgste_live *live);
+/* mlock2(MLOCK_ONFAULT) of the whole mapping. */
+int pgste_live_lock(struct pgste_live *live);
 /* Whether process_madvise and PAGEMAP_SCAN may be used (default: tried when first needed). */
 void pgste_live_allow(struct pgste_live *live, bool vector, bool scan);
 

@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: MIT
+"""Live memory of this process: the binding of src_c/os.c, os_residency.c and live_replay.c.
+
+Thin: arguments become C arrays, the GIL is released around whatever may fault or sleep, and
+error codes come back as exceptions.  `pgste.live.Memory` is the class for users.
+"""
+
+from libc.errno cimport errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+
+import operator
+
+import numpy as np
+
+
+cdef extern from "<stdbool.h>":
+    ctypedef bint c_bool "bool"
+
+cdef extern from "<sys/swap.h>" nogil:
+    int c_swapon "swapon"(const char *path, int flags)
+    int c_swapoff "swapoff"(const char *path)
+
+cdef extern from "pgste.h" nogil:
+    enum pgste_gfn_type:
+        PGSTE_GFN_RANGE
+        PGSTE_GFN_U8
+        PGSTE_GFN_U16
+        PGSTE_GFN_U32
+        PGSTE_GFN_U64
+        PGSTE_GFN_I8
+        PGSTE_GFN_I16
+        PGSTE_GFN_I32
+        PGSTE_GFN_I64
+    struct pgste_gfns:
+        pgste_gfn_type type
+        const void *data
+        uint64_t first
+        uint64_t nr
+    int PGSTE_E_NOMEM
+    int PGSTE_OS_ERRNO(int64_t error)
+    enum pgste_live_backing:
+        PGSTE_LIVE_ANONYMOUS
+        PGSTE_LIVE_SHARED
+        PGSTE_LIVE_FILE
+        PGSTE_LIVE_HUGETLB
+    struct pgste_live:
+        pass
+    struct pgste_live_config:
+        uint64_t nr_pages
+        pgste_live_backing backing
+        int fd
+    struct pgste_live_cost:
+        uint64_t calls, pages, ns, failed_gfn, failed_pages
+    struct pgste_live_counts:
+        uint64_t present, swapped, zero, huge
+    int pgste_live_new(const pgste_live_config *config, pgste_live **live)
+    void pgste_live_free(pgste_live *live)
+    uint64_t pgste_live_pages(const pgste_live *live)
+    uint64_t pgste_live_page_bytes(const pgste_live *live)
+    void *pgste_live_base(const pgste_live *live)
+    int pgste_live_lock(pgste_live *live)
+    void pgste_live_allow(pgste_live *live, c_bool vector, c_bool scan)
+    int64_t pgste_live_advise(pgste_live *live, const pgste_gfns *gfns, unsigned order,
+                              int advice, pgste_live_cost *cost)
+    int pgste_live_store(pgste_live *live, const pgste_gfns *gfns, unsigned offset,
+                         const uint32_t *words, unsigned word_step, pgste_live_cost *cost)
+    int pgste_live_load(pgste_live *live, const pgste_gfns *gfns, unsigned offset,
+                        uint32_t *words, unsigned nr_words, pgste_live_cost *cost)
+    int pgste_live_states(pgste_live *live, const pgste_gfns *gfns, uint8_t *states,
+                          c_bool flags)
+    int pgste_live_mincore(pgste_live *live, const pgste_gfns *gfns, uint8_t *resident)
+    int pgste_live_count(pgste_live *live, pgste_live_counts *counts)
+    struct pgste_live_replay_stats:
+        pass
+    const char *pgste_live_replay_stats_name(unsigned i)
+    struct c_replay "pgste_live_replay":
+        pgste_live *live
+        uint8_t *in_use
+        int advice
+        pgste_live_replay_stats stats
+    void pgste_live_replay_setup(c_replay *replay)
+    int64_t pgste_live_replay_run(c_replay *replay, const uint64_t *events, uint64_t nr,
+                                  c_bool end)
+    int PGSTE_LIVE_PRESENT
+    int PGSTE_LIVE_SWAPPED
+    int PGSTE_LIVE_ZERO
+    int PGSTE_LIVE_HUGE
+    int PGSTE_LIVE_EXCLUSIVE
+    int PGSTE_LIVE_LAZYFREE
+    int PGSTE_LIVE_SWAPCACHE
+
+PRESENT = PGSTE_LIVE_PRESENT
+SWAPPED = PGSTE_LIVE_SWAPPED
+ZERO = PGSTE_LIVE_ZERO
+HUGE = PGSTE_LIVE_HUGE
+EXCLUSIVE = PGSTE_LIVE_EXCLUSIVE
+LAZYFREE = PGSTE_LIVE_LAZYFREE
+SWAPCACHE = PGSTE_LIVE_SWAPCACHE
+
+cdef dict BACKINGS = {
+    "anonymous": PGSTE_LIVE_ANONYMOUS,
+    "shared": PGSTE_LIVE_SHARED,
+    "file": PGSTE_LIVE_FILE,
+    "hugetlb": PGSTE_LIVE_HUGETLB,
+}
+
+cdef dict ARRAY_TYPES = {
+    ("u", 1): PGSTE_GFN_U8, ("u", 2): PGSTE_GFN_U16,
+    ("u", 4): PGSTE_GFN_U32, ("u", 8): PGSTE_GFN_U64,
+    ("i", 1): PGSTE_GFN_I8, ("i", 2): PGSTE_GFN_I16,
+    ("i", 4): PGSTE_GFN_I32, ("i", 8): PGSTE_GFN_I64,
+}
+
+
+class RefusedCall(Exception):
+    """A system call that the kernel refused: errno, and the run of pages it was for."""
+
+    def __init__(self, int os_errno, uint64_t gfn=0, uint64_t pages=0):
+        super().__init__(os_errno, gfn, pages)
+        self.errno = os_errno
+        self.gfn = gfn
+        self.pages = pages
+
+
+cdef object failure(int64_t code, pgste_live_cost *cost):
+    cdef int os_errno = PGSTE_OS_ERRNO(code)
+    if os_errno:
+        if cost is NULL:
+            return RefusedCall(os_errno)
+        return RefusedCall(os_errno, cost.failed_gfn, cost.failed_pages)
+    if code == PGSTE_E_NOMEM:
+        return MemoryError("no memory for the bookkeeping of a live mapping")
+    return ValueError(f"live memory: error {code}")
+
+
+cdef class Gfns:
+    """The gfns argument of one call, as C wants it; keeps the array alive."""
+
+    cdef pgste_gfns c
+    cdef object array
+
+    def __init__(self, gfns, uint64_t pages, order=0):
+        cdef uint64_t block
+        if not 0 <= order <= 39:
+            raise ValueError(f"order must be 0 .. 39, not {order}")
+        block = (<uint64_t>1) << <unsigned>order
+        if isinstance(gfns, slice):
+            gfns = range(*gfns.indices(pages))
+        if isinstance(gfns, range):
+            if len(gfns) and not (0 <= min(gfns[0], gfns[-1])
+                                  and max(gfns[0], gfns[-1]) + block <= pages):
+                raise IndexError(f"gfns {gfns} with order {order} lie outside 0 .. {pages - 1}")
+            if gfns.step == 1:
+                self.c.type = PGSTE_GFN_RANGE
+                self.c.first = gfns.start if len(gfns) else 0
+                self.c.nr = len(gfns)
+                return
+            array = np.arange(gfns.start, gfns.stop, gfns.step, dtype=np.int64)
+        elif isinstance(gfns, (bool, float)):
+            raise TypeError(f"gfns must be integers, not {gfns!r}")
+        else:
+            array = np.asarray(gfns)
+            if array.ndim == 0:
+                array = array.reshape(1)
+        if array.size == 0 and array.dtype == np.float64:
+            array = array.astype(np.int64)  # an empty list
+        if array.ndim != 1 or (array.dtype.kind, array.dtype.itemsize) not in ARRAY_TYPES:
+            raise TypeError(
+                "gfns must be an int, a range, a slice or a one-dimensional integer array, "
+                f"not {gfns!r}"
+            )
+        if array.size:
+            low, high = int(array.min()), int(array.max())
+            if low < 0 or high + block > pages:
+                raise IndexError(
+                    f"gfn {low if low < 0 else high} with order {order} lies outside "
+                    f"0 .. {pages - 1}"
+                )
+        self.array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        self.c.type = ARRAY_TYPES[self.array.dtype.kind, self.array.dtype.itemsize]
+        self.c.data = <const void *><uintptr_t>self.array.ctypes.data
+        self.c.nr = self.array.size
+
+
+cdef class Mapping:
+    """A mapping of this process; see struct pgste_live_config for the arguments."""
+
+    cdef pgste_live *live
+    cdef readonly uint64_t pages
+    cdef readonly uint64_t page_bytes
+    cdef readonly uintptr_t address
+
+    def __init__(self, pages, str backing="anonymous", int fd=-1):
+        cdef pgste_live_config config
+        cdef int ret
+        if self.live is not NULL:
+            raise RuntimeError("a Mapping is made once")
+        if backing not in BACKINGS:
+            raise ValueError(f"backing must be one of {', '.join(BACKINGS)}, not {backing!r}")
+        if isinstance(pages, bool):
+            raise TypeError(f"pages must be an integer, not {pages!r}")
+        pages = operator.index(pages)
+        if not 1 <= pages <= 1 << 40:
+            raise ValueError(f"pages must be 1 .. 2**40, not {pages}")
+        config.nr_pages = pages
+        config.backing = BACKINGS[backing]
+        config.fd = fd
+        with nogil:
+            ret = pgste_live_new(&config, &self.live)
+        if ret:
+            raise failure(ret, NULL)
+        self.pages = pgste_live_pages(self.live)
+        self.page_bytes = pgste_live_page_bytes(self.live)
+        self.address = <uintptr_t>pgste_live_base(self.live)
+
+    def __dealloc__(self):
+        pgste_live_free(self.live)
+
+    def close(self):
+        """Unmap; any later use is refused."""
+        pgste_live_free(self.live)
+        self.live = NULL
+
+    cdef int opened(self) except -1:
+        if self.live is NULL:
+            raise ValueError("the live memory is closed")
+        return 0
+
+    def lock(self):
+        """mlock2(MLOCK_ONFAULT) of the whole mapping."""
+        cdef int ret
+        self.opened()
+        with nogil:
+            ret = pgste_live_lock(self.live)
+        if ret:
+            raise failure(ret, NULL)
+
+    def blocks(self, gfns, order=0):
+        """int64 array of the pages of the blocks, in order, once they have been checked."""
+        cdef Gfns g = Gfns(gfns, self.pages, order)
+        if g.array is None:
+            first = np.arange(g.c.first, g.c.first + g.c.nr, dtype=np.int64)
+        else:
+            first = g.array.astype(np.int64)
+        if order == 0:
+            return first
+        return (first[:, None] + np.arange(1 << order)).reshape(-1)
+
+    def allow(self, bint vector, bint scan):
+        """Whether process_madvise and PAGEMAP_SCAN may be used."""
+        self.opened()
+        pgste_live_allow(self.live, vector, scan)
+
+    def advise(self, gfns, int advice, order=0):
+        """(pages, calls, ns) of madvise over the gfns' blocks."""
+        self.opened()
+        cdef Gfns g = Gfns(gfns, self.pages, order)
+        cdef unsigned c_order = order
+        cdef pgste_live_cost cost
+        cdef int64_t ret
+        with nogil:
+            ret = pgste_live_advise(self.live, &g.c, c_order, advice, &cost)
+        if ret < 0:
+            raise failure(ret, &cost)
+        return cost.pages, cost.calls, cost.ns
+
+    def store(self, gfns, words, unsigned offset=0):
+        """Store a word, or one for each gfn (uint32 array); nanoseconds."""
+        self.opened()
+        cdef Gfns g = Gfns(gfns, self.pages)
+        cdef const uint32_t[::1] view = words
+        cdef pgste_live_cost cost
+        cdef unsigned step = 0 if view.shape[0] == 1 else 1
+        cdef int ret
+        if view.shape[0] != 1 and <uint64_t>view.shape[0] != g.c.nr:
+            raise ValueError(f"{view.shape[0]} tags for {g.c.nr} gfns")
+        if g.c.nr == 0:
+            return 0
+        with nogil:
+            ret = pgste_live_store(self.live, &g.c, offset, &view[0], step, &cost)
+        if ret:
+            raise failure(ret, NULL)
+        return cost.ns
+
+    def load(self, gfns, unsigned nr_words=1, unsigned offset=0):
+        """(uint32 array of shape (gfns, nr_words), nanoseconds)."""
+        self.opened()
+        cdef Gfns g = Gfns(gfns, self.pages)
+        cdef pgste_live_cost cost
+        cdef int ret
+        words = np.zeros((g.c.nr, nr_words), dtype=np.uint32)
+        if words.size == 0:
+            return words, 0
+        cdef uint32_t[:, ::1] view = words
+        with nogil:
+            ret = pgste_live_load(self.live, &g.c, offset, &view[0, 0], nr_words, &cost)
+        if ret:
+            raise failure(ret, NULL)
+        return words, cost.ns
+
+    def states(self, gfns, bint flags=False):
+        """uint8 array: bits PRESENT, SWAPPED and so on of each gfn."""
+        self.opened()
+        cdef Gfns g = Gfns(gfns, self.pages)
+        cdef int ret
+        states = np.zeros(g.c.nr, dtype=np.uint8)
+        if g.c.nr == 0:
+            return states
+        cdef uint8_t[::1] view = states
+        with nogil:
+            ret = pgste_live_states(self.live, &g.c, &view[0], flags)
+        if ret:
+            raise failure(ret, NULL)
+        return states
+
+    def mincore(self, gfns):
+        """uint8 array: 1 where mincore(2) says that the page is in memory."""
+        self.opened()
+        cdef Gfns g = Gfns(gfns, self.pages)
+        cdef int ret
+        resident = np.zeros(g.c.nr, dtype=np.uint8)
+        if g.c.nr == 0:
+            return resident
+        cdef uint8_t[::1] view = resident
+        with nogil:
+            ret = pgste_live_mincore(self.live, &g.c, &view[0])
+        if ret:
+            raise failure(ret, NULL)
+        return resident
+
+    def count(self):
+        """(present, swapped, zero, huge) pages of the whole mapping."""
+        self.opened()
+        cdef pgste_live_counts counts
+        cdef int ret
+        with nogil:
+            ret = pgste_live_count(self.live, &counts)
+        if ret:
+            raise failure(ret, NULL)
+        return counts.present, counts.swapped, counts.zero, counts.huge
+
+
+cdef class Replay:
+    """Replay of events whose pfn is a gfn of the mapping; advice -1 tells the host nothing."""
+
+    cdef Mapping mapping
+    cdef object in_use
+    cdef c_replay c
+
+    def __init__(self, Mapping mapping, in_use, int advice):
+        mapping.opened()
+        self.in_use = np.array(in_use, dtype=np.uint8)
+        if self.in_use.shape != (mapping.pages,):
+            raise ValueError(f"in_use has shape {self.in_use.shape}, not ({mapping.pages},)")
+        self.mapping = mapping
+        cdef uint8_t[::1] view = self.in_use
+        self.c.live = mapping.live
+        self.c.in_use = &view[0]
+        self.c.advice = advice
+
+    def setup(self):
+        """Store to every page that is in use."""
+        self.mapping.opened()
+        with nogil:
+            pgste_live_replay_setup(&self.c)
+
+    def run(self, events, bint end):
+        """Replay packed events (uint64): how many."""
+        self.mapping.opened()
+        cdef const uint64_t[::1] view = events
+        cdef uint64_t nr = <uint64_t>view.shape[0]
+        cdef const uint64_t *data = &view[0] if nr else NULL
+        cdef int64_t ret
+        with nogil:
+            ret = pgste_live_replay_run(&self.c, data, nr, end)
+        if ret < 0:
+            raise failure(ret, NULL)
+        return ret
+
+    def stats(self):
+        """Counters by name, as a dict."""
+        cdef const uint64_t *values = <const uint64_t *>&self.c.stats
+        cdef unsigned i = 0
+        result = {}
+        while pgste_live_replay_stats_name(i) is not NULL:
+            result[pgste_live_replay_stats_name(i).decode()] = values[i]
+            i += 1
+        return result
+
+
+def swap_on(bytes path):
+    """swapon(2)."""
+    cdef const char *c_path = path
+    cdef int ret
+    with nogil:
+        ret = c_swapon(c_path, 0)
+    if ret:
+        raise RefusedCall(errno)
+
+
+def swap_off(bytes path):
+    """swapoff(2)."""
+    cdef const char *c_path = path
+    cdef int ret
+    with nogil:
+        ret = c_swapoff(c_path)
+    if ret:
+        raise RefusedCall(errno)
