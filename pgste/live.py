@@ -28,6 +28,10 @@ Gfns = Any
 """An int, a range, a slice, or a one-dimensional array of integers."""
 
 
+EHWPOISON = 133
+"""The errno of a page with a memory error; the module errno lacks it."""
+
+
 class Advice(IntEnum):
     """Advice numbers of ``madvise(2)`` (asm-generic/mman-common.h)."""
 
@@ -148,7 +152,7 @@ def _why_madvise(call: str, code: int, backing: str, locked: bool) -> str:
         errno.EPERM: "the process lacks a capability for this advice",
         errno.EIO: "a page could not be read from or written to its device",
         errno.EFAULT: "a page could not be populated",
-        errno.EHWPOISON: "a page of the range has a hardware memory error",
+        EHWPOISON: "a page of the range has a hardware memory error",
         errno.EBUSY: "a huge page could not be assembled: pages are in use",
     }.get(code, os.strerror(code))
 

@@ -157,10 +157,10 @@ def find_hierarchy(mountinfo: str | None = None, cgroup: str | None = None) -> H
         if kind == "cgroup" and "memory" in options and "memory" in groups:
             found[1] = Hierarchy(1, Path(mount), _below(groups["memory"], root))
         elif kind == "cgroup2" and "" in groups:
-            path = Hierarchy(2, Path(mount), _below(groups[""], root))
-            controllers_file = path.directory / "cgroup.controllers"
-            if controllers_file.exists() and "memory" in controllers_file.read_text().split():
-                found[2] = path
+            unified = Hierarchy(2, Path(mount), _below(groups[""], root))
+            listed = unified.directory / "cgroup.controllers"
+            if listed.exists() and "memory" in listed.read_text().split():
+                found[2] = unified
     return found.get(2) or found.get(1)
 
 

@@ -173,43 +173,6 @@ void pgste_live_allow(struct pgste_live *live, bool vector, bool scan)
 	live->scan = scan;
 }
 
-/* ---- gfns --------------------------------------------------------------------------- */
-
-uint64_t pgste_live_gfn(const struct pgste_gfns *gfns, uint64_t i)
-{
-	switch (gfns->type) {
-	case PGSTE_GFN_RANGE: return gfns->first + i;
-	case PGSTE_GFN_U8: return ((const uint8_t *)gfns->data)[i];
-	case PGSTE_GFN_U16: return ((const uint16_t *)gfns->data)[i];
-	case PGSTE_GFN_U32: return ((const uint32_t *)gfns->data)[i];
-	case PGSTE_GFN_U64: return ((const uint64_t *)gfns->data)[i];
-	/* Negative ones become huge, and the check below refuses them. */
-	case PGSTE_GFN_I8: return (uint64_t)((const int8_t *)gfns->data)[i];
-	case PGSTE_GFN_I16: return (uint64_t)((const int16_t *)gfns->data)[i];
-	case PGSTE_GFN_I32: return (uint64_t)((const int32_t *)gfns->data)[i];
-	case PGSTE_GFN_I64: return (uint64_t)((const int64_t *)gfns->data)[i];
-	}
-	return UINT64_MAX;
-}
-
-int pgste_live_check(const struct pgste_live *live, const struct pgste_gfns *gfns, unsigned order)
-{
-	uint64_t block = UINT64_C(1) << order, i;
-
-	if (gfns->nr && block > live->nr_pages)
-		return PGSTE_E_GFN;
-	if (gfns->type == PGSTE_GFN_RANGE) {
-		if (gfns->nr && (gfns->nr > live->nr_pages || gfns->first > live->nr_pages ||
-				 gfns->first + gfns->nr - 1 > live->nr_pages - block))
-			return PGSTE_E_GFN;
-		return PGSTE_OK;
-	}
-	for (i = 0; i < gfns->nr; i++)
-		if (pgste_live_gfn(gfns, i) > live->nr_pages - block)
-			return PGSTE_E_GFN;
-	return PGSTE_OK;
-}
-
 /* ---- madvise ------------------------------------------------------------------------ */
 
 int pgste_live_madvise(struct pgste_live *live, uint64_t gfn, uint64_t nr, int advice)
@@ -278,18 +241,17 @@ int64_t pgste_live_advise(struct pgste_live *live, const struct pgste_gfns *gfns
 	size_t block_bytes, nr = 0;
 	unsigned char *at;
 	uint64_t i, start;
-	int ret;
+	int ret = PGSTE_OK;
 
 	if (order > PGSTE_MAX_ORDER)
 		return PGSTE_E_ARG;
-	ret = pgste_live_check(live, gfns, order);
-	if (ret)
-		return ret;
+	if (!pgste_live_has(live, gfns, order))
+		return PGSTE_E_GFN;
 	block_bytes = live->page_bytes << order;
 	*cost = (struct pgste_live_cost){ 0 };
 	start = pgste_live_clock();
 	for (i = 0; i < gfns->nr && !ret; i++) {
-		at = live->base + pgste_live_gfn(gfns, i) * live->page_bytes;
+		at = live->base + GFN(gfns, i) * live->page_bytes;
 		if (nr && (unsigned char *)runs[nr - 1].iov_base + runs[nr - 1].iov_len == at) {
 			runs[nr - 1].iov_len += block_bytes;
 			continue;
@@ -314,7 +276,7 @@ static int check_words(const struct pgste_live *live, const struct pgste_gfns *g
 	if (offset % sizeof(uint32_t) || nr_words > live->page_bytes / sizeof(uint32_t) ||
 	    offset > live->page_bytes - nr_words * sizeof(uint32_t))
 		return PGSTE_E_ARG;
-	return pgste_live_check(live, gfns, 0);
+	return pgste_live_has(live, gfns, 0) ? PGSTE_OK : PGSTE_E_GFN;
 }
 
 int pgste_live_store(struct pgste_live *live, const struct pgste_gfns *gfns, unsigned offset,
@@ -328,7 +290,7 @@ int pgste_live_store(struct pgste_live *live, const struct pgste_gfns *gfns, uns
 	start = pgste_live_clock();
 	for (i = 0; i < gfns->nr; i++)
 		*(volatile uint32_t *)(void *)(live->base +
-					       pgste_live_gfn(gfns, i) * live->page_bytes +
+					       GFN(gfns, i) * live->page_bytes +
 					       offset) = words[i * word_step];
 	if (cost)
 		*cost = (struct pgste_live_cost){ .pages = gfns->nr,
@@ -349,7 +311,7 @@ int pgste_live_load(struct pgste_live *live, const struct pgste_gfns *gfns, unsi
 	start = pgste_live_clock();
 	for (i = 0; i < gfns->nr; i++) {
 		page = (const volatile uint32_t *)(void *)(live->base +
-				pgste_live_gfn(gfns, i) * live->page_bytes + offset);
+				GFN(gfns, i) * live->page_bytes + offset);
 		for (w = 0; w < nr_words; w++)
 			words[i * nr_words + w] = page[w];
 	}

@@ -5,7 +5,7 @@
 #ifndef PGSTE_OS_H
 #define PGSTE_OS_H
 
-#include "pgste.h"
+#include "internal.h"
 
 struct pgste_live {
 	unsigned char *base;
@@ -22,9 +22,13 @@ struct pgste_live {
 uint64_t pgste_live_clock(void);
 /* One madvise of one run; 0 or PGSTE_OS_ERROR. */
 int pgste_live_madvise(struct pgste_live *live, uint64_t gfn, uint64_t nr, int advice);
-/* The i-th gfn of a call; a negative one comes out huge. */
-uint64_t pgste_live_gfn(const struct pgste_gfns *gfns, uint64_t i);
-/* PGSTE_OK, or PGSTE_E_GFN if a block of 2^order pages lies outside the mapping. */
-int pgste_live_check(const struct pgste_live *live, const struct pgste_gfns *gfns, unsigned order);
+/* Whether all blocks of 2^order pages lie inside the mapping; order is at most 39. */
+static inline bool pgste_live_has(const struct pgste_live *live, const struct pgste_gfns *gfns,
+				  unsigned order)
+{
+	uint64_t block = UINT64_C(1) << order;
+
+	return gfns_below(gfns, block > live->nr_pages ? 0 : live->nr_pages - block + 1);
+}
 
 #endif

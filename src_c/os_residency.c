@@ -86,7 +86,7 @@ static int read_at(int fd, void *buffer, size_t bytes, uint64_t offset)
 
 /* ---- states of a run ---------------------------------------------------------------- */
 
-static int add_scan_bits(struct pgste_live *live, uint64_t first, unsigned nr, uint8_t *states)
+static void add_scan_bits(struct pgste_live *live, uint64_t first, unsigned nr, uint8_t *states)
 {
 	struct scan_region regions[64];
 	uint64_t base = (uint64_t)(uintptr_t)live->base, gfn = first, end, page;
@@ -95,7 +95,7 @@ static int add_scan_bits(struct pgste_live *live, uint64_t first, unsigned nr, u
 	while (gfn < first + nr) {
 		found = scan(live, &gfn, first + nr, SCAN_PFNZERO | SCAN_HUGE, regions, 64);
 		if (found < 0)
-			return PGSTE_OK;
+			return;
 		for (i = 0; i < found; i++) {
 			page = (regions[i].start - base) / live->page_bytes;
 			end = (regions[i].end - base) / live->page_bytes;
@@ -108,7 +108,6 @@ static int add_scan_bits(struct pgste_live *live, uint64_t first, unsigned nr, u
 			}
 		}
 	}
-	return PGSTE_OK;
 }
 
 static int add_kernel_flags(struct pgste_live *live, const uint64_t *entries, unsigned nr,
@@ -163,19 +162,17 @@ static int run_states(struct pgste_live *live, uint64_t first, unsigned nr, uint
 		if (entries[i] & PM_PRESENT && entries[i] & PM_EXCLUSIVE)
 			states[i] |= PGSTE_LIVE_EXCLUSIVE;
 	}
-	ret = add_scan_bits(live, first, nr, states);
-	if (!ret && flags)
-		ret = add_kernel_flags(live, entries, nr, states);
-	return ret;
+	add_scan_bits(live, first, nr, states);
+	return flags ? add_kernel_flags(live, entries, nr, states) : PGSTE_OK;
 }
 
 /* How many gfns from i on are consecutive, at most CHUNK. */
 static unsigned run_length(const struct pgste_gfns *gfns, uint64_t i)
 {
-	uint64_t first = pgste_live_gfn(gfns, i);
+	uint64_t first = GFN(gfns, i);
 	unsigned nr = 1;
 
-	while (nr < CHUNK && i + nr < gfns->nr && pgste_live_gfn(gfns, i + nr) == first + nr)
+	while (nr < CHUNK && i + nr < gfns->nr && GFN(gfns, i + nr) == first + nr)
 		nr++;
 	return nr;
 }
@@ -183,26 +180,26 @@ static unsigned run_length(const struct pgste_gfns *gfns, uint64_t i)
 int pgste_live_states(struct pgste_live *live, const struct pgste_gfns *gfns, uint8_t *states,
 		      bool flags)
 {
-	int ret = pgste_live_check(live, gfns, 0);
+	int ret = pgste_live_has(live, gfns, 0) ? PGSTE_OK : PGSTE_E_GFN;
 	unsigned nr;
 	uint64_t i;
 
 	for (i = 0; i < gfns->nr && !ret; i += nr) {
 		nr = run_length(gfns, i);
-		ret = run_states(live, pgste_live_gfn(gfns, i), nr, states + i, flags);
+		ret = run_states(live, GFN(gfns, i), nr, states + i, flags);
 	}
 	return ret;
 }
 
 int pgste_live_mincore(struct pgste_live *live, const struct pgste_gfns *gfns, uint8_t *resident)
 {
-	int ret = pgste_live_check(live, gfns, 0);
+	int ret = pgste_live_has(live, gfns, 0) ? PGSTE_OK : PGSTE_E_GFN;
 	unsigned nr, k;
 	uint64_t i;
 
 	for (i = 0; i < gfns->nr && !ret; i += nr) {
 		nr = run_length(gfns, i);
-		if (mincore(live->base + pgste_live_gfn(gfns, i) * live->page_bytes,
+		if (mincore(live->base + GFN(gfns, i) * live->page_bytes,
 			    nr * live->page_bytes, resident + i))
 			ret = PGSTE_OS_ERROR(errno);
 		else
