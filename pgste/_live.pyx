@@ -20,6 +20,12 @@ cdef extern from "<sys/swap.h>" nogil:
     int c_swapon "swapon"(const char *path, int flags)
     int c_swapoff "swapoff"(const char *path)
 
+cdef extern from "<sys/mount.h>" nogil:
+    int c_mount "mount"(const char *source, const char *target, const char *kind,
+                        unsigned long flags, const void *data)
+    int c_unmount "umount2"(const char *target, int flags)
+    int MNT_DETACH
+
 cdef extern from "pgste.h" nogil:
     enum pgste_gfn_type:
         PGSTE_GFN_RANGE
@@ -404,5 +410,27 @@ def swap_off(bytes path):
     cdef int ret
     with nogil:
         ret = c_swapoff(c_path)
+    if ret:
+        raise RefusedCall(errno)
+
+
+def mount(bytes source, bytes target, bytes kind):
+    """mount(2) without options."""
+    cdef const char *c_source = source
+    cdef const char *c_target = target
+    cdef const char *c_kind = kind
+    cdef int ret
+    with nogil:
+        ret = c_mount(c_source, c_target, c_kind, 0, NULL)
+    if ret:
+        raise RefusedCall(errno)
+
+
+def unmount(bytes target):
+    """umount2(2), lazily."""
+    cdef const char *c_target = target
+    cdef int ret
+    with nogil:
+        ret = c_unmount(c_target, MNT_DETACH)
     if ret:
         raise RefusedCall(errno)

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CHUNK 512 /* pages looked at in one go */
+#define AT_ONCE 512 /* pages looked at in one go */
 
 /* An entry of /proc/self/pagemap. */
 #define PM_PRESENT (UINT64_C(1) << 63)
@@ -144,7 +144,7 @@ static int add_kernel_flags(struct pgste_live *live, const uint64_t *entries, un
 static int run_states(struct pgste_live *live, uint64_t first, unsigned nr, uint8_t *states,
 		      bool flags)
 {
-	uint64_t entries[CHUNK];
+	uint64_t entries[AT_ONCE];
 	unsigned i;
 	int ret;
 
@@ -166,13 +166,13 @@ static int run_states(struct pgste_live *live, uint64_t first, unsigned nr, uint
 	return flags ? add_kernel_flags(live, entries, nr, states) : PGSTE_OK;
 }
 
-/* How many gfns from i on are consecutive, at most CHUNK. */
+/* How many gfns from i on are consecutive, at most AT_ONCE. */
 static unsigned run_length(const struct pgste_gfns *gfns, uint64_t i)
 {
 	uint64_t first = GFN(gfns, i);
 	unsigned nr = 1;
 
-	while (nr < CHUNK && i + nr < gfns->nr && GFN(gfns, i + nr) == first + nr)
+	while (nr < AT_ONCE && i + nr < gfns->nr && GFN(gfns, i + nr) == first + nr)
 		nr++;
 	return nr;
 }
@@ -224,14 +224,14 @@ static void count_region(struct pgste_live_counts *counts, uint64_t categories, 
 
 static int count_by_states(struct pgste_live *live, struct pgste_live_counts *counts)
 {
-	uint8_t states[CHUNK];
+	uint8_t states[AT_ONCE];
 	uint64_t first;
 	unsigned nr, i;
 	int ret;
 
 	*counts = (struct pgste_live_counts){ 0 };
 	for (first = 0; first < live->nr_pages; first += nr) {
-		nr = live->nr_pages - first < CHUNK ? (unsigned)(live->nr_pages - first) : CHUNK;
+		nr = live->nr_pages - first < AT_ONCE ? (unsigned)(live->nr_pages - first) : AT_ONCE;
 		ret = run_states(live, first, nr, states, false);
 		if (ret)
 			return ret;
@@ -245,13 +245,13 @@ static int count_by_states(struct pgste_live *live, struct pgste_live_counts *co
 
 int pgste_live_count(struct pgste_live *live, struct pgste_live_counts *counts)
 {
-	struct scan_region regions[CHUNK];
+	struct scan_region regions[AT_ONCE];
 	uint64_t gfn = 0;
 	int i, nr;
 
 	*counts = (struct pgste_live_counts){ 0 };
 	while (gfn < live->nr_pages) {
-		nr = scan(live, &gfn, live->nr_pages, SCAN_PRESENT | SCAN_SWAPPED, regions, CHUNK);
+		nr = scan(live, &gfn, live->nr_pages, SCAN_PRESENT | SCAN_SWAPPED, regions, AT_ONCE);
 		if (nr < 0)
 			return count_by_states(live, counts);
 		for (i = 0; i < nr; i++)
