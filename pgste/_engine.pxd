@@ -42,6 +42,9 @@ cdef class Gfns:
     cdef str outside(self, uint64_t pages, unsigned order, str name)
 
 
+cdef Gfns gfns_argument(object value, uint64_t pages, bint inside=*, str name=*)
+
+
 cdef class Host:
     cdef pgste_host *c
     cdef pgste_host_config config
