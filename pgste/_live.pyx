@@ -8,9 +8,21 @@ error codes come back as exceptions.  `pgste.live.Memory` is the class for users
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
+from pgste._c cimport PGSTE_E_GFN, PGSTE_E_NOMEM, pgste_gfns
+from pgste._engine cimport Gfns, gfns_argument
+
 import operator
 
 import numpy as np
+
+from pgste.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    GfnError,
+    GuestClosedError,
+    ModelMemoryError,
+    UnknownNameError,
+)
 
 
 cdef extern from "<stdbool.h>":
@@ -27,22 +39,6 @@ cdef extern from "<sys/mount.h>" nogil:
     int MNT_DETACH
 
 cdef extern from "pgste.h" nogil:
-    enum pgste_gfn_type:
-        PGSTE_GFN_RANGE
-        PGSTE_GFN_U8
-        PGSTE_GFN_U16
-        PGSTE_GFN_U32
-        PGSTE_GFN_U64
-        PGSTE_GFN_I8
-        PGSTE_GFN_I16
-        PGSTE_GFN_I32
-        PGSTE_GFN_I64
-    struct pgste_gfns:
-        pgste_gfn_type type
-        const void *data
-        uint64_t first
-        uint64_t nr
-    int PGSTE_E_NOMEM
     int PGSTE_OS_ERRNO(int64_t error)
     enum pgste_live_backing:
         PGSTE_LIVE_ANONYMOUS
@@ -110,13 +106,6 @@ cdef dict BACKINGS = {
     "hugetlb": PGSTE_LIVE_HUGETLB,
 }
 
-cdef dict ARRAY_TYPES = {
-    ("u", 1): PGSTE_GFN_U8, ("u", 2): PGSTE_GFN_U16,
-    ("u", 4): PGSTE_GFN_U32, ("u", 8): PGSTE_GFN_U64,
-    ("i", 1): PGSTE_GFN_I8, ("i", 2): PGSTE_GFN_I16,
-    ("i", 4): PGSTE_GFN_I32, ("i", 8): PGSTE_GFN_I64,
-}
-
 
 class RefusedCall(Exception):
     """A system call that the kernel refused: errno, and the run of pages it was for."""
@@ -128,64 +117,29 @@ class RefusedCall(Exception):
         self.pages = pages
 
 
-cdef object failure(int64_t code, pgste_live_cost *cost):
+cdef object failure(int64_t code, Gfns gfns=None, uint64_t pages=0, unsigned order=0,
+                    pgste_live_cost *cost=NULL):
+    """The exception for an error of a call."""
     cdef int os_errno = PGSTE_OS_ERRNO(code)
-    if os_errno:
-        if cost is NULL:
-            return RefusedCall(os_errno)
+    if os_errno and cost is not NULL:
         return RefusedCall(os_errno, cost.failed_gfn, cost.failed_pages)
+    if os_errno:
+        return RefusedCall(os_errno)
     if code == PGSTE_E_NOMEM:
-        return MemoryError("no memory for the bookkeeping of a live mapping")
-    return ValueError(f"live memory: error {code}")
+        return ModelMemoryError("no memory for the bookkeeping of a live mapping")
+    if code == PGSTE_E_GFN and gfns is not None:
+        return GfnError(gfns.outside(pages, order, "gfns"))
+    return ArgumentError("an argument that the core of live memory does not take")
 
 
-cdef class Gfns:
-    """The gfns argument of one call, as C wants it; keeps the array alive."""
-
-    cdef pgste_gfns c
-    cdef object array
-
-    def __init__(self, gfns, uint64_t pages, order=0):
-        cdef uint64_t block
-        if not 0 <= order <= 39:
-            raise ValueError(f"order must be 0 .. 39, not {order}")
-        block = (<uint64_t>1) << <unsigned>order
-        if isinstance(gfns, slice):
-            gfns = range(*gfns.indices(pages))
-        if isinstance(gfns, range):
-            if len(gfns) and not (0 <= min(gfns[0], gfns[-1])
-                                  and max(gfns[0], gfns[-1]) + block <= pages):
-                raise IndexError(f"gfns {gfns} with order {order} lie outside 0 .. {pages - 1}")
-            if gfns.step == 1:
-                self.c.type = PGSTE_GFN_RANGE
-                self.c.first = gfns.start if len(gfns) else 0
-                self.c.nr = len(gfns)
-                return
-            array = np.arange(gfns.start, gfns.stop, gfns.step, dtype=np.int64)
-        elif isinstance(gfns, (bool, float)):
-            raise TypeError(f"gfns must be integers, not {gfns!r}")
-        else:
-            array = np.asarray(gfns)
-            if array.ndim == 0:
-                array = array.reshape(1)
-        if array.size == 0 and array.dtype == np.float64:
-            array = array.astype(np.int64)  # an empty list
-        if array.ndim != 1 or (array.dtype.kind, array.dtype.itemsize) not in ARRAY_TYPES:
-            raise TypeError(
-                "gfns must be an int, a range, a slice or a one-dimensional integer array, "
-                f"not {gfns!r}"
-            )
-        if array.size:
-            low, high = int(array.min()), int(array.max())
-            if low < 0 or high + block > pages:
-                raise IndexError(
-                    f"gfn {low if low < 0 else high} with order {order} lies outside "
-                    f"0 .. {pages - 1}"
-                )
-        self.array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-        self.c.type = ARRAY_TYPES[self.array.dtype.kind, self.array.dtype.itemsize]
-        self.c.data = <const void *><uintptr_t>self.array.ctypes.data
-        self.c.nr = self.array.size
+cdef object integer(object value, str name, object low, object high):
+    """An argument that is one integer in low .. high."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ArgumentTypeError(f"{name}: {value!r} is not an integer")
+    value = operator.index(value)
+    if not low <= value <= high:
+        raise ArgumentError(f"{name}: {value} is not in {low} .. {high}")
+    return value
 
 
 cdef class Mapping:
@@ -202,19 +156,14 @@ cdef class Mapping:
         if self.live is not NULL:
             raise RuntimeError("a Mapping is made once")
         if backing not in BACKINGS:
-            raise ValueError(f"backing must be one of {', '.join(BACKINGS)}, not {backing!r}")
-        if isinstance(pages, bool):
-            raise TypeError(f"pages must be an integer, not {pages!r}")
-        pages = operator.index(pages)
-        if not 1 <= pages <= 1 << 40:
-            raise ValueError(f"pages must be 1 .. 2**40, not {pages}")
-        config.nr_pages = pages
+            raise UnknownNameError(f"backing: {backing!r} is not one of {', '.join(BACKINGS)}")
+        config.nr_pages = integer(pages, "pages", 1, 1 << 40)
         config.backing = BACKINGS[backing]
         config.fd = fd
         with nogil:
             ret = pgste_live_new(&config, &self.live)
         if ret:
-            raise failure(ret, NULL)
+            raise failure(ret)
         self.pages = pgste_live_pages(self.live)
         self.page_bytes = pgste_live_page_bytes(self.live)
         self.address = <uintptr_t>pgste_live_base(self.live)
@@ -229,7 +178,7 @@ cdef class Mapping:
 
     cdef int opened(self) except -1:
         if self.live is NULL:
-            raise ValueError("the live memory is closed")
+            raise GuestClosedError("the live memory is closed")
         return 0
 
     def lock(self):
@@ -239,15 +188,18 @@ cdef class Mapping:
         with nogil:
             ret = pgste_live_lock(self.live)
         if ret:
-            raise failure(ret, NULL)
+            raise failure(ret)
 
     def blocks(self, gfns, order=0):
         """int64 array of the pages of the blocks, in order, once they have been checked."""
-        cdef Gfns g = Gfns(gfns, self.pages, order)
+        cdef Gfns g = gfns_argument(gfns, self.pages)
+        order = integer(order, "order", 0, 39)
         if g.array is None:
             first = np.arange(g.c.first, g.c.first + g.c.nr, dtype=np.int64)
         else:
             first = g.array.astype(np.int64)
+        if first.size and not 0 <= first.min() <= first.max() <= <object>self.pages - (1 << order):
+            raise GfnError(g.outside(self.pages, order, "gfns"))
         if order == 0:
             return first
         return (first[:, None] + np.arange(1 << order)).reshape(-1)
@@ -260,38 +212,40 @@ cdef class Mapping:
     def advise(self, gfns, int advice, order=0):
         """(pages, calls, ns) of madvise over the gfns' blocks."""
         self.opened()
-        cdef Gfns g = Gfns(gfns, self.pages, order)
-        cdef unsigned c_order = order
+        cdef Gfns g = gfns_argument(gfns, self.pages)
+        cdef unsigned c_order = integer(order, "order", 0, 39)
         cdef pgste_live_cost cost
         cdef int64_t ret
         with nogil:
             ret = pgste_live_advise(self.live, &g.c, c_order, advice, &cost)
         if ret < 0:
-            raise failure(ret, &cost)
+            raise failure(ret, g, self.pages, c_order, &cost)
         return cost.pages, cost.calls, cost.ns
 
     def store(self, gfns, words, unsigned offset=0):
         """Store a word, or one for each gfn (uint32 array); nanoseconds."""
         self.opened()
-        cdef Gfns g = Gfns(gfns, self.pages)
+        cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef const uint32_t[::1] view = words
         cdef pgste_live_cost cost
         cdef unsigned step = 0 if view.shape[0] == 1 else 1
         cdef int ret
         if view.shape[0] != 1 and <uint64_t>view.shape[0] != g.c.nr:
-            raise ValueError(f"{view.shape[0]} tags for {g.c.nr} gfns")
+            raise ArgumentError(
+                f"tags: {view.shape[0]} values for {g.c.nr} gfns; one value, or one for each gfn"
+            )
         if g.c.nr == 0:
             return 0
         with nogil:
             ret = pgste_live_store(self.live, &g.c, offset, &view[0], step, &cost)
         if ret:
-            raise failure(ret, NULL)
+            raise failure(ret, g, self.pages)
         return cost.ns
 
     def load(self, gfns, unsigned nr_words=1, unsigned offset=0):
         """(uint32 array of shape (gfns, nr_words), nanoseconds)."""
         self.opened()
-        cdef Gfns g = Gfns(gfns, self.pages)
+        cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef pgste_live_cost cost
         cdef int ret
         words = np.zeros((g.c.nr, nr_words), dtype=np.uint32)
@@ -301,13 +255,13 @@ cdef class Mapping:
         with nogil:
             ret = pgste_live_load(self.live, &g.c, offset, &view[0, 0], nr_words, &cost)
         if ret:
-            raise failure(ret, NULL)
+            raise failure(ret, g, self.pages)
         return words, cost.ns
 
     def states(self, gfns, bint flags=False):
         """uint8 array: bits PRESENT, SWAPPED and so on of each gfn."""
         self.opened()
-        cdef Gfns g = Gfns(gfns, self.pages)
+        cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef int ret
         states = np.zeros(g.c.nr, dtype=np.uint8)
         if g.c.nr == 0:
@@ -316,13 +270,13 @@ cdef class Mapping:
         with nogil:
             ret = pgste_live_states(self.live, &g.c, &view[0], flags)
         if ret:
-            raise failure(ret, NULL)
+            raise failure(ret, g, self.pages)
         return states
 
     def mincore(self, gfns):
         """uint8 array: 1 where mincore(2) says that the page is in memory."""
         self.opened()
-        cdef Gfns g = Gfns(gfns, self.pages)
+        cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef int ret
         resident = np.zeros(g.c.nr, dtype=np.uint8)
         if g.c.nr == 0:
@@ -331,7 +285,7 @@ cdef class Mapping:
         with nogil:
             ret = pgste_live_mincore(self.live, &g.c, &view[0])
         if ret:
-            raise failure(ret, NULL)
+            raise failure(ret, g, self.pages)
         return resident
 
     def count(self):
@@ -342,7 +296,7 @@ cdef class Mapping:
         with nogil:
             ret = pgste_live_count(self.live, &counts)
         if ret:
-            raise failure(ret, NULL)
+            raise failure(ret)
         return counts.present, counts.swapped, counts.zero, counts.huge
 
 
@@ -357,7 +311,7 @@ cdef class Replay:
         mapping.opened()
         self.in_use = np.array(in_use, dtype=np.uint8)
         if self.in_use.shape != (mapping.pages,):
-            raise ValueError(f"in_use has shape {self.in_use.shape}, not ({mapping.pages},)")
+            raise ArgumentError(f"in_use: shape {self.in_use.shape}, not ({mapping.pages},)")
         self.mapping = mapping
         cdef uint8_t[::1] view = self.in_use
         self.c.live = mapping.live
@@ -380,7 +334,7 @@ cdef class Replay:
         with nogil:
             ret = pgste_live_replay_run(&self.c, data, nr, end)
         if ret < 0:
-            raise failure(ret, NULL)
+            raise failure(ret)
         return ret
 
     def stats(self):

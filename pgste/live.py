@@ -23,6 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pgste import _live
+from pgste.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    PgsteError,
+    StateError,
+    UnknownNameError,
+)
 
 Gfns = Any
 """An int, a range, a slice, or a one-dimensional array of integers."""
@@ -67,7 +74,7 @@ HINTS: dict[str, Advice | None] = {
 }
 
 
-class Refused(OSError):
+class Refused(PgsteError, OSError):
     """The kernel refused a system call: which, for which pages, and why."""
 
     def __init__(self, code: int, call: str, why: str, gfn: int = 0, pages: int = 0) -> None:
@@ -176,14 +183,14 @@ class Memory:
         locked: lock the pages as they are touched (``mlock2``).
         huge: ask for transparent huge pages; by default they are switched off for the mapping.
         file: an open file of at least `pages` pages, or its descriptor.
-        strict: freeing a free page and allocating one in use is a `ValueError` that changes
+        strict: freeing a free page and allocating one in use is a `StateError` that changes
             nothing, instead of being counted.
         vector: use ``process_madvise`` for several runs where the kernel allows it.
         scan: use the pagemap's ``PAGEMAP_SCAN`` where the kernel has it.
 
     Raises:
         Refused: the kernel refused the mapping or the lock; says which and why.
-        ValueError, TypeError: an argument is out of range; nothing was mapped.
+        ArgumentError, ArgumentTypeError: an argument is out of range; nothing was mapped.
 
     Use in one process: a child made by fork does not have the mapping.
     """
@@ -202,11 +209,11 @@ class Memory:
         scan: bool = True,
     ) -> None:
         if mechanism not in HINTS:
-            raise ValueError(
-                f"mechanism must be one of {', '.join(HINTS)} on live memory, not {mechanism!r}"
+            raise UnknownNameError(
+                f"mechanism: {mechanism!r} is not one of those of live memory, {', '.join(HINTS)}"
             )
         if backing == "file" and file is None:
-            raise ValueError("backing='file' needs the argument file")
+            raise ArgumentError("file: backing='file' needs an open file")
         fd = -1 if file is None else file if isinstance(file, int) else file.fileno()
         self.mechanism = mechanism
         self.backing = backing
@@ -231,7 +238,7 @@ class Memory:
     # ---- the object ----------------------------------------------------------------------
 
     def close(self) -> None:
-        """Give the memory back; any later use raises ValueError."""
+        """Give the memory back; any later use raises GuestClosedError."""
         self._map.close()
 
     def __enter__(self) -> Memory:
@@ -270,7 +277,7 @@ class Memory:
     @contextmanager
     def _explained(self, call: str) -> Iterator[None]:
         if os.getpid() != self._pid:
-            raise ValueError("live memory belongs to the process that made it, not to its child")
+            raise PgsteError("live memory belongs to the process that made it, not to its child")
         try:
             yield
         except _live.RefusedCall as refused:
@@ -282,7 +289,7 @@ class Memory:
     def free(self, gfns: Gfns, order: int = 0) -> None:
         """The guest frees blocks of 2**order pages: the kernel is told by the mechanism.
 
-        Raises IndexError for a gfn outside, ValueError for a strict memory's double free, and
+        Raises GfnError for a gfn outside, StateError for a strict memory's double free, and
         `Refused`; on the last, blocks before the refused run have been told.
         """
         self._set_free(gfns, order, True)
@@ -315,7 +322,7 @@ class Memory:
         changed = changed[self._free[changed] != free]
         doubled = pages.size - changed.size
         if doubled and self.strict:
-            raise ValueError(
+            raise StateError(
                 f"gfns: {doubled} of {pages.size} pages are {'free' if free else 'in use'} already"
             )
         self._free[changed] = free
@@ -332,14 +339,14 @@ class Memory:
     def write(self, gfns: Gfns, tags: npt.ArrayLike, offset: int = 0) -> None:
         """Store a 32-bit tag at a byte offset of each page; the rest of the page stays.
 
-        tags: one uint32 for each gfn, or one for all. Raises IndexError, ValueError (number or
+        tags: one uint32 for each gfn, or one for all. Raises GfnError, ArgumentError (number or
         range of tags, offset not a multiple of 4 within the page).
         """
         words = np.atleast_1d(np.asarray(tags))
         if words.ndim != 1 or words.dtype.kind not in "ui":
-            raise TypeError(f"tags must be one integer or a row of them, not {tags!r}")
+            raise ArgumentTypeError(f"tags: {tags!r} is neither an integer nor an array of them")
         if words.size and not 0 <= int(words.min()) <= int(words.max()) < 1 << 32:
-            raise ValueError("tags must fit 32 bits without a sign")
+            raise ArgumentError("tags: not all are in 0 .. 4294967295")
         self._check_offset(offset, 1)
         with self._explained("store"):
             self._stats.write_ns += self._map.store(
@@ -360,8 +367,8 @@ class Memory:
 
     def _check_offset(self, offset: int, nr_words: int) -> None:
         if offset % 4 or offset < 0 or nr_words < 0 or offset + 4 * nr_words > self.page_bytes:
-            raise ValueError(
-                f"offset {offset} with {nr_words} words of 4 bytes does not lie within a page "
+            raise ArgumentError(
+                f"offset: {offset} with {nr_words} words of 4 bytes does not lie within a page "
                 f"of {self.page_bytes} bytes at a multiple of 4"
             )
 

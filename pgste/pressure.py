@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pgste import _live
+from pgste.errors import ArgumentError
 from pgste.live import Refused
 
 SWAP_MAGIC = b"SWAPSPACE2"
@@ -48,7 +49,7 @@ class SwapFile:
     def __init__(self, size_bytes: int, directory: str | os.PathLike[str] | None = None) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
         if size_bytes < 10 * page:
-            raise ValueError(f"size_bytes must be at least {10 * page}, not {size_bytes}")
+            raise ArgumentError(f"size_bytes must be at least {10 * page}, not {size_bytes}")
         self.pages = size_bytes // page
         self.directory = Path(directory) if directory else Path(tempfile.gettempdir())
         self.path: Path | None = None
@@ -195,7 +196,7 @@ class MemoryLimit:
 
     def __init__(self, limit_bytes: int, hierarchy: Hierarchy | None = None) -> None:
         if limit_bytes < 1 << 20:
-            raise ValueError(f"limit_bytes must be at least 1 MiB, not {limit_bytes}")
+            raise ArgumentError(f"limit_bytes must be at least 1 MiB, not {limit_bytes}")
         self.limit_bytes = limit_bytes
         self.hierarchy = hierarchy
         self.directory: Path | None = None
@@ -232,7 +233,7 @@ class MemoryLimit:
     def _file(self, name: str) -> Path:
         assert self.hierarchy is not None
         if self.directory is None:
-            raise ValueError("the memory limit is not set up, or gone")
+            raise ArgumentError("the memory limit is not set up, or gone")
         return self.directory / self.FILES[self.hierarchy.version][name]
 
     def _refused(self, error: OSError, call: str) -> Refused:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgste._trace import RingDecoder
+from pgste.errors import ArgumentError
 from pgste.trace import Trace
 from pgste.trace_dat import merge, ring_layout
 from pgste.tracefs import Instance, TraceFs
@@ -147,13 +148,13 @@ def record(
 
     Raises:
         Refused: the kernel does not allow it; the text says what is missing.
-        ValueError: no such process, a bad name, no command and nothing else to wait for.
+        ArgumentError: no such process, a bad name.
         OSError: the command cannot be started.
 
     Whatever happens, the tracing instance is removed, and tracefs unmounted if this mounted it.
     """
     if seconds is not None and not seconds > 0:
-        raise ValueError(f"seconds must be above 0, not {seconds}")
+        raise ArgumentError(f"seconds must be above 0, not {seconds}")
     with (
         _Signals() as signals,
         TraceFs() as root,

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pgste import _live
+from pgste.errors import ArgumentError
 from pgste.live import Refused
 
 EVENTS = ("mm_page_alloc", "mm_page_free")
@@ -96,12 +97,12 @@ class Instance:
         skip_pids: Sequence[int] = (),
     ) -> None:
         if buffer_kb < 8:
-            raise ValueError(f"buffer_kb must be at least 8, not {buffer_kb}")
+            raise ArgumentError(f"buffer_kb must be at least 8, not {buffer_kb}")
         for pid in pids:
             if not Path(f"/proc/{pid}").exists():
-                raise ValueError(f"pid: there is no process {pid}")
-        if comm is not None and (not comm or len(comm) > 15 or set(comm) & set("\"\\\n")):
-            raise ValueError(
+                raise ArgumentError(f"pid: there is no process {pid}")
+        if comm is not None and (not comm or len(comm) > 15 or set(comm) & set('"\\\n')):
+            raise ArgumentError(
                 f"comm must be a task name of 1 .. 15 characters without quotes, not {comm!r}"
             )
         self.root = root
@@ -169,7 +170,7 @@ class Instance:
 
     def _path(self, name: str) -> Path:
         if self.directory is None:
-            raise ValueError("the tracing instance is not set up, or gone")
+            raise ArgumentError("the tracing instance is not set up, or gone")
         return self.directory / name
 
     def _refused(self, error: OSError, call: str) -> Refused:
