@@ -384,19 +384,18 @@ int64_t pgste_decoder_feed(struct pgste_decoder *decoder, const char *bytes, siz
 		return PGSTE_E_FORMAT;
 	while (p < stop && nr < max) {
 		newline = memchr(p, '\n', (size_t)(stop - p));
-		if (!newline && stop - p > MAX_LINE_BYTES) {
+		line_end = newline ? newline : stop;
+		if (line_end - p > MAX_LINE_BYTES || (!newline && end)) {
 			decoder->stats.lines++;
-			decoder->error = "line is longer than 65536 bytes";
-			return PGSTE_E_FORMAT;
-		}
-		if (!newline && end) {
-			decoder->stats.lines++;
-			decoder->error = "line is cut off: the text ends without a newline";
+			decoder->error = line_end - p > MAX_LINE_BYTES ?
+					 "line is longer than 65536 bytes" :
+					 "line is cut off: the text ends without a newline";
 			return PGSTE_E_FORMAT;
 		}
 		if (!newline)
 			break;
-		line_end = newline > p && newline[-1] == '\r' ? newline - 1 : newline;
+		if (line_end > p && line_end[-1] == '\r')
+			line_end--;
 		kind = parse_line(decoder, p, line_end, &line);
 		if (kind == LINE_BAD)
 			return PGSTE_E_FORMAT;
