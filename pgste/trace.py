@@ -415,7 +415,11 @@ def _read_own(source: _Source, about: dict[str, Any]) -> Trace:
     )
     counters = description.get("counters", {})
     recorder = description.get("format", "arrays")
-    if not isinstance(recorder, str) or not isinstance(counters, dict):
+    if (
+        not isinstance(recorder, str)
+        or not isinstance(counters, dict)
+        or not all(isinstance(count, int) for count in counters.values())
+    ):
         raise TraceError("the description has a value of the wrong type")
     try:
         _check_events(events)

@@ -22,11 +22,12 @@ def build(program: str, folder: Path) -> Path:
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     probe = folder / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
-    if subprocess.run([*CC, *sanitizers, probe, "-o", folder / "probe"], check=False).returncode:
+    command = [*CC, *sanitizers, str(probe), "-o", str(folder / "probe")]
+    if subprocess.run(command, check=False).returncode:
         pytest.skip(f"{CC[0]!r} has no sanitizers")
     sources = [ROOT / "tests" / "c" / f"{program}.c", *sorted(ROOT.glob("src_c/trace_*.c"))]
-    command = [*CC, *flags, "-Werror", *sanitizers, f"-I{ROOT / 'src_c'}", *sources]
-    subprocess.run([*command, "-o", folder / program], check=True)
+    options = [*CC, *flags, "-Werror", *sanitizers, f"-I{ROOT / 'src_c'}"]
+    subprocess.run([*options, *sources, "-o", folder / program], check=True)
     return folder / program
 
 
@@ -38,5 +39,5 @@ def test_fuzz(tmp_path: Path) -> None:
     program = build("fuzz_trace", tmp_path)
     pages = (TRACES / "small.trace.dat").read_bytes()[PAGES_AT : PAGES_AT + PAGES_BYTES]
     (tmp_path / "small.pages").write_bytes(pages)
-    files = [*sorted(TRACES.glob("cut.*")), tmp_path / "small.pages"]
+    files: list[Path] = [*sorted(TRACES.glob("cut.*")), tmp_path / "small.pages"]
     subprocess.run([program, "4000", *files], check=True)
