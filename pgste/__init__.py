@@ -41,12 +41,11 @@ from pgste.errors import (
     ProgramInterruption,
     SpecificationException,
     StateError,
-    TraceFormatError,
+    TraceError,
     UnknownNameError,
     ValidationError,
 )
 from pgste.trace import Trace, sample_trace
-from pgste.trace_error import TraceError
 
 __all__ = [
     "AddressingException",
@@ -76,7 +75,6 @@ __all__ = [
     "StateError",
     "Trace",
     "TraceError",
-    "TraceFormatError",
     "UnknownNameError",
     "Usage",
     "ValidationError",

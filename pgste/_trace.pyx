@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 import numpy as np
 
-from pgste.trace_error import TraceError
+from pgste.errors import TraceError
 
 cdef extern from "<stdbool.h>" nogil:
     ctypedef bint c_bool "bool"

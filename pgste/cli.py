@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from pgste import PgsteError, __version__, cli_compare
-from pgste.trace_error import TraceError
+from pgste.errors import TraceError
 
 __all__ = ["main"]
 

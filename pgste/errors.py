@@ -19,7 +19,7 @@ exception                also a             raised for
 `ModelMemoryError`       `MemoryError`      no memory for the model itself
 `HostBusyError`          `RuntimeError`     a host that still has guests
 `GuestClosedError`       `RuntimeError`     use of a guest or host that was closed
-`TraceFormatError`       `ValueError`       a damaged trace
+`TraceError`             `ValueError`       a damaged trace file
 `ValidationError`        `AssertionError`   `Host.validate` found a broken invariant
 `ProgramInterruption`    `RuntimeError`     ESSA refused as the machine refuses it
 ======================== ================== ===========================================
@@ -49,7 +49,7 @@ __all__ = [
     "ProgramInterruption",
     "SpecificationException",
     "StateError",
-    "TraceFormatError",
+    "TraceError",
     "UnknownNameError",
     "ValidationError",
 ]
@@ -103,8 +103,41 @@ class GuestClosedError(PgsteError, RuntimeError):
     """Use of a guest that was closed or whose host is gone, or of a host that was closed."""
 
 
-class TraceFormatError(PgsteError, ValueError):
-    """A trace is damaged; the message tells the line or the byte."""
+class TraceError(PgsteError, ValueError):
+    """A trace file that is damaged, cut off, or of no known format.
+
+    ``path`` names the file, ``line`` (text) or ``offset`` (binary, in bytes) the place, as far
+    as they are known; ``reason`` says what is wrong there.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+        self.line = line
+        self.offset = offset
+
+    def __str__(self) -> str:
+        where = [] if self.path is None else [self.path]
+        if self.line is not None:
+            where.append(f"line {self.line}")
+        if self.offset is not None:
+            where.append(f"byte {self.offset}")
+        return ": ".join([", ".join(where), self.reason]) if where else self.reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (self.reason, self.path, self.line, self.offset)
+
+
+def _rebuild(reason: str, path: str | None, line: int | None, offset: int | None) -> TraceError:
+    return TraceError(reason, path=path, line=line, offset=offset)
 
 
 class ValidationError(PgsteError, AssertionError):
@@ -177,7 +210,7 @@ BY_CODE: dict[int, type[PgsteError]] = {
     ErrorCode.FOREIGN: ForeignPteError,
     ErrorCode.BUSY: HostBusyError,
     ErrorCode.NAME: UnknownNameError,
-    ErrorCode.FORMAT: TraceFormatError,
+    ErrorCode.FORMAT: TraceError,
     ErrorCode.PGM_OPERATION: OperationException,
     ErrorCode.PGM_PRIVILEGED: PrivilegedOperationException,
     ErrorCode.PGM_ADDRESSING: AddressingException,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pgste import trace_dat, tracefile
 from pgste._trace import TextDecoder, summarize
-from pgste.trace_error import TraceError
+from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
 
 __all__ = ["Trace", "sample_trace"]
 
@@ -70,12 +70,12 @@ class Trace:
     ) -> None:
         """A trace of packed events and their times (two uint64 arrays of one length).
 
-        ValueError or TypeError that names the argument and the value, as from `from_arrays`.
+        Errors as from `from_arrays`.
         """
         words = _integers("events", events, (1 << 64) - 1, np.uint64)
         times = _integers("time", time, (1 << 64) - 1, np.uint64)
         if len(words) != len(times):
-            raise ValueError(f"time: {len(times)} values for {len(words)} events")
+            raise ArgumentError(f"time: {len(times)} values for {len(words)} events")
         _check_events(words)
         _check_times(times)
         self._events, self._time = _read_only(words), _read_only(times)
@@ -119,15 +119,15 @@ class Trace:
 
         ``kind`` 0 (alloc) or 1 (free); ``pfn`` 0 and up, and blocks end at 2^56; ``order``
         0 .. 39; ``time`` in ns and not going back, or None: one event each ns from 0 on.
-        TypeError for other dtypes or shapes, ValueError for values, both with the argument's
-        name, the value and its position.
+        ArgumentTypeError for other dtypes or shapes, ArgumentError for values, both with the
+        argument's name, the value and its position.
         """
         kinds = _integers("kind", kind, FREE, np.uint64)
         pfns = _integers("pfn", pfn, MAX_PFN - 1, np.uint64)
         orders = _integers("order", order, MAX_ORDER, np.uint64)
         for name, array in (("pfn", pfns), ("order", orders)):
             if len(array) != len(kinds):
-                raise ValueError(f"{name}: {len(array)} values for {len(kinds)} kinds")
+                raise ArgumentError(f"{name}: {len(array)} values for {len(kinds)} kinds")
         words = pfns << np.uint64(8) | orders << np.uint64(2) | kinds
         times = np.arange(len(words), dtype=np.uint64) if time is None else time
         return cls(words, times)
@@ -225,9 +225,9 @@ class Trace:
 
     def __getitem__(self, key: slice) -> Trace:
         if not isinstance(key, slice):
-            raise TypeError(f"a trace takes slices, not {key!r}")
+            raise ArgumentTypeError(f"a trace takes slices, not {key!r}")
         if key.step not in (None, 1):
-            raise ValueError(f"step: {key.step!r}; a part of a trace is a run of its events")
+            raise ArgumentError(f"step: {key.step!r}; a part of a trace is a run of its events")
         return Trace._trusted(
             self._events[key],
             self._time[key],
@@ -268,26 +268,26 @@ def _integers(name: str, values: npt.ArrayLike, highest: int, dtype: Any) -> Wor
     """A new array of dtype, from integers 0 .. highest in one dimension."""
     array = np.asarray(values)
     if array.ndim != 1:
-        raise TypeError(f"{name}: {array.ndim} dimensions instead of one")
+        raise ArgumentTypeError(f"{name}: {array.ndim} dimensions instead of one")
     if array.size == 0:
         return np.empty(0, dtype)
     if array.dtype.kind == "O":  # Python integers beyond 64 bits; anything else is no integer
         try:
             numbers = [operator.index(value) for value in array.tolist()]
         except TypeError as error:
-            raise TypeError(f"{name}: {error}") from None
+            raise ArgumentTypeError(f"{name}: {error}") from None
         for i, number in enumerate(numbers):
             if not 0 <= number <= highest:
-                raise ValueError(f"{name}: {number} at position {i} is not in 0 .. {highest}")
+                raise ArgumentError(f"{name}: {number} at position {i} is not in 0 .. {highest}")
         return np.array(numbers, dtype)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: dtype {array.dtype} instead of integers")
+        raise ArgumentTypeError(f"{name}: dtype {array.dtype} instead of integers")
     wrong = array < 0 if array.dtype.kind == "i" else np.zeros(1, bool)
     if not wrong.any() and highest < np.iinfo(array.dtype).max:
         wrong = array > highest
     if wrong.any():
         i = int(wrong.argmax())
-        raise ValueError(f"{name}: {array[i]} at position {i} is not in 0 .. {highest}")
+        raise ArgumentError(f"{name}: {array[i]} at position {i} is not in 0 .. {highest}")
     return array.astype(dtype)
 
 
@@ -302,12 +302,12 @@ def _check_events(words: Words) -> None:
         ):
             if wrong.any():
                 i = int(wrong.argmax())
-                raise ValueError(f"{name}: {value[i]} at position {start + i} is out of range")
+                raise ArgumentError(f"{name}: {value[i]} at position {start + i} is out of range")
         pfn = part >> np.uint64(8)
         wrong = pfn + (np.uint64(1) << order) > MAX_PFN
         if wrong.any():
             i = int(wrong.argmax())
-            raise ValueError(
+            raise ArgumentError(
                 f"pfn: {pfn[i]} at position {start + i}: its block of order {order[i]} "
                 "reaches above 2^56"
             )
@@ -319,7 +319,7 @@ def _check_times(times: Words) -> None:
         wrong = part[1:] < part[:-1]
         if wrong.any():
             i = int(wrong.argmax()) + 1
-            raise ValueError(f"time: {part[i]} at position {start + i} is before {part[i - 1]}")
+            raise ArgumentError(f"time: {part[i]} at position {start + i} is before {part[i - 1]}")
 
 
 # ---- files ----------------------------------------------------------------------------------
@@ -424,7 +424,7 @@ def _read_own(source: _Source, about: dict[str, Any]) -> Trace:
     try:
         _check_events(events)
         _check_times(times)
-    except ValueError as error:
+    except ArgumentError as error:
         raise TraceError(str(error)) from error
     about |= {"format": recorder, "counters": counters}
     return Trace._trusted(events, times, **about)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgste._trace import RingDecoder
-from pgste.trace_error import TraceError
+from pgste.errors import TraceError
 
 __all__ = ["MAGIC", "TraceDat", "merge", "parse", "ring_layout"]
 

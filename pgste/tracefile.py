@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pgste.trace_error import TraceError
+from pgste.errors import TraceError
 
 __all__ = ["MAGIC", "parse", "write"]
 

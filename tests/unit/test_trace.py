@@ -8,20 +8,25 @@ import json
 import lzma
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pgste.errors import TraceError
 from pgste.trace import Trace, sample_trace
-from pgste.trace_error import TraceError
 
 TRACES = Path(__file__).parents[1] / "golden" / "traces"
 FIGURES: dict[str, dict[str, Any]] = json.loads((TRACES / "figures.json").read_text())
 SMALL = sorted(name for name in FIGURES if name.startswith("small."))
 LARGE = sorted(set(FIGURES) - set(SMALL))
-PACK = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "bz2": bz2.compress,
+}
 
 
 def check_figures(trace: Trace, figures: dict[str, Any]) -> None:
@@ -61,8 +66,8 @@ def test_sample() -> None:
 
 def test_arrays() -> None:
     trace = Trace.from_arrays([0, 1], [5, 2**56 - 1], [3, 0], [7, 7])
-    assert (trace.kind.dtype, trace.pfn.dtype) == (np.uint8, np.uint64)
-    assert (trace.order.dtype, trace.time.dtype) == (np.uint8, np.uint64)
+    dtypes = [str(array.dtype) for array in (trace.kind, trace.pfn, trace.order, trace.time)]
+    assert dtypes == ["uint8", "uint64", "uint8", "uint64"]
     assert trace.kind.tolist() == [0, 1]
     assert trace.pfn.tolist() == [5, 2**56 - 1]
     assert trace.order.tolist() == [3, 0]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgste._trace import TextDecoder
-from pgste.trace_error import TraceError
+from pgste.errors import TraceError
 
 TRACES = Path(__file__).parents[1] / "golden" / "traces"
 CUTS = sorted(path.name for path in TRACES.glob("cut.*"))

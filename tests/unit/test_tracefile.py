@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pgste.errors import TraceError
 from pgste.trace import Trace
-from pgste.trace_error import TraceError
 
 TRACES = Path(__file__).parents[1] / "golden" / "traces"
 MIB = 1 << 20
@@ -91,7 +91,7 @@ def test_save_over_the_open_file(tmp_path: Path) -> None:
 def test_nothing_is_written_half(tmp_path: Path) -> None:
     """A folder cannot be replaced by a file: the error leaves no temporary file behind."""
     (tmp_path / "a.pgt").mkdir()
-    with pytest.raises(OSError, match="a.pgt"):
+    with pytest.raises(OSError, match=r"a\.pgt"):
         some_trace().save(tmp_path / "a.pgt")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.pgt"]
     with pytest.raises(FileNotFoundError):
