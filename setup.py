@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Build script: the C core is compiled into each extension; metadata is in pyproject.toml.
+"""Build script: the C core becomes libpgste.so inside the package, beside the extensions that
+use it; metadata is in pyproject.toml.
 
 The environment variable PGSTE_CFLAGS adds flags for the compiler and the linker, as in
 ``PGSTE_CFLAGS="-fsanitize=address,undefined" python setup.py build_ext --inplace``.
@@ -14,12 +15,50 @@ from glob import glob
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.modified import newer_group
 
 SOURCES = sorted(glob("src_c/*.c"))
 HEADERS = sorted(glob("src_c/*.h"))
 PUBLIC_HEADER = "src_c/pgste.h"
+LIBRARY = "libpgste.so"
+MACROS = [("_GNU_SOURCE", "1")]
 EXTRA = shlex.split(os.environ.get("PGSTE_CFLAGS", ""))
+CFLAGS = ["-std=c11", "-O3", "-fvisibility=hidden", "-pthread", *EXTRA]
+LDFLAGS = ["-pthread", *EXTRA]
+
+
+class BuildExtensions(build_ext):
+    """Builds the C core first: extensions link to it, and so can the programs of others."""
+
+    def build_extensions(self) -> None:
+        if self.force or newer_group([*SOURCES, *HEADERS, __file__], self._library()):
+            objects = self.compiler.compile(
+                SOURCES,
+                output_dir=os.path.join(self.build_temp, "core"),
+                macros=MACROS,
+                extra_postargs=CFLAGS,
+            )
+            self.compiler.link_shared_object(
+                objects,
+                self._library(),
+                extra_postargs=[*LDFLAGS, f"-Wl,-soname,{LIBRARY}"],
+                build_temp=self.build_temp,
+            )
+        for ext in self.extensions:
+            ext.library_dirs.append(os.path.dirname(self._library()))
+        super().build_extensions()
+
+    def copy_extensions_to_source(self) -> None:
+        super().copy_extensions_to_source()
+        self.copy_file(self._library(), os.path.join("pgste", LIBRARY))
+
+    def get_outputs(self) -> list[str]:
+        return [*super().get_outputs(), self._library()]
+
+    def _library(self) -> str:
+        return os.path.join(self.build_lib, "pgste", LIBRARY)
 
 
 class BuildPackage(build_py):
@@ -37,26 +76,25 @@ class BuildPackage(build_py):
         return outputs if self.editable_mode else [*outputs, self._included_header()]
 
     def _included_header(self) -> str:
-        return os.path.join(self.build_lib, "pgste", "include", "pgste.h")
+        return os.path.join(self.build_lib, "pgste", "include", os.path.basename(PUBLIC_HEADER))
 
 
 def extension(name: str) -> Extension:
     return Extension(
         f"pgste.{name}",
-        [f"pgste/{name}.pyx", *SOURCES],
+        [f"pgste/{name}.pyx"],
         include_dirs=["src_c", numpy.get_include()],
-        depends=[*HEADERS, *glob("pgste/*.pxd")],
-        define_macros=[
-            ("_GNU_SOURCE", "1"),
-            ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
-        ],
-        extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden", "-pthread", *EXTRA],
-        extra_link_args=["-pthread", *EXTRA],
+        libraries=["pgste"],
+        runtime_library_dirs=["$ORIGIN"],
+        depends=[PUBLIC_HEADER, *glob("pgste/*.pxd")],
+        define_macros=[*MACROS, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=CFLAGS,
+        extra_link_args=LDFLAGS,
     )
 
 
 setup(
-    cmdclass={"build_py": BuildPackage},
+    cmdclass={"build_ext": BuildExtensions, "build_py": BuildPackage},
     ext_modules=cythonize(
         [extension(os.path.basename(path)[:-4]) for path in sorted(glob("pgste/*.pyx"))],
         compiler_directives={"language_level": 3, "embedsignature": True, "binding": True},

@@ -27,6 +27,11 @@
 extern "C" {
 #endif
 
+/* What a library exports that is built with -fvisibility=hidden. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 #define PGSTE_VERSION "0.1.0"
 
 /* ---- errors ------------------------------------------------------------------------ */
@@ -685,6 +690,9 @@ void pgste_live_replay_setup(struct pgste_live_replay *replay);
  */
 int64_t pgste_live_replay_run(struct pgste_live_replay *replay, const uint64_t *events,
 			      uint64_t nr, bool end);
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
