@@ -2,8 +2,9 @@
 """Guest page states of s390x (PGSTE, ESSA, CBRL, zap) and free-page mechanisms, at speed.
 
 `Guest` has the pages of a virtual machine, `Host` the frames and swap slots that guests
-share, `Replay` drives guests with the events of a page allocator.  docs/model.md in the
-source tree says exactly what is modelled; `pgste.errors` lists the exceptions.
+share.  `Trace` reads the events of a page allocator, `Replay` drives guests with them, and
+`compare` puts the free-page mechanisms side by side.  docs/model.md in the source tree says
+exactly what is modelled; `pgste.errors` lists the exceptions.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ __all__ = [
     "__version__",
     "compare",
     "get_include",
+    "get_library",
     "isa_name",
     "isa_select",
     "isa_variants",
@@ -97,3 +99,8 @@ def get_include() -> str:
     package = Path(__file__).resolve().parent
     installed = package / "include"
     return str(installed if installed.is_dir() else package.parent / "src_c")
+
+
+def get_library() -> str:
+    """Directory of ``libpgste.so``, the C core, for programs that link to it."""
+    return str(Path(__file__).resolve().parent)

@@ -11,7 +11,6 @@ ERROR_LAST: Final[int]
 _Integers: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
 _Gfns: TypeAlias = SupportsIndex | range | slice | _Integers
 _Values: TypeAlias = SupportsIndex | _Integers
-_Generation: TypeAlias = Literal["pgtable", "dat"]
 
 class ContentCounts(TypedDict):
     resident: int
@@ -74,9 +73,7 @@ class Host:
     def reset_stats(self) -> None: ...
     def frame_info(self, frame: SupportsIndex) -> FrameInfo: ...
     def slot_info(self, slot: SupportsIndex) -> SlotInfo: ...
-    def frame_list(
-        self, name: Literal["active", "inactive", "lazyfree"]
-    ) -> npt.NDArray[np.uint32]: ...
+    def frame_list(self, name: str) -> npt.NDArray[np.uint32]: ...
     def validate(self) -> None: ...
 
 class Guest:
@@ -85,7 +82,7 @@ class Guest:
         pages: SupportsIndex,
         host: Host | None = None,
         mechanism: str = "cmma",
-        generation: _Generation = "pgtable",
+        generation: str = "pgtable",
         nodat: bool = False,
         vcpus: SupportsIndex = 1,
         cbrl_entries: SupportsIndex = 511,
@@ -96,7 +93,7 @@ class Guest:
     @property
     def mechanism(self) -> str: ...
     @property
-    def generation(self) -> _Generation: ...
+    def generation(self) -> str: ...
     @property
     def pages(self) -> int: ...
     @property
