@@ -690,6 +690,7 @@ void pgste_live_replay_setup(struct pgste_live_replay *replay);
  */
 int64_t pgste_live_replay_run(struct pgste_live_replay *replay, const uint64_t *events,
 			      uint64_t nr, bool end);
+
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif
