@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -78,12 +78,12 @@ def ring_layout(
         "big_endian": int(big_endian),
     }
     for event in ("alloc", "free"):
-        for field in ("pfn", "order"):
-            layout |= {f"{event}_{field}_offset": 0, f"{event}_{field}_bytes": 0}
+        for name in ("pfn", "order"):
+            layout |= {f"{event}_{name}_offset": 0, f"{event}_{name}_bytes": 0}
     for text in formats:
-        name = re.search(r"^name: *(\S+)", text, re.MULTILINE)
+        title = re.search(r"^name: *(\S+)", text, re.MULTILINE)
         number = re.search(r"^ID: *(\d+)", text, re.MULTILINE)
-        event = name.group(1).removeprefix("mm_page_") if name else ""
+        event = title.group(1).removeprefix("mm_page_") if title else ""
         if event not in ("alloc", "free", "free_batched"):
             continue
         fields = _fields(text)
@@ -93,11 +93,11 @@ def ring_layout(
         layout["common_type_offset"], layout["common_type_bytes"] = fields["common_type"]
         if event == "free_batched":
             continue
-        for field in ("pfn", "order"):
-            if field not in fields:
-                raise TraceError(f"format of mm_page_{event} has no field {field}")
-            offset, size = fields[field]
-            layout |= {f"{event}_{field}_offset": offset, f"{event}_{field}_bytes": size}
+        for name in ("pfn", "order"):
+            if name not in fields:
+                raise TraceError(f"format of mm_page_{event} has no field {name}")
+            offset, size = fields[name]
+            layout |= {f"{event}_{name}_offset": offset, f"{event}_{name}_bytes": size}
     return layout
 
 
@@ -161,9 +161,9 @@ class _Buffer:
 @dataclass
 class _Contents:
     header_page: str = ""
-    formats: list[str] | None = None
+    formats: list[str] = field(default_factory=list)
     clock: str = ""
-    buffers: list[_Buffer] | None = None
+    buffers: list[_Buffer] = field(default_factory=list)
     compression: str = "none"
 
 
@@ -248,7 +248,7 @@ def _read_buffer_option(option: _Reader, contents: _Contents) -> _Buffer:
 
 
 def _read_version_7(reader: _Reader) -> _Contents:
-    contents = _Contents(formats=[], buffers=[])
+    contents = _Contents()
     contents.compression = reader.string()
     reader.string()
     at_options = reader.number(8)
@@ -266,7 +266,6 @@ def _read_version_7(reader: _Reader) -> _Contents:
                 at_options = option.number(8)
                 break
             if number == _OPTION_BUFFER:
-                assert contents.buffers is not None
                 contents.buffers.append(_read_buffer_option(option, contents))
             elif number == _OPTION_CLOCK and not contents.clock:
                 contents.clock = _chosen_clock(option.string())
@@ -337,8 +336,8 @@ def parse(data: memoryview, progress: Progress | None = None) -> TraceDat:
     reader.big_endian = bool(reader.number(1))
     reader.take(5)
     contents = _read_version_7(reader) if version == "7" else _read_version_6(reader)
-    if not contents.header_page or contents.formats is None or not contents.buffers:
-        raise TraceError("the file has no event formats or no buffers", offset=len(data))
+    if not contents.header_page or not contents.formats or not contents.buffers:
+        raise TraceError("the file has no events of kmem or no buffers", offset=len(data))
     streams = []
     counters: dict[str, int] = {}
     for buffer in contents.buffers:
