@@ -8,7 +8,10 @@
  *  - text in pieces gives what text at once gives, the error's line and reason included;
  *  - the summary takes what the decoders give.
  *
- *	fuzz_trace ROUNDS FILE...	files of text, or of ring-buffer pages if named *.pages
+ *	fuzz_trace [ROUNDS FILE...]
+ *
+ * Files are text, or trace.dat by their name; without arguments those of tests/golden/traces,
+ * as seen from tests/c.
  */
 #include "pgste.h"
 
@@ -19,6 +22,7 @@
 #define MAX_TEXT 4096u
 #define PAGE_BYTES 4096u
 #define MAX_EVENTS (PAGE_BYTES / 8)
+#define PAGES_AT 0x5000u /* where the ring-buffer pages of small.trace.dat start */
 
 #define REQUIRE(condition) require(condition, #condition, __LINE__)
 
@@ -193,16 +197,25 @@ static unsigned char *read_file(const char *name, size_t *nr_bytes)
 int main(int argc, char **argv)
 {
 	static unsigned char input[MAX_TEXT + PAGE_BYTES];
-	long rounds = argc > 2 ? strtol(argv[1], NULL, 10) : 0, round;
+	static const char *const golden[] = {
+		"../golden/traces/cut.ftrace.txt", "../golden/traces/cut.trace-cmd.txt",
+		"../golden/traces/cut.perf-script.txt", "../golden/traces/small.trace.dat",
+	};
+	long rounds = argc > 2 ? strtol(argv[1], NULL, 10) : 4000, round;
+	int i, nr_files = argc > 2 ? argc - 2 : (int)(sizeof(golden) / sizeof(*golden));
 	size_t nr_bytes, size, start, changes;
-	int i;
 
 	REQUIRE(rounds > 0);
-	for (i = 2; i < argc; i++) {
-		unsigned char *file = read_file(argv[i], &nr_bytes);
-		bool pages = strstr(argv[i], ".pages") != NULL;
+	for (i = 0; i < nr_files; i++) {
+		const char *name = argc > 2 ? argv[i + 2] : golden[i];
+		unsigned char *bytes = read_file(name, &nr_bytes), *file = bytes;
+		bool pages = strstr(name, ".dat") != NULL;
 
-		REQUIRE(nr_bytes >= PAGE_BYTES);
+		REQUIRE(nr_bytes >= PAGES_AT + PAGE_BYTES);
+		if (pages) {
+			file += PAGES_AT;
+			nr_bytes -= PAGES_AT;
+		}
 		for (round = 0; round < rounds; round++) {
 			if (pages) {
 				start = below(nr_bytes / PAGE_BYTES) * PAGE_BYTES;
@@ -225,7 +238,7 @@ int main(int argc, char **argv)
 			else
 				fuzz_text((const char *)input, size);
 		}
-		free(file);
+		free(bytes);
 	}
 	return 0;
 }
