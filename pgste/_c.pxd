@@ -31,6 +31,7 @@ cdef extern from "pgste.h" nogil:
         PGSTE_E_PGM_PRIVILEGED
         PGSTE_E_PGM_ADDRESSING
         PGSTE_E_PGM_SPECIFICATION
+        PGSTE_E_PGM_DISCARD
         PGSTE_E_LAST
 
     const char *pgste_strerror(int error)
@@ -131,6 +132,7 @@ cdef extern from "pgste.h" nogil:
         uint32_t slot
         bool_t referenced
         bool_t dirty
+        bool_t pinned
 
     void pgste_host_defaults(pgste_host_config *config)
     int pgste_host_new(const pgste_host_config *config, pgste_host **host)
@@ -141,6 +143,12 @@ cdef extern from "pgste.h" nogil:
     void pgste_host_reset_stats(pgste_host *host)
     const char *pgste_host_stats_name(unsigned i)
     int pgste_host_slot(const pgste_host *host, uint64_t slot, pgste_slot_info *info)
+    cdef enum pgste_rearm:
+        PGSTE_REARM_REFERENCED
+        PGSTE_REARM_DIRTY
+
+    int pgste_host_set_rearm(pgste_host *host, pgste_rearm rearm)
+    int64_t pgste_set_pinned(pgste_guest *guest, const pgste_gfns *gfns, bool_t on)
     int pgste_host_frame(const pgste_host *host, uint64_t frame, pgste_frame_info *info)
     int64_t pgste_host_list(const pgste_host *host, pgste_frame_list list, uint32_t *frames,
         uint64_t max)
@@ -148,6 +156,7 @@ cdef extern from "pgste.h" nogil:
     cdef enum pgste_generation:
         PGSTE_GEN_PGTABLE
         PGSTE_GEN_DAT
+        PGSTE_GEN_ZVM
 
     const uint32_t PGSTE_CBRL_MAX, PGSTE_MAX_VCPUS
 
@@ -171,6 +180,8 @@ cdef extern from "pgste.h" nogil:
         pass
 
     const char *pgste_mechanism_name(unsigned i)
+    uint64_t pgste_fault_gfn(const pgste_guest *guest)
+    int pgste_set_changed(pgste_guest *guest, const pgste_gfns *gfns, bool_t on)
     int pgste_guest_new(pgste_host *host, const pgste_guest_config *config, pgste_guest **guest)
     void pgste_guest_free(pgste_guest *guest)
     uint64_t pgste_guest_pages(const pgste_guest *guest)

@@ -48,6 +48,7 @@ cdef Gfns gfns_argument(object value, uint64_t pages, bint inside=*, str name=*)
 cdef class Host:
     cdef pgste_host *c
     cdef pgste_host_config config
+    cdef readonly str rearm
     # The gate: 0 nobody is in, EXCLUSIVE one call is in, n > 0: n calls of `sharer` are in,
     # each on a vcpu of its own.  Written with the GIL held only.
     cdef int busy
@@ -81,6 +82,7 @@ cdef class Guest:
     cdef readonly Host host
     cdef readonly str mechanism
     cdef readonly str generation
+    cdef readonly str flavour
     cdef object __weakref__
 
     cdef void detach(self) noexcept
@@ -94,6 +96,7 @@ cdef class Guest:
     cdef object block_pages(self, bint freeing, object gfns, object order, object vcpu)
     cdef object one_page(self, bint freeing, object gfn)
     cdef object words(self, object gfns, bint pte)
+    cdef int fail_touch(self, int error) except -1
     cdef str offender(self, Gfns gfns, unsigned order, bint freeing, str name)
     cdef int fail(
         self, int error, Gfns gfns, str name, unsigned order=*, uint32_t vcpu=*,

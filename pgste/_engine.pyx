@@ -105,6 +105,8 @@ cdef tuple GUEST_STATS = names_of(pgste_guest_stats_name)
 cdef tuple REPLAY_STATS = names_of(pgste_replay_stats_name)
 cdef tuple MECHANISMS = names_of(pgste_mechanism_name)
 cdef tuple GENERATIONS = ("pgtable", "dat")
+cdef tuple FLAVOURS = ("kvm", "zvm")
+cdef tuple REARM_RULES = ("referenced", "dirty")
 cdef tuple FRAME_LISTS = ("free", "active", "inactive", "lazyfree")
 cdef tuple USAGES = ("stable", "unused", "pot_volatile", "volatile")
 cdef tuple CONTENTS = ("resident", "preserved", "zero")
@@ -439,6 +441,10 @@ cdef class Host:
     batch : int, optional
         Pages that reclaim moves from the active list at a time, 1 .. 2**32 - 1.  Default:
         ``min(32, max(1, frames // 64))``.
+    rearm : {"referenced", "dirty"}
+        What reclaim does with a clean lazyfree page that is pinned (`pin`): with
+        "referenced" (v6.1) it becomes an ordinary page again, with "dirty" (2025) it stays
+        lazyfree.
 
     Raises
     ------
@@ -449,9 +455,11 @@ cdef class Host:
     def __cinit__(self, *args, **kwargs):
         self.queue = []
 
-    def __init__(self, frames, swap_slots, low=None, high=None, batch=None):
+    def __init__(
+        self, frames, swap_slots, low=None, high=None, batch=None, rearm="referenced"
+    ):
         cdef pgste_host_config config
-        cdef int error
+        cdef int error, rule
         if self.c != NULL:
             raise ArgumentError("frames: this host exists already, it cannot be made again")
         memset(&config, 0, sizeof(config))
@@ -465,12 +473,15 @@ cdef class Host:
         config.high = min(config.low + config.batch, config.nr_frames)
         if high is not None:
             config.high = integer(high, "high", config.low + 1, config.nr_frames)
+        rule = choice(rearm, "rearm", REARM_RULES)
         error = pgste_host_new(&config, &self.c)
         if error < 0:
             raise BY_CODE[error](
                 f"frames: {frames}, swap_slots: {swap_slots}: {strerror(error)}"
             )
+        pgste_host_set_rearm(self.c, <pgste_rearm>rule)
         self.config = config
+        self.rearm = rearm
 
     def __dealloc__(self):
         # Guests keep their host, so that none is left but those that could not be freed
@@ -663,6 +674,39 @@ cdef class Host:
             guest.fail(<int>out, pages, "gfns")
         return out
 
+    def pin(self, Guest guest not None, gfns, on=True):
+        """Hold, or let go of, a reference beside the mapping (`get_user_pages`).
+
+        Reclaim leaves pinned pages alone; what it does with lazyfree ones is `rearm`.  The
+        reference ends when the page loses its frame.
+
+        Parameters
+        ----------
+        guest : Guest
+            A guest of this host.
+        gfns : int, range, slice or array of int
+            Pages; those without a frame are skipped.
+        on : bool
+
+        Returns
+        -------
+        int
+            Pages that were not so already.
+        """
+        cdef Gfns pages
+        cdef PyThreadState *ts
+        cdef bint value = boolean(on, "on")
+        cdef int64_t changed
+        if guest.host is not self:
+            raise ArgumentError(f"guest: {guest!r} is not a guest of {self!r}")
+        pages = gfns_argument(gfns, guest.nr_pages)
+        ts = guest.begin(pages.c.nr)
+        changed = pgste_set_pinned(guest.c, &pages.c, value)
+        guest.end(ts)
+        if changed < 0:
+            guest.fail(<int>changed, pages, "gfns")
+        return changed
+
     def stats(self):
         """Sizes of the lists now, and counts of events since the last `reset_stats`.
 
@@ -696,7 +740,7 @@ cdef class Host:
         dict
             ``list`` ("free", "active", "inactive", "lazyfree"), ``guest`` (`Guest.number`)
             and ``gfn`` of its page (None when free), ``tag`` (content), ``slot`` (swap slot
-            of the swap cache, None when not in it), ``referenced``, ``dirty``.
+            of the swap cache, None when not in it), ``referenced``, ``dirty``, ``pinned``.
         """
         cdef pgste_frame_info info
         cdef uint64_t i = integer(frame, "frame", 0, self.config.nr_frames - 1)
@@ -715,6 +759,7 @@ cdef class Host:
             "slot": info.slot if info.slot != UINT32_MAX else None,
             "referenced": bool(info.referenced),
             "dirty": bool(info.dirty),
+            "pinned": bool(info.pinned),
         }
 
     def slot_info(self, slot):
@@ -837,11 +882,15 @@ cdef class Guest:
         Entries of each CBRL, 1 .. 511.
     strict : bool
         Free of a free page and alloc of one in use raise `StateError`, and are not counted.
+    flavour : {"kvm", "zvm"}
+        The hypervisor.  On z/VM the whole of guest page hinting holds: volatile pages,
+        addressing exceptions and discard faults; mechanisms ``none`` and ``cmma`` only, and
+        words are those of ``pgtable``.
 
     Attributes
     ----------
     host : Host
-    mechanism, generation : str
+    mechanism, generation, flavour : str
 
     Raises
     ------
@@ -854,7 +903,7 @@ cdef class Guest:
 
     def __init__(
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
-        cbrl_entries=511, strict=False,
+        cbrl_entries=511, strict=False, flavour="kvm",
     ):
         cdef pgste_guest_config config
         cdef int error
@@ -870,6 +919,12 @@ cdef class Guest:
         encoded = mechanism.encode()
         config.mechanism = encoded
         config.generation = <pgste_generation>choice(generation, "generation", GENERATIONS)
+        if choice(flavour, "flavour", FLAVOURS) == 1:
+            if generation != "pgtable":
+                raise ArgumentError(f"generation: {generation!r} is one of KVM, not of z/VM")
+            if mechanism not in ("none", "cmma"):
+                raise ArgumentError(f"mechanism: {mechanism!r} is unknown to z/VM")
+            config.generation = PGSTE_GEN_ZVM
         config.nr_vcpus = integer(vcpus, "vcpus", 1, PGSTE_MAX_VCPUS)
         config.cbrl_entries = integer(cbrl_entries, "cbrl_entries", 1, PGSTE_CBRL_MAX)
         config.nodat = boolean(nodat, "nodat")
@@ -915,6 +970,7 @@ cdef class Guest:
             raise BY_CODE[error](f"pages: {pages}: {strerror(error)}")
         self.mechanism = mechanism
         self.generation = generation
+        self.flavour = flavour
 
     def __dealloc__(self):
         if self.node != NULL:
@@ -930,7 +986,7 @@ cdef class Guest:
         state = "" if self.c != NULL else ", closed"
         return (
             f"<pgste.Guest {self.guest_number}: {self.nr_pages} pages, {self.mechanism},"
-            f" {self.generation}{state}>"
+            f" {self.generation if self.flavour == 'kvm' else self.flavour}{state}>"
         )
 
     # ---- the gate
@@ -1033,6 +1089,17 @@ cdef class Guest:
         elif gfns is not None:
             message = f"{name}: of {gfns.c.nr} pages: {message}"
         raise BY_CODE[error](message)
+
+    cdef int fail_touch(self, int error) except -1:
+        """Raise the exception for a load or store that z/VM refuses."""
+        cdef object address = <object>pgste_fault_gfn(self.c) << 12
+        why = "is unused" if error == PGSTE_E_PGM_ADDRESSING else "was discarded"
+        name = "addressing exception" if error == PGSTE_E_PGM_ADDRESSING else "discard fault"
+        exception = BY_CODE[error](
+            f"{name} ({pgste_pgm_code(error):#06x}): the page at {address:#x} {why}"
+        )
+        exception.address = address
+        raise exception
 
     cdef str offender(self, Gfns gfns, unsigned order, bint freeing, str name):
         """A sentence on the first page that a strict guest refused to free or allocate."""
@@ -1272,7 +1339,8 @@ cdef class Guest:
         Raises
         ------
         OutOfFramesError, ForeignPteError, GfnError
-            Nothing has changed.
+        AddressingException, DiscardException
+            On z/VM: a page is unused, or volatile and discarded.  Nothing has changed.
         """
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         cdef unsigned step = 0
@@ -1284,6 +1352,8 @@ cdef class Guest:
         error = pgste_write(self.c, &pages.c, data, step)
         self.end(ts)
         if error < 0:
+            if pgste_pgm_code(error):
+                self.fail_touch(error)
             self.fail(error, pages, "gfns")
 
     def read(self, gfns):
@@ -1297,7 +1367,8 @@ cdef class Guest:
         Raises
         ------
         OutOfFramesError, ForeignPteError, GfnError
-            Nothing has changed.
+        AddressingException, DiscardException
+            On z/VM: a page is unused, or volatile and discarded.  Nothing has changed.
         """
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         cdef PyThreadState *ts
@@ -1308,6 +1379,8 @@ cdef class Guest:
         error = pgste_read(self.c, &pages.c, data)
         self.end(ts)
         if error < 0:
+            if pgste_pgm_code(error):
+                self.fail_touch(error)
             self.fail(error, pages, "gfns")
         return tags
 
@@ -1601,6 +1674,27 @@ cdef class Guest:
             return gfns
         finally:
             free(found)
+
+    def set_changed(self, gfns, on):
+        """Set the change bit of the guest's storage keys (GC), as SSKE does.
+
+        On z/VM stores set it, and a potentially volatile page that has it is written to the
+        paging device instead of being discarded; the guest clears it once it has written the
+        page to where it comes from.
+
+        Parameters
+        ----------
+        gfns : int, range, slice or array of int
+            Pages.
+        on : bool
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef bint value = boolean(on, "on")
+        cdef PyThreadState *ts = self.begin(pages.c.nr)
+        cdef int error = pgste_set_changed(self.c, &pages.c, value)
+        self.end(ts)
+        if error < 0:
+            self.fail(error, pages, "gfns")
 
     def reset_cmma(self):
         """Usage stable and NODAT off for every page (`KVM_S390_VM_MEM_CLR_CMMA`).

@@ -21,7 +21,7 @@ exception                also a             raised for
 `GuestClosedError`       `RuntimeError`     use of a guest or host that was closed
 `TraceError`             `ValueError`       a damaged trace file
 `ValidationError`        `AssertionError`   `Host.validate` found a broken invariant
-`ProgramInterruption`    `RuntimeError`     ESSA refused as the machine refuses it
+`ProgramInterruption`    `RuntimeError`     ESSA, load or store refused as the machine refuses it
 ======================== ================== ===========================================
 """
 
@@ -35,6 +35,7 @@ __all__ = [
     "AddressingException",
     "ArgumentError",
     "ArgumentTypeError",
+    "DiscardException",
     "ErrorCode",
     "ForeignPteError",
     "GfnError",
@@ -145,15 +146,19 @@ class ValidationError(PgsteError, AssertionError):
 
 
 class ProgramInterruption(PgsteError, RuntimeError):
-    """ESSA was refused with a program interruption (`handle_essa`, arch/s390/kvm/priv.c).
+    """ESSA was refused with a program interruption (`handle_essa`, arch/s390/kvm/priv.c),
+    or, on z/VM, a load or store was.
 
     Attributes
     ----------
     code : int
-        The program interruption code of the z/Architecture: 1, 2, 5 or 6.
+        The program interruption code of the z/Architecture: 1, 2, 5, 6 or 0x1a.
+    address : int or None
+        Absolute address of the page that a load or store was refused for.
     """
 
     code: ClassVar[int] = 0
+    address: int | None = None
 
 
 class OperationException(ProgramInterruption):
@@ -169,7 +174,7 @@ class PrivilegedOperationException(ProgramInterruption):
 
 
 class AddressingException(ProgramInterruption, IndexError):
-    """Addressing exception (0x0005): the page lies outside every memory slot."""
+    """Addressing exception (0x0005): a page outside every memory slot, or unused on z/VM."""
 
     code = 0x0005
 
@@ -178,6 +183,12 @@ class SpecificationException(ProgramInterruption, ValueError):
     """Specification exception (0x0006): there is no such operation request code."""
 
     code = 0x0006
+
+
+class DiscardException(ProgramInterruption):
+    """Discard fault (0x001a) of z/VM: the host dropped the volatile page."""
+
+    code = 0x001A
 
 
 class ErrorCode(IntEnum):
@@ -197,6 +208,7 @@ class ErrorCode(IntEnum):
     PGM_PRIVILEGED = -12
     PGM_ADDRESSING = -13
     PGM_SPECIFICATION = -14
+    PGM_DISCARD = -15
 
 
 #: The exception for each error code.
@@ -215,4 +227,5 @@ BY_CODE: dict[int, type[PgsteError]] = {
     ErrorCode.PGM_PRIVILEGED: PrivilegedOperationException,
     ErrorCode.PGM_ADDRESSING: AddressingException,
     ErrorCode.PGM_SPECIFICATION: SpecificationException,
+    ErrorCode.PGM_DISCARD: DiscardException,
 }

@@ -85,7 +85,7 @@ static void hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct 
 	if (!hook)
 		return;
 	if (guest->mech->cmma && block == 1 && gfns->type != PGSTE_GFN_RANGE &&
-	    !guest->migration) {
+	    !guest->interpreted) {
 		const unsigned orc = to_free ? PGSTE_ORC_SET_UNUSED :
 				     guest->nodat ? PGSTE_ORC_SET_STABLE_NODAT :
 						    PGSTE_ORC_SET_STABLE;

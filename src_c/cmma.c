@@ -24,11 +24,12 @@ void pgste_set_migration(struct pgste_guest *guest, bool on)
 	if (guest->migration == on)
 		return;
 	guest->migration = on;
+	guest->interpreted = on || guest->generation == PGSTE_GEN_ZVM;
 	guest->rows = essa_rows(guest->generation, on);
 	if (on)
 		for (uint64_t gfn = 0; gfn < guest->nr_pages; gfn++)
 			guest->state[gfn] |= PGSTE_STATE_DIRTY;
-	else if (guest->generation == PGSTE_GEN_PGTABLE)
+	else if (guest->generation != PGSTE_GEN_DAT)
 		clear_bits(guest, PGSTE_STATE_DIRTY);
 }
 

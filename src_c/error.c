@@ -18,6 +18,7 @@ static const char *const sentences[] = {
 	[-PGSTE_E_PGM_PRIVILEGED] = "privileged-operation exception: problem state",
 	[-PGSTE_E_PGM_ADDRESSING] = "addressing exception: outside every memory slot",
 	[-PGSTE_E_PGM_SPECIFICATION] = "specification exception: no such operation request code",
+	[-PGSTE_E_PGM_DISCARD] = "page discarded: the host no longer has the volatile page",
 };
 
 const char *pgste_strerror(int error)
@@ -34,6 +35,7 @@ unsigned pgste_pgm_code(int error)
 	case PGSTE_E_PGM_PRIVILEGED: return 0x0002;
 	case PGSTE_E_PGM_ADDRESSING: return 0x0005;
 	case PGSTE_E_PGM_SPECIFICATION: return 0x0006;
+	case PGSTE_E_PGM_DISCARD: return 0x001a;
 	default: return 0;
 	}
 }

@@ -36,7 +36,10 @@ static ALWAYS_INLINE unsigned essa_lookup(struct pgste_guest *guest, const uint1
 	return entry;
 }
 
-/* Migration mode: operation, entry into the next slot, all entries processed at once. */
+/*
+ * Migration mode: operation, entry into the next slot, all entries processed at once.  z/VM
+ * has no list: what an entry would stand for is done.
+ */
 static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 				 uint64_t gfn)
 {
@@ -47,10 +50,13 @@ static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, u
 		unsigned entry = essa_one_shared(guest, guest->rows[orc], gfn);
 
 		result = ESSA_RESULT(entry);
-		if (ESSA_APPEND(entry))
+		if (ESSA_APPEND(entry) && guest->generation == PGSTE_GEN_ZVM)
+			zvm_lose(guest, vcpu, gfn);
+		else if (ESSA_APPEND(entry))
 			cbrl_append(vcpu, gfn);
 	}
-	cbrl_process(guest, vcpu);
+	if (guest->generation != PGSTE_GEN_ZVM)
+		cbrl_process(guest, vcpu);
 	return result;
 }
 
@@ -59,7 +65,7 @@ unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, ui
 {
 	unsigned entry;
 
-	if (guest->migration)
+	if (guest->interpreted)
 		return essa_interpreted(guest, vcpu, orc, gfn);
 	if (vcpu->nr >= guest->cbrl_entries)
 		cbrl_process(guest, vcpu);
@@ -163,7 +169,7 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 	const struct pgste_gfns range = { .type = PGSTE_GFN_RANGE, .first = gfn, .nr = nr };
 	uint64_t at = 0;
 
-	if (guest->migration) {
+	if (guest->interpreted) {
 		for (; at < nr; at++) {
 			unsigned result = essa_interpreted(guest, vcpu, orc, gfn + at);
 
@@ -226,7 +232,7 @@ int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 	if (gfns_below(gfns, guest->nr_pages)) {
 		if (gfns->type == PGSTE_GFN_RANGE)
 			essa_range(guest, v, orc, gfns->first, gfns->nr, results);
-		else if (!guest->migration)
+		else if (!guest->interpreted)
 			essa_array(guest, v, orc, gfns, results);
 		else
 			for (uint64_t i = 0; i < gfns->nr; i++) {
@@ -239,7 +245,7 @@ int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 	}
 	if (!gfns_below(gfns, MAX_GFN))
 		return PGSTE_E_GFN;
-	if (guest->generation == PGSTE_GEN_PGTABLE)
+	if (guest->generation != PGSTE_GEN_DAT)
 		return PGSTE_E_PGM_ADDRESSING;
 	for (uint64_t i = 0; i < gfns->nr; i++) {
 		unsigned r = essa_one(guest, v, orc, GFN(gfns, i));
@@ -259,7 +265,7 @@ int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint
 	if (gfn >= guest->nr_pages) {
 		if (gfn >= MAX_GFN)
 			return PGSTE_E_GFN;
-		if (guest->generation == PGSTE_GEN_PGTABLE)
+		if (guest->generation != PGSTE_GEN_DAT)
 			return PGSTE_E_PGM_ADDRESSING;
 	}
 	return (int)essa_one(guest, &guest->vcpus[vcpu], orc, gfn);

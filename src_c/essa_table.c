@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ESSA as tables, generated once from the rules below.  The rules model pgste_perform_essa
- * (pgtable, v4.13 to v6.19) and dat_perform_essa (dat, v7.0 on); docs/model.md section 2.
+ * (pgtable, v4.13 to v6.19) and dat_perform_essa (dat, v7.0 on), docs/model.md section 2, and
+ * z/VM, whose rules are in zvm.c.
  */
 #include "internal.h"
 
@@ -62,37 +63,54 @@ static struct request essa_request(enum pgste_generation generation, unsigned or
 	return r;
 }
 
-static unsigned essa_result(uint8_t state)
+static unsigned essa_result(enum pgste_generation generation, uint8_t state)
 {
 	unsigned content = PGSTE_CONTENT_RESIDENT;
 
+	bool zero = generation == PGSTE_GEN_ZVM ? !(state & PGSTE_STATE_SWAP) :
+						  state & PGSTE_STATE_ZERO;
+
 	if (!(state & PGSTE_STATE_VALID))
-		content = state & PGSTE_STATE_ZERO ? PGSTE_CONTENT_ZERO : PGSTE_CONTENT_PRESERVED;
+		content = zero ? PGSTE_CONTENT_ZERO : PGSTE_CONTENT_PRESERVED;
 	return (state & (unsigned)PGSTE_STATE_USAGE) << 2 | content |
 	       (state & PGSTE_STATE_NODAT ? PGSTE_RESULT_NODAT : 0);
+}
+
+/* z/VM has no list: "append" is "give the content up". */
+static struct request zvm_as_request(unsigned orc, uint8_t state)
+{
+	struct zvm_change c = zvm_request(orc, state);
+
+	return (struct request){ .usage = c.usage, .nodat = c.nodat, .append = c.lost };
 }
 
 static uint16_t essa_entry(enum pgste_generation generation, bool dirtying, unsigned orc,
 			   uint8_t state)
 {
-	struct request r = essa_request(generation, orc, state);
+	struct request r = generation == PGSTE_GEN_ZVM ? zvm_as_request(orc, state) :
+							 essa_request(generation, orc, state);
 	bool zero = state & PGSTE_STATE_ZERO;
 	unsigned new = state & (PGSTE_STATE_GC | PGSTE_STATE_DIRTY | PGSTE_STATE_VALID |
 				PGSTE_STATE_SWAP);
 
-	zero = generation == PGSTE_GEN_DAT ? r.append : zero || r.append;
+	if (generation == PGSTE_GEN_DAT)
+		zero = r.append;
+	else if (generation == PGSTE_GEN_PGTABLE)
+		zero = zero || r.append;
+	if (generation == PGSTE_GEN_ZVM && r.append)
+		new &= ~(unsigned)PGSTE_STATE_SWAP; /* who clears it has the slot to give up */
 	new |= r.usage | (r.nodat ? PGSTE_STATE_NODAT : 0u) | (zero ? PGSTE_STATE_ZERO : 0u);
 	if (orc != PGSTE_ORC_GET_STATE && (dirtying || generation == PGSTE_GEN_DAT))
 		new |= PGSTE_STATE_DIRTY;
-	return (uint16_t)(new | essa_result(state) << 8 | (r.append ? 0x8000u : 0u));
+	return (uint16_t)(new | essa_result(generation, state) << 8 | (r.append ? 0x8000u : 0u));
 }
 
-static essa_row rows[2][2][PGSTE_NR_ORC];
+static essa_row rows[3][2][PGSTE_NR_ORC];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void essa_generate(void)
 {
-	for (unsigned generation = 0; generation < 2; generation++)
+	for (unsigned generation = 0; generation < 3; generation++)
 		for (unsigned dirtying = 0; dirtying < 2; dirtying++)
 			for (unsigned orc = 0; orc < PGSTE_NR_ORC; orc++)
 				for (unsigned state = 0; state < 256; state++)

@@ -61,8 +61,7 @@ static int fault_swap(struct pgste_guest *guest, uint64_t gfn, enum pte_access a
 	return PGSTE_OK;
 }
 
-/* The page's frame, mapped for the access; on an error nothing has changed but reclaim. */
-int fault_in(struct pgste_guest *guest, uint64_t gfn, enum pte_access access, uint32_t *frame)
+static int fault_mapped(struct pgste_guest *guest, uint64_t gfn, enum pte_access access, uint32_t *frame)
 {
 	const uint64_t cold = guest->pte[gfn];
 	const uint8_t state = guest->state[gfn];
@@ -73,10 +72,25 @@ int fault_in(struct pgste_guest *guest, uint64_t gfn, enum pte_access access, ui
 		return fault_swap(guest, gfn, access, frame);
 	if (!pte_is_present(cold, state))
 		return fault_zero(guest, gfn, access, frame);
-	if (!(state & PGSTE_STATE_VALID) || (access == PTE_STORE && (cold & PTE_PROTECT)))
+	if (!page_is_young(guest, gfn) || (access == PTE_STORE && (cold & PTE_PROTECT)))
 		pte_touch(guest, gfn, access);
 	*frame = (uint32_t)(cold >> PTE_PFRA_SHIFT);
 	return PGSTE_OK;
+}
+
+/* The page's frame, mapped for the access; on an error nothing has changed but reclaim. */
+int fault_in(struct pgste_guest *guest, uint64_t gfn, enum pte_access access, uint32_t *frame)
+{
+	int error;
+
+	if (guest->generation != PGSTE_GEN_ZVM)
+		return fault_mapped(guest, gfn, access, frame);
+	error = zvm_access(guest, gfn);
+	if (!error)
+		error = fault_mapped(guest, gfn, access, frame);
+	if (!error && access == PTE_STORE)
+		guest->state[gfn] |= PGSTE_STATE_GC;
+	return error;
 }
 
 /* What a load would give. */
@@ -101,7 +115,8 @@ uint32_t content_of(const struct pgste_guest *guest, uint64_t gfn)
  */
 static bool may_run_dry(const struct pgste_guest *guest, const struct pgste_gfns *gfns)
 {
-	return gfns->nr > guest->host->nr_free + guest->host->nr_slots_free || guest->nr_foreign;
+	return gfns->nr > guest->host->nr_free + guest->host->nr_slots_free || guest->nr_foreign ||
+	       guest->generation == PGSTE_GEN_ZVM;
 }
 
 /* gfn by gfn: tags NULL is a load into loaded, which may be NULL too. */

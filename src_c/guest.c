@@ -84,10 +84,13 @@ static uint32_t host_number(struct pgste_host *host)
 	return NIL;
 }
 
-static bool config_valid(const struct pgste_guest_config *c)
+static bool config_valid(const struct pgste_guest_config *c, const struct mech *mech)
 {
+	/* z/VM has neither madvise nor virtio */
+	if (c->generation == PGSTE_GEN_ZVM && mech != &mech_cmma && mech != &mech_none)
+		return false;
 	return c->nr_pages >= 1 && c->nr_pages <= PGSTE_MAX_PAGES &&
-	       (c->generation == PGSTE_GEN_PGTABLE || c->generation == PGSTE_GEN_DAT) &&
+	       c->generation >= PGSTE_GEN_PGTABLE && c->generation <= PGSTE_GEN_ZVM &&
 	       c->nr_vcpus >= 1 && c->nr_vcpus <= PGSTE_MAX_VCPUS && c->cbrl_entries >= 1 &&
 	       c->cbrl_entries <= PGSTE_CBRL_MAX;
 }
@@ -100,7 +103,7 @@ int pgste_guest_new(struct pgste_host *host, const struct pgste_guest_config *co
 
 	if (!mech)
 		return PGSTE_E_NAME;
-	if (!config_valid(config) || host->nr_guests >= PGSTE_MAX_GUESTS)
+	if (!config_valid(config, mech) || host->nr_guests >= PGSTE_MAX_GUESTS)
 		return PGSTE_E_ARG;
 	g = calloc(1, sizeof(*g));
 	if (!g)
@@ -114,6 +117,7 @@ int pgste_guest_new(struct pgste_host *host, const struct pgste_guest_config *co
 	g->strict = config->strict;
 	g->mech = mech;
 	g->host = host;
+	g->interpreted = g->generation == PGSTE_GEN_ZVM;
 	g->rows = essa_rows(config->generation, false);
 	g->number = guest_tables(g) ? host_number(host) : NIL;
 	if (g->number == NIL) {
@@ -122,6 +126,7 @@ int pgste_guest_new(struct pgste_host *host, const struct pgste_guest_config *co
 	}
 	host->guests[g->number] = g;
 	host->nr_guests++;
+	host->nr_zvm += g->generation == PGSTE_GEN_ZVM;
 	*guest = g;
 	return PGSTE_OK;
 }
@@ -138,6 +143,7 @@ void pgste_guest_free(struct pgste_guest *guest)
 		pte_drop(guest, gfn);
 	host->guests[guest->number] = NULL;
 	host->nr_guests--;
+	host->nr_zvm -= guest->generation == PGSTE_GEN_ZVM;
 	guest_destroy(guest);
 }
 

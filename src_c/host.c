@@ -185,6 +185,7 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 		.slot = f->slot,
 		.referenced = f->referenced,
 		.dirty = f->dirty,
+		.pinned = f->pinned,
 	};
 	return PGSTE_OK;
 }

@@ -100,7 +100,9 @@ struct pgste_guest {
 	enum pgste_generation generation;
 	bool nodat, strict, migration;
 	bool shared;		/* more than one vcpu: ESSA must be atomic */
+	bool interpreted;	/* no list: every ESSA is carried out by the host at once */
 	uint64_t nr_foreign;
+	uint64_t fault_gfn;	/* zvm: of the last program interruption */
 	uint64_t pending_gfn, pending_nr; /* run of frees that flush will issue */
 	struct pgste_guest_stats stats;	  /* what is not counted in the vcpus */
 };
@@ -176,6 +178,24 @@ void cbrl_append(struct vcpu *vcpu, uint64_t gfn);
 uint64_t cbrl_process(struct pgste_guest *guest, struct vcpu *vcpu);
 unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed);
 
+/* zvm.c */
+struct zvm_change {
+	unsigned usage;
+	bool nodat, lost; /* lost: the content is on a paging device and goes */
+};
+struct zvm_change zvm_request(unsigned orc, uint8_t state);
+void zvm_lose(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn);
+int zvm_access(struct pgste_guest *guest, uint64_t gfn);
+bool zvm_drops(const struct pgste_guest *guest, uint64_t gfn);
+void zvm_evicted(struct pgste_guest *guest, uint64_t gfn, bool dropped);
+
+/* Touched since it was aged?  KVM ages by INVALID; z/VM has the key's reference bit. */
+static inline bool page_is_young(const struct pgste_guest *guest, uint64_t gfn)
+{
+	return guest->generation == PGSTE_GEN_ZVM ? guest->pte[gfn] & PTE_YOUNG :
+						    guest->state[gfn] & PGSTE_STATE_VALID;
+}
+
 /* essa.c: arguments checked; results may be NULL */
 void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
 		uint64_t nr, uint8_t *results);
@@ -196,6 +216,7 @@ struct frame {
 	uint64_t list : 2;
 	uint64_t referenced : 1;
 	uint64_t dirty : 1;
+	uint64_t pinned : 1; /* somebody holds a reference beside the mapping */
 };
 
 #define SLOT_FREE UINT32_MAX /* count of a slot on the free stack */
@@ -220,6 +241,8 @@ struct pgste_host {
 	struct list lists[4]; /* by enum pgste_frame_list; the first is unused */
 	struct pgste_guest **guests;
 	uint32_t nr_guests, room_guests;
+	uint32_t nr_zvm; /* guests of z/VM among them */
+	enum pgste_rearm rearm;
 	struct pgste_host_stats stats; /* events and peaks; levels are filled in on demand */
 	pthread_mutex_t lock;	       /* swap slots, when vcpus on several threads zap */
 };

@@ -52,12 +52,13 @@ enum pgste_error {
 	PGSTE_E_PGM_PRIVILEGED = -12,	 /* program interruption 0x0002: problem state */
 	PGSTE_E_PGM_ADDRESSING = -13,	 /* program interruption 0x0005: outside every slot */
 	PGSTE_E_PGM_SPECIFICATION = -14, /* program interruption 0x0006: no such orc */
-	PGSTE_E_LAST = -14
+	PGSTE_E_PGM_DISCARD = -15,	 /* program interruption 0x001a (z/VM): page discarded */
+	PGSTE_E_LAST = -15
 };
 
 /* A fixed English sentence for an error; "unknown error" for any other number. */
 const char *pgste_strerror(int error);
-/* Program interruption code (1, 2, 5, 6) of an error, 0 if it is none. */
+/* Program interruption code (1, 2, 5, 6, 0x1a) of an error, 0 if it is none. */
 unsigned pgste_pgm_code(int error);
 
 /* ---- kernel-format words ----------------------------------------------------------- */
@@ -198,6 +199,14 @@ int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **h
 /* PGSTE_E_BUSY while guests live. */
 int pgste_host_free(struct pgste_host *host);
 
+/*
+ * What reclaim does with a lazyfree page that is clean but has a reference beside its
+ * mapping: PGSTE_REARM_REFERENCED (v6.1) makes it an ordinary page again, as a dirty one;
+ * PGSTE_REARM_DIRTY (2025) leaves it lazyfree.  A new host has the first.  PGSTE_E_ARG.
+ */
+enum pgste_rearm { PGSTE_REARM_REFERENCED = 0, PGSTE_REARM_DIRTY = 1 };
+int pgste_host_set_rearm(struct pgste_host *host, enum pgste_rearm rearm);
+
 /* Free frames until n more are free, or nothing is left to take: frames freed. */
 int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n);
 /*
@@ -206,6 +215,13 @@ int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n);
  * Pages that left memory, or PGSTE_E_GFN, PGSTE_E_NO_SWAP, PGSTE_E_FOREIGN.
  */
 int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns);
+
+/*
+ * An extra reference to the frames of these pages (get_user_pages and the like), on or off:
+ * pages without a frame are skipped.  Reclaim leaves pinned pages alone, lazyfree ones see
+ * above.  It ends when the page loses the frame.  Pages that it changed, or PGSTE_E_GFN.
+ */
+int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on);
 
 #define PGSTE_HOST_STATS(X)                                                                 \
 	X(frames)	     /* frames in all */                                             \
@@ -223,10 +239,11 @@ int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns)
 	X(clean_evictions)   /* pages evicted whose slot still held them: no write */        \
 	X(unused_discards)   /* unused pages that reclaim dropped unwritten (B2) */          \
 	X(lazyfree_discards) /* lazyfree pages that reclaim dropped unwritten (C3) */        \
-	X(lazyfree_rearmed)  /* lazyfree pages found dirty by reclaim */                     \
+	X(lazyfree_rearmed)  /* lazyfree pages that reclaim made ordinary again */           \
 	X(zero_fills)	     /* frames handed out zeroed */                                  \
 	X(scanned)	     /* pages that reclaim looked at */                              \
-	X(reclaims)	     /* times that reclaim ran */
+	X(reclaims)	     /* times that reclaim ran */                                    \
+	X(volatile_discards) /* volatile pages that reclaim dropped unwritten (z/VM) */
 
 #define PGSTE_STATS_FIELD(name) uint64_t name;
 struct pgste_host_stats {
@@ -255,7 +272,7 @@ struct pgste_frame_info {
 	uint64_t gfn;
 	uint32_t tag;
 	uint32_t slot;	/* swap slot of the swap cache, UINT32_MAX: none */
-	bool referenced, dirty;
+	bool referenced, dirty, pinned;
 };
 int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste_frame_info *info);
 /* Frames of a list, head (newest) first, at most max of them: how many the list has. */
@@ -264,7 +281,8 @@ int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list lis
 
 /* ---- guests ------------------------------------------------------------------------ */
 
-enum pgste_generation { PGSTE_GEN_PGTABLE = 0, PGSTE_GEN_DAT = 1 };
+/* Who implements the states: a generation of KVM, or z/VM (mechanisms none and cmma only). */
+enum pgste_generation { PGSTE_GEN_PGTABLE = 0, PGSTE_GEN_DAT = 1, PGSTE_GEN_ZVM = 2 };
 
 #define PGSTE_CBRL_MAX 511u
 #define PGSTE_MAX_VCPUS 1024u
@@ -321,7 +339,15 @@ int pgste_alloc_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn);
 int pgste_write(struct pgste_guest *guest, const struct pgste_gfns *gfns, const uint32_t *tags,
 		unsigned tag_step);
 int pgste_read(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_t *tags);
-/* What a load would give, without making it: nothing changes.  Foreign pages give 0. */
+/*
+ * z/VM: a load or store of an unused page is PGSTE_E_PGM_ADDRESSING, of a volatile page
+ * that was discarded PGSTE_E_PGM_DISCARD; the gfn that the last such interruption named:
+ */
+uint64_t pgste_fault_gfn(const struct pgste_guest *guest);
+/*
+ * What a load would give, without making it: nothing changes.  Foreign pages give 0; so do
+ * discarded ones, and of unused pages of z/VM what a load would if they were made stable.
+ */
 int pgste_peek(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_t *tags);
 
 /* Kernel-format words; either pointer may be NULL.  PGSTE_E_GFN. */
@@ -366,6 +392,12 @@ void pgste_count_states(const struct pgste_guest *guest, struct pgste_state_coun
 int64_t pgste_find(const struct pgste_guest *guest, uint64_t start, uint8_t mask, uint8_t value,
 		   uint64_t *gfns, uint64_t max);
 
+/*
+ * The change bit of the guest's storage keys (GC), as SSKE sets it: z/VM keeps a potentially
+ * volatile page if it is on.  Stores set it on z/VM, and never on KVM.  PGSTE_E_GFN.
+ */
+int pgste_set_changed(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on);
+
 /* KVM_S390_VM_MEM_CLR_CMMA: USAGE and NODAT of every page to 0 (dat: attribute-dirty too). */
 void pgste_reset_cmma(struct pgste_guest *guest);
 /* Migration mode: every ESSA is interpreted; starting makes every page attribute-dirty. */
@@ -393,7 +425,8 @@ int pgste_set_problem_state(struct pgste_guest *guest, uint32_t vcpu, bool on);
 	X(swap_ins)	     /* page faults answered from swap */                            \
 	X(swap_outs)	     /* pages of this guest written to swap */                       \
 	X(unused_discards)   /* unused pages that reclaim dropped unwritten */               \
-	X(lazyfree_discards) /* lazyfree pages that reclaim dropped unwritten */
+	X(lazyfree_discards) /* lazyfree pages that reclaim dropped unwritten */             \
+	X(volatile_discards) /* volatile pages that reclaim dropped unwritten (z/VM) */
 
 struct pgste_guest_stats {
 	PGSTE_GUEST_STATS(PGSTE_STATS_FIELD)

@@ -72,11 +72,11 @@ void pte_touch(struct pgste_guest *guest, uint64_t gfn, enum pte_access access)
 	uint64_t old = pte_compose(guest->pte[gfn], guest->state[gfn]);
 	uint64_t new = old;
 
-	if (old & PTE_INVALID)
+	if ((old & PTE_INVALID) || guest->generation == PGSTE_GEN_ZVM)
 		new = (new | PTE_YOUNG) & ~PTE_INVALID;
 	if (access == PTE_STORE && (old & PTE_PROTECT)) {
 		new = (new | PTE_DIRTY | PTE_WRITE) & ~PTE_PROTECT;
-		if (guest->generation == PGSTE_GEN_PGTABLE)
+		if (guest->generation != PGSTE_GEN_DAT)
 			new |= PTE_SOFT_DIRTY;
 	}
 	if (new == old)
@@ -86,12 +86,14 @@ void pte_touch(struct pgste_guest *guest, uint64_t gfn, enum pte_access access)
 	note_writable(guest, gfn, new);
 }
 
-/* Ageing alone leaves ZERO in both generations. */
+/* Ageing alone leaves ZERO in both generations; z/VM clears the key's reference bit only. */
 void pte_age(struct pgste_guest *guest, uint64_t gfn)
 {
 	uint64_t pte = pte_compose(guest->pte[gfn], guest->state[gfn]);
 
-	pte = (pte & ~PTE_YOUNG) | PTE_INVALID;
+	pte &= ~PTE_YOUNG;
+	if (guest->generation != PGSTE_GEN_ZVM)
+		pte |= PTE_INVALID;
 	if (guest->generation == PGSTE_GEN_DAT)
 		pte = (pte & ~PTE_DIRTY) | PTE_PROTECT;
 	pte_store(guest, gfn, pte);

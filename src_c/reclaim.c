@@ -30,10 +30,14 @@ static bool drop_lazyfree(struct pgste_host *host, uint32_t frame)
 	struct frame *f = &host->frames[frame];
 	struct pgste_guest *guest = owner(host, frame);
 
-	if (f->dirty || (guest->pte[f->gfn] & PTE_DIRTY)) {
+	bool dirty = f->dirty || (guest->pte[f->gfn] & PTE_DIRTY);
+
+	if (dirty || f->pinned) {
 		pte_restore(guest, f->gfn);
-		list_move(host, PGSTE_LIST_ACTIVE, frame);
-		host->stats.lazyfree_rearmed++;
+		if (dirty || host->rearm == PGSTE_REARM_REFERENCED) {
+			list_move(host, PGSTE_LIST_ACTIVE, frame);
+			host->stats.lazyfree_rearmed++;
+		}
 		return false;
 	}
 	pte_unmap(guest, f->gfn);
@@ -56,9 +60,45 @@ static void write_swap(struct pgste_host *host, uint32_t frame)
 	} else {
 		host->stats.clean_evictions++;
 	}
+	if (guest->generation == PGSTE_GEN_ZVM)
+		zvm_evicted(guest, f->gfn, false);
 	pte_swap_out(guest, f->gfn, f->slot);
 	slot->count++;
 	frame_put(host, frame);
+}
+
+/* z/VM: unused, volatile, and potentially volatile and unchanged; no slot is needed. */
+static void drop_volatile(struct pgste_host *host, uint32_t frame)
+{
+	struct frame *f = &host->frames[frame];
+	struct pgste_guest *guest = owner(host, frame);
+
+	if ((guest->state[f->gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED) {
+		host->stats.unused_discards++;
+		guest->stats.unused_discards++;
+	} else {
+		host->stats.volatile_discards++;
+		guest->stats.volatile_discards++;
+	}
+	zvm_evicted(guest, f->gfn, true);
+	pte_unmap(guest, f->gfn);
+	frame_put(host, frame);
+}
+
+/* Would drop_or_write want a slot that the frame does not have? */
+static bool needs_slot(const struct pgste_host *host, uint32_t frame)
+{
+	const struct frame *f = &host->frames[frame];
+	const struct pgste_guest *guest = owner(host, frame);
+
+	return f->list != PGSTE_LIST_LAZYFREE && f->slot == NIL &&
+	       !(guest->generation == PGSTE_GEN_ZVM && zvm_drops(guest, f->gfn));
+}
+
+/* A reference that is not the mapping's: shrink_folio_list leaves such anonymous pages be. */
+static bool is_kept(const struct frame *f)
+{
+	return f->pinned && f->list != PGSTE_LIST_LAZYFREE;
 }
 
 /*
@@ -73,6 +113,10 @@ bool drop_or_write(struct pgste_host *host, uint32_t frame)
 
 	if (f->list == PGSTE_LIST_LAZYFREE)
 		return drop_lazyfree(host, frame);
+	if (guest->generation == PGSTE_GEN_ZVM && zvm_drops(guest, f->gfn)) {
+		drop_volatile(host, frame);
+		return true;
+	}
 	if (f->slot == NIL) {
 		slot_cache(host, slot_get(host), frame);
 		f->dirty = 1;
@@ -88,8 +132,11 @@ bool drop_or_write(struct pgste_host *host, uint32_t frame)
 	return true;
 }
 
-/* folio_check_references: a young page stays, one found young twice is activated. */
-static void shrink(struct pgste_host *host, uint32_t frame)
+/*
+ * folio_check_references: a young page stays, one found young twice is activated.  False: it
+ * will stay however often it is tried.
+ */
+static bool shrink(struct pgste_host *host, uint32_t frame)
 {
 	struct frame *f = &host->frames[frame];
 	struct pgste_guest *guest = owner(host, frame);
@@ -98,15 +145,19 @@ static void shrink(struct pgste_host *host, uint32_t frame)
 
 	host->stats.scanned++;
 	f->referenced = 0;
-	if (!(guest->state[f->gfn] & PGSTE_STATE_VALID)) {
-		drop_or_write(host, frame);
-		return;
+	if (!page_is_young(guest, f->gfn)) {
+		if (!is_kept(f) && !(needs_slot(host, frame) && !host->nr_slots_free) &&
+		    (drop_or_write(host, frame) || f->list != PGSTE_LIST_LAZYFREE))
+			return true;
+		list_move(host, list, frame);
+		return false;
 	}
 	age(guest, f);
 	f->referenced = 1;
 	if (was_referenced && list == PGSTE_LIST_INACTIVE)
 		list = PGSTE_LIST_ACTIVE;
 	list_move(host, list, frame);
+	return true;
 }
 
 static uint64_t isqrt(uint64_t n)
@@ -138,7 +189,7 @@ static void deactivate(struct pgste_host *host)
 		struct frame *f = &host->frames[frame];
 		struct pgste_guest *guest = owner(host, frame);
 
-		if (guest->state[f->gfn] & PGSTE_STATE_VALID)
+		if (page_is_young(guest, f->gfn))
 			age(guest, f);
 		list_move(host, PGSTE_LIST_INACTIVE, frame);
 	}
@@ -150,18 +201,20 @@ void reclaim(struct pgste_host *host, uint64_t n)
 	const uint64_t used = host->config.nr_frames - host->nr_free;
 	const uint64_t goal = n > used ? host->config.nr_frames : host->nr_free + n;
 	uint64_t budget = 4 * used + 32;
+	uint64_t kept = 0; /* lazyfree pages that stay although clean */
 
 	host->stats.reclaims++;
 	for (; host->nr_free < goal && budget > 0; budget--) {
 		const struct list *lazyfree = &host->lists[PGSTE_LIST_LAZYFREE];
 		const struct list *inactive = &host->lists[PGSTE_LIST_INACTIVE];
 
-		if (lazyfree->nr) {
-			shrink(host, lazyfree->tail);
+		if (lazyfree->nr > kept) {
+			kept += !shrink(host, lazyfree->tail);
 			continue;
 		}
-		/* without a free slot, anonymous memory is not even looked at (B4) */
-		if (!host->nr_slots_free || !(inactive->nr + host->lists[PGSTE_LIST_ACTIVE].nr))
+		/* without a free slot, Linux does not even look at anonymous memory (B4) */
+		if (!(host->nr_slots_free || host->nr_zvm) ||
+		    !(inactive->nr + host->lists[PGSTE_LIST_ACTIVE].nr))
 			break;
 		if (inactive_is_low(host))
 			deactivate(host);
@@ -194,9 +247,11 @@ static int page_out(struct pgste_guest *guest, uint64_t gfn)
 	if (cold & COLD_FOREIGN)
 		return PGSTE_E_FOREIGN;
 	f = &host->frames[frame];
-	if (f->list != PGSTE_LIST_LAZYFREE && f->slot == NIL && !host->nr_slots_free)
+	if (is_kept(f))
+		return 0;
+	if (needs_slot(host, frame) && !host->nr_slots_free)
 		return PGSTE_E_NO_SWAP;
-	if (guest->state[gfn] & PGSTE_STATE_VALID)
+	if (page_is_young(guest, gfn))
 		age(guest, f);
 	f->referenced = 0;
 	return drop_or_write(host, frame);
@@ -227,4 +282,32 @@ int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns)
 	}
 	snapshot_free(snapshot);
 	return nr_out;
+}
+
+int pgste_host_set_rearm(struct pgste_host *host, enum pgste_rearm rearm)
+{
+	if (rearm != PGSTE_REARM_REFERENCED && rearm != PGSTE_REARM_DIRTY)
+		return PGSTE_E_ARG;
+	host->rearm = rearm;
+	return PGSTE_OK;
+}
+
+int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on)
+{
+	int64_t changed = 0;
+
+	if (!gfns_below(gfns, guest->nr_pages))
+		return PGSTE_E_GFN;
+	guest_settle(guest);
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		const uint64_t gfn = GFN(gfns, i), cold = guest->pte[gfn];
+		struct frame *f;
+
+		if (!pte_is_present(cold, guest->state[gfn]) || (cold & COLD_FOREIGN))
+			continue;
+		f = &guest->host->frames[cold >> PTE_PFRA_SHIFT];
+		changed += f->pinned != on;
+		f->pinned = on;
+	}
+	return changed;
 }

@@ -37,7 +37,8 @@ static int first_store(struct pgste_guest *guest, uint64_t gfn, uint32_t tag, bo
 	uint32_t frame = (uint32_t)(guest->pte[gfn] >> PTE_PFRA_SHIFT);
 	int error;
 
-	if ((guest->state[gfn] & (PGSTE_STATE_VALID | PGSTE_STATE_SWAP)) == PGSTE_STATE_VALID &&
+	if (guest->generation != PGSTE_GEN_ZVM &&
+	    (guest->state[gfn] & (PGSTE_STATE_VALID | PGSTE_STATE_SWAP)) == PGSTE_STATE_VALID &&
 	    (guest->pte[gfn] & mask) == PTE_PRESENT) {
 		*stale = frames[frame].tag != 0;
 	} else {

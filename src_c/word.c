@@ -56,7 +56,7 @@ static void pgste_decompose(struct pgste_guest *guest, uint64_t gfn, uint64_t wo
 	unsigned kept = PGSTE_STATE_VALID | PGSTE_STATE_SWAP;
 	unsigned state;
 
-	if (guest->generation == PGSTE_GEN_PGTABLE)
+	if (guest->generation != PGSTE_GEN_DAT)
 		kept |= PGSTE_STATE_DIRTY;
 	state = guest->state[gfn] & kept;
 	state |= (unsigned)(word >> PGSTE_USAGE_SHIFT) & PGSTE_STATE_USAGE;

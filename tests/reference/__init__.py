@@ -8,6 +8,7 @@ out where it applies, and a call that fails is undone from a copy of everything.
     words    bits of PGSTE and PTE, predicates
     essa     what one ESSA does to one page
     host     frames, swap slots, reclaim
+    zvm      the states of guest page hinting on z/VM
     guest    pages, faults, CBRL, zap, free and alloc
     replay   a trace through guests
     summary  what a trace holds

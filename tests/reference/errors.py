@@ -31,6 +31,7 @@ class OutOfSwap(ModelError):
 class ProgramInterruption(ModelError):
     """The guest gets a program interruption with this code."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, address: int | None = None) -> None:
         super().__init__(f"program interruption {code:#06x}")
         self.code = code
+        self.address = address

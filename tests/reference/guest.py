@@ -15,10 +15,11 @@ from reference.errors import (
     ProgramInterruption,
     StateError,
 )
-from reference.essa import RESULT_EXCEPTION, perform_essa
+from reference.essa import RESULT_EXCEPTION, RESULT_NODAT, perform_essa
 from reference.host import LISTS, Frame, Host
 from reference.words import (
     PGSTE_CMMA_D,
+    PGSTE_GC,
     PGSTE_NODAT,
     PGSTE_PCL,
     PGSTE_UC,
@@ -41,7 +42,9 @@ from reference.words import (
     swap_offset,
     swap_type,
     usage,
+    with_usage,
 )
+from reference.zvm import CONTENT, FAULTS, LETTER, USAGE, evicted, request
 
 MECHANISMS = ("none", "cmma", "madv_dontneed", "madv_free")
 OPERATION, PRIVILEGED, ADDRESSING, SPECIFICATION = 1, 2, 5, 6
@@ -66,6 +69,7 @@ COUNTERS = (
     "swap_outs",
     "unused_discards",
     "lazyfree_discards",
+    "volatile_discards",
 )
 
 # (zero fill by load, by store, swap-in by load, by store): PTE bits beside the frame.
@@ -86,7 +90,9 @@ class Guest:
         vcpus: int = 1,
         cbrl_entries: int = 511,
         strict: bool = False,
+        flavour: str = "kvm",
     ) -> None:
+        self.flavour = flavour
         self.host = host
         self.mechanism = mechanism
         self.generation = generation
@@ -123,7 +129,7 @@ class Guest:
             self.pgste[gfn] &= ~PGSTE_ZERO
         wanted = PTE_PRESENT | PTE_WRITE
         mask = wanted | PTE_INVALID | PTE_PROTECT
-        if self.generation == "pgtable" and pte & mask == wanted:
+        if self.flavour == "kvm" and self.generation == "pgtable" and pte & mask == wanted:
             self.pgste[gfn] |= PGSTE_UC
         self._store_pte(gfn, pte)
 
@@ -217,6 +223,8 @@ class Guest:
     def _access(self, gfn: int, store: bool) -> Frame:
         """A load or store, faulting if need be: the frame that the guest then sees."""
         pte = self.pte[gfn]
+        if self.flavour == "zvm" and self.zvm_state(gfn) in FAULTS:
+            raise ProgramInterruption(FAULTS[self.zvm_state(gfn)], gfn << 12)
         if self.foreign[gfn]:
             raise ForeignPage(gfn)
         if is_none(pte):
@@ -227,7 +235,52 @@ class Guest:
             self._touch(gfn, store)
         frame = self.frame[gfn]
         assert frame is not None
+        if self.flavour == "zvm" and store:
+            self.pgste[gfn] |= PGSTE_GC
         return self.host.frames[frame]
+
+    # ---- z/VM
+
+    def zvm_state(self, gfn: int) -> str:
+        pte = self.pte[gfn]
+        host = "z" if is_none(pte) else "p" if is_swap(pte) else "r"
+        return LETTER[usage(self.pgste[gfn])] + host
+
+    def zvm_evicted(self, gfn: int) -> str:
+        return evicted(self.zvm_state(gfn), bool(self.pgste[gfn] & PGSTE_GC))
+
+    def _zvm_essa(self, orc: int, gfn: int) -> int:
+        before = self.zvm_state(gfn)
+        after = request(orc, before)
+        nodat = RESULT_NODAT if self.pgste[gfn] & PGSTE_NODAT else 0
+        self.pgste[gfn] = with_usage(self.pgste[gfn], USAGE[after[0]])
+        if orc == 1:
+            self.pgste[gfn] &= ~PGSTE_NODAT
+        if orc == 7:
+            self.pgste[gfn] |= PGSTE_NODAT
+        if before[1] == "p" and after[1] == "z":
+            self.count["zap_slots_freed"] += self._give_back(gfn)
+            self._store_pte(gfn, PTE_NONE)
+            self.count["zapped"] += 1
+        if self.migration and orc != 0:
+            self.dirty_bit[gfn] = True
+        return USAGE[before[0]] << 2 | CONTENT[before[1]] | nodat
+
+    def set_changed(self, gfn: int, on: bool) -> None:
+        self.pgste[gfn] = self.pgste[gfn] & ~PGSTE_GC | (PGSTE_GC if on else 0)
+
+    def pin(self, gfn: int, on: bool) -> int:
+        index = self.frame[gfn]
+        if index is None:
+            return 0
+        frame = self.host.frames[index]
+        was, frame.pinned = frame.pinned, on
+        return int(was != on)
+
+    def is_young(self, gfn: int) -> bool:
+        if self.flavour == "zvm":
+            return bool(self.pte[gfn] & PTE_YOUNG)
+        return is_valid(self.pte[gfn])
 
     def _map_zeroed(self, gfn: int, store: bool) -> None:
         frame = self.host.zero_fill(self.number, gfn)
@@ -246,7 +299,7 @@ class Guest:
 
     def _touch(self, gfn: int, store: bool) -> None:
         pte = self.pte[gfn]
-        if not is_valid(pte):
+        if not self.is_young(gfn):
             pte = pte & ~PTE_INVALID | PTE_YOUNG
         if store and pte & PTE_PROTECT:
             pte = pte & ~PTE_PROTECT | PTE_WRITE | PTE_DIRTY
@@ -287,6 +340,8 @@ class Guest:
 
     def _essa(self, orc: int, gfn: int, vcpu: int) -> int:
         self.count["essa"] += 1
+        if self.flavour == "zvm":
+            return self._zvm_essa(orc, gfn)
         if not self.migration and len(self.cbrl[vcpu]) >= self.cbrl_entries:
             self.intercept(vcpu)
         result = self._operate(orc, gfn, vcpu) if gfn < len(self.pte) else RESULT_EXCEPTION

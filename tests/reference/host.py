@@ -21,10 +21,11 @@ from reference.words import (
     PTE_PROTECT,
     PTE_YOUNG,
     UNUSED,
-    is_valid,
     swap_entry,
     usage,
+    with_usage,
 )
+from reference.zvm import USAGE
 
 if TYPE_CHECKING:
     from reference.guest import Guest
@@ -39,6 +40,7 @@ COUNTERS = (
     "zero_fills",
     "scanned",
     "reclaims",
+    "volatile_discards",
 )
 LISTS = ("active", "inactive", "lazyfree")
 
@@ -52,6 +54,7 @@ class Frame:
     slot: int | None = None
     referenced: bool = False
     dirty: bool = False
+    pinned: bool = False
 
 
 @dataclass
@@ -72,7 +75,9 @@ class Host:
         low: int | None = None,
         high: int | None = None,
         batch: int | None = None,
+        rearm: str = "referenced",
     ) -> None:
+        self.rearm = rearm
         self.batch = min(32, max(1, frames // 64)) if batch is None else batch
         self.low = 0 if low is None else low
         self.high = self.batch if high is None else high
@@ -222,10 +227,13 @@ class Host:
         self.count["reclaims"] += 1
         before = len(self.free_frames)
         budget = 4 * self.frames_in_use() + 32
+        zvm = any(guest.flavour == "zvm" for guest in self.guests.values())
+        kept = 0  # lazyfree pages that were passed over: clean, but pinned
         while len(self.free_frames) < before + n and budget > 0:
-            if self.lists["lazyfree"]:
+            lazyfree = len(self.lists["lazyfree"]) > kept
+            if lazyfree:
                 victim = self.lists["lazyfree"][-1]
-            elif self.free_slots and (self.lists["active"] or self.lists["inactive"]):
+            elif (self.free_slots or zvm) and (self.lists["active"] or self.lists["inactive"]):
                 if self.inactive_is_low():
                     self.deactivate()
                 victim = self.lists["inactive"][-1]
@@ -233,7 +241,8 @@ class Host:
                 break
             budget -= 1
             self.count["scanned"] += 1
-            self.shrink(victim)
+            if not self.shrink(victim) and lazyfree:
+                kept += 1
         return len(self.free_frames) - before
 
     def inactive_is_low(self) -> bool:
@@ -248,47 +257,73 @@ class Host:
             self.to_head(index, "inactive")
             frame = self.frames[index]
             guest = self.guests[frame.guest]
-            if is_valid(guest.pte[frame.gfn]):
+            if guest.is_young(frame.gfn):
                 self.age(index)
 
     def age(self, index: int) -> None:
         frame = self.frames[index]
         guest = self.guests[frame.guest]
         pte = guest.pte[frame.gfn]
-        if guest.generation == "dat":
+        if guest.flavour == "zvm":
+            guest.aged_pte(frame.gfn, pte & ~PTE_YOUNG)
+        elif guest.generation == "dat":
             if pte & PTE_DIRTY:
                 frame.dirty = True
             guest.aged_pte(frame.gfn, pte & ~(PTE_YOUNG | PTE_DIRTY) | PTE_INVALID | PTE_PROTECT)
         else:
             guest.aged_pte(frame.gfn, pte & ~PTE_YOUNG | PTE_INVALID)
 
-    def shrink(self, index: int) -> None:
+    def shrink(self, index: int) -> bool:
+        """False if the page stays although it is old and nothing about it changes."""
         frame = self.frames[index]
         guest = self.guests[frame.guest]
         was_referenced, frame.referenced = frame.referenced, False
-        if is_valid(guest.pte[frame.gfn]):
+        if guest.is_young(frame.gfn):
             self.age(index)
             frame.referenced = True
             promote = was_referenced and frame.list != "lazyfree"
             self.to_head(index, "active" if promote else frame.list)
-            return
+            return True
+        if self.is_kept(frame) or (self.needs_slot(frame) and not self.free_slots):
+            self.to_head(index, frame.list)
+            return False
         self.drop_or_write(index)
+        if frame.list == "lazyfree" and self.frames[index] is frame:
+            self.to_head(index, "lazyfree")
+            return False
+        return True
+
+    def is_kept(self, frame: Frame) -> bool:
+        return frame.pinned and frame.list != "lazyfree"
+
+    def needs_slot(self, frame: Frame) -> bool:
+        guest = self.guests[frame.guest]
+        drops = guest.flavour == "zvm" and guest.zvm_evicted(frame.gfn)[1] == "z"
+        return frame.list != "lazyfree" and frame.slot is None and not drops
 
     def drop_or_write(self, index: int) -> None:
         frame = self.frames[index]
         guest, gfn = self.guests[frame.guest], frame.gfn
         pte = guest.pte[gfn]
         dirty = frame.dirty or bool(pte & PTE_DIRTY)
+        after = guest.zvm_evicted(gfn) if guest.flavour == "zvm" else ""
         guest.xchg_pte(gfn, PTE_NONE)
         if frame.list == "lazyfree":
-            if dirty:
+            if dirty or frame.pinned:
                 guest.set_pte(gfn, pte)
-                self.to_head(index, "active")
-                self.count["lazyfree_rearmed"] += 1
+                if dirty or self.rearm == "referenced":
+                    self.to_head(index, "active")
+                    self.count["lazyfree_rearmed"] += 1
             else:
                 self.give_back_frame(index)
                 self._count_both(guest, "lazyfree_discards")
             return
+        if guest.flavour == "zvm":
+            guest.pgste[gfn] = with_usage(guest.pgste[gfn], USAGE[after[0]])
+            if after[1] == "z":
+                self.give_back_frame(index)
+                self._count_both(guest, "unused_discards" if after == "Uz" else "volatile_discards")
+                return
         if frame.slot is None:
             frame.slot = self.get_slot()
             self.slots[frame.slot].frame = index
@@ -314,7 +349,11 @@ class Host:
     def page_out(self, index: int) -> bool:
         """MADV_PAGEOUT of one page with a frame: whether it lost it."""
         frame = self.frames[index]
-        if is_valid(self.guests[frame.guest].pte[frame.gfn]):
+        if self.is_kept(frame):
+            return False
+        if self.needs_slot(frame) and not self.free_slots:
+            raise OutOfSwap
+        if self.guests[frame.guest].is_young(frame.gfn):
             self.age(index)
         frame.referenced = False
         self.drop_or_write(index)
