@@ -8,12 +8,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import pgste
 import pytest
 from reference import Guest as ReferenceGuest
 from reference import Host as ReferenceHost
 from reference import ModelError
 from reference.zvm import LEGAL
+
+import pgste
 
 PAGES = 3
 # How to get each legal state from a new page, as calls on either model; "P*" was changed.
