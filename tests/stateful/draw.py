@@ -23,7 +23,6 @@ def host_config(random: Random) -> dict[str, int]:
     if random.random() < 0.5:
         config["low"] = random.randint(0, frames - 1)
         config["high"] = random.randint(config["low"] + 1, frames)
-    if random.random() < 0.5:
         config["batch"] = random.randint(1, 4)
     return config
 
