@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from stateful.pair import Pair
 
 DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
 MECHANISMS = ("cmma", "cmma", "cmma", "none", "madv_dontneed", "madv_free")
-GENERATIONS = ("pgtable", "dat")
+Generation = Literal["pgtable", "dat"]
+GENERATIONS: tuple[Generation, ...] = ("pgtable", "dat")
 MAX_GUESTS = 3
 
 

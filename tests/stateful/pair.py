@@ -7,14 +7,14 @@ once; `check` compares the whole state and asks the engine for its own invariant
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pgste
 import reference
 from reference.guest import snapshot as model_snapshot
-from reference.host import LISTS
+
+import pgste
 
 REFUSALS: dict[type[Exception], str] = {
     pgste.GfnError: "gfn",
@@ -49,18 +49,22 @@ def engine_snapshot(host: pgste.Host, guests: Sequence[pgste.Guest]) -> dict[str
     return {
         "guests": [_guest_snapshot(guest) for guest in guests],
         "frames": [_frame(host.frame_info(i)) for i in range(stats["frames"])],
-        "lists": {name: host.frame_list(name).tolist() for name in LISTS},
+        "lists": {
+            "active": host.frame_list("active").tolist(),
+            "inactive": host.frame_list("inactive").tolist(),
+            "lazyfree": host.frame_list("lazyfree").tolist(),
+        },
         "slots": [_slot(host.slot_info(i)) for i in range(stats["swap_slots"])],
         "host": stats,
     }
 
 
-def _frame(info: dict[str, Any]) -> tuple[object, ...] | None:
+def _frame(info: Mapping[str, object]) -> tuple[object, ...] | None:
     names = ("list", "guest", "gfn", "tag", "slot", "referenced", "dirty")
     return None if info["list"] == "free" else tuple(info[name] for name in names)
 
 
-def _slot(info: dict[str, Any]) -> tuple[object, ...] | None:
+def _slot(info: Mapping[str, object]) -> tuple[object, ...] | None:
     free = info["count"] == 0 and info["frame"] is None
     return None if free else (info["count"], info["frame"], info["tag"])
 
@@ -70,7 +74,7 @@ def _guest_snapshot(guest: pgste.Guest) -> dict[str, object]:
         "pgste": guest.pgste().tolist(),
         "pte": guest.pte().tolist(),
         "dirty": (guest.states() & pgste.State.DIRTY != 0).tolist(),
-        "free": guest.is_free().astype(bool).tolist(),
+        "free": guest.is_free().tolist(),
         "content": guest.peek(range(guest.pages)).tolist(),
         "cbrl": [guest.cbrl(vcpu).tolist() for vcpu in range(guest.vcpus)],
         "migration": guest.migration_mode,
@@ -173,7 +177,9 @@ class Pair:
         engine, model = self.guests[i]
         engine.set_words(np.array(gfns, np.int64), pgste=_words(pgste), pte=_words(pte))
         for at, gfn in enumerate(gfns):
-            model.set_words(gfn, None if pgste is None else pgste[at], None if pte is None else pte[at])
+            model.set_words(
+                gfn, None if pgste is None else pgste[at], None if pte is None else pte[at]
+            )
 
     def intercept(self, i: int, vcpu: int) -> None:
         engine, model = self.guests[i]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+
 from stateful.draw import host_config, step
 from stateful.pair import Pair
 

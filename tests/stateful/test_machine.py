@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+
 from stateful.draw import DTYPES, GENERATIONS, MAX_GUESTS, MECHANISMS
 from stateful.pair import Pair
 
