@@ -205,7 +205,11 @@ class Guest:
         self._check(gfns)
         with self.host.atomic():
             for gfn, tag in zip(gfns, tags, strict=True):
-                self._access(gfn, store=True).tag = tag
+                self.store(gfn, tag)
+
+    def store(self, gfn: int, tag: int) -> None:
+        """One store; if it fails, what it reclaimed stays reclaimed."""
+        self._access(gfn, store=True).tag = tag
 
     def read(self, gfns: Sequence[int]) -> list[int]:
         self._check(gfns)

@@ -53,7 +53,7 @@ class Replay:
             guest.free([page - self.base for page in kinds if kinds[page] == ALLOC])
             for page in kinds:
                 if kinds[page] == FREE:
-                    guest.write([page - self.base], [self.next_tag()])
+                    guest.store(page - self.base, self.next_tag())
             for vcpu in range(len(guest.cbrl)):
                 guest.intercept(vcpu)
         for guest in self.guests:
@@ -77,7 +77,7 @@ class Replay:
             self.stats["events"] += 1
         if self.position == len(self.events) - 1:
             for number in range(len(self.guests)):
-                self._issue(number)
+                self.issue(number)
         self.position += 1
         if self.position < len(self.events):
             ns = self.times[self.position] - self.times[self.position - 1]
@@ -90,7 +90,7 @@ class Replay:
         first = pfn - self.base
         pages = range(first, first + (1 << order))
         if kind == ALLOC:
-            self._issue(number)
+            self.issue(number)
             self._alloc(guest, first, order, pages)
         else:
             self._free(number, guest, pages)
@@ -104,7 +104,7 @@ class Replay:
         stale = 0
         for page in pages:
             stale += guest.peek(page) != 0
-            guest.write([page], [self.next_tag()])
+            guest.store(page, self.next_tag())
         self.stats["stale_pages"] += stale
         self.stats["stale_allocs"] += stale > 0
 
@@ -120,10 +120,11 @@ class Replay:
             if waiting is not None and waiting[1] == start:
                 self.pending[number] = (waiting[0], end)
             else:
-                self._issue(number)
+                self.issue(number)
                 self.pending[number] = (start, end)
 
-    def _issue(self, number: int) -> None:
+    def issue(self, number: int) -> None:
+        """The madvise call of a guest that is held back, if one is."""
         waiting = self.pending[number]
         if waiting is not None:
             self.guests[number].madvise(*waiting)

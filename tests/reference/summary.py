@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from reference.replay import ALLOC, Event, first_kinds
 
 
-def summarize(events: Sequence[Event]) -> dict[str, int | dict[int, int]]:
+def summarize(events: Sequence[Event]) -> dict[str, Any]:
     """Fields as in PGSTE_TRACE_SUMMARY; the order histograms as dicts."""
     count: Counter[str] = Counter()
     orders: dict[str, Counter[int]] = {"alloc_orders": Counter(), "free_orders": Counter()}

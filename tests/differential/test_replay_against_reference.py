@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Replays of random traces: whole state, counters and integrals against the reference."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from stateful.draw import GENERATIONS
+from stateful.pair import Pair, outcome
+
+import pgste
+from differential.traces import packed, random_events, random_times
+
+MECHANISMS = ("none", "cmma", "madv_dontneed", "madv_free")
+PAGES = 24
+
+
+def guests(random: Random, pair: Pair, pages: int) -> None:
+    for _ in range(random.randint(1, 4)):
+        pair.create(
+            pages + random.randint(0, 3),
+            mechanism=random.choice(MECHANISMS),
+            generation=random.choice(GENERATIONS),
+            nodat=random.random() < 0.5,
+            vcpus=random.randint(1, 2),
+            cbrl_entries=random.choice((1, 3, 511)),
+        )
+
+
+class Both:
+    """The same replay on both sides."""
+
+    def __init__(self, pair: Pair, base: int, events: list[Any], times: list[int] | None) -> None:
+        self.pair = pair
+        words = np.array(packed(events), np.uint64)
+        engines = [engine for engine, _ in pair.guests]
+        models = [model for _, model in pair.guests]
+        self.refused = pair.both(
+            lambda: self._make(engines, words, times, base),
+            lambda: self._model(models, base, events, times),
+        )
+
+    def _make(
+        self, engines: list[pgste.Guest], words: Any, times: list[int] | None, base: int
+    ) -> None:
+        self.engine = pgste.Replay(engines, words, times=times, base_pfn=base)
+
+    def _model(
+        self,
+        models: list[reference.Guest],
+        base: int,
+        events: list[Any],
+        times: list[int] | None,
+    ) -> None:
+        self.model = reference.Replay(models, base, events, times)
+
+    def check_stats(self) -> None:
+        stats = self.engine.stats()
+        model = self.model
+        assert self.engine.position == model.position
+        assert stats.pop("frame_seconds") == pytest.approx(model.frame_ns / 1e9, rel=1e-12)
+        assert stats.pop("swap_seconds") == pytest.approx(model.swap_ns / 1e9, rel=1e-12)
+        assert stats.pop("seconds") == pytest.approx(model.ns / 1e9, rel=1e-12)
+        assert stats == model.stats
+
+    def run(self, n: int) -> bool:
+        """The next n events at most; whether that was refused."""
+        result = self.pair.both(lambda: self.engine.run(n), lambda: self.model.run(n))
+        if isinstance(result, tuple):
+            assert self.engine.position == self.model.position
+            assert outcome(lambda: self.engine.run(n)) == result
+            return True
+        self.check_stats()
+        self.pair.check()
+        return False
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_random_replay(seed: int) -> None:
+    """Stops in between only look, so calls that are held back stay held back."""
+    random = Random(seed)
+    pages = random.randint(1, PAGES)
+    base = random.choice((0, 5, 0x10007B))
+    events = random_events(random, random.randint(1, 120), pages, base)
+    times = random_times(random, len(events)) if random.random() < 0.8 else None
+    frames = random.randint(2, 3 * PAGES)
+    pair = Pair(frames, random.choice((0, 8, 200)))
+    guests(random, pair, pages)
+    both = Both(pair, base, events, times)
+    if both.refused is not None:
+        assert both.refused == ("refused", "frames")
+        return
+    pair.check()
+    both.check_stats()
+    while both.model.position < len(events):
+        if both.run(random.choice((1, 2, 7, 1000))):
+            return
+    assert both.engine.run() == 0
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_other_calls_between_events(seed: int) -> None:
+    """Calls on the guests between runs find the madvise that was held back done."""
+    random = Random(1000 + seed)
+    events = random_events(random, 80, PAGES, 0)
+    pair = Pair(4 * PAGES, 8 * PAGES, low=4, high=8, batch=3)
+    guests(random, pair, PAGES)
+    both = Both(pair, 0, events, None)
+    assert both.refused is None
+    while both.model.position < len(events):
+        assert not both.run(random.randint(1, 9))
+        if random.random() < 0.5:
+            for i in range(len(pair.guests)):
+                both.model.issue(i)
+            pair.reclaim(random.randint(0, 8))
+        else:
+            for i in range(len(pair.guests)):
+                both.model.issue(i)
+                pair.swap_out(i, range(random.randint(1, PAGES)))
+                pair.read(i, range(random.randint(1, PAGES)))
+                pair.zap_scan(i)
+        pair.check()
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_replay_is_the_same_in_one_run_and_event_by_event(mechanism: str) -> None:
+    random = Random(5)
+    events = random_events(random, 400, PAGES, 0)
+    words = np.array(packed(events), np.uint64)
+    seen = []
+    for step in (1, len(events)):
+        host = pgste.Host(PAGES, 2 * PAGES)
+        guest = pgste.Guest(PAGES, host=host, mechanism=mechanism)
+        replay = pgste.Replay(guest, words)
+        while replay.run(step):
+            guest.stats()
+        seen.append((guest.stats(), host.stats(), guest.pte().tolist(), replay.stats()))
+    assert seen[0] == seen[1]
