@@ -170,7 +170,7 @@ static int next_record(struct ring_page *page)
 		return PGSTE_OK;
 	}
 	if (type == TYPE_BIG_DATA || type == TYPE_PADDING) {
-		if (word < 4 || word > left - 4)
+		if (word < 4)
 			return PGSTE_E_FORMAT;
 		nr_bytes = (((size_t)word + 3) & ~(size_t)3) - 4;
 	}

@@ -157,7 +157,9 @@ static const struct {
 	{ HEAD " mm_page_free: page=1 pfn=-1 order=0\n", "pfn is not" },
 	{ HEAD " mm_page_free: page=1 pfn=0x10g order=0\n", "pfn is not" },
 	{ HEAD " mm_page_free: page=1 pfn=0x10000000000000000 order=0\n", "pfn is not" },
+	{ HEAD " mm_page_free: page=1 pfn=18446744073709551617 order=0\n", "pfn is not" },
 	{ HEAD " mm_page_free: page=1 pfn=0x1\n", "pfn is not" },
+	{ HEAD " mm_page_free: page=1 pfn=1 order=18446744073709551617\n", "order is not" },
 	{ HEAD " mm_page_free: page=1 pfn=0x1 ord\n", "no order=" },
 	{ HEAD " mm_page_free: page=1 pfn=0x1 order=\n", "order is not" },
 	{ HEAD " mm_page_free: page=1 pfn=0x1 order=1x\n", "order is not" },
@@ -168,8 +170,18 @@ static const struct {
 	{ HEAD " mm_page_alloc: page=1 pfn=0x1 order=0\n", "no migratetype" },
 	{ HEAD " mm_page_alloc: page=1 pfn=0x1 order=0 migratetype=1\n", "no gfp_flags" },
 	{ HEAD " mm_page_alloc: page=1 pfn=0x1 order=0 migratetype=1 gfp_flags=\n", "no gfp_flags" },
+	/* Call stacks need an event above them, perf's a tab; the first line decides the tool. */
+	{ "# tracer: nop\n\tffffffff8130a1b2 f+0x12\n", "not a line" },
+	{ "# tracer: nop\n => alloc_pages\n", "not a line" },
+	{ HEAD FREE_FIELDS "      ab cd\n", "not a line" },
+	{ HEAD FREE_FIELDS "             cc1 7 [001]  2.0: kmem:mm_page_free: page=1 pfn=1 order=0\n",
+	  "not a line" },
+	{ HEAD FREE_FIELDS "cc1 7 [001]  2.0: kmem:mm_page_free: page=1 pfn=1 order=0\n",
+	  "not a line" },
 	{ "CPU:1 [LOST 403 EVE\n", "damaged line of lost" },
 	{ "CPU:x [LOST 403 EVENTS]\n", "not a line" },
+	{ "             cc1-1   [001] .....  1.0000000001: mm_page_free: page=1 pfn=1 order=0\n",
+	  "neither ftrace" },
 	{ "             cc1-1   [001] .....  99999999999999999999.0: mm_page_free: page=1\n",
 	  "neither ftrace" },
 };
@@ -192,7 +204,8 @@ static void test_lines(void)
 	CHECK(shortest >= PGSTE_MIN_EVENT_LINE);
 	for (i = 0; i < sizeof(bad_lines) / sizeof(*bad_lines); i++) {
 		struct decoded got = decode_all(bad_lines[i].text);
-		uint64_t line = strncmp(bad_lines[i].text, "# tracer: nop\n", 14) ? 1 : 2;
+		const char *first_end = strchr(bad_lines[i].text, '\n');
+		uint64_t line = first_end && first_end[1] ? 2 : 1;
 
 		CHECK_FOR(got.nr == PGSTE_E_FORMAT, bad_lines[i].text);
 		CHECK_FOR(got.reason && strstr(got.reason, bad_lines[i].reason), bad_lines[i].text);
@@ -397,46 +410,77 @@ static void test_ring(bool big_endian)
 	free(page.bytes);
 }
 
+/* The page ends in zeros behind end, and is damaged at byte at. */
+static void check_damage(struct page *page, size_t at, const char *what)
+{
+	uint64_t events[PAGE_BYTES / 8], times[PAGE_BYTES / 8];
+	struct pgste_decode_stats stats = { 0 };
+	size_t offset;
+
+	CHECK_FOR(decode_page(page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT, what);
+	CHECK_FOR(offset == at && !stats.events, what);
+	page->end = 16 + 40;	/* back to the one good event */
+	memset(page->bytes + page->end, 0, PAGE_BYTES - page->end);
+}
+
 static void test_ring_damage(void)
+{
+	struct page page = new_page(0, false);
+	size_t good;
+
+	put_event(&page, 5, 653, 0x1234, 3, 9, false);
+	good = page.end;
+	CHECK(good == 16 + 40);
+	put_event(&page, 5, 653, 0x1234, 40, 9, false);
+	check_damage(&page, good, "order");
+	put_event(&page, 5, 655, UINT64_C(1) << 56, 0, 5, false);
+	check_damage(&page, good, "pfn");
+	put_event(&page, 5, 655, (UINT64_C(1) << 56) - 1, 1, 5, false);
+	check_damage(&page, good, "end of the block");
+	put_event(&page, 5, 655, 0, 0, 1, false);
+	check_damage(&page, good, "no room for the pfn");
+	put_event(&page, 5, 655, 0, 0, 4, false);
+	check_damage(&page, good, "no room for the order");
+	put_head(&page, 28, 1);
+	check_damage(&page, good, "record longer than the data");
+	put_long(&page, 0, 1, 8);
+	check_damage(&page, good, "long record longer than the data");
+	put_long(&page, 0, 1, 0);
+	check_damage(&page, good, "length less than its own word");
+	put_long(&page, 29, 1, 0xffffffff);
+	check_damage(&page, good, "padding longer than the page");
+	put_head(&page, 31, 1);
+	check_damage(&page, good, "half a time stamp");
+	page.end += 2;
+	check_damage(&page, good, "half a head");
+	page.end = PAGE_BYTES + 1;
+	check_damage(&page, 8, "commit");
+	free(page.bytes);
+}
+
+/* A page without room for the number of missed events, and formats that make no sense. */
+static void test_ring_limits(void)
 {
 	uint64_t events[PAGE_BYTES / 8], times[PAGE_BYTES / 8];
 	struct pgste_decode_stats stats = { 0 };
 	struct pgste_ring_format format = ring_format;
 	struct page page = new_page(0, false);
-	size_t offset, good;
+	size_t offset;
+	unsigned nr;
 
-	put_event(&page, 5, 653, 0x1234, 3, 9, false);
-	good = page.end;
-	put_event(&page, 5, 653, 0x1234, 40, 9, false);		/* order */
-	CHECK(decode_page(&page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT);
-	CHECK(offset == good && !stats.events);
-	page.end = good;
-	put_event(&page, 5, 655, UINT64_C(1) << 56, 0, 5, false); /* pfn */
-	CHECK(decode_page(&page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT);
-	page.end = good;
-	put_event(&page, 5, 655, 0, 0, 1, false);		/* too short for its fields */
-	CHECK(decode_page(&page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT);
-	page.end = good;
-	put_head(&page, 28, 1);					/* longer than the page's data */
-	CHECK(decode_page(&page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT);
-	page.end = good;
-	put_long(&page, 0, 1, 0);				/* length less than its own word */
-	CHECK(decode_page(&page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT);
-	page.end = good;
-	put_long(&page, 29, 1, 0xffffffff);
-	CHECK(decode_page(&page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT);
-	page.end = good;
-	put_head(&page, 31, 1);					/* no room for the second word */
-	CHECK(decode_page(&page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT);
-	CHECK(offset == good);
-	page.end = good + 2;
-	CHECK(decode_page(&page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT);
-	page.end = PAGE_BYTES + 1;
-	CHECK(decode_page(&page, 0, events, times, &stats, &offset) == PGSTE_E_FORMAT);
-	CHECK(offset == 8 && !stats.events);
+	for (nr = 0; page.end + 24 <= PAGE_BYTES; nr++)
+		put_event(&page, 1, 655, nr, 0, 5, false);
+	CHECK(page.end == PAGE_BYTES);
+	CHECK(decode_page(&page, UINT64_C(3) << 30, events, times, &stats, &offset) == nr);
+	CHECK(stats.lost_lines == 1 && !stats.lost && events[nr - 1] == F(0, nr - 1));
+
 	CHECK(pgste_ring_decode(&format, page.bytes, events, times, 511, &stats, &offset) ==
 	      PGSTE_E_ARG);
 	format.alloc_pfn_bytes = 3;
+	CHECK(pgste_ring_decode(&format, page.bytes, events, times, 512, &stats, &offset) ==
+	      PGSTE_E_ARG);
+	format = ring_format;
+	format.data_offset = PAGE_BYTES;
 	CHECK(pgste_ring_decode(&format, page.bytes, events, times, 512, &stats, &offset) ==
 	      PGSTE_E_ARG);
 	free(page.bytes);
@@ -557,6 +601,7 @@ int main(void)
 	test_ring(false);
 	test_ring(true);
 	test_ring_damage();
+	test_ring_limits();
 	test_summary();
 	if (failures)
 		fprintf(stderr, "%u checks failed\n", failures);
