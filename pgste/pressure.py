@@ -259,6 +259,20 @@ class MemoryLimit:
         pid = pid or os.getpid()
         self._write(self._file("limit").parent / "cgroup.procs", str(pid))
 
+    def empty(self) -> None:
+        """Let the kernel reclaim all that the group holds and can do without."""
+        assert self.hierarchy is not None
+        if self.hierarchy.version == 1:
+            self._write(self._file("limit").with_name("memory.force_empty"), "0")
+            return
+        while (usage := self.usage()) > 0:
+            try:
+                self._file("limit").with_name("memory.reclaim").write_text(str(usage))
+            except OSError as error:
+                if error.errno == errno.EAGAIN:  # it could not reclaim as much as that
+                    return
+                raise self._refused(error, "write memory.reclaim") from None
+
     def usage(self) -> int:
         """Bytes charged to the group now."""
         return int(self._file("usage").read_text())
