@@ -282,6 +282,15 @@ class MemoryLimit:
         text = self._file("limit").with_name("memory.stat").read_text()
         return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
 
+    def swap_traffic(self) -> tuple[int, int]:
+        """Pages (read from swap, written to it) so far: the group's, or the whole machine's where
+        the kernel does not count them for a group (version 1)."""
+        stat = self.stat()
+        if "pswpin" not in stat:
+            lines = Path("/proc/vmstat").read_text().splitlines()
+            stat = {name: int(value) for name, value in (line.split() for line in lines)}
+        return stat["pswpin"], stat["pswpout"]
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
