@@ -185,12 +185,12 @@ def _measure_touch(bench: _Bench, seconds: float) -> None:
     with _fresh(BATCH_PAGES) as live:
         for _ in _rounds(seconds):
             live.advise(pages, Advice.DONTNEED)
-            bench.add("read_none", "page", "load of a page of nothing: shared zero page",
+            bench.add("read_none", "page", "load of nothing: maps the shared zero page",
                       live.load(pages)[1] / nr)  # fmt: skip
-            bench.add("write_zero", "page", "store to the shared zero page: copied",
+            bench.add("write_zero", "page", "store to the shared zero page: copies it",
                       live.store(pages, ONE) / nr)  # fmt: skip
             live.advise(pages, Advice.DONTNEED)
-            bench.add("touch_dontneed", "page", "store after MADV_DONTNEED: zero-fill fault",
+            bench.add("touch_dontneed", "page", "store after MADV_DONTNEED: zero fill",
                       live.store(pages, ONE) / nr)  # fmt: skip
             bench.add("touch_present", "page", "store to a page in use (for comparison)",
                       live.store(pages, ONE) / nr)  # fmt: skip
@@ -204,11 +204,11 @@ def _measure_touch(bench: _Bench, seconds: float) -> None:
                 bench.add("discard", "page", "discard of a lazyfree page by MADV_PAGEOUT",
                           took / nr)  # fmt: skip
                 bench.add("touch_free_discarded", "page",
-                          "store after MADV_FREE and discard: zero-fill fault",
+                          "store after MADV_FREE and discard: zero fill",
                           live.store(pages, ONE) / nr)  # fmt: skip
     for _ in _rounds(seconds / 4):
         with _fresh(BATCH_PAGES) as live:
-            bench.add("first_touch", "page", "first store to new memory: zero-fill fault",
+            bench.add("first_touch", "page", "first store to new memory: zero fill",
                       live.store(pages, ONE) / nr)  # fmt: skip
 
 
@@ -221,17 +221,17 @@ def _measure_huge(bench: _Bench, seconds: float) -> str | None:
             return "the kernel gave no huge page (see /sys/kernel/mm/transparent_hugepage/enabled)"
         for _ in _rounds(seconds):
             live.advise(pages, Advice.DONTNEED)
-            bench.add("huge_fault", "call", "first store to a huge page of 2 MiB: zero-fill fault",
+            bench.add("huge_fault", "call", "huge page of 2 MiB: first store, zero fill",
                       live.store(0, ONE))  # fmt: skip
-            bench.add("huge_free", "call", "MADV_FREE of a whole huge page",
+            bench.add("huge_free", "call", "huge page: MADV_FREE of all of it",
                       live.advise(pages, Advice.FREE)[2])  # fmt: skip
-            bench.add("huge_touch_free_kept", "page", "store after that, not yet discarded",
+            bench.add("huge_touch_free_kept", "page", "huge page: store after that, each 4 KiB",
                       live.store(pages, ONE) / HUGE_PAGES)  # fmt: skip
-            bench.add("huge_dontneed", "call", "MADV_DONTNEED of a whole huge page",
+            bench.add("huge_dontneed", "call", "huge page: MADV_DONTNEED of all of it",
                       live.advise(pages, Advice.DONTNEED)[2])  # fmt: skip
             live.store(0, ONE)
             bench.add("huge_dontneed_part", "call",
-                      "MADV_DONTNEED of one page of a huge page: split",
+                      "huge page: MADV_DONTNEED of 4 KiB of it",
                       live.advise(range(1), Advice.DONTNEED)[2])  # fmt: skip
     return None
 
@@ -260,18 +260,18 @@ def _measure_swap(bench: _Bench, seconds: float, directory: str | None) -> str |
             live = stack.enter_context(_fresh(SWAP_PAGES))
             for number in _rounds(seconds):
                 live.store(pages, tags)
-                bench.add("swap_out", "page", "MADV_PAGEOUT to swap, written behind it",
+                bench.add("swap_out", "page", "swap-out by MADV_PAGEOUT, written behind it",
                           live.advise(pages, Advice.PAGEOUT)[2] / SWAP_PAGES)  # fmt: skip
-                bench.add("swap_in_cached", "page", "load of a page still in the swap cache",
+                bench.add("swap_in_cached", "page", "swap-in while still in the swap cache",
                           live.load(pages)[1] / SWAP_PAGES)  # fmt: skip
                 live.store(pages, tags)
                 live.advise(pages, Advice.PAGEOUT)
                 if not _out_of_cache(limit, live):
                     return "the kernel kept swapped pages in its swap cache"
                 order, name, text = (
-                    (pages, "swap_in", "load of a swapped page, in order (read ahead)")
+                    (pages, "swap_in", "swap-in from the device, in order (read ahead)")
                     if number % 2
-                    else (shuffled, "swap_in_random", "load of a swapped page, at random")
+                    else (shuffled, "swap_in_random", "swap-in from the device, at random")
                 )
                 bench.add(name, "page", text, live.load(order)[1] / SWAP_PAGES)
                 live.advise(pages, Advice.DONTNEED)

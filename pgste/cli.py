@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from pgste import PgsteError, __version__, cli_compare
+from pgste import PgsteError, __version__, cli_compare, cli_live
 from pgste.errors import TraceError
 
 __all__ = ["main"]
@@ -48,6 +48,24 @@ VERBS = (
         "draw the states of all pages at one moment of a replay",
         cli_compare.add_map_arguments,
         cli_compare.run_map,
+    ),
+    Verb(
+        "live",
+        "the real kernel: hold the model against it, replay a trace on it",
+        cli_live.add_live_arguments,
+        cli_live.run_live,
+    ),
+    Verb(
+        "calibrate",
+        "measure what hints, page faults and swap cost on this machine",
+        cli_live.add_calibrate_arguments,
+        cli_live.run_calibrate,
+    ),
+    Verb(
+        "record",
+        "record this machine's page allocator while a command runs",
+        cli_live.add_record_arguments,
+        cli_live.run_record,
     ),
 )
 

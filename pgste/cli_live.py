@@ -64,11 +64,12 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress(told: bool = True) -> Iterator[Progress]:
+    """A progress bar on standard error; told: its tasks have a text of that name."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[told]}"),
+        *([TextColumn("{task.fields[told]}")] if told else []),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -128,7 +129,7 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
     replay.add_argument(
         "--most",
         metavar="SIZE",
-        help="cut the trace to this much memory in use at once (default: half of what is available)",
+        help="cut the trace to this much memory in use at once (default: half of what there is)",
     )
     replay.add_argument("--plot", metavar="FILE", help="draw memory and swap (.png, .svg, .pdf)")
     _add_common(replay)
@@ -170,7 +171,9 @@ def _run_check(args: argparse.Namespace, console: Console) -> int:
                 name = f"{mechanism}, swap {'on' if swap else 'off'}"
                 task = progress.add_task(name, total=args.ops, told="")
 
-                def advance(done: int, total: int, task: Any = task) -> None:
+                def advance(
+                    done: int, total: int, task: Any = task, progress: Progress = progress
+                ) -> None:
                     progress.update(task, completed=done, told=f"{done:,} page-operations")
 
                 results.append(
@@ -220,7 +223,7 @@ def _print_check(
     table = Table(**_TABLE)
     table.add_column("mechanism")
     table.add_column("swap")
-    for title in ("page-operations", "steps", "pages compared", "divergences", "seconds"):
+    for title in ("page-ops", "steps", "compared", "divergences", "seconds"):
         table.add_column(title, justify="right")
     for result in results:
         found = result.divergence is not None
@@ -280,34 +283,36 @@ def _print_choices(results: list[conformance.Result], console: Console) -> None:
 # ---- live replay ----
 
 _REPLAY_ROWS: tuple[tuple[str, str, str, str], ...] = (
-    ("in memory, peak", "resident_peak", "resident_peak", "pages"),
-    ("in memory, mean", "resident_mean", "resident_mean", "pages"),
-    ("in swap, peak", "swapped_peak", "swapped_peak", "pages"),
+    ("pages in memory, peak", "resident_peak", "resident_peak", ""),
+    ("pages in memory, mean", "resident_mean", "resident_mean", ""),
+    ("pages in swap, peak", "swapped_peak", "swapped_peak", ""),
     ("swap-outs", "swap_outs", "swap_outs", ""),
     ("swap-ins", "swap_ins", "swap_ins", ""),
-    ("page faults", "minor_faults", "faults", ""),
-    ("of these from disk", "major_faults", "", ""),
+    ("page faults", "faults", "faults", ""),
+    ("  that waited for disk", "major_faults", "", ""),
     ("hints", "hints", "hints", ""),
     ("pages hinted", "hint_pages", "hint_pages", ""),
-    ("allocs reading stale data", "stale_allocs", "stale_allocs", ""),
-    ("elapsed", "elapsed_seconds", "", "s"),
-    ("  in hints", "hint_seconds", "", "s"),
-    ("  in first stores", "touch_seconds", "", "s"),
-    ("CPU, user", "user_seconds", "", "s"),
-    ("CPU, kernel", "system_seconds", "", "s"),
+    ("stale allocs", "stale_allocs", "stale_allocs", ""),
+    ("elapsed, ms", "elapsed_seconds", "", "ms"),
+    ("  in hints", "hint_seconds", "", "ms"),
+    ("  in first stores", "touch_seconds", "", "ms"),
+    ("CPU in user mode, ms", "user_seconds", "", "ms"),
+    ("CPU in the kernel, ms", "system_seconds", "", "ms"),
 )
+"""Title, key in the kernel's values, key in the model's, unit."""
 
 
 def _cell(run: Run, key: str, unit: str) -> str:
-    values = dict(run.values)
-    values["faults"] = values.get("zero_fills", 0) + values.get("swap_ins", 0)
-    if "minor_faults" in values:
-        values["minor_faults"] += values["major_faults"]
     if not key:
         return "[dim]-[/dim]"
-    value = values[key]
-    if unit == "s":
-        return f"{value:.3f}"
+    if key != "faults":
+        value = run.values[key]
+    elif "minor_faults" in run.values:
+        value = run.values["minor_faults"] + run.values["major_faults"]
+    else:
+        value = run.values["zero_fills"] + run.values["swap_ins"]
+    if unit == "ms":
+        value *= 1000
     return format_count(value) if value else "[dim]0[/dim]"
 
 
@@ -315,21 +320,22 @@ def _replay_table(result: LiveReplay) -> Table:
     table = Table(**_TABLE)
     table.add_column("", no_wrap=True)
     for name in result.kernel:
-        table.add_column(f"{name}\nkernel", justify="right", no_wrap=True)
-        table.add_column("\nmodel", justify="right", no_wrap=True)
+        family, _, rest = name.rpartition("_")
+        head = f"{family}_\n{rest}" if family else f"\n{name}"
+        table.add_column(f"{head}\nkernel", justify="right", no_wrap=True)
+        table.add_column("\n\nmodel", justify="right", no_wrap=True)
     for title, kernel, model, unit in _REPLAY_ROWS:
         cells = []
         for name in result.kernel:
             cells.append(_cell(result.kernel[name], kernel, unit))
             cells.append(_cell(result.model[name], model, unit))
-        table.add_row(f"{title} ({unit})" if unit else title, *cells)
+        table.add_row(title, *cells)
     return table
 
 
 def _run_replay(args: argparse.Namespace, console: Console) -> int:
     names = tuple(dict.fromkeys(args.mechanism or HINTS))
-    with _progress() as progress:
-        progress.columns = progress.columns[:2]
+    with _progress(told=False) as progress:
         trace = open_trace(args.trace, progress)
     with _progress() as progress:
         tasks: dict[str, Any] = {}
@@ -360,10 +366,10 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
     scaled = result.scaled
     cut = "" if scaled.share == 1 else f" ({scaled.share:.0%} of the trace's pages)"
     console.print(
-        f"{args.trace or 'the sample trace'}: {format_count(len(scaled.events))} events, "
-        f"at most {format_count(scaled.peak)} pages in use at once{cut}\n"
-        f"limit: {format_count(result.limit_pages)} pages "
-        f"({format_bytes(result.limit_pages * PAGE_BYTES)}) on {_kernel()}",
+        f"{args.trace or 'the sample trace'} on {_kernel()}:\n"
+        f"{format_count(len(scaled.events))} events, at most {format_count(scaled.peak)} pages "
+        f"in use at once{cut};\nlimit {format_count(result.limit_pages)} pages "
+        f"({format_bytes(result.limit_pages * PAGE_BYTES)})",
         highlight=False,
     )
     console.print()
@@ -396,39 +402,44 @@ def _time(ns: float) -> str:
     return f"{ns / 1000:,.1f} µs"
 
 
-def _cost_cells(cost: Cost | None) -> tuple[str, str]:
-    if cost is None:
-        return "[dim]-[/dim]", ""
-    return _time(cost.median), f"[dim]{_time(cost.q1)} .. {_time(cost.q3)}[/dim]"
+def _spread(cost: Cost) -> str:
+    """Half the distance of the quartiles, as a share of the median."""
+    if not cost.median:
+        return ""
+    return f"[dim]±{(cost.q3 - cost.q1) / 2 / cost.median:.0%}[/dim]"
 
 
 def _advice_table(profile: Profile) -> Table:
     table = Table(**_TABLE)
     table.add_column("madvise", no_wrap=True)
-    for name in ("MADV_DONTNEED", "MADV_FREE"):
+    for name in ("DONTNEED", "FREE"):
         table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("quartiles", no_wrap=True)
+        table.add_column("", justify="right", no_wrap=True)
     for row in _ADVICE_ROWS:
         title = {
             "call": "a call, without its pages",
             "page": "each page of it",
             "nothing": "of a page of nothing",
         }.get(str(row), f"of {row} page{'s' if row != 1 else ''}")
-        cells = [_cost_cells(profile.costs.get(f"{name}_{row}")) for name in ("dontneed", "free")]
-        table.add_row(title, *cells[0], *cells[1])
+        cells = []
+        for name in ("dontneed", "free"):
+            cost = profile.costs[f"{name}_{row}"]
+            cells += [_time(cost.median), _spread(cost)]
+        table.add_row(title, *cells)
     return table
 
 
 def _cost_table(profile: Profile) -> Table:
     table = Table(**_TABLE)
-    table.add_column("a page, or a call", no_wrap=True)
+    table.add_column("", no_wrap=True)
     table.add_column("median", justify="right", no_wrap=True)
-    table.add_column("quartiles", no_wrap=True)
-    table.add_column("rounds", justify="right")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("rounds", justify="right", no_wrap=True)
     for name, cost in profile.costs.items():
         if not name.startswith(("dontneed_", "free_")):
-            unit = "" if cost.unit == "ns a page" else " (call)"
-            table.add_row(f"{cost.meaning}{unit}", *_cost_cells(cost), format_count(cost.rounds))
+            table.add_row(
+                cost.meaning, _time(cost.median), _spread(cost), format_count(cost.rounds)
+            )
     return table
 
 

@@ -9,6 +9,7 @@ nothing else, and its faults and CPU time are its own.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import re
@@ -26,7 +27,6 @@ import numpy.typing as npt
 from pgste._engine import Guest, Host
 from pgste._engine import Replay as ModelReplay
 from pgste._live import Mapping, RefusedCall, Replay
-from pgste.compare import kernel_watermarks
 from pgste.errors import ArgumentError, PgsteError
 from pgste.live import HINTS, why_refused
 from pgste.pressure import MemoryLimit, SwapFile, swap_bytes
@@ -130,15 +130,12 @@ def _compact(
 ) -> Scaled:
     pfn = trace.pfn[kept]
     gfn = chunk[kept].astype(np.uint64) * np.uint64(CHUNK_PAGES) + pfn % np.uint64(CHUNK_PAGES)
-    order = trace.order[kept].astype(np.uint64)
-    events = gfn << np.uint64(8) | order << np.uint64(2) | trace.kind[kept].astype(np.uint64)
-    times = np.ascontiguousarray(trace.time[kept])
-    cut = Trace(events, times)
+    cut = Trace.from_arrays(trace.kind[kept], gfn, trace.order[kept], trace.time[kept])
     summary = cut.summary() if len(cut) else {"peak_in_use": 0, "unique_pages": 0}
     pages = max(nr, 1) * CHUNK_PAGES
     return Scaled(
-        events=events,
-        times=times,
+        events=cut.events,
+        times=cut.time,
         pages=pages,
         in_use=_first_is_free(cut, pages),
         peak=int(summary["peak_in_use"]),
@@ -168,12 +165,17 @@ def _first_is_free(trace: Trace, pages: int) -> npt.NDArray[np.uint8]:
 
 
 def _worker(
-    pipe: Connection, scaled: Scaled, mechanism: str, limit: MemoryLimit, samples: int
+    pipe: Connection,
+    scaled: Scaled,
+    mechanism: str,
+    limit: MemoryLimit,
+    limit_pages: int,
+    samples: int,
 ) -> None:
     """Body of the process that has the memory; sends ("done", n), and a Run or an error."""
     try:
         limit.enter()
-        pipe.send(_on_kernel(pipe, scaled, mechanism, limit, samples))
+        pipe.send(_on_kernel(pipe, scaled, mechanism, limit, limit_pages, samples))
     except RefusedCall as refused:
         call = f"madvise(MADV_{mechanism.removeprefix('madv_').upper()})"
         why = why_refused(call, refused.errno, "anonymous", False)
@@ -183,17 +185,27 @@ def _worker(
 
 
 def _on_kernel(
-    pipe: Connection, scaled: Scaled, mechanism: str, limit: MemoryLimit, samples: int
+    pipe: Connection,
+    scaled: Scaled,
+    mechanism: str,
+    limit: MemoryLimit,
+    limit_pages: int,
+    samples: int,
 ) -> Run:
     hint = HINTS[mechanism]
     mapping = Mapping(scaled.pages)
+    # What the process needs beside the pages, page tables above all, is not the replay's: have
+    # it all in place, then set the limit above it.
+    mapping.load(slice(None))
+    mapping.advise(slice(None), Advice.DONTNEED)
+    limit.set(limit_pages * PAGE_BYTES + limit.usage())
     replay = Replay(mapping, scaled.in_use, -1 if hint is None else int(hint))
     replay.setup()
     steps = np.linspace(0, len(scaled.events), samples + 1).astype(np.int64)
     rows = [mapping.count()]
     before, swaps = resource.getrusage(resource.RUSAGE_SELF), limit.swap_traffic()
     started, elapsed = time.monotonic(), 0.0
-    for first, end in zip(steps[:-1], steps[1:], strict=True):
+    for first, end in itertools.pairwise(steps):
         begin = time.perf_counter()
         replay.run(scaled.events[first:end], end == steps[-1])
         elapsed += time.perf_counter() - begin
@@ -231,15 +243,17 @@ def _on_kernel(
 def _run_kernel(
     scaled: Scaled,
     mechanism: str,
-    limit_bytes: int,
+    limit_pages: int,
     samples: int,
     progress: Callable[[str, int, int], object] | None,
 ) -> Run:
     context = multiprocessing.get_context("spawn")
-    with MemoryLimit(limit_bytes) as limit:
+    with MemoryLimit(limit_pages * PAGE_BYTES + (1 << 30)) as limit:
         here, there = context.Pipe(duplex=False)
         process = context.Process(
-            target=_worker, args=(there, scaled, mechanism, limit, samples), daemon=True
+            target=_worker,
+            args=(there, scaled, mechanism, limit, limit_pages, samples),
+            daemon=True,
         )
         process.start()
         there.close()
@@ -249,7 +263,7 @@ def _run_kernel(
                     message = here.recv()
                 except EOFError:
                     process.join()
-                    raise PgsteError(_why_died(process.exitcode, limit_bytes)) from None
+                    raise PgsteError(_why_died(process.exitcode, limit_pages)) from None
                 if isinstance(message, Run):
                     return message
                 if isinstance(message, str):
@@ -263,10 +277,10 @@ def _run_kernel(
                 process.join()
 
 
-def _why_died(status: int | None, limit_bytes: int) -> str:
+def _why_died(status: int | None, limit_pages: int) -> str:
     if status == -9:
         return (
-            f"the kernel killed the replay: {limit_bytes >> 20} MiB and the swap there is "
+            f"the kernel killed the replay: {limit_pages} pages and the swap there is "
             "cannot hold what it uses"
         )
     return f"the replay's process ended with status {status}"
@@ -276,8 +290,8 @@ def _why_died(status: int | None, limit_bytes: int) -> str:
 
 
 def _run_model(scaled: Scaled, mechanism: str, limit_pages: int, samples: int) -> Run:
-    low, high = kernel_watermarks(limit_pages)
-    host = Host(limit_pages, scaled.pages + 64, low=low, high=high)
+    # No watermarks: a memory cgroup reclaims when it is at its limit, not before.
+    host = Host(limit_pages, scaled.pages + 64)
     guest = Guest(scaled.pages, host=host, mechanism=mechanism)
     replay = ModelReplay([guest], scaled.events, scaled.times)
     rows = []
@@ -334,8 +348,8 @@ def live_replay(
         swap_directory: where a swap file goes if the machine has no swap on.
         progress: called with (mechanism, events done, events).
 
-    Raises `Refused` without the rights for a memory cgroup or swap, `PgsteError` if the kernel kills
-    the replay for want of memory.
+    Raises `Refused` without the rights for a memory cgroup or swap, `PgsteError` if the kernel
+    kills the replay for want of memory.
     """
     for name in mechanisms:
         if name not in HINTS:
@@ -353,9 +367,7 @@ def live_replay(
         needed = len(np.unique(scaled.events >> np.uint64(8))) * PAGE_BYTES + (16 << 20)
         if swap_bytes()[1] < needed:
             stack.enter_context(SwapFile(needed, swap_directory))
-        # The group also pays for the memory's page tables, and a little for the process itself.
-        limit_bytes = limit_pages * PAGE_BYTES + scaled.pages * 8 + (2 << 20)
         for name in mechanisms:
-            kernel[name] = _run_kernel(scaled, name, limit_bytes, samples, progress)
+            kernel[name] = _run_kernel(scaled, name, limit_pages, samples, progress)
             model[name] = _run_model(scaled, name, limit_pages, samples)
     return LiveReplay(trace.path or "trace", limit_pages, scaled, kernel, model)

@@ -259,6 +259,11 @@ class MemoryLimit:
         pid = pid or os.getpid()
         self._write(self._file("limit").parent / "cgroup.procs", str(pid))
 
+    def set(self, limit_bytes: int) -> None:
+        """Another limit; whoever is in the group may call this."""
+        self._write(self._file("limit"), str(limit_bytes))
+        self.limit_bytes = limit_bytes
+
     def empty(self) -> None:
         """Let the kernel reclaim all that the group holds and can do without."""
         assert self.hierarchy is not None
