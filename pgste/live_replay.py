@@ -28,7 +28,7 @@ from pgste._engine import Guest, Host
 from pgste._engine import Replay as ModelReplay
 from pgste._live import Mapping, RefusedCall, Replay
 from pgste.errors import ArgumentError, PgsteError
-from pgste.live import HINTS, why_refused
+from pgste.live import HINTS, Advice, why_refused
 from pgste.pressure import MemoryLimit, SwapFile, swap_bytes
 from pgste.trace import Trace
 
