@@ -283,21 +283,21 @@ def _print_choices(results: list[conformance.Result], console: Console) -> None:
 # ---- live replay ----
 
 _REPLAY_ROWS: tuple[tuple[str, str, str, str], ...] = (
-    ("pages in memory, peak", "resident_peak", "resident_peak", ""),
-    ("pages in memory, mean", "resident_mean", "resident_mean", ""),
-    ("pages in swap, peak", "swapped_peak", "swapped_peak", ""),
+    ("in memory, peak", "resident_peak", "resident_peak", ""),
+    ("in memory, mean", "resident_mean", "resident_mean", ""),
+    ("in swap, peak", "swapped_peak", "swapped_peak", ""),
     ("swap-outs", "swap_outs", "swap_outs", ""),
     ("swap-ins", "swap_ins", "swap_ins", ""),
     ("page faults", "faults", "faults", ""),
-    ("  that waited for disk", "major_faults", "", ""),
+    ("  from disk", "major_faults", "", ""),
     ("hints", "hints", "hints", ""),
     ("pages hinted", "hint_pages", "hint_pages", ""),
     ("stale allocs", "stale_allocs", "stale_allocs", ""),
     ("elapsed, ms", "elapsed_seconds", "", "ms"),
     ("  in hints", "hint_seconds", "", "ms"),
     ("  in first stores", "touch_seconds", "", "ms"),
-    ("CPU in user mode, ms", "user_seconds", "", "ms"),
-    ("CPU in the kernel, ms", "system_seconds", "", "ms"),
+    ("CPU, user, ms", "user_seconds", "", "ms"),
+    ("CPU, kernel, ms", "system_seconds", "", "ms"),
 )
 """Title, key in the kernel's values, key in the model's, unit."""
 
