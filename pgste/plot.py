@@ -136,9 +136,9 @@ def plot_map(
     """
     width = 512
     rows = -(-len(classes) // width)
-    grid = np.zeros(rows * width, np.uint8)
-    grid[: len(classes)] = classes
-    grid = grid.reshape(rows, width)
+    padded = np.zeros(rows * width, np.uint8)
+    padded[: len(classes)] = classes
+    grid = padded.reshape(rows, width)
     used = np.flatnonzero(grid.any(axis=1))
     shown = used if len(used) else np.arange(min(rows, 1))
     image = grid[shown]
