@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""ESSA on many pages: random, sorted, clustered, ranges; against bare loops and other ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import limits, peers, workloads
+from benchmarks.harness import Bar, Limit, Measure, Plan
+from pgste import Guest, Orc
+
+BIG = 24  # 16 Mi pages, the size of the rows of design
+
+
+class Essa:
+    """A guest, gfns, the same states for bare loops and peers, and ways to renew them all."""
+
+    def __init__(self, exponent: int, mix: str, order: str = "random") -> None:
+        self.pages = 1 << exponent
+        self.words = workloads.tile(mix)
+        self.gfns = workloads.ordered_gfns(self.pages, order)
+        self.guest = Guest(self.pages)
+        workloads.load(self.guest, self.words)
+        self.bytes = np.ones(self.pages, np.uint8)
+        self.results = np.zeros(self.gfns.size, np.uint8)
+        self.appended = np.zeros(self.gfns.size, np.uint64)
+        self.expected = peers.numpy_bytes(
+            self.guest.states(), int(Orc.SET_UNUSED), self.gfns.copy()
+        )[0]
+        self.bare = limits.load()
+
+    def prepare(self) -> None:
+        workloads.reload(self.guest, self.words, self.gfns)
+
+    def subject(self) -> Any:
+        return self.guest.essa(Orc.SET_UNUSED, self.gfns)
+
+    def check(self, results: Any) -> None:
+        assert np.array_equal(results, self.expected)
+
+    def update(self) -> Limit:
+        return Limit(lambda: self.bare.update(self.bytes, self.gfns), self.gfns.size)
+
+    def word_peers(self) -> dict[str, Limit]:
+        """Those that need the two words of every page."""
+        nr, orc = self.gfns.size, int(Orc.SET_UNUSED)
+        fresh, pte = self.words.whole(self.pages)
+        pgste = fresh.copy()
+        tables = np.stack([pte.reshape(-1, 256), fresh.reshape(-1, 256)], axis=1).ravel()
+        fresh_of_gfns = self.words.of(self.gfns)[0]
+        of_tables = (self.gfns >> 8) * 512 + 256 + (self.gfns & 255)
+        states = peers.pack(fresh, pte)
+        fresh_states = states[self.gfns]
+        out = self.results, self.appended
+
+        def words() -> None:
+            pgste[self.gfns] = fresh_of_gfns
+
+        def in_tables() -> None:
+            tables[of_tables] = fresh_of_gfns
+
+        def packed() -> None:
+            states[self.gfns] = fresh_states
+
+        bare = self.bare
+        found = {
+            "two words": Limit(
+                lambda: bare.kernel_words(tables, orc, self.gfns, *out, False), nr, in_tables
+            ),
+            "two words, locked": Limit(
+                lambda: bare.kernel_words(tables, orc, self.gfns, *out, True), nr, in_tables
+            ),
+            "two words, prefetch": Limit(
+                lambda: bare.two_words(pgste, pte, orc, self.gfns, *out), nr, words
+            ),
+            "NumPy, two words": Limit(
+                lambda: peers.numpy_words(pgste, pte, orc, self.gfns), nr, words
+            ),
+            "NumPy, bytes": Limit(lambda: peers.numpy_bytes(states, orc, self.gfns), nr, packed),
+        }
+        numba = peers.numba_words()
+        if numba is not None:
+            out_i64 = self.results, self.appended.view(np.int64)
+            numba(pgste, pte, orc, self.gfns[:1], *out_i64)  # compiles
+            found["Numba, two words"] = Limit(
+                lambda: numba(pgste, pte, orc, self.gfns, *out_i64), nr, words
+            )
+        return found
+
+
+def bars_of(exponent: int, mix: str) -> list[Bar]:
+    if exponent != BIG:
+        return []
+    row = f"ESSA on random pages of 16 Mi, {mix}"
+    return [
+        Bar(f"{row}, against a bare update of a byte", limit="bare update", at_most=1.25),
+        Bar(f"{row}, against C on two words", limit="two words", at_least=4),
+        Bar(f"{row}, against NumPy on two words", limit="NumPy, two words", at_least=12),
+        Bar(f"{row}, against NumPy on bytes", limit="NumPy, bytes", at_least=3),
+    ]
+
+
+@pytest.mark.parametrize("mix", ["resident", "mixed", "absent"])
+def bench_random(measure: Measure, exponent: int, mix: str) -> None:
+    """Set unused: in "resident" nothing, in "mixed" 15 %, in "absent" every page is appended."""
+    essa = Essa(exponent, mix)
+    with_words = essa.word_peers() if exponent <= BIG else {}
+    measure(
+        Plan(
+            essa.subject,
+            items=essa.gfns.size,
+            bytes=essa.gfns.size,
+            pages=essa.pages,
+            prepare=essa.prepare,
+            check=essa.check,
+            limits={"bare update": essa.update(), **with_words},
+            bars=bars_of(exponent, mix),
+            series=f"ESSA random, {mix}",
+        )
+    )
+
+
+@pytest.mark.parametrize("order", ["sorted", "clustered"])
+def bench_ordered(measure: Measure, exponent: int, order: str) -> None:
+    essa = Essa(exponent, "mixed", order)
+    measure(
+        Plan(
+            essa.subject,
+            items=essa.gfns.size,
+            bytes=essa.gfns.size,
+            pages=essa.pages,
+            prepare=essa.prepare,
+            check=essa.check,
+            limits={"bare update": essa.update()},
+            series=f"ESSA {order}",
+        )
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64", "int32"])
+def bench_dtype(measure: Measure, dtype: str) -> None:
+    """Other integer types of gfns are read as they are, without a copy."""
+    essa = Essa(16, "mixed")
+    gfns = essa.gfns.astype(dtype)
+    measure(
+        Plan(
+            lambda: essa.guest.essa(Orc.SET_UNUSED, gfns),
+            items=gfns.size,
+            prepare=essa.prepare,
+            check=essa.check,
+            limits={"bare update": essa.update()},
+        )
+    )
+
+
+@pytest.mark.parametrize("mix", ["resident", "mixed", "absent"])
+def bench_range(measure: Measure, exponent: int, mix: str) -> None:
+    """ESSA on all pages as one range, with results."""
+    pages = 1 << exponent
+    words = workloads.tile(mix)
+    guest = Guest(pages)
+    bare = limits.load()
+    beside, results = np.ones(pages, np.uint8), np.ones(pages, np.uint8)
+    expected = peers.byte_table(int(Orc.SET_UNUSED))[1][peers.pack(words.pgste, words.pte)]
+
+    def prepare() -> None:
+        guest.intercept()
+        workloads.load(guest, words)
+
+    def check(answer: np.ndarray) -> None:
+        assert (answer.reshape(-1, workloads.TILE) == expected).all()
+
+    def two_memsets() -> None:
+        bare.fill(beside, 1)
+        bare.fill(results, 2)
+
+    measure(
+        Plan(
+            lambda: guest.essa(Orc.SET_UNUSED, range(pages)),
+            items=pages,
+            bytes=2 * pages,
+            prepare=prepare,
+            check=check,
+            limits={"memset of states and results": Limit(two_memsets, pages)},
+            rounds=5 if exponent > 26 else None,
+            series=f"ESSA range, {mix}",
+        )
+    )
+
+
+@pytest.mark.parametrize("mix", ["resident", "mixed", "absent"])
+@pytest.mark.parametrize("block_order", [6, 9, 24])
+def bench_blocks(measure: Measure, block_order: int, mix: str, short: bool) -> None:
+    """Free of all of 16 Mi pages in blocks: against memset of each block."""
+    pages = 1 << (20 if short else BIG)
+    words = workloads.tile(mix)
+    guest = Guest(pages)
+    bare = limits.load()
+    beside = np.ones(pages, np.uint8)
+    starts = np.arange(0, pages, min(1 << block_order, pages))
+    blocks: Any = range(pages) if block_order == BIG else starts
+    order = 0 if block_order == BIG else block_order
+    usage = words.pgste.copy()
+
+    def prepare() -> None:
+        guest.intercept()
+        guest.alloc(range(pages))
+        workloads.load(guest, words)
+
+    def check(_: object) -> None:
+        states = guest.states(range(workloads.TILE))
+        new = peers.byte_table(int(Orc.SET_UNUSED))[0]
+        assert np.array_equal(states & 0x7F, new[peers.pack(usage, words.pte)] & 0x7F)
+        assert guest.is_free().all()
+
+    large = block_order == BIG and mix == "resident" and not short
+    row = "free of a large range, against memset of the same state bytes"
+    measure(
+        Plan(
+            lambda: guest.free(blocks, order=order),
+            items=pages,
+            bytes=pages,
+            prepare=prepare,
+            check=check,
+            limits={
+                "memset": Limit(
+                    lambda: bare.fill_blocks(beside, starts, pages // starts.size, 1), pages
+                )
+            },
+            bars=[Bar(row, limit="memset", at_least=0.7)] if large else [],
+            rounds=7,
+        )
+    )
+
+
+def bench_alloc_range(measure: Measure, short: bool) -> None:
+    """Alloc of 16 Mi resident pages that were free."""
+    pages = 1 << (20 if short else BIG)
+    guest = Guest(pages)
+    workloads.load(guest, workloads.tile("resident"))
+    bare = limits.load()
+    beside = np.ones(pages, np.uint8)
+
+    row = "alloc of a large range, against memset of the same state bytes"
+
+    def check(_: object) -> None:
+        assert not guest.is_free().any()
+        assert guest.count_states()["stable"]["resident"] == pages
+
+    measure(
+        Plan(
+            lambda: guest.alloc(range(pages)),
+            items=pages,
+            bytes=pages,
+            prepare=lambda: guest.free(range(pages)),
+            check=check,
+            limits={"memset": Limit(lambda: bare.fill(beside, 1), pages)},
+            bars=[] if short else [Bar(row, limit="memset", at_least=0.7)],
+            rounds=7,
+        )
+    )

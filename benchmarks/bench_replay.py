@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Replay of decoded traces through the mechanisms, without and under memory pressure."""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pgste.trace
+from benchmarks import workloads
+from benchmarks.harness import Bar, Limit, Measure, Plan
+from pgste import Guest, Host, Orc, Replay
+
+# Host frames as a share of the most pages in use at once; without pressure, one for each page.
+PRESSURE = {"none": None, "mild": 0.9, "heavy": 0.5}
+
+
+@cache
+def events_of(name: str) -> tuple[np.ndarray, int, int, int]:
+    """Events, lowest pfn, pages from there on, most pages in use at once."""
+    if name == "sample":
+        events = pgste.trace.sample_trace().events
+    else:
+        events = workloads.allocator_trace(1 << 18, 1_000_000)
+    summary = pgste.trace.Trace(events, np.zeros(len(events), np.uint64)).summary()
+    base = summary["lowest_pfn"] & ~1023
+    return events, base, summary["highest_pfn"] + 1 - base, summary["peak_in_use"]
+
+
+class Run:
+    """A replay that is made anew for every round."""
+
+    def __init__(self, name: str, mechanism: str, share: float | None) -> None:
+        self.events, self.base, self.pages, self.peak = events_of(name)
+        self.mechanism = mechanism
+        self.frames = self.pages if share is None else int(self.peak * share)
+        self.replay: Replay | None = None
+        self.host: Host | None = None
+
+    def prepare(self) -> None:
+        self.host = Host(self.frames, self.pages)
+        guest = Guest(self.pages, self.host, mechanism=self.mechanism)
+        self.replay = Replay(guest, self.events, base_pfn=self.base)
+
+    def subject(self) -> int:
+        assert self.replay is not None
+        return self.replay.run()
+
+    def check(self, done: int) -> None:
+        assert done == self.events.size
+        assert self.replay is not None
+        assert self.host is not None
+        assert self.replay.stats()["events"] == done
+        stats = self.host.stats()
+        assert stats["frames_peak"] <= self.frames
+        if self.frames == self.pages:
+            assert stats["swap_outs"] == 0
+        elif self.mechanism == "none":
+            assert stats["swap_outs"] > 0
+
+
+def essa_limit() -> Limit:
+    """ESSA on random pages of 16 Mi, the cost that a row compares an event with."""
+    words = workloads.tile("resident")
+    guest = Guest(1 << 24)
+    workloads.load(guest, words)
+    gfns = workloads.random_gfns(1 << 24, 1 << 20)
+    return Limit(
+        lambda: guest.essa(Orc.SET_UNUSED, gfns),
+        gfns.size,
+        lambda: workloads.reload(guest, words, gfns),
+    )
+
+
+def lru_limit(events: np.ndarray, frames: int, folder: Path) -> dict[str, Limit]:
+    """libcachesim's LRU with a request for each event, read from its own binary format."""
+    try:
+        libcachesim: Any = import_module("libcachesim")
+    except ImportError:
+        return {}
+    record = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
+    assert record.itemsize == struct.calcsize("<IQIq")
+    requests = np.zeros(events.size, record)
+    requests["time"], requests["id"] = np.arange(events.size), events >> np.uint64(8)
+    requests["size"], requests["next"] = 1, -1
+    path = folder / "requests.oracleGeneral"
+    requests.tofile(path)
+    state: dict[str, Any] = {}
+
+    def prepare() -> None:
+        kind = libcachesim.TraceType.ORACLE_GENERAL_TRACE
+        state["reader"] = libcachesim.TraceReader(str(path), kind)
+        state["cache"] = libcachesim.LRU(frames)
+
+    return {
+        "libcachesim, LRU": Limit(
+            lambda: state["cache"].process_trace(state["reader"]), events.size, prepare
+        )
+    }
+
+
+@pytest.mark.parametrize("pressure", PRESSURE)
+@pytest.mark.parametrize("mechanism", ["none", "cmma", "madv_dontneed", "madv_free"])
+@pytest.mark.parametrize("name", ["sample", "synthetic"])
+def bench_replay(
+    measure: Measure, name: str, mechanism: str, pressure: str, tmp_path: Path
+) -> None:
+    run = Run(name, mechanism, PRESSURE[pressure])
+    limits: dict[str, Limit] = {}
+    bars: list[Bar] = []
+    if mechanism == "cmma":
+        limits = {"ESSA, random": essa_limit(), **lru_limit(run.events, run.frames, tmp_path)}
+        what = f"replay of the {name} trace, cmma"
+        if pressure == "none":
+            bars = [
+                Bar(f"{what}, against a random ESSA", limit="ESSA, random", at_most=6),
+                Bar(f"{what}, no pressure", at_least=40e6),
+            ]
+        else:
+            bars = [Bar(f"{what}, {pressure} pressure", at_least=10e6)]
+    measure(
+        Plan(
+            run.subject,
+            items=run.events.size,
+            unit="event",
+            pages=run.pages,
+            prepare=run.prepare,
+            check=run.check,
+            limits=limits,
+            bars=bars,
+            facts={"frames": run.frames, "peak_in_use": run.peak},
+        )
+    )

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""One call from Python for one page."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pytest
+
+from benchmarks import limits, workloads
+from benchmarks.harness import Bar, Limit, Measure, Plan
+from pgste import Guest, Orc
+
+PAGES = 1 << 16
+
+
+def each(call: Callable[[int], object], gfns: Iterable[int]) -> None:
+    """One call a gfn, with as little around it as Python can."""
+    deque(map(call, gfns), maxlen=0)
+
+
+@pytest.mark.parametrize("what", ["free_page", "alloc_page"])
+def bench_page(measure: Measure, what: str) -> None:
+    gfns = workloads.random_gfns(PAGES)
+    numbers = gfns.tolist()
+    guest = Guest(PAGES)
+    workloads.load(guest, workloads.tile("resident"))
+    bare = limits.load()
+    empty = bare.Empty()
+    core = bare.Core(PAGES)
+    freeing = what == "free_page"
+
+    def renew() -> None:
+        (guest.alloc if freeing else guest.free)(range(PAGES))
+        guest.reset_stats()
+
+    def renew_core() -> None:
+        (core.alloc_pages if freeing else core.free_pages)(gfns)
+
+    def check(_: object) -> None:
+        stats = guest.stats()
+        assert stats["pages_freed" if freeing else "pages_allocated"] == PAGES
+        assert stats["double_frees"] == stats["double_allocs"] == 0
+
+    measure(
+        Plan(
+            lambda: each(guest.free_page if freeing else guest.alloc_page, numbers),
+            items=PAGES,
+            unit="call",
+            prepare=renew,
+            check=check,
+            limits={
+                "empty method": Limit(lambda: each(empty.call, numbers), PAGES),
+                "empty method, plain def": Limit(lambda: each(empty.call_keyword, numbers), PAGES),
+                "the C core, called from C": Limit(
+                    lambda: (core.free_pages if freeing else core.alloc_pages)(gfns),
+                    PAGES,
+                    renew_core,
+                ),
+            },
+            bars=[Bar(f"{what} from Python, against an empty method", "empty method", at_most=1.5)],
+        )
+    )
+
+
+def bench_essa_page(measure: Measure) -> None:
+    numbers = workloads.random_gfns(PAGES).tolist()
+    guest = Guest(PAGES)
+    workloads.load(guest, workloads.tile("resident"))
+    empty = limits.load().Empty()
+    orc = Orc.SET_VOLATILE
+
+    def subject() -> int:
+        essa, total = guest.essa_page, 0
+        for gfn in numbers:
+            total += essa(orc, gfn)
+        return total
+
+    def empties() -> int:
+        call, total = empty.call_keyword, 0
+        for gfn in numbers:
+            call(gfn)
+            total += gfn
+        return total
+
+    expected = int(guest.essa(Orc.GET_STATE, np.arange(PAGES)).astype(np.int64).sum())
+
+    def check(total: int) -> None:
+        assert total == expected
+
+    measure(
+        Plan(
+            subject,
+            items=PAGES,
+            unit="call",
+            prepare=lambda: workloads.load(guest, workloads.tile("resident")),
+            check=check,
+            limits={"empty method, plain def": Limit(empties, PAGES)},
+        )
+    )
+
+
+@pytest.mark.parametrize("nr", [1, 64, 4096])
+def bench_small_arrays(measure: Measure, nr: int) -> None:
+    """ESSA on short arrays: what a call costs beside its pages."""
+    gfns = workloads.random_gfns(PAGES)
+    parts = [gfns[i : i + nr] for i in range(0, min(PAGES, 1024 * nr), nr)]
+    guest = Guest(PAGES)
+    words = workloads.tile("resident")
+    workloads.load(guest, words)
+
+    def subject() -> int:
+        return sum(int(guest.essa(Orc.SET_UNUSED, part)[-1]) for part in parts)
+
+    def prepare() -> None:
+        workloads.reload(guest, words, gfns)
+
+    prepare()
+    expected = sum(int(guest.essa(Orc.GET_STATE, part)[-1]) for part in parts)
+
+    def check(total: int) -> None:
+        assert total == expected
+
+    measure(
+        Plan(
+            subject,
+            items=len(parts),
+            unit="call",
+            pages=nr,
+            prepare=prepare,
+            check=check,
+        )
+    )
