@@ -246,10 +246,12 @@ PANELS: dict[str, dict[str, str]] = {
 }
 STYLES: dict[str, dict[str, Any]] = {
     "own": {"linewidth": 2.2, "marker": "o", "markersize": 5},
-    "limit": {"linewidth": 1.6, "linestyle": (0, (5, 2)), "color": "#111111"},
+    "limit": {"linewidth": 1.6, "linestyle": (0, (5, 2))},
     "peer": {"linewidth": 1.3, "marker": "s", "markersize": 3.5},
 }
 COLOURS = {
+    "plain read": "#111111",
+    "bare update": "#111111",
     "zap scan": "#0072b2",
     "count states": "#009e73",
     "dirty search": "#56b4e9",
@@ -306,7 +308,7 @@ def draw(results: Sequence[Result], path: Path, caption: str) -> None:
     for axes, (title, kinds) in zip(panels, PANELS.items(), strict=True):
         draw_panel(axes, title, {name: lines[name] for name in kinds if name in lines}, kinds)
     figure.suptitle("Time a page over the size of the guest", fontsize=14, x=0.02, ha="left")
-    figure.text(0.02, 0.015, caption, fontsize=7.5, color="#555555")
+    figure.text(0.02, 0.015, caption.replace("`", ""), fontsize=7.5, color="#555555")
     figure.tight_layout(rect=(0, 0.035, 1, 0.99), w_pad=2)
     figure.savefig(path, dpi=140)
     pyplot.close(figure)
@@ -337,7 +339,7 @@ def draw_panel(axes: Any, title: str, lines: Lines, kinds: Mapping[str, str]) ->
         ends[name] = (sizes[-1], points[sizes[-1]], line.get_color())
     right = max(size for size, _, _ in ends.values())
     left = min(min(points) for points in lines.values())
-    axes.set_xlim(left / 1.3, right * (right / left) ** 0.5 * 4)
+    axes.set_xlim(left / 1.3, right * (right / left) ** 0.45 * 2)
     axes.set_xticks(sorted({size for points in lines.values() for size in points}))
     bottom, top = (math.log10(limit) for limit in axes.get_ylim())
     heights = [math.log10(height) for _, height, _ in ends.values()]
@@ -346,7 +348,7 @@ def draw_panel(axes: Any, title: str, lines: Lines, kinds: Mapping[str, str]) ->
         axes.annotate(
             name,
             (size, height),
-            xytext=(right * 1.9, 10**place),
+            xytext=(right * (right / left) ** 0.06, 10**place),
             color=colour,
             fontsize=8.5,
             va="center",
