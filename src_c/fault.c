@@ -110,13 +110,15 @@ uint32_t content_of(const struct pgste_guest *guest, uint64_t gfn)
 
 /*
  * May the call fail half way?  Each access takes at most one frame or slot for good, and
- * reclaim turns a free slot into a free frame whenever there is one; so with as many of the
- * two as accesses it cannot.
+ * reclaim turns a free slot into a free frame whenever there is one and no frame is pinned;
+ * so with as many of the two as accesses it cannot.
  */
 static bool may_run_dry(const struct pgste_guest *guest, const struct pgste_gfns *gfns)
 {
-	return gfns->nr > guest->host->nr_free + guest->host->nr_slots_free || guest->nr_foreign ||
-	       guest->generation == PGSTE_GEN_ZVM;
+	const struct pgste_host *host = guest->host;
+
+	return gfns->nr > host->nr_free + host->nr_slots_free || host->nr_pinned ||
+	       guest->nr_foreign || guest->generation == PGSTE_GEN_ZVM;
 }
 
 /* gfn by gfn: tags NULL is a load into loaded, which may be NULL too. */

@@ -71,6 +71,7 @@ void frame_put(struct pgste_host *host, uint32_t frame)
 	list_del(host, frame);
 	if (f->slot != NIL)
 		slot_uncache(host, frame);
+	host->nr_pinned -= f->pinned;
 	f->list = PGSTE_LIST_FREE;
 	f->next = host->free_frame;
 	host->free_frame = frame;

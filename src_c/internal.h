@@ -237,7 +237,7 @@ struct pgste_host {
 	struct pgste_host_config config;
 	uint32_t free_frame, free_slot; /* tops of the free stacks, or NIL */
 	uint64_t fresh_frame, fresh_slot; /* lowest never used */
-	uint64_t nr_free, nr_slots_free, nr_cached;
+	uint64_t nr_free, nr_slots_free, nr_cached, nr_pinned;
 	struct list lists[4]; /* by enum pgste_frame_list; the first is unused */
 	struct pgste_guest **guests;
 	uint32_t nr_guests, room_guests;

@@ -306,8 +306,11 @@ int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfn
 		if (!pte_is_present(cold, guest->state[gfn]) || (cold & COLD_FOREIGN))
 			continue;
 		f = &guest->host->frames[cold >> PTE_PFRA_SHIFT];
-		changed += f->pinned != on;
+		if (f->pinned == on)
+			continue;
 		f->pinned = on;
+		guest->host->nr_pinned += on ? UINT64_C(1) : UINT64_MAX;
+		changed++;
 	}
 	return changed;
 }

@@ -51,7 +51,7 @@ static const char *check_free_stacks(const struct pgste_host *host)
 
 static const char *check_frames(const struct pgste_host *host)
 {
-	uint64_t nr_cached = 0;
+	uint64_t nr_cached = 0, nr_pinned = 0;
 
 	for (uint64_t i = 0; i < host->fresh_frame; i++) {
 		const struct frame *f = &host->frames[i];
@@ -67,6 +67,7 @@ static const char *check_frames(const struct pgste_host *host)
 		    (guest->pte[f->gfn] & COLD_FOREIGN) ||
 		    guest->pte[f->gfn] >> PTE_PFRA_SHIFT != i)
 			return "a frame's page does not map it";
+		nr_pinned += f->pinned;
 		if (f->slot == NIL)
 			continue;
 		if (f->slot >= host->fresh_slot || host->slots[f->slot].frame != i ||
@@ -76,6 +77,8 @@ static const char *check_frames(const struct pgste_host *host)
 			return "a lazyfree frame is in the swap cache";
 		nr_cached++;
 	}
+	if (nr_pinned != host->nr_pinned)
+		return "the count of pinned frames is wrong";
 	return nr_cached == host->nr_cached ? NULL : "the count of cached slots is wrong";
 }
 
