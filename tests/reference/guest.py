@@ -514,7 +514,7 @@ def snapshot(host: Host, guests: Sequence[Guest]) -> dict[str, object]:
         "frames": [
             None
             if f.list == "free"
-            else (f.list, f.guest, f.gfn, f.tag, f.slot, f.referenced, f.dirty)
+            else (f.list, f.guest, f.gfn, f.tag, f.slot, f.referenced, f.dirty, f.pinned)
             for f in host.frames
         ],
         "lists": {name: list(host.lists[name]) for name in LISTS},

@@ -17,22 +17,26 @@ GENERATIONS: tuple[Generation, ...] = ("pgtable", "dat")
 MAX_GUESTS = 3
 
 
-def host_config(random: Random) -> dict[str, int]:
+def host_config(random: Random) -> dict[str, Any]:
     """A host so small that everything runs out."""
     frames = random.randint(1, 12)
-    config = {"frames": frames, "swap_slots": random.choice((0, 1, 3, 8, 16, 24))}
+    config: dict[str, Any] = {"frames": frames, "swap_slots": random.choice((0, 1, 3, 8, 16, 24))}
     if random.random() < 0.5:
         config["low"] = random.randint(0, frames - 1)
         config["high"] = random.randint(config["low"] + 1, frames)
         config["batch"] = random.randint(1, 4)
+    config["rearm"] = random.choice(("referenced", "dirty"))
     return config
 
 
 def guest_config(random: Random) -> dict[str, Any]:
+    """Any guest; one in six is of z/VM, which has neither generations nor madvise."""
+    zvm = random.random() < 1 / 6
     return {
         "pages": random.randint(1, 20),
-        "mechanism": random.choice(MECHANISMS),
-        "generation": random.choice(GENERATIONS),
+        "flavour": "zvm" if zvm else "kvm",
+        "mechanism": "cmma" if zvm else random.choice(MECHANISMS),
+        "generation": "pgtable" if zvm else random.choice(GENERATIONS),
         "nodat": random.random() < 0.5,
         "vcpus": random.randint(1, 2),
         "cbrl_entries": random.choice((1, 2, 3, 511)),
@@ -114,7 +118,7 @@ def step(pair: Pair, random: Random) -> None:
         pair.read(i, gfns(random, pages))
     elif kind == "swap_out":
         pair.swap_out(i, gfns(random, pages))
-    elif kind == "set_words":
+    elif kind == "set_words" and model.flavour == "kvm":  # section 10 of the model: legal states
         some = [random.randrange(pages) for _ in range(random.randint(1, 3))]
         ptes = [pte_word(random, model.pte[gfn], slots) for gfn in some]
         pgstes = [pgste_word(random) for _ in some]
@@ -122,6 +126,10 @@ def step(pair: Pair, random: Random) -> None:
         pair.set_words(i, some, None if which == 0 else pgstes, None if which == 1 else ptes)
     elif kind == "intercept":
         pair.intercept(i, vcpu)
+    elif kind == "pin":
+        pair.pin(i, gfns(random, pages), random.random() < 0.5)
+    elif kind == "set_changed":
+        pair.set_changed(i, random.randrange(pages), random.random() < 0.5)
     elif kind == "zap":
         pair.zap(i, random.randrange(pages))
     elif kind == "zap_scan":
@@ -153,6 +161,8 @@ FREQUENCY = {
     "set_words": 4,
     "intercept": 3,
     "zap": 2,
+    "pin": 2,
+    "set_changed": 1,
     "zap_scan": 1,
     "reset_cmma": 0.5,
     "migration": 1,

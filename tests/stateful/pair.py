@@ -35,7 +35,7 @@ def outcome(call: Callable[[], object]) -> object:
     try:
         value = call()
     except (pgste.ProgramInterruption, reference.ProgramInterruption) as refusal:
-        return ("program interruption", refusal.code)
+        return ("program interruption", refusal.code, refusal.address)
     except tuple(REFUSALS) as refusal:
         return ("refused", next(REFUSALS[kind] for kind in REFUSALS if isinstance(refusal, kind)))
     if isinstance(value, np.ndarray):
@@ -60,7 +60,7 @@ def engine_snapshot(host: pgste.Host, guests: Sequence[pgste.Guest]) -> dict[str
 
 
 def _frame(info: Mapping[str, object]) -> tuple[object, ...] | None:
-    names = ("list", "guest", "gfn", "tag", "slot", "referenced", "dirty")
+    names = ("list", "guest", "gfn", "tag", "slot", "referenced", "dirty", "pinned")
     return None if info["list"] == "free" else tuple(info[name] for name in names)
 
 
@@ -184,6 +184,17 @@ class Pair:
     def intercept(self, i: int, vcpu: int) -> None:
         engine, model = self.guests[i]
         self.both(lambda: engine.intercept(vcpu), lambda: model.intercept(vcpu))
+
+    def pin(self, i: int, gfns: Any, on: bool) -> None:
+        engine, model = self.guests[i]
+        self.both(
+            lambda: self.host.pin(engine, gfns, on),
+            lambda: sum(model.pin(gfn, on) for gfn in plain(gfns)),
+        )
+
+    def set_changed(self, i: int, gfn: int, on: bool) -> None:
+        engine, model = self.guests[i]
+        self.both(lambda: engine.set_changed(gfn, on), lambda: model.set_changed(gfn, on))
 
     def zap(self, i: int, gfn: int) -> None:
         engine, model = self.guests[i]

@@ -72,13 +72,16 @@ class EngineAndReference(RuleBasedStateMachine):
     @initialize(
         frames=st.integers(1, 8),
         swap_slots=st.integers(0, MAX_SLOTS),
+        rearm=st.sampled_from(("referenced", "dirty")),
         marks=st.none() | st.tuples(st.integers(0, 3), st.integers(1, 3), st.integers(1, 3)),
     )
-    def host(self, frames: int, swap_slots: int, marks: tuple[int, int, int] | None) -> None:
-        config = {}
+    def host(
+        self, frames: int, swap_slots: int, rearm: str, marks: tuple[int, int, int] | None
+    ) -> None:
+        config: dict[str, Any] = {"rearm": rearm}
         if marks is not None:
             low = min(marks[0], frames - 1)
-            config = {"low": low, "high": min(low + marks[1], frames), "batch": marks[2]}
+            config |= {"low": low, "high": min(low + marks[1], frames), "batch": marks[2]}
         self.pair = Pair(frames, swap_slots, **config)
 
     @invariant()
@@ -95,6 +98,11 @@ class EngineAndReference(RuleBasedStateMachine):
     def has_guest(self) -> bool:
         return bool(self.pair.guests)
 
+    def load_words(self, i: int, *words: Any) -> None:
+        """What z/VM makes of words that it never writes itself is not modelled."""
+        if self.pair.guests[i][1].flavour == "kvm":
+            self.pair.set_words(i, *words)
+
     @precondition(lambda self: len(self.pair.guests) < MAX_GUESTS)
     @rule(
         pages=st.integers(1, MAX_PAGES),
@@ -107,6 +115,16 @@ class EngineAndReference(RuleBasedStateMachine):
     )
     def create(self, **config: Any) -> None:
         self.pair.create(**config)
+
+    @precondition(lambda self: len(self.pair.guests) < MAX_GUESTS)
+    @rule(
+        pages=st.integers(1, MAX_PAGES),
+        mechanism=st.sampled_from(("cmma", "none")),
+        nodat=st.booleans(),
+        vcpus=st.integers(1, 2),
+    )
+    def create_zvm(self, **config: Any) -> None:
+        self.pair.create(flavour="zvm", **config)
 
     @precondition(has_guest)
     @rule(guest=guest)
@@ -179,6 +197,18 @@ class EngineAndReference(RuleBasedStateMachine):
         self.pair.zap(i, gfn % end)
 
     @precondition(has_guest)
+    @rule(guest=guest, gfns=pages, form=form, on=st.booleans())
+    def pin(self, guest: int, gfns: list[int], form: str, on: bool) -> None:
+        i, end, _ = self.at(guest)
+        self.pair.pin(i, as_form(gfns, form, end), on)
+
+    @precondition(has_guest)
+    @rule(guest=guest, gfn=page, on=st.booleans())
+    def set_changed(self, guest: int, gfn: int, on: bool) -> None:
+        i, end, _ = self.at(guest)
+        self.pair.set_changed(i, gfn % end, on)
+
+    @precondition(has_guest)
     @rule(guest=guest)
     def zap_scan(self, guest: int) -> None:
         self.pair.zap_scan(self.at(guest)[0])
@@ -193,13 +223,13 @@ class EngineAndReference(RuleBasedStateMachine):
     @rule(guest=guest, gfn=page, pgste=pgste_words)
     def set_pgste(self, guest: int, gfn: int, pgste: int) -> None:
         i, end, _ = self.at(guest)
-        self.pair.set_words(i, [gfn % end], [pgste], None)
+        self.load_words(i, [gfn % end], [pgste], None)
 
     @precondition(has_guest)
     @rule(guest=guest, gfns=st.lists(page, min_size=1, max_size=3), pte=pte_words)
     def set_pte(self, guest: int, gfns: list[int], pte: int) -> None:
         i, end, _ = self.at(guest)
-        self.pair.set_words(i, [gfn % end for gfn in gfns], None, [pte] * len(gfns))
+        self.load_words(i, [gfn % end for gfn in gfns], None, [pte] * len(gfns))
 
     @precondition(has_guest)
     @rule(guest=guest, gfn=page, flip=bits, pgste=pgste_words)
@@ -207,7 +237,7 @@ class EngineAndReference(RuleBasedStateMachine):
         """Other bits of the word that is there: the same frame or slot, perhaps."""
         i, end, _ = self.at(guest)
         gfn %= end
-        self.pair.set_words(i, [gfn], [pgste], [self.pair.guests[i][1].pte[gfn] ^ flip])
+        self.load_words(i, [gfn], [pgste], [self.pair.guests[i][1].pte[gfn] ^ flip])
 
     @precondition(has_guest)
     @rule(guest=guest)
