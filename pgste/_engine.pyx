@@ -27,6 +27,7 @@ from pgste._c cimport *
 
 import os
 from _thread import allocate_lock
+from collections.abc import Sequence
 from operator import index as to_int
 
 import numpy as np
@@ -258,6 +259,8 @@ cdef object integer_array(object value, str name, object most, object pages=None
         return np.array(value, dtype=np.uint64)
     if isinstance(value, np.ndarray):
         array = value
+    elif is_integer(value):
+        raise ArgumentTypeError(f"{name}: {value!r} is not an array of integers")
     elif value is None or isinstance(
         value, (bool, float, complex, str, bytes, dict, set, frozenset)
     ):
@@ -380,16 +383,23 @@ cdef int set_range(Gfns gfns, object value, uint64_t pages, bint inside, str nam
     """Take a range; one with a step is written out as an array."""
     if not value:
         return 0
-    cdef object first = value[0], last = value[-1]
-    for i, gfn in ((0, first), ("-1", last)):
-        if gfn < 0 or gfn > INT64_MAX or (inside and gfn >= pages):
-            raise GfnError(not_a_page(f"{name}[{i}]", gfn, pages))
-    if value.step == 1:
+    cdef object first = value[0], last = value[-1], step = value.step
+    cdef object limit = <object>pages if inside else 1 << 63
+    cdef object bad = None  # index of the first gfn that cannot be
+    if not 0 <= first < limit:
+        bad = 0
+    elif last >= limit:
+        bad = -((first - limit) // step)
+    elif last < 0:
+        bad = first // -step + 1
+    if bad is not None:
+        raise GfnError(not_a_page(f"{name}[{bad}]", value[bad], pages))
+    if step == 1:
         gfns.c.first = first
         gfns.c.nr = last - first + 1
     else:
-        beyond = last + (1 if value.step > 0 else -1)
-        set_array(gfns, np.arange(first, beyond, value.step, dtype=np.int64))
+        beyond = last + (1 if step > 0 else -1)
+        set_array(gfns, np.arange(first, beyond, step, dtype=np.int64))
     return 0
 
 
@@ -1779,8 +1789,7 @@ cdef class Replay:
         cdef PyThreadState *ts
         if self.c != NULL:
             raise ArgumentError("guests: this replay exists already, it cannot be made again")
-        self.guests = (guests,) if isinstance(guests, Guest) else tuple(guests)
-        check_guests(self.guests)
+        self.guests = checked_guests(guests)
         self.host = (<Guest>self.guests[0]).host
         events = integer_array(events, "events", UINT64_MAX)
         nr = events.shape[0]
@@ -1887,21 +1896,26 @@ cdef class Replay:
         }
 
 
-cdef int check_guests(tuple guests) except -1:
+cdef tuple checked_guests(object value):
     """The guests of a replay: at least one, all different, all of one host."""
     cdef Py_ssize_t i
-    if not guests:
+    if isinstance(value, Guest):
+        value = (value,)
+    if not isinstance(value, Sequence):
+        raise ArgumentTypeError(f"guests: {value!r} is neither a Guest nor a sequence of guests")
+    value = tuple(value)
+    if not value:
         raise ArgumentError("guests: none, at least one is needed")
-    for i, guest in enumerate(guests):
+    for i, guest in enumerate(value):
         if not isinstance(guest, Guest):
             raise ArgumentTypeError(f"guests[{i}]: {guest!r} is not a Guest")
         if guest.host is None:
             (<Guest>guest).raise_closed()
-        if guest.host is not guests[0].host:
+        if guest.host is not value[0].host:
             raise ArgumentError(f"guests[{i}]: {guest!r} has another host than the first guest")
-        if any(guest is other for other in guests[:i]):
+        if any(guest is other for other in value[:i]):
             raise ArgumentError(f"guests[{i}]: {guest!r} is there twice")
-    return 0
+    return value
 
 
 cdef str wrong_event(cnp.ndarray events, tuple guests, object base_pfn):

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of the unit tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+
+import pgste
+
+
+def _whole_state(guests: tuple[pgste.Guest, ...]) -> list[Any]:
+    """Everything that can be seen of guests and their hosts."""
+    state: list[Any] = []
+    for guest in guests:
+        host = guest.host
+        state += [
+            guest.pgste().tolist(),
+            guest.pte().tolist(),
+            guest.states().tolist(),
+            guest.is_free().tolist(),
+            guest.peek(slice(None)).tolist(),
+            [guest.cbrl(vcpu).tolist() for vcpu in range(guest.vcpus)],
+            guest.migration_mode,
+            guest.stats(),
+            host.stats(),
+            [host.frame_info(frame) for frame in range(host.frames)],
+            [host.slot_info(slot) for slot in range(host.swap_slots)],
+            [host.frame_list(name).tolist() for name in ("active", "inactive", "lazyfree")],
+        ]
+    return state
+
+
+@pytest.fixture
+def unchanged() -> Callable[..., AbstractContextManager[None]]:
+    """A context in which nothing about the given guests and their hosts may change."""
+
+    @contextmanager
+    def watch(*guests: pgste.Guest) -> Iterator[None]:
+        before = _whole_state(guests)
+        yield
+        assert _whole_state(guests) == before
+        for guest in guests:
+            guest.host.validate()
+
+    return watch

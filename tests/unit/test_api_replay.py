@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""Replay through the binding.  Expected values are worked out from docs/model.md section 9."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pgste
+
+Unchanged = Callable[..., AbstractContextManager[None]]
+ALLOC, FREE = 0, 1
+
+
+def event(kind: int, pfn: int, order: int = 0) -> int:
+    return pfn << 8 | order << 2 | kind
+
+
+def test_setup_makes_the_state_before_the_trace() -> None:
+    guest = pgste.Guest(8)
+    events = [event(ALLOC, 2, 1), event(FREE, 5), event(FREE, 2), event(ALLOC, 5)]
+    replay = pgste.Replay(guest, events)
+    # Pages 2 and 3 come with an alloc first: free.  Page 5 with a free: stored to.
+    assert np.flatnonzero(guest.is_free()).tolist() == [2, 3]
+    assert guest.peek(slice(None)).tolist() == [0, 0, 0, 0, 0, 1, 0, 0]
+    assert set(guest.stats().values()) == {0}
+    assert replay.position == 0
+
+
+def test_run_in_pieces() -> None:
+    guest = pgste.Guest(8)
+    events = np.array([event(ALLOC, 2, 1), event(FREE, 5), event(FREE, 2)], dtype=np.uint64)
+    replay = pgste.Replay([guest], events)
+    assert replay.run(2) == 2
+    assert replay.position == 2
+    assert guest.is_free(range(2, 6)).tolist() == [False, False, False, True]
+    assert guest.peek(range(2, 6)).tolist() == [2, 3, 0, 1]  # tags go on from the setup's
+    assert replay.run(10) == 1
+    assert replay.run(1) == replay.run() == 0
+    stats = replay.stats()
+    assert (stats["events"], stats["stale_pages"], stats["implied_frees"]) == (3, 0, 0)
+    assert (stats["seconds"], stats["frame_seconds"], stats["swap_seconds"]) == (0.0, 0.0, 0.0)
+    assert (guest.stats()["pages_freed"], guest.stats()["pages_allocated"]) == (2, 2)
+
+
+def test_lost_events_and_stale_data() -> None:
+    guest = pgste.Guest(4, mechanism="none")
+    events = [event(ALLOC, 0), event(ALLOC, 0, 1), event(FREE, 0), event(FREE, 0, 1)]
+    replay = pgste.Replay(guest, events)
+    assert replay.run() == 4
+    stats = replay.stats()
+    # The second alloc finds page 0 in use: freed first, and it keeps its old content.
+    assert stats["implied_frees"] == 1
+    assert (stats["stale_allocs"], stats["stale_pages"]) == (1, 1)
+    assert stats["ignored_frees"] == 1
+    assert guest.is_free().tolist() == [True, True, False, False]
+
+
+def test_times_and_base() -> None:
+    guest = pgste.Guest(4, mechanism="none")
+    events = [event(ALLOC, 100), event(ALLOC, 101), event(FREE, 100)]
+    times = [5_000_000_000, 6_000_000_000, 8_500_000_000]
+    replay = pgste.Replay(guest, events, times, base_pfn=100)
+    replay.run()
+    stats = replay.stats()
+    assert stats["seconds"] == pytest.approx(3.5)
+    assert stats["frame_seconds"] == pytest.approx(1 * 1.0 + 2 * 2.5)
+    assert guest.is_free().tolist() == [True, False, False, False]
+
+
+def test_each_guest_gets_every_event() -> None:
+    host = pgste.Host(8, 8)
+    guests = [pgste.Guest(4, host), pgste.Guest(4, host, "madv_dontneed")]
+    replay = pgste.Replay(tuple(guests), [event(ALLOC, 1), event(FREE, 1), event(ALLOC, 1)])
+    assert replay.run() == 3
+    assert replay.stats()["events"] == 6
+    assert [guest.stats()["pages_allocated"] for guest in guests] == [2, 2]
+    assert replay.stats()["stale_allocs"] == 1  # cmma leaves a resident page as it is
+    host.validate()
+
+
+@pytest.mark.parametrize("dtype", ["u8", "i8", ">u8", "u4"])
+def test_events_of_other_dtypes(dtype: str) -> None:
+    events = np.array([event(ALLOC, 1), event(FREE, 1)] * 2, dtype=dtype)
+    guest = pgste.Guest(4)
+    replay = pgste.Replay(guest, events[::2], events[::2] * 0)
+    assert replay.run() == 2
+    assert replay.stats()["implied_frees"] == 1
+
+
+def test_no_events() -> None:
+    replay = pgste.Replay(pgste.Guest(4), [])
+    assert replay.run() == 0
+
+
+def test_arrays_are_kept_and_not_copied() -> None:
+    guest = pgste.Guest(4)
+    events = np.array([event(ALLOC, 0), event(ALLOC, 1)], dtype=np.uint64)
+    replay = pgste.Replay(guest, events)
+    events[1] = event(ALLOC, 2)  # not to be done; it shows that the array is the same one
+    assert replay.run(1) == 1
+    del events
+    assert replay.run() == 1
+    assert guest.peek(2).tolist() == [2]
+
+
+def test_out_of_frames_tells_the_event() -> None:
+    guest = pgste.Guest(4, pgste.Host(2, 0))
+    replay = pgste.Replay(guest, [event(ALLOC, 0), event(ALLOC, 1), event(ALLOC, 2)])
+    with pytest.raises(pgste.OutOfFramesError, match=r"events\[2\]"):
+        replay.run()
+    assert replay.position == 2
+    assert guest.peek(range(2)).tolist() == [1, 2]
+    with pytest.raises(pgste.OutOfFramesError, match="setup"):
+        pgste.Replay(pgste.Guest(4, pgste.Host(2, 0)), [event(FREE, 0, 2)])
+
+
+BAD_EVENTS: list[tuple[Any, type[Exception], str]] = [
+    ([event(ALLOC, 0), 2], pgste.ArgumentError, r"events\[1\]: kind 2"),
+    ([3], pgste.ArgumentError, r"events\[0\]: kind 3"),
+    ([event(FREE, 0, 40)], pgste.ArgumentError, r"events\[0\]: order 40 is not in 0 .. 39"),
+    ([event(ALLOC, 4)], pgste.ArgumentError, r"events\[0\]: .* pfn 4 .* 4 pages from base_pfn 0"),
+    ([event(ALLOC, 3, 1)], pgste.ArgumentError, r"events\[0\]: the block of 2\*\*1 pages at pfn 3"),
+    ([event(ALLOC, 0, 39)], pgste.ArgumentError, r"events\[0\]: the block of 2\*\*39"),
+    ([event(ALLOC, 2**56 - 1)], pgste.ArgumentError, r"events\[0\]: .* pfn 72057594037927935"),
+    ([0, -1], pgste.ArgumentError, r"events\[1\]: -1"),
+    ([0, 2**64], pgste.ArgumentError, r"events\[1\]: 18446744073709551616"),
+    (np.array([0, -1]), pgste.ArgumentError, r"events\[1\]: -1"),
+    (np.array([0.0]), pgste.ArgumentTypeError, "events: .*float64"),
+    (np.zeros((2, 2), dtype="u8"), pgste.ArgumentError, r"events: .*\(2, 2\)"),
+    (0, pgste.ArgumentTypeError, "events: 0"),
+    (None, pgste.ArgumentTypeError, "events: None"),
+]
+
+
+@pytest.mark.parametrize(("events", "error", "match"), BAD_EVENTS)
+def test_bad_events(events: Any, error: type[Exception], match: str, unchanged: Unchanged) -> None:
+    guest = pgste.Guest(4)
+    guest.write(0, 1)
+    with unchanged(guest), pytest.raises(error, match=match):
+        pgste.Replay(guest, events)
+
+
+def test_bad_arguments(unchanged: Unchanged) -> None:
+    guest, stranger = pgste.Guest(4), pgste.Guest(4)
+    good = [event(ALLOC, 1)]
+    bad: list[tuple[tuple[Any, ...], type[Exception], str]] = [
+        (([], good), pgste.ArgumentError, "guests: none"),
+        (([guest, stranger], good), pgste.ArgumentError, r"guests\[1\]: .* another host"),
+        (([guest, guest], good), pgste.ArgumentError, r"guests\[1\]: .* twice"),
+        (([guest, 5], good), pgste.ArgumentTypeError, r"guests\[1\]: 5 is not a Guest"),
+        ((5, good), TypeError, "guests: 5"),
+        ((guest, good, [1, 2]), pgste.ArgumentError, "times: 2 times for 1 events"),
+        ((guest, good, [-1]), pgste.ArgumentError, r"times\[0\]: -1"),
+        ((guest, good, [1.5]), pgste.ArgumentTypeError, r"times\[0\]: 1.5"),
+        ((guest, good, 5), pgste.ArgumentTypeError, "times: 5"),
+        ((guest, good, None, -1), pgste.ArgumentError, "base_pfn: -1"),
+        ((guest, good, None, 2), pgste.ArgumentError, r"events\[0\]: .* pfn 1 .* base_pfn 2"),
+        ((guest, good, None, 1.0), pgste.ArgumentTypeError, "base_pfn: 1.0"),
+    ]
+    for arguments, error, match in bad:
+        with unchanged(guest, stranger), pytest.raises(error, match=match):
+            pgste.Replay(*arguments)
+    replay = pgste.Replay(guest, good)
+    with unchanged(guest):
+        for n, error in ((-1, ValueError), (1.0, TypeError), (True, TypeError)):
+            with pytest.raises(error, match=f"n: {n}"):
+                replay.run(n)  # type: ignore[arg-type]
+        with pytest.raises(pgste.ArgumentError, match="exists already"):
+            replay.__init__(guest, good)  # type: ignore[misc]
+    assert replay.run() == 1
