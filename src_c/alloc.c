@@ -77,10 +77,11 @@ static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct p
 
 /* Order-0 gfns in an array go to ESSA as they are; anything else block by block. */
 static void hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct pgste_gfns *gfns,
-		     uint64_t block, bool to_free)
+		     unsigned order, bool to_free)
 {
-	void (*hook)(struct pgste_guest *, struct vcpu *, uint64_t, uint64_t) =
+	void (*hook)(struct pgste_guest *, struct vcpu *, uint64_t, uint64_t, unsigned) =
 		to_free ? guest->mech->free : guest->mech->alloc;
+	const uint64_t block = UINT64_C(1) << order;
 
 	if (!hook)
 		return;
@@ -97,10 +98,10 @@ static void hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct 
 	}
 	if (gfns->type == PGSTE_GFN_RANGE && block == 1) {
 		if (gfns->nr)
-			hook(guest, vcpu, gfns->first, gfns->nr);
+			hook(guest, vcpu, gfns->first, gfns->nr, 0);
 	} else {
 		for (uint64_t i = 0; i < gfns->nr; i++)
-			hook(guest, vcpu, GFN(gfns, i), block);
+			hook(guest, vcpu, GFN(gfns, i), block, order);
 	}
 }
 
@@ -127,7 +128,7 @@ static int change(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_g
 	}
 	if (error)
 		return error;
-	hint_all(guest, &guest->vcpus[vcpu], gfns, block, to_free);
+	hint_all(guest, &guest->vcpus[vcpu], gfns, order, to_free);
 	guest_settle(guest);
 	return PGSTE_OK;
 }

@@ -39,6 +39,8 @@ static void guest_destroy(struct pgste_guest *guest)
 {
 	const uint64_t nr = guest->nr_pages;
 
+	if (guest->mech->exit)
+		guest->mech->exit(guest);
 	table_free(guest->state, nr + PADDING);
 	table_free(guest->pte, nr * sizeof(*guest->pte));
 	table_free(guest->rest, nr * sizeof(*guest->rest));
@@ -119,7 +121,9 @@ int pgste_guest_new(struct pgste_host *host, const struct pgste_guest_config *co
 	g->host = host;
 	g->interpreted = g->generation == PGSTE_GEN_ZVM;
 	g->rows = essa_rows(config->generation, false);
-	g->number = guest_tables(g) ? host_number(host) : NIL;
+	g->number = NIL;
+	if (guest_tables(g) && (!mech->init || mech->init(g)))
+		g->number = host_number(host);
 	if (g->number == NIL) {
 		guest_destroy(g);
 		return PGSTE_E_NOMEM;
@@ -160,7 +164,29 @@ uint32_t pgste_guest_number(const struct pgste_guest *guest)
 uint64_t pgste_guest_page_bits(const struct pgste_guest *guest)
 {
 	return 8 * (sizeof(*guest->state) + sizeof(*guest->pte) + sizeof(*guest->rest) +
-		    (guest->odd ? sizeof(*guest->odd) : 0)) + 1;
+		    (guest->odd ? sizeof(*guest->odd) : 0)) + 1 + guest->mech->page_bits;
+}
+
+uint64_t pgste_now(const struct pgste_guest *guest)
+{
+	return guest->now_ns;
+}
+
+int pgste_advance(struct pgste_guest *guest, uint64_t ns)
+{
+	const struct mech *mech = guest->mech;
+	const uint64_t end = guest->now_ns + ns;
+
+	if (ns > PGSTE_MAX_NS || end > PGSTE_MAX_NS)
+		return PGSTE_E_ARG;
+	guest_settle(guest);
+	while (mech->due && mech->due(guest) <= end) {
+		if (guest->now_ns < mech->due(guest))
+			guest->now_ns = mech->due(guest);
+		mech->tick(guest);
+	}
+	guest->now_ns = end;
+	return PGSTE_OK;
 }
 
 #define STAT_NAME(name) #name,

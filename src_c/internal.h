@@ -56,17 +56,26 @@ const essa_row *essa_rows(enum pgste_generation generation, bool dirtying);
 
 struct vcpu;
 /*
- * What a mechanism does at free and alloc.  Neither can fail.  free may hold a run back to
- * join it with the next; flush (may be NULL) issues it.  Hooks that are NULL do nothing.
+ * What a mechanism does at free and alloc, of nr pages in blocks of 2^order.  Neither can
+ * fail.  free may hold a run back to join it with the next; flush (may be NULL) issues it.
+ * One that acts by the guest's clock has due and tick.  Hooks that are NULL do nothing.
  */
 struct mech {
 	const char *name;
-	bool cmma; /* the guest has ESSA */
-	void (*free)(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr);
-	void (*alloc)(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr);
+	bool cmma;	    /* the guest has ESSA */
+	uint32_t page_bits; /* what mech_data costs for each page */
+	bool (*init)(struct pgste_guest *guest); /* sets mech_data; false: no memory */
+	void (*exit)(struct pgste_guest *guest); /* mech_data may be NULL */
+	void (*free)(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr,
+		     unsigned order);
+	void (*alloc)(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr,
+		      unsigned order);
 	void (*flush)(struct pgste_guest *guest);
+	uint64_t (*due)(const struct pgste_guest *guest); /* UINT64_MAX: never */
+	void (*tick)(struct pgste_guest *guest); /* now_ns has come to due, or passed it */
+	void (*replay_starts)(struct pgste_guest *guest);
 };
-extern const struct mech mech_none, mech_cmma, mech_madv_dontneed, mech_madv_free;
+extern const struct mech mech_none, mech_cmma, mech_madv_dontneed, mech_madv_free, mech_report;
 const struct mech *mech_find(const char *name);
 
 /* ---- guests ---- */
@@ -93,6 +102,8 @@ struct pgste_guest {
 	const essa_row *rows;	/* in force: normal or interpretation path */
 	struct vcpu *vcpus;
 	const struct mech *mech;
+	void *mech_data;
+	uint64_t now_ns;
 	struct pgste_host *host;
 	uint32_t number;
 	uint32_t nr_vcpus;

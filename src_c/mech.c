@@ -9,6 +9,7 @@ static const struct mech *const mechanisms[] = {
 	&mech_cmma,
 	&mech_madv_dontneed,
 	&mech_madv_free,
+	&mech_report,
 };
 #define NR_MECHANISMS (sizeof(mechanisms) / sizeof(mechanisms[0]))
 

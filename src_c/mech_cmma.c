@@ -16,13 +16,17 @@ static void hint(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uin
 	vcpu->hint_pages += nr;
 }
 
-static void cmma_free(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr)
+static void cmma_free(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr,
+		      unsigned order)
 {
+	(void)order;
 	hint(guest, vcpu, PGSTE_ORC_SET_UNUSED, gfn, nr);
 }
 
-static void cmma_alloc(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr)
+static void cmma_alloc(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr,
+		       unsigned order)
 {
+	(void)order;
 	hint(guest, vcpu, guest->nodat ? PGSTE_ORC_SET_STABLE_NODAT : PGSTE_ORC_SET_STABLE, gfn,
 	     nr);
 }

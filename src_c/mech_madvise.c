@@ -5,9 +5,10 @@
  */
 #include "internal.h"
 
-static void hold(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr)
+static void hold(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr,
+		 unsigned order)
 {
-	(void)vcpu;
+	(void)vcpu, (void)order;
 	if (guest->pending_nr && guest->pending_gfn + guest->pending_nr == gfn) {
 		guest->pending_nr += nr;
 		return;

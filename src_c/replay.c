@@ -19,6 +19,7 @@ struct pgste_replay {
 	uint64_t nr, at;
 	uint32_t tag;
 	int error;
+	bool clocked; /* a guest's mechanism acts by the clock */
 	uint64_t stale_allocs, stale_pages, implied_frees, ignored_frees;
 	double frame_ns, swap_ns, ns;
 };
@@ -51,12 +52,12 @@ static int first_store(struct pgste_guest *guest, uint64_t gfn, uint32_t tag, bo
 	return PGSTE_OK;
 }
 
-static void free_run(struct pgste_guest *guest, uint64_t gfn, uint64_t nr)
+static void free_run(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, unsigned order)
 {
 	mark_pages(guest, gfn, nr, true);
 	guest->vcpus[0].pages_freed += nr;
 	if (guest->mech->free)
-		guest->mech->free(guest, &guest->vcpus[0], gfn, nr);
+		guest->mech->free(guest, &guest->vcpus[0], gfn, nr, order);
 }
 
 /* The pages of a block whose free bit is `is`, as runs. */
@@ -71,14 +72,14 @@ static uint64_t next_run(const struct pgste_guest *guest, uint64_t at, uint64_t 
 }
 
 static void replay_free(struct pgste_replay *r, struct pgste_guest *guest, uint64_t gfn,
-			uint64_t nr)
+			unsigned order)
 {
-	const uint64_t end = gfn + nr;
+	const uint64_t nr = UINT64_C(1) << order, end = gfn + nr;
 	uint64_t run, done = 0;
 
 	for (uint64_t at = next_run(guest, gfn, end, false, &run); run;
 	     at = next_run(guest, at + run, end, false, &run)) {
-		free_run(guest, at, run);
+		free_run(guest, at, run, run == nr ? order : 0);
 		done += run;
 	}
 	r->ignored_frees += nr - done;
@@ -91,15 +92,16 @@ static void imply_frees(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	for (uint64_t i = 0; i < nr; i++) {
 		if (page_is_free(guest, gfn + i))
 			continue;
-		free_run(guest, gfn + i, 1);
+		free_run(guest, gfn + i, 1, 0);
 		guest_settle(guest);
 		r->implied_frees++;
 	}
 }
 
 static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint64_t gfn,
-			uint64_t nr)
+			unsigned order)
 {
+	const uint64_t nr = UINT64_C(1) << order;
 	uint64_t nr_stale = 0;
 
 	guest_settle(guest);
@@ -107,7 +109,7 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	mark_pages(guest, gfn, nr, false);
 	guest->vcpus[0].pages_allocated += nr;
 	if (guest->mech->alloc)
-		guest->mech->alloc(guest, &guest->vcpus[0], gfn, nr);
+		guest->mech->alloc(guest, &guest->vcpus[0], gfn, nr, order);
 	for (uint64_t i = 0; i < nr; i++) {
 		bool stale;
 		int error = first_store(guest, gfn + i, ++r->tag, &stale);
@@ -123,13 +125,14 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 
 static int replay_event(struct pgste_replay *r, uint64_t event)
 {
-	uint64_t nr, gfn = block_of(r, event, &nr);
+	const uint64_t gfn = PGSTE_EVENT_PFN(event) - r->base_pfn;
+	const unsigned order = PGSTE_EVENT_ORDER(event);
 
 	for (unsigned i = 0; i < r->nr_guests; i++) {
 		if (PGSTE_EVENT_KIND(event) == PGSTE_EVENT_FREE) {
-			replay_free(r, r->guests[i], gfn, nr);
+			replay_free(r, r->guests[i], gfn, order);
 		} else {
-			int error = replay_alloc(r, r->guests[i], gfn, nr);
+			int error = replay_alloc(r, r->guests[i], gfn, order);
 
 			if (error)
 				return error;
@@ -157,17 +160,62 @@ static void prefetch(const struct pgste_replay *r, uint64_t at)
 	}
 }
 
-static void account_time(struct pgste_replay *r)
+static void account(struct pgste_replay *r, uint64_t time)
 {
 	const struct pgste_host *host = r->guests[0]->host;
-	double ns;
+	const double ns = (double)time;
 
-	if (!r->times || r->at + 1 >= r->nr || r->times[r->at + 1] <= r->times[r->at])
-		return;
-	ns = (double)(r->times[r->at + 1] - r->times[r->at]);
 	r->ns += ns;
 	r->frame_ns += ns * (double)(host->config.nr_frames - host->nr_free);
 	r->swap_ns += ns * (double)(host->config.nr_swap_slots - host->nr_slots_free);
+}
+
+/* Let time pass until something is due, or for left ns; whether something is. */
+static bool pass_until_due(struct pgste_replay *r, uint64_t *left)
+{
+	uint64_t step = *left;
+	bool any = false;
+
+	for (unsigned i = 0; i < r->nr_guests; i++) {
+		const struct pgste_guest *guest = r->guests[i];
+		const uint64_t due = guest->mech->due ? guest->mech->due(guest) : UINT64_MAX;
+		const uint64_t wait = due > guest->now_ns ? due - guest->now_ns : 0;
+
+		if (due != UINT64_MAX && wait <= step) {
+			step = wait;
+			any = true;
+		}
+	}
+	account(r, step);
+	*left -= step;
+	for (unsigned i = 0; i < r->nr_guests; i++)
+		r->guests[i]->now_ns += step;
+	return any;
+}
+
+static void pass_time(struct pgste_replay *r, uint64_t left)
+{
+	while (pass_until_due(r, &left))
+		for (unsigned i = 0; i < r->nr_guests; i++) {
+			struct pgste_guest *guest = r->guests[i];
+
+			if (guest->mech->due && guest->mech->due(guest) <= guest->now_ns)
+				guest->mech->tick(guest);
+		}
+}
+
+static void to_next_event(struct pgste_replay *r)
+{
+	uint64_t ns = 0;
+
+	if (r->at + 1 >= r->nr)
+		return;
+	if (r->times && r->times[r->at + 1] > r->times[r->at])
+		ns = r->times[r->at + 1] - r->times[r->at];
+	if (r->clocked)
+		pass_time(r, ns);
+	else if (ns)
+		account(r, ns);
 }
 
 int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
@@ -181,7 +229,7 @@ int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 		r->error = replay_event(r, r->events[r->at]);
 		if (r->error)
 			return r->error;
-		account_time(r);
+		to_next_event(r);
 		r->at++;
 	}
 	/* the last run of frees, which nothing can join any more */
@@ -231,13 +279,13 @@ static void setup_free(struct pgste_guest *guest, const struct first_events *fir
 				continue;
 			}
 			if (nr)
-				free_run(guest, start, nr);
+				free_run(guest, start, nr, 0);
 			start = gfn;
 			nr = 1;
 		}
 	}
 	if (nr)
-		free_run(guest, start, nr);
+		free_run(guest, start, nr, 0);
 	guest_settle(guest);
 }
 
@@ -277,6 +325,9 @@ static int setup(struct pgste_replay *r, uint64_t nr_pages)
 		error = setup_store(r, guest, &first, nr_words);
 		for (uint32_t v = 0; v < guest->nr_vcpus; v++)
 			cbrl_process(guest, &guest->vcpus[v]);
+		if (guest->mech->replay_starts)
+			guest->mech->replay_starts(guest);
+		r->clocked |= guest->mech->due != NULL;
 	}
 	if (!error) {
 		for (unsigned i = 0; i < r->nr_guests; i++)

@@ -5,13 +5,14 @@ Written from docs/model.md and the kernel facts it cites, and from nothing else.
 no code, table or layout with `src_c/`: pages are plain 64-bit words, every rule is spelled
 out where it applies, and a call that fails is undone from a copy of everything.
 
-    words    bits of PGSTE and PTE, predicates
-    essa     what one ESSA does to one page
-    host     frames, swap slots, reclaim
-    zvm      the states of guest page hinting on z/VM
-    guest    pages, faults, CBRL, zap, free and alloc
-    replay   a trace through guests
-    summary  what a trace holds
+    words      bits of PGSTE and PTE, predicates
+    essa       what one ESSA does to one page
+    host       frames, swap slots, reclaim
+    zvm        the states of guest page hinting on z/VM
+    guest      pages, faults, CBRL, zap, free and alloc
+    reporting  a buddy allocator's view of the guest, and free page reporting
+    replay     a trace through guests
+    summary    what a trace holds
 """
 
 from reference.errors import (

@@ -17,6 +17,7 @@ from reference.errors import (
 )
 from reference.essa import RESULT_EXCEPTION, RESULT_NODAT, perform_essa
 from reference.host import LISTS, Frame, Host
+from reference.reporting import Reporting, Settings
 from reference.words import (
     PGSTE_CMMA_D,
     PGSTE_GC,
@@ -46,7 +47,7 @@ from reference.words import (
 )
 from reference.zvm import CONTENT, FAULTS, LETTER, USAGE, evicted, request
 
-MECHANISMS = ("none", "cmma", "madv_dontneed", "madv_free")
+MECHANISMS = ("none", "cmma", "madv_dontneed", "madv_free", "reporting")
 OPERATION, PRIVILEGED, ADDRESSING, SPECIFICATION = 1, 2, 5, 6
 
 COUNTERS = (
@@ -109,6 +110,9 @@ class Guest:
         self.cbrl: list[list[int]] = [[] for _ in range(vcpus)]
         self.problem_state = [False] * vcpus
         self.count = dict.fromkeys(COUNTERS, 0)
+        self.reporting: Reporting | None = None
+        if mechanism == "reporting":
+            self.reporting = Reporting(self, Settings.for_guest(pages, vcpus))
         self.number = min(set(range(len(host.guests) + 1)) - set(host.guests))
         host.guests[self.number] = self
 
@@ -412,12 +416,12 @@ class Guest:
     def free(self, gfns: Sequence[int], order: int = 0, vcpu: int = 0) -> None:
         """arch_free_page of blocks."""
         self.mark(gfns, order, free=True)
-        self.tell(gfns, 1 << order, True, vcpu)
+        self.tell(gfns, order, True, vcpu)
 
     def alloc(self, gfns: Sequence[int], order: int = 0, vcpu: int = 0) -> None:
         """arch_alloc_page of blocks."""
         self.mark(gfns, order, free=False)
-        self.tell(gfns, 1 << order, False, vcpu)
+        self.tell(gfns, order, False, vcpu)
 
     def mark(self, gfns: Sequence[int], order: int, free: bool) -> None:
         """The allocator's own view: the bits and counts, before the mechanism hears of it."""
@@ -434,8 +438,16 @@ class Guest:
         self.count["pages_freed" if free else "pages_allocated"] += len(pages)
         self.count["double_frees" if free else "double_allocs"] += doubles
 
-    def tell(self, gfns: Sequence[int], nr: int, free: bool, vcpu: int = 0) -> None:
-        """The mechanism hears of blocks of nr pages, freed or allocated."""
+    def tell(self, gfns: Sequence[int], order: int, free: bool, vcpu: int = 0) -> None:
+        """The mechanism hears of blocks, freed or allocated."""
+        nr = 1 << order
+        if self.reporting is not None:
+            for gfn in gfns:
+                if free:
+                    self.reporting.free(gfn, nr, order, vcpu)
+                else:
+                    self.reporting.alloc(gfn, nr)
+            return
         if self.mechanism == "cmma":
             orc = 2 if free else 7 if self.nodat else 1
             for gfn in gfns:
@@ -457,9 +469,19 @@ class Guest:
             elif self.mechanism == "madv_free":
                 self._madvise_free(gfn)
             else:
-                self.xchg_pte(gfn, PTE_NONE)
-                self._give_back(gfn)
-                self.count["hint_frames_freed"] += 1
+                self._madvise_dontneed(gfn)
+
+    def discard(self, gfn: int) -> None:
+        """MADV_DONTNEED of one page, not counted as a call."""
+        if self.frame[gfn] is None:
+            self._madvise_no_frame(gfn)
+        else:
+            self._madvise_dontneed(gfn)
+
+    def _madvise_dontneed(self, gfn: int) -> None:
+        self.xchg_pte(gfn, PTE_NONE)
+        self._give_back(gfn)
+        self.count["hint_frames_freed"] += 1
 
     def _madvise_no_frame(self, gfn: int) -> None:
         """None, a swap entry, or foreign: the same for MADV_DONTNEED and MADV_FREE."""
@@ -534,4 +556,5 @@ def _snapshot_guest(guest: Guest) -> dict[str, object]:
         "cbrl": [list(entries) for entries in guest.cbrl],
         "migration": guest.migration,
         "stats": dict(guest.count),
+        "reporting": None if guest.reporting is None else guest.reporting.snapshot(),
     }

@@ -56,6 +56,8 @@ class Replay:
                     guest.store(page - self.base, self.next_tag())
             for vcpu in range(len(guest.cbrl)):
                 guest.intercept(vcpu)
+            if guest.reporting is not None:
+                guest.reporting.replay_starts()
         for guest in self.guests:
             guest.reset_stats()
         self.host.reset_stats()
@@ -80,10 +82,25 @@ class Replay:
                 self.issue(number)
         self.position += 1
         if self.position < len(self.events):
-            ns = self.times[self.position] - self.times[self.position - 1]
-            self.ns += ns
-            self.frame_ns += ns * self.host.frames_in_use()
-            self.swap_ns += ns * self.host.slots_in_use()
+            self._pass_time(self.times[self.position] - self.times[self.position - 1])
+
+    def _pass_time(self, left: int) -> None:
+        """Until the next event; what falls due on the way happens at its time."""
+        workers = [guest.reporting for guest in self.guests if guest.reporting is not None]
+        while True:
+            waits = [max(each.due - each.now, 0) for each in workers if each.due is not None]
+            step = min([left, *waits])
+            self.ns += step
+            self.frame_ns += step * self.host.frames_in_use()
+            self.swap_ns += step * self.host.slots_in_use()
+            left -= step
+            ready = [e for e in workers if e.due is not None and e.due - e.now <= step]
+            for each in workers:
+                each.now += step
+            for each in ready:
+                each.step()
+            if not ready:
+                return
 
     def _event(self, number: int, guest: Guest, event: Event) -> None:
         kind, order, pfn = event
@@ -111,8 +128,12 @@ class Replay:
     def _free(self, number: int, guest: Guest, pages: range) -> None:
         in_use = [page for page in pages if not guest.free_bit[page]]
         self.stats["ignored_frees"] += len(pages) - len(in_use)
+        if len(in_use) == len(pages):
+            blocks, order = [pages.start], len(pages).bit_length() - 1
+        else:
+            blocks, order = in_use, 0
         if guest.mechanism not in ("madv_dontneed", "madv_free"):
-            guest.free(in_use)
+            guest.free(blocks, order)
             return
         guest.mark(in_use, 0, free=True)
         for start, end in joined(in_use, 1):

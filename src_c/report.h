@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* What free page reporting knows of a guest: mech_report.c works on it, report_config.c shows it. */
+#ifndef PGSTE_REPORT_H
+#define PGSTE_REPORT_H
+
+#include "buddy.h"
+
+struct report {
+	struct buddy buddy;
+	struct pgste_report_config config;
+	enum pgste_report_status status;
+	uint64_t due; /* NEVER: nothing is */
+	bool passing; /* in a pass */
+	bool calling; /* and in a report call of it */
+	unsigned order; /* list that the pass is at; above max_order: past the last */
+	bool in_list;	/* budget holds */
+	int64_t budget;
+	uint32_t nr_batch;
+	uint64_t batch[PGSTE_REPORT_CAPACITY]; /* isolated blocks, the first one first */
+	uint64_t passes, skipped, blocks;
+	bool used; /* something was freed: too late for other settings */
+};
+
+#define NEVER UINT64_MAX
+
+/* Start afresh with these settings. */
+void report_apply(struct report *report, const struct pgste_report_config *config);
+
+#endif
