@@ -204,6 +204,64 @@ cdef extern from "pgste.h" nogil:
         unsigned pgste_step, const uint64_t *pte, unsigned pte_step)
     int pgste_get_states(const pgste_guest *guest, const pgste_gfns *gfns, uint8_t *states)
     int pgste_get_free(const pgste_guest *guest, const pgste_gfns *gfns, uint8_t *free)
+
+    const uint64_t PGSTE_MAX_NS
+    const uint32_t PGSTE_REPORT_CAPACITY
+    uint64_t pgste_now(const pgste_guest *guest)
+    int pgste_advance(pgste_guest *guest, uint64_t ns)
+
+    cdef enum pgste_poison:
+        PGSTE_POISON_NONE
+        PGSTE_POISON_INIT_ON_FREE
+        PGSTE_POISON_PAGE_POISON
+
+    cdef struct pgste_report_config:
+        uint32_t order
+        uint32_t max_order
+        uint32_t parked_order
+        uint32_t capacity
+        uint64_t parked_high
+        uint32_t parked_batch
+        uint64_t delay_ns
+        uint64_t ack_ns
+        uint64_t min
+        uint64_t low
+        uint64_t spare
+        pgste_poison poison
+        bool_t negotiated
+        bool_t inhibited
+
+    cdef enum pgste_report_status:
+        PGSTE_REPORT_OFF
+        PGSTE_REPORT_IDLE
+        PGSTE_REPORT_REQUESTED
+        PGSTE_REPORT_ACTIVE
+
+    cdef struct pgste_report_state:
+        pgste_report_config config
+        pgste_report_status status
+        uint64_t due_ns
+        uint64_t pages_free
+        uint64_t pages_parked
+        uint64_t pages_isolated
+        uint64_t blocks_isolated
+        uint64_t passes
+        uint64_t passes_skipped
+        uint64_t blocks_reported
+
+    cdef struct pgste_block:
+        uint64_t gfn
+        uint32_t order
+        bool_t reported
+
+    int pgste_report_configure(pgste_guest *guest, const pgste_report_config *config)
+    int pgste_report_get_state(const pgste_guest *guest, pgste_report_state *state)
+    int64_t pgste_report_free_list(const pgste_guest *guest, unsigned order, pgste_block *blocks,
+        uint64_t max)
+    int64_t pgste_report_parked(const pgste_guest *guest, uint32_t vcpu, pgste_block *blocks,
+        uint64_t max)
+    int64_t pgste_report_isolated(const pgste_guest *guest, pgste_block *blocks, uint64_t max)
+
     int64_t pgste_cbrl(const pgste_guest *guest, uint32_t vcpu, uint64_t *gfns)
     int64_t pgste_intercept(pgste_guest *guest, uint32_t vcpu)
     int64_t pgste_zap(pgste_guest *guest, uint64_t gfn)

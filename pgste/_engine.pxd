@@ -7,9 +7,10 @@ may be touched in between, apart from reading C fields.
 """
 
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from pgste._c cimport (
+    pgste_block,
     pgste_gfns,
     pgste_guest,
     pgste_host,
@@ -97,6 +98,9 @@ cdef class Guest:
     cdef object one_page(self, bint freeing, object gfn)
     cdef object words(self, object gfns, bint pte)
     cdef int fail_touch(self, int error) except -1
+    cdef int report_failed(self, int error) except -1
+    cdef int64_t copy_blocks(self, int which, uint32_t i, pgste_block *to, uint64_t most) noexcept
+    cdef list blocks(self, int which, uint32_t i)
     cdef str offender(self, Gfns gfns, unsigned order, bint freeing, str name)
     cdef int fail(
         self, int error, Gfns gfns, str name, unsigned order=*, uint32_t vcpu=*,

@@ -2,7 +2,7 @@
 /*
  * A buddy allocator's free blocks, as the frees and allocs of a guest imply them: what
  * mm/page_alloc.c keeps in zone->free_area and in its per-CPU lists (Linux 6.1), with one
- * zone and one migratetype.  docs/model.md section 10.
+ * zone and one migratetype.  docs/model.md section 11.
  */
 #ifndef PGSTE_BUDDY_H
 #define PGSTE_BUDDY_H

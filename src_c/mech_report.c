@@ -2,7 +2,7 @@
 /*
  * reporting: free page reporting (mm/page_reporting.c, Linux 6.1) over the buddy view of the
  * guest, with the rules of the virtio balloon about poisoned pages and a host that discards
- * by MADV_DONTNEED (hw/virtio/virtio-balloon.c).  docs/model.md section 10.
+ * by MADV_DONTNEED (hw/virtio/virtio-balloon.c).  docs/model.md section 11.
  *
  * A pass is cut where a report call waits for its ack, so that the guest can run meanwhile:
  * order, in_list and budget say where it goes on.

@@ -383,7 +383,7 @@ enum pgste_poison {
 	PGSTE_POISON_NONE = 0, PGSTE_POISON_INIT_ON_FREE, PGSTE_POISON_PAGE_POISON
 };
 
-/* Settings of the mechanism "reporting"; docs/model.md section 10. */
+/* Settings of the mechanism "reporting"; docs/model.md section 11. */
 struct pgste_report_config {
 	uint32_t order;	       /* smallest order that is reported, <= max_order */
 	uint32_t max_order;    /* of the buddy, <= PGSTE_MAX_ORDER */

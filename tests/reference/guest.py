@@ -556,5 +556,4 @@ def _snapshot_guest(guest: Guest) -> dict[str, object]:
         "cbrl": [list(entries) for entries in guest.cbrl],
         "migration": guest.migration,
         "stats": dict(guest.count),
-        "reporting": None if guest.reporting is None else guest.reporting.snapshot(),
     }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Free page reporting: a buddy allocator's view of the guest, and the passes of its worker.
 
-docs/model.md section 10; the kernel's mm/page_alloc.c and mm/page_reporting.c (Linux 6.1).
+docs/model.md section 11; the kernel's mm/page_alloc.c and mm/page_reporting.c (Linux 6.1).
 Lists are plain Python lists with the head at index 0; every lookup is a search.
 """
 
@@ -304,8 +304,10 @@ class Reporting:
             "due": self.due,
             "nr_free": self.nr_free(),
             "lists": [
-                [(first, block_order, (first, block_order) in self.reported)
-                 for first, block_order in blocks]
+                [
+                    (first, block_order, (first, block_order) in self.reported)
+                    for first, block_order in blocks
+                ]
                 for blocks in self.lists
             ],
             "parked": [list(blocks) for blocks in self.parked],
