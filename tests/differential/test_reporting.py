@@ -235,7 +235,7 @@ def test_the_view_on_a_recorded_trace(name: str) -> None:
     summary = trace.summary()
     base = summary["lowest_pfn"] >> 10 << 10
     guest = pgste.Guest(summary["highest_pfn"] + 1 - base, mechanism="reporting")
-    guest.set_reporting(delay_ns=20_000_000, spare=1 << 20)
+    guest.set_reporting(order=4, delay_ns=20_000_000, spare=1 << 20)
     replay = pgste.Replay(guest, trace.events, trace.time, base)
     check_view_fast(guest)
     while replay.run(1000):

@@ -142,9 +142,10 @@ def test_1_gib_of_memory_has_the_kernels_batch_of_63() -> None:
     # one and a half times that, down to a power of two, less one: 63 from 1 GiB on.
     told = pgste.Guest(1 << 18, mechanism="reporting").reporting()
     assert told["parked_batch"] == 63
-    # min_free_kbytes of 1 GiB is 4 * sqrt(2^20 KiB) = 4096 KiB: 1024 pages; low a quarter more
-    assert (told["min"], told["low"]) == (1024, 1280)
-    assert told["parked_high"] == 1280
+    # min_free_kbytes of 1 GiB is 4 * sqrt(2^20 KiB) = 4096 KiB: 1024 pages; low is above it by
+    # the larger of a quarter (256) and watermark_scale_factor, a 1000th of the zone (262)
+    assert (told["min"], told["low"]) == (1024, 1286)
+    assert told["parked_high"] == 1286
 
 
 # ---- merge, split, the flag ------------------------------------------------------------------
@@ -301,7 +302,7 @@ def test_a_zone_at_low_and_a_full_batch_is_left_alone(spare: int, skipped: int) 
     guest = idle_guest(order=4, low=100, spare=spare)
     guest.free([0, 64, 128], order=5)
     guest.free([512, 1024], order=8)
-    guest.free(4, order=2)
+    guest.free(2048, order=2)
     assert guest.reporting()["pages_free"] == 3 * 32 + 2 * 256 + 4 == 100 + (32 << 4)
     before = guest.reporting()["passes_skipped"]
     guest.advance(2 * SECOND)
@@ -310,24 +311,15 @@ def test_a_zone_at_low_and_a_full_batch_is_left_alone(spare: int, skipped: int) 
 
 
 def test_isolating_a_block_leaves_the_min_watermark() -> None:
-    # 8 blocks of 16 pages, nothing else: the next may go while more than min + 16 are free
-    guest = idle_guest(order=4, capacity=32, min=64, low=0, spare=0, max_order=4)
-    guest.free(np.arange(1024, 2048, 2), order=0)  # 512 pages that keep the zone above low
+    # 128 pages free in 8 blocks: one more may go while more than min + 16 = 96 are free
+    guest = idle_guest(order=4, max_order=4, capacity=4, min=80, low=0, spare=0, ack_ns=1)
     guest.free(np.arange(8) * 32, order=4)
-    guest.alloc(np.arange(1024, 2048, 2), order=0)
-    assert guest.reporting()["pages_free"] == 128
     guest.advance(2 * SECOND)
-    assert guest.reporting()["blocks_reported"] == 0  # 128 <= 0 + (32 << 4): the zone is skipped
-    small = idle_guest(order=4, capacity=1, min=64, low=0, spare=0, max_order=4, ack_ns=1)
-    small.free(np.arange(6) * 32, order=4)
-    small.advance(2 * SECOND)
-    # 96 free: one is isolated (96 > 64 + 16); while it is away 80 are free, and 80 > 80 fails
-    assert small.reporting()["blocks_isolated"] == 1
-    tight = idle_guest(order=4, capacity=2, min=64, low=0, spare=0, max_order=4)
-    tight.free(np.arange(6) * 32, order=4)
-    tight.advance(2 * SECOND)
-    # with room for two in a call each goes alone, and comes back before the next
-    assert tight.reporting()["blocks_reported"] == tight.stats()["hints"] == 1
+    assert guest.reporting()["blocks_isolated"] == 2
+    assert guest.reporting()["pages_free"] == 96
+    guest.advance(1)
+    assert guest.reporting()["status"] == "idle"
+    assert guest.stats()["hint_pages"] == 2 * 16
 
 
 # ---- the host ----------------------------------------------------------------------------------
@@ -426,9 +418,7 @@ def test_settings_out_of_range_change_nothing(settings: dict[str, Any]) -> None:
     before = guest.reporting()
     name, value = next(iter(settings.items()))
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
-        guest.set_reporting(capacity=7, **settings) if name != "capacity" else (
-            guest.set_reporting(**settings)
-        )
+        guest.set_reporting(**{"spare": 7, **settings})
     assert guest.reporting() == before
 
 
