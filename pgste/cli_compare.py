@@ -99,6 +99,24 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--generation", choices=("pgtable", "dat"), default="pgtable", help="kernel generation"
     )
+    parser.add_argument(
+        "--report-order",
+        type=int,
+        metavar="N",
+        help="reporting: smallest order of a free block that is reported (default 9; s390x 8)",
+    )
+    parser.add_argument(
+        "--report-delay",
+        type=float,
+        metavar="SECONDS",
+        help="reporting: from a free to the pass that reports it (default 2)",
+    )
+    parser.add_argument(
+        "--report-unseen",
+        choices=("used", "free"),
+        default="used",
+        help="reporting: what pages are that no event names (default used)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
         "--plot", metavar="FILE", help="draw memory and swap over time (.png, .svg, .pdf)"
@@ -111,7 +129,13 @@ def _format(row: Row, value: float) -> str:
 
 def comparison_table(comparison: Comparison) -> Table:
     """The comparison as a table, a column for each mechanism."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,  # five mechanisms then fit into 80 columns
+        header_style="bold",
+    )
     table.add_column("", no_wrap=True)
     for result in comparison.results:
         table.add_column(result.mechanism, justify="right", no_wrap=True)
@@ -133,8 +157,31 @@ def _settings(comparison: Comparison, name: str) -> str:
         f"({format_bytes(comparison.host_frames * PAGE_BYTES)}), "
         f"{comparison.host_frames_reason};\n"
         f"      reclaim at {format_count(low)} free frames up to {format_count(high)}; "
-        f"{format_count(comparison.swap_slots)} swap slots"
+        f"{format_count(comparison.swap_slots)} swap slots{_reporting(comparison.reporting)}"
     )
+
+
+def _reporting(used: dict[str, Any] | None) -> str:
+    """What free page reporting was set to: traces are short, and much depends on it."""
+    if used is None:
+        return ""
+    unseen = "free" if used["unseen_free"] else "in use"
+    return (
+        f"\nreporting: free blocks of order {used['order']} and more, {used['delay_ns'] * 1e-9:g} s"
+        f" after a free, {used['capacity']} a call;\n"
+        f"      pages that no event names count as {unseen}"
+    )
+
+
+def _reporting_settings(args: argparse.Namespace) -> dict[str, int]:
+    settings = {}
+    if args.report_order is not None:
+        settings["order"] = args.report_order
+    if args.report_delay is not None:
+        if not 0 <= args.report_delay < 1e9:
+            raise ValueError(f"--report-delay: {args.report_delay} is not in 0 .. 1e9 seconds")
+        settings["delay_ns"] = round(args.report_delay * 1e9)
+    return settings
 
 
 def run_compare(args: argparse.Namespace, console: Console) -> int:
@@ -159,6 +206,8 @@ def run_compare(args: argparse.Namespace, console: Console) -> int:
             args.guests,
             swap_slots=args.swap_slots,
             generation=args.generation,
+            reporting=_reporting_settings(args),
+            unseen_free=args.report_unseen == "free",
             progress=advance,
         )
     if args.plot:

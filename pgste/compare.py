@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,22 @@ Progress = Callable[[str, int, int], object]
 # blocks keep their alignment.
 _ALIGN = 1 << 10
 _DEFAULT_SHARE = 0.75
+_REPORTING = (
+    "order",
+    "max_order",
+    "parked_order",
+    "parked_high",
+    "parked_batch",
+    "capacity",
+    "delay_ns",
+    "ack_ns",
+    "min",
+    "low",
+    "spare",
+    "poison",
+    "negotiated",
+    "inhibited",
+)
 
 
 @dataclass(frozen=True)
@@ -51,14 +67,14 @@ ROWS = (
     Row("zap_slots_freed", "swap slots freed by zap", "by CBRL entries or by madvise"),
     Row("hint_frames_freed", "frames freed by hints", "given back at once, before any reclaim"),
     Row("zero_fills", "zero-fill faults", "page faults answered with a zeroed frame"),
-    Row("hints", "hints", "ESSA instructions or madvise calls for free and alloc"),
+    Row("hints", "hints", "ESSA instructions, madvise or report calls for free and alloc"),
     Row("hint_pages", "pages hinted", "pages that the hints covered"),
     Row("intercepts", "intercepts", "exits to process a full CBRL"),
     Row("frames_peak", "host frames, peak", "most frames in use at once"),
     Row("frames_mean", "host frames, mean", "over trace time"),
     Row("swap_peak", "swap slots, peak", "most slots in use at once"),
     Row("swap_mean", "swap slots, mean", "over trace time"),
-    Row("stale_allocs", "allocs reading stale data", "a read before the first write sees it"),
+    Row("stale_allocs", "allocs of stale pages", "a read before the first write sees it"),
     Row("events_per_second", "events a second", "replay speed on this machine", "rate"),
 )
 
@@ -90,6 +106,8 @@ class Comparison:
     watermarks: tuple[int, int]
     generation: str
     results: tuple[MechanismResult, ...] = field(repr=False)
+    #: Settings of free page reporting (`Guest.reporting`), if it took part.
+    reporting: dict[str, Any] | None = None
 
     def __getitem__(self, mechanism: str) -> MechanismResult:
         """The result of one mechanism, by name; KeyError names it."""
@@ -124,6 +142,7 @@ class Comparison:
             "swap_slots": self.swap_slots,
             "watermarks": {"low": self.watermarks[0], "high": self.watermarks[1]},
             "generation": self.generation,
+            "reporting": self.reporting,
             "mechanisms": columns,
         }
 
@@ -151,6 +170,38 @@ def guest_pages(summary: dict[str, Any]) -> tuple[int, int]:
     """First pfn of a guest that has every page of the trace, and its pages."""
     base = summary["lowest_pfn"] // _ALIGN * _ALIGN
     return base, summary["highest_pfn"] + 1 - base
+
+
+def _unseen_pages(trace: Trace, base: int, pages: int) -> npt.NDArray[np.int64]:
+    """Pages of the guest that no event names, ascending."""
+    edges = np.zeros(pages + 1, np.int64)
+    first = trace.pfn.astype(np.int64) - base
+    np.add.at(edges, first, 1)
+    np.add.at(edges, first + (np.int64(1) << trace.order.astype(np.int64)), -1)
+    return np.flatnonzero(np.cumsum(edges[:-1]) == 0)
+
+
+def _set_up_reporting(
+    guests: Sequence[Guest],
+    trace: Trace,
+    base: int,
+    settings: Mapping[str, Any],
+    unseen_free: bool,
+) -> dict[str, Any]:
+    """Free page reporting as asked for; its settings.
+
+    Pages that no event names were in use all the time, or free: the trace does not tell.
+    Either they keep blocks from merging and count for the watermarks only, or they are free.
+    """
+    unseen = _unseen_pages(trace, base, guests[0].pages)
+    for guest in guests:
+        guest.set_reporting(**{"spare": 0 if unseen_free else len(unseen), **settings})
+        if unseen_free:
+            guest.free(unseen)
+    return {
+        **{name: value for name, value in guests[0].reporting().items() if name in _REPORTING},
+        "unseen_free": unseen_free,
+    }
 
 
 def _sample_steps(trace: Trace, samples: int) -> list[int]:
@@ -231,6 +282,8 @@ def compare(
     swap_slots: int | None = None,
     generation: str = "pgtable",
     nodat: bool = False,
+    reporting: Mapping[str, Any] | None = None,
+    unseen_free: bool = False,
     samples: int = 400,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -249,6 +302,9 @@ def compare(
     guests: number of guests, at least 1.
     swap_slots: by default enough for every page of every guest.
     generation, nodat: as for `Guest`.
+    reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
+        is by default the pages that no event names.
+    unseen_free: for ``reporting``, these pages are free blocks that others merge with.
     samples: looks at host memory, evenly over trace time.
     progress: called with (mechanism, events done, events).
 
@@ -279,12 +335,15 @@ def compare(
         swap_slots = guests * summary["unique_pages"] + 64
     low, high = kernel_watermarks(host_frames)
     results = []
+    used: dict[str, Any] | None = None
     for name in names:
         host = Host(host_frames, swap_slots, low=low, high=high)
         members = [
             Guest(pages, host=host, mechanism=name, generation=generation, nodat=nodat)
             for _ in range(guests)
         ]
+        if name == "reporting":
+            used = _set_up_reporting(members, trace, base, reporting or {}, unseen_free)
         results.append(_replay(trace, name, host, members, base, samples, progress))
         host.close()
     return Comparison(
@@ -297,6 +356,7 @@ def compare(
         watermarks=(low, high),
         generation=generation,
         results=tuple(results),
+        reporting=used,
     )
 
 

@@ -39,6 +39,18 @@ def test_compare_prints_one_table(trace: str) -> None:
     assert "75 % of the guests' peak" in " ".join(result.stdout.split())
     assert "events a second" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
+    assert "order 9 and more, 2 s after a free" in " ".join(result.stdout.split())
+
+
+def test_compare_says_what_free_page_reporting_was_set_to(trace: str) -> None:
+    options = ("--report-order", "4", "--report-delay", "0.02", "--report-unseen", "free")
+    result = run("compare", trace, "--mechanisms", "reporting", *options)
+    assert result.returncode == 0, result.stderr
+    told = " ".join(result.stdout.split())
+    assert "order 4 and more, 0.02 s after a free" in told
+    assert "no event names count as free" in told
+    assert run("compare", trace, "--report-order", "11").returncode == 1
+    assert run("compare", trace, "--report-delay", "-1").returncode == 1
 
 
 def test_compare_json_is_what_python_gives(trace: str) -> None:

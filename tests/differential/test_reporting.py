@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import reference
 from reference.guest import snapshot as model_snapshot
@@ -247,16 +248,18 @@ def check_view_fast(guest: pgste.Guest) -> None:
     """`check_view` with bitmaps: level by level, both halves filled make a filled whole."""
     told = guest.reporting()
     pages = -(-guest.pages // 1024) * 1024
-    filled = np.zeros(pages, np.bool_)
+    filled: npt.NDArray[np.bool_] = np.zeros(pages, np.bool_)
     filled[: guest.pages] = guest.is_free()
     for first, size, _ in [*guest.parked_blocks(), *guest.isolated_blocks()]:
         assert filled[first : first + (1 << size)].all()
         filled[first : first + (1 << size)] = False
     assert filled.sum() == told["pages_free"]
     for order in range(told["max_order"] + 1):
-        top = order == told["max_order"]
-        above = filled.reshape(-1, 2).all(axis=1) if not top else filled[:0]
-        alone = filled if top else filled & ~np.repeat(above, 2)
+        if order < told["max_order"]:
+            above = np.logical_and(filled[0::2], filled[1::2])
+            alone = np.logical_and(filled, ~np.repeat(above, 2))
+        else:
+            above, alone = filled, filled
         expected = np.flatnonzero(alone) << order
         assert sorted(first for first, _, _ in guest.free_blocks(order)) == expected.tolist()
         filled = above

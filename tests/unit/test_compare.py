@@ -63,6 +63,37 @@ def test_hints_are_counted_by_page_or_by_call() -> None:
     assert result["madv_dontneed"].values["frames_peak"] == 64
 
 
+def report_trace() -> pgste.Trace:
+    """Blocks of order 9 are filled and freed; 5 s later a page is allocated elsewhere."""
+    first = [(ALLOC, 4096 + 1024 * i, 9) for i in range(4)]
+    first += [(FREE, 4096 + 1024 * i, 9) for i in range(4)]
+    trace = make_trace([*first, (ALLOC, 40000, 0), (FREE, 40000, 0)])
+    times = np.array([*range(8), 5000, 5001], np.uint64) * np.uint64(MS)
+    return pgste.Trace.from_arrays(trace.kind, trace.pfn, trace.order, times)
+
+
+def test_reporting_takes_its_settings_and_says_them() -> None:
+    trace = report_trace()
+    by_default = pgste.compare(trace, ["reporting"], host_frames=5000)
+    assert by_default.reporting is not None
+    assert (by_default.reporting["order"], by_default.reporting["delay_ns"]) == (9, 2 * 10**9)
+    # the guest's pages from 4096 on that are in no event; those named are 4 * 512 and 1
+    assert by_default.reporting["spare"] == 40001 - 4096 - 4 * 512 - 1
+    assert by_default["reporting"].values["hints"] == 1
+    assert by_default["reporting"].values["hint_frames_freed"] == 4 * 512
+    assert by_default["reporting"].values["zero_fills"] == 4 * 512 + 1
+    too_late = pgste.compare(trace, ["reporting"], reporting={"delay_ns": 6 * 10**9})
+    assert too_late["reporting"].values["hints"] == 0
+    too_large = pgste.compare(trace, ["reporting"], reporting={"order": 10})
+    assert too_large["reporting"].values["hints"] == 0
+    # the order-9 blocks lie between pages that no event names: free, these make order 10
+    merged = pgste.compare(trace, ["reporting"], reporting={"order": 10}, unseen_free=True)
+    assert merged["reporting"].values["hint_pages"] == 4 * 1024
+    assert pgste.compare(trace, ["none"]).reporting is None
+    with pytest.raises(pgste.ArgumentError, match="order: 11"):
+        pgste.compare(trace, reporting={"order": 11})
+
+
 def test_means_are_over_time() -> None:
     trace = make_trace([(ALLOC, 0, 0), (ALLOC, 1, 0), (FREE, 0, 0), (ALLOC, 8, 0)])
     times = np.array([0, 1, 2, 4], np.uint64) * np.uint64(MS)
