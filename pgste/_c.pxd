@@ -254,6 +254,7 @@ cdef extern from "pgste.h" nogil:
         uint32_t order
         bool_t reported
 
+    void pgste_report_defaults(const pgste_guest *guest, pgste_report_config *config)
     int pgste_report_configure(pgste_guest *guest, const pgste_report_config *config)
     int pgste_report_get_state(const pgste_guest *guest, pgste_report_state *state)
     int64_t pgste_report_free_list(const pgste_guest *guest, unsigned order, pgste_block *blocks,

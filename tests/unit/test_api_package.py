@@ -132,7 +132,7 @@ def test_everything_public_has_a_docstring() -> None:
 
 
 def test_mechanisms_are_the_core_s() -> None:
-    assert pgste.mechanisms() == ("none", "cmma", "madv_dontneed", "madv_free")
+    assert pgste.mechanisms() == ("none", "cmma", "madv_dontneed", "madv_free", "reporting")
     for name in pgste.mechanisms():
         assert pgste.Guest(4, mechanism=name).mechanism == name
 
