@@ -135,9 +135,16 @@ class Host:
     def to_head(self, index: int, name: str) -> None:
         frame = self.frames[index]
         if frame.list != "free":
-            self.lists[frame.list].remove(index)
+            self.unlink(index)
         self.lists[name].insert(0, index)
         frame.list = name
+
+    def unlink(self, index: int) -> None:
+        pages = self.lists[self.frames[index].list]
+        if pages[-1] == index:  # no search for the most likely one
+            pages.pop()
+        else:
+            pages.remove(index)
 
     # ---- frames and slots --------------------------------------------------------------
 
@@ -160,7 +167,7 @@ class Host:
         self.leave_swap_cache(index)
         frame = self.frames[index]
         self.guests[frame.guest].frame[frame.gfn] = None
-        self.lists[frame.list].remove(index)
+        self.unlink(index)
         self.frames[index] = Frame()
         self.free_frames.append(index)
 
