@@ -158,7 +158,7 @@ def test_stats_add_up() -> None:
         ((4, 4, None, None, 1.5), pgste.ArgumentTypeError, "batch: 1.5"),
     ],
 )
-def test_bad_sizes(arguments: tuple[int, ...], error: type[Exception], match: str) -> None:
+def test_bad_sizes(arguments: tuple[Any, ...], error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         pgste.Host(*arguments)
 
