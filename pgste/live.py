@@ -134,8 +134,10 @@ def why_refused(call: str, code: int, backing: str, locked: bool) -> str:
             errno.ENOMEM: "more than RLIMIT_MEMLOCK allows to lock",
             errno.EPERM: "locking needs CAP_IPC_LOCK or an RLIMIT_MEMLOCK above 0",
         }.get(code, os.strerror(code))
-    if call.startswith("/proc"):
+    if call == "/proc/kpageflags":
         return f"{os.strerror(code)}; it takes root (CAP_SYS_ADMIN)"
+    if call == "/proc/self/pagemap":
+        return f"{os.strerror(code)}; residency cannot be told without this file"
     return _why_madvise(call, code, backing, locked)
 
 
@@ -328,10 +330,10 @@ class Memory:
         self._free[changed] = free
         stats = self._stats
         if free:
-            stats.pages_freed += changed.size
+            stats.pages_freed += pages.size
             stats.double_frees += doubled
         else:
-            stats.pages_allocated += changed.size
+            stats.pages_allocated += pages.size
             stats.double_allocs += doubled
 
     # ---- content -------------------------------------------------------------------------

@@ -8,7 +8,6 @@
 #include "os.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -93,8 +92,7 @@ static int set_up(struct pgste_live *live, enum pgste_live_backing backing)
 	/* A kernel without huge pages refuses this with EINVAL, which is then no loss. */
 	if (backing != PGSTE_LIVE_HUGETLB)
 		madvise(live->base, live->map_bytes, MADV_NOHUGEPAGE);
-	live->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	return live->pagemap < 0 ? PGSTE_OS_ERROR(errno) : PGSTE_OK;
+	return PGSTE_OK;
 }
 
 int pgste_live_new(const struct pgste_live_config *config, struct pgste_live **out)

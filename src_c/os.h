@@ -12,7 +12,7 @@ struct pgste_live {
 	uint64_t nr_pages;
 	size_t map_bytes, guard_bytes;
 	size_t page_bytes;
-	int pagemap;	/* /proc/self/pagemap */
+	int pagemap;	/* /proc/self/pagemap, -1 until somebody asks for states */
 	int kpageflags; /* -1 until somebody asks for flags */
 	bool vector;	/* process_madvise has not been refused yet */
 	bool scan;	/* PAGEMAP_SCAN has not been refused yet */

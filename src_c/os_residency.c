@@ -75,6 +75,14 @@ static int scan(struct pgste_live *live, uint64_t *gfn, uint64_t end, uint64_t c
 	return nr;
 }
 
+/* A file that is opened when it is needed first. */
+static int open_once(int *fd, const char *path)
+{
+	if (*fd < 0)
+		*fd = open(path, O_RDONLY | O_CLOEXEC);
+	return *fd < 0 ? PGSTE_OS_ERROR(errno) : PGSTE_OK;
+}
+
 static int read_at(int fd, void *buffer, size_t bytes, uint64_t offset)
 {
 	ssize_t done = pread(fd, buffer, bytes, (off_t)offset);
@@ -115,12 +123,10 @@ static int add_kernel_flags(struct pgste_live *live, const uint64_t *entries, un
 {
 	uint64_t flags;
 	unsigned i;
-	int ret;
+	int ret = open_once(&live->kpageflags, "/proc/kpageflags");
 
-	if (live->kpageflags < 0)
-		live->kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
-	if (live->kpageflags < 0)
-		return PGSTE_OS_ERROR(errno);
+	if (ret)
+		return ret;
 	for (i = 0; i < nr; i++) {
 		if (!(entries[i] & PM_PRESENT))
 			continue;
@@ -146,8 +152,10 @@ static int run_states(struct pgste_live *live, uint64_t first, unsigned nr, uint
 {
 	uint64_t entries[AT_ONCE];
 	unsigned i;
-	int ret;
+	int ret = open_once(&live->pagemap, "/proc/self/pagemap");
 
+	if (ret)
+		return ret;
 	ret = read_at(live->pagemap, entries, nr * sizeof(entries[0]),
 		      ((uint64_t)(uintptr_t)live->base / live->page_bytes + first) *
 			      sizeof(entries[0]));
@@ -247,9 +255,11 @@ int pgste_live_count(struct pgste_live *live, struct pgste_live_counts *counts)
 {
 	struct scan_region regions[AT_ONCE];
 	uint64_t gfn = 0;
-	int i, nr;
+	int i, nr, ret = open_once(&live->pagemap, "/proc/self/pagemap");
 
 	*counts = (struct pgste_live_counts){ 0 };
+	if (ret)
+		return ret;
 	while (gfn < live->nr_pages) {
 		nr = scan(live, &gfn, live->nr_pages, SCAN_PRESENT | SCAN_SWAPPED, regions, AT_ONCE);
 		if (nr < 0)

@@ -1,0 +1,82 @@
+"""What the tests on the real kernel need, set up and removed; or a skip that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pgste import conformance
+from pgste.live import Refused
+from pgste.pressure import MemoryLimit, SwapFile, swap_bytes
+from pgste.tracefs import Instance, TraceFs, mounted_at
+
+
+@pytest.fixture
+def swap_file(tmp_path: Path) -> Iterator[SwapFile]:
+    """A swap file of 64 MiB; the machine's swaps are as before afterwards."""
+    before = Path("/proc/swaps").read_text()
+    try:
+        swap = SwapFile(64 << 20, tmp_path).__enter__()
+    except Refused as refused:
+        pytest.skip(f"no swap file here: {refused}")
+    try:
+        yield swap
+    finally:
+        swap.off()
+    assert Path("/proc/swaps").read_text() == before
+
+
+@pytest.fixture
+def no_swap() -> None:
+    """A machine without swap."""
+    if swap_bytes()[0]:
+        pytest.skip("this machine has swap of its own on")
+
+
+@pytest.fixture
+def flags() -> None:
+    """The right to read /proc/kpageflags."""
+    if not conformance.flags_allowed():
+        pytest.skip("/proc/kpageflags takes root")
+
+
+@pytest.fixture
+def memory_limit() -> Iterator[Callable[[int], MemoryLimit]]:
+    """Memory cgroups by limit in bytes, removed at the end."""
+    made: list[MemoryLimit] = []
+
+    def make(limit_bytes: int) -> MemoryLimit:
+        limit = MemoryLimit(limit_bytes)
+        try:
+            made.append(limit.__enter__())
+        except Refused as refused:
+            pytest.skip(f"no memory cgroup here: {refused}")
+        return limit
+
+    try:
+        yield make
+    finally:
+        for limit in made:
+            limit.remove()
+
+
+@pytest.fixture
+def tracing() -> Iterator[Path]:
+    """tracefs; afterwards it is mounted or not as before, and no instance of ours is left."""
+    before = mounted_at()
+    mount = TraceFs()
+    try:
+        root = mount.__enter__()
+        with Instance(root):
+            pass
+    except Refused as refused:
+        mount.__exit__(None, None, None)
+        pytest.skip(f"no tracing here: {refused}")
+    try:
+        yield root
+        assert not [path.name for path in (root / "instances").iterdir() if "pgste" in path.name]
+    finally:
+        mount.__exit__(None, None, None)
+    assert mounted_at() == before
