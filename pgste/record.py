@@ -9,13 +9,15 @@ kernel's own format files; the streams of the CPUs are merged by time.
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,6 +158,7 @@ def record(
     if seconds is not None and not seconds > 0:
         raise ArgumentError(f"seconds must be above 0, not {seconds}")
     with (
+        _process(pid) as ended,
         _Signals() as signals,
         TraceFs() as root,
         Instance(
@@ -173,7 +176,7 @@ def record(
         try:
             if command:
                 child = subprocess.Popen(list(command))
-            _wait(streams, child, pid, seconds, signals, started, progress)
+            _wait(streams, child, ended, seconds, signals, started, progress)
         finally:
             if child is not None:
                 _end(child, signals.got)
@@ -192,16 +195,36 @@ def record(
     )
 
 
+@contextmanager
+def _process(pid: int | None) -> Iterator[int | None]:
+    """A descriptor of the process, if one is named; ArgumentError if there is none such."""
+    if pid is None:
+        yield None
+        return
+    try:
+        fd = os.pidfd_open(pid)
+    except (OSError, OverflowError):
+        raise ArgumentError(f"pid: there is no process {pid}") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _wait(
     streams: _Streams,
     child: subprocess.Popen[bytes] | None,
-    pid: int | None,
+    ended: int | None,
     seconds: float | None,
     signals: _Signals,
     started: float,
     progress: Progress | None,
 ) -> None:
-    """Drain the buffers until the command, the process or the time is at its end."""
+    """Drain the buffers until the command, the process or the time is at its end.
+
+    ended: a descriptor of a process (pidfd_open(2)), which shows its end even before its parent
+    has taken notice.
+    """
     while not signals.got:
         passed = time.monotonic() - started
         if seconds is not None and passed >= seconds:
@@ -212,9 +235,10 @@ def _wait(
                 return
             except subprocess.TimeoutExpired:
                 pass
-        else:
-            if pid is not None and not Path(f"/proc/{pid}").exists():
+        elif ended is not None:
+            if select.select([ended], [], [], POLL_SECONDS)[0]:
                 return
+        else:
             time.sleep(POLL_SECONDS)
         streams.drain()
         if progress is not None:

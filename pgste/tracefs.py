@@ -98,9 +98,6 @@ class Instance:
     ) -> None:
         if buffer_kb < 8:
             raise ArgumentError(f"buffer_kb must be at least 8, not {buffer_kb}")
-        for pid in pids:
-            if not Path(f"/proc/{pid}").exists():
-                raise ArgumentError(f"pid: there is no process {pid}")
         if comm is not None and (not comm or len(comm) > 15 or set(comm) & set('"\\\n')):
             raise ArgumentError(
                 f"comm must be a task name of 1 .. 15 characters without quotes, not {comm!r}"

@@ -46,7 +46,7 @@ def test_what_a_command_does_is_recorded(tracing: Path) -> None:
     summary = recording.trace.summary()
     # 40 MiB, all of which the command touches and gives back at its end.
     assert summary["pages_allocated"] >= 10240
-    assert summary["frees_of_allocated"] > 0.9 * summary["free_events"]
+    assert summary["frees_of_allocated"] >= 10240
     assert recording.cpus == os.cpu_count()
     assert told
     assert told[-1][0] > 0
@@ -92,19 +92,13 @@ def test_filter_by_name(tracing: Path) -> None:
 
 
 def test_filter_by_process_follows_its_children(tracing: Path) -> None:
-    program = (
-        f"import os, subprocess, sys; input(); subprocess.run([sys.executable, '-c', {FILL!r}])"
-    )
-    with subprocess.Popen(command(program), stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        other = subprocess.Popen(command(FILL.replace("40 <<", "400 <<") + "; input()"),
-                                 stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        os.write(process.stdin.fileno(), b"\n")
+    program = f"import subprocess, sys, time; time.sleep(1); subprocess.run({command(FILL)!r})"
+    tenfold = FILL.replace("40 <<", "400 <<").replace("10240", "102400")
+    busy = f"import time; time.sleep(1.2); {tenfold}"
+    with subprocess.Popen(command(program)) as process, subprocess.Popen(command(busy)):
         recording = record(pid=process.pid)
-        other.wait()
-    pages = recording.trace.summary()["pages_allocated"]
-    # Mostly the child's 10240; the other process would add many more.
-    assert pages < 30_000
+    # The child's 10240 and what Python takes, but not the other process's 102400.
+    assert 10_240 <= recording.trace.summary()["pages_allocated"] < 50_000
     assert recording.exit_status is None
 
 
@@ -208,7 +202,7 @@ def test_bad_arguments(tracing: Path) -> None:
         {"pid": 1 << 22 | 1},
     ):
         with pytest.raises(ArgumentError):
-            record(**arguments)  # type: ignore[arg-type]
+            record(**arguments)
     assert instances(tracing) == []
 
 
