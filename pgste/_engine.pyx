@@ -319,7 +319,7 @@ cdef class Gfns:
 
     cdef str outside(self, uint64_t pages, unsigned order, str name):
         """A sentence on the first gfn whose block of 2^order pages is not all in the guest."""
-        cdef object last = <object>pages - (1 << order)  # of the gfns that would do
+        cdef object last = <object>pages - (<uint64_t>1 << order)  # of the gfns that would do
         cdef object i
         if self.array is None:
             i = max(last + 1 - self.c.first, 0)
