@@ -7,7 +7,7 @@
 
 #include "internal.h"
 
-/* Far enough ahead to hide a miss, near enough to stay within one list. */
+/* Slots ahead of the one that is given up. */
 #define PREFETCH 16u
 
 void cbrl_append(struct vcpu *vcpu, uint64_t gfn)
@@ -16,18 +16,36 @@ void cbrl_append(struct vcpu *vcpu, uint64_t gfn)
 	vcpu->appended++;
 }
 
+/*
+ * The entries whose pages are swapped out, in order.  Few lists have any; picked without a
+ * branch, as the pages of a list have nothing to do with each other.
+ */
+static uint32_t swapped_entries(const uint8_t *state, const uint64_t *list, uint32_t nr,
+				uint64_t *swapped)
+{
+	uint32_t nr_swapped = 0;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		swapped[nr_swapped] = list[i];
+		nr_swapped += __atomic_load_n(&state[list[i]], __ATOMIC_RELAXED) >> 7;
+	}
+	return nr_swapped;
+}
+_Static_assert(PGSTE_STATE_SWAP == 1 << 7, "swapped_entries() shifts it down");
+
 /* Zap every entry, reset the list: pages zapped. */
 uint64_t cbrl_process(struct pgste_guest *guest, struct vcpu *vcpu)
 {
-	uint64_t slots_freed = 0, zapped = 0;
+	uint64_t swapped[PGSTE_CBRL_MAX + 1], slots_freed = 0, zapped = 0;
 	const uint32_t nr = vcpu->nr;
+	const uint32_t nr_swapped = swapped_entries(guest->state, vcpu->cbrl, nr, swapped);
 
-	for (uint32_t i = 0; i < nr && i < PREFETCH; i++)
-		__builtin_prefetch(&guest->state[vcpu->cbrl[i]], 1);
-	for (uint32_t i = 0; i < nr; i++) {
-		if (i + PREFETCH < nr)
-			__builtin_prefetch(&guest->state[vcpu->cbrl[i + PREFETCH]], 1);
-		zapped += zap_entry(guest, vcpu->cbrl[i], &slots_freed);
+	for (uint32_t i = 0; i < nr_swapped; i++)
+		__builtin_prefetch(&guest->pte[swapped[i]], 1);
+	for (uint32_t i = 0; i < nr_swapped; i++) {
+		if (i + PREFETCH < nr_swapped)
+			zap_prefetch(guest, swapped[i + PREFETCH]);
+		zapped += zap_entry(guest, swapped[i], &slots_freed);
 	}
 	vcpu->nr = 0;
 	vcpu->intercepts++;

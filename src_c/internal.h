@@ -188,6 +188,7 @@ void pte_restore(struct pgste_guest *guest, uint64_t gfn);
 void cbrl_append(struct vcpu *vcpu, uint64_t gfn);
 uint64_t cbrl_process(struct pgste_guest *guest, struct vcpu *vcpu);
 unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed);
+void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn);
 
 /* zvm.c */
 struct zvm_change {
@@ -212,8 +213,6 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 		uint64_t nr, uint8_t *results);
 void essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 		const struct pgste_gfns *gfns, uint8_t *results);
-/* CAS for guests whose vcpus run on several threads: the table entry of the old state. */
-unsigned essa_one_shared(struct pgste_guest *guest, const uint16_t *row, uint64_t gfn);
 unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn);
 
 /* ---- hosts ---- */

@@ -38,6 +38,15 @@ static unsigned zap_entry_shared(struct pgste_guest *guest, uint64_t gfn, uint64
 	return 1;
 }
 
+/* The PTE of a swapped page is about to be zapped: fetch its slot. */
+void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn)
+{
+	const uint64_t cold = __atomic_load_n(&guest->pte[gfn], __ATOMIC_RELAXED);
+
+	if (!(cold & COLD_FOREIGN))
+		__builtin_prefetch(&guest->host->slots[(uint32_t)(cold >> PTE_PFRA_SHIFT)], 1);
+}
+
 /* Zap one page if it may be: 1 or 0. */
 unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed)
 {

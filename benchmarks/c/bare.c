@@ -10,7 +10,7 @@
 #include "bare.h"
 #include "pgste.h"
 
-#define PREFETCH 32u
+#define PREFETCH 128u
 
 /* The machine's limit, not the portable subset's: picked when the module is loaded. */
 #if defined(__x86_64__)
