@@ -55,6 +55,14 @@ uint64_t cbrl_process(struct pgste_guest *guest, struct vcpu *vcpu)
 	return zapped;
 }
 
+/* The same for a list without a page that is swapped out: there is nothing to zap. */
+void cbrl_pass(struct vcpu *vcpu)
+{
+	vcpu->intercepts++;
+	vcpu->processed += vcpu->nr;
+	vcpu->nr = 0;
+}
+
 int64_t pgste_cbrl(const struct pgste_guest *guest, uint32_t vcpu, uint64_t *gfns)
 {
 	if (vcpu >= guest->nr_vcpus)

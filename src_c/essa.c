@@ -46,7 +46,7 @@ static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, u
 
 	vcpu->essa++;
 	if (gfn < guest->nr_pages) {
-		unsigned entry = essa_one_shared(&guest->state[gfn], guest->rows[orc]);
+		unsigned entry = essa_one_shared(&guest->state[gfn], guest->rows[orc].entry);
 
 		result = ESSA_RESULT(entry);
 		if (ESSA_APPEND(entry) && guest->generation == PGSTE_GEN_ZVM)
@@ -71,10 +71,34 @@ unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, ui
 	vcpu->essa++;
 	if (gfn >= guest->nr_pages)
 		return PGSTE_RESULT_EXCEPTION;
-	entry = essa_lookup(&guest->state[gfn], guest->rows[orc], guest->shared);
+	entry = essa_lookup(&guest->state[gfn], guest->rows[orc].entry, guest->shared);
 	if (ESSA_APPEND(entry))
 		cbrl_append(vcpu, gfn);
 	return ESSA_RESULT(entry);
+}
+
+static struct essa_list list_open(const struct pgste_guest *guest, struct vcpu *vcpu)
+{
+	return (struct essa_list){
+		.entries = vcpu->cbrl,
+		.nr = vcpu->nr,
+		.limit = guest->cbrl_entries,
+		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0, /* nobody knows what is on it */
+	};
+}
+
+/* A full list is processed before the next ESSA; its pages need no look if none is swapped. */
+static void list_make_room(struct pgste_guest *guest, struct vcpu *vcpu, struct essa_list *list)
+{
+	if (list->nr < list->limit)
+		return;
+	vcpu->nr = list->nr;
+	if (list->seen & PGSTE_STATE_SWAP)
+		cbrl_process(guest, vcpu);
+	else
+		cbrl_pass(vcpu);
+	list->nr = 0;
+	list->seen = 0;
 }
 
 /*
@@ -82,7 +106,7 @@ unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, ui
  * entry is written always and kept only if the page is appended: no branch.  Pointers are in
  * local variables because a store of a state byte could change anything in memory else.
  */
-static ALWAYS_INLINE void essa_stretch(struct pgste_guest *guest, struct vcpu *vcpu,
+static ALWAYS_INLINE void essa_stretch(uint8_t *state, struct essa_list *list,
 				       const uint16_t *row, enum pgste_gfn_type type,
 				       const struct pgste_gfns *gfns, uint64_t at, uint64_t n,
 				       uint8_t *results, bool shared)
@@ -92,15 +116,15 @@ static ALWAYS_INLINE void essa_stretch(struct pgste_guest *guest, struct vcpu *v
 	const uint64_t ahead = end + PREFETCH <= all.nr ? end : /* the rest has no prefetch */
 			       all.nr > PREFETCH && all.nr - PREFETCH > at ?
 			       all.nr - PREFETCH : at;
-	uint8_t *const state = guest->state;
-	uint64_t *list = vcpu->cbrl + vcpu->nr;
-	uint64_t *const start = list;
+	uint64_t *entries = list->entries + list->nr;
+	unsigned seen = 0;
 
 #define ESSA_STEP() do {                                                                     \
 		uint64_t gfn = gfn_at(type, &all, at);                                        \
 		unsigned entry = essa_lookup(&state[gfn], row, shared);                       \
-		*list = gfn;                                                                  \
-		list += ESSA_APPEND(entry);                                                   \
+		*entries = gfn;                                                               \
+		entries += ESSA_APPEND(entry);                                                \
+		seen |= entry;                                                                \
 		if (results)                                                                  \
 			results[at] = ESSA_RESULT(entry);                                     \
 	} while (0)
@@ -111,8 +135,8 @@ static ALWAYS_INLINE void essa_stretch(struct pgste_guest *guest, struct vcpu *v
 	for (; at < end; at++)
 		ESSA_STEP();
 #undef ESSA_STEP
-	vcpu->appended += (uint64_t)(list - start);
-	vcpu->nr += (uint32_t)(list - start);
+	list->nr = (uint32_t)(entries - list->entries);
+	list->seen |= (uint8_t)seen;
 }
 
 static ALWAYS_INLINE void essa_stretches(struct pgste_guest *guest, struct vcpu *vcpu,
@@ -120,17 +144,21 @@ static ALWAYS_INLINE void essa_stretches(struct pgste_guest *guest, struct vcpu 
 					 const struct pgste_gfns *gfns, uint8_t *results,
 					 bool shared)
 {
+	struct essa_list list = list_open(guest, vcpu);
 	uint64_t at = 0;
 
 	while (at < gfns->nr) {
+		uint32_t before;
 		uint64_t n;
 
-		if (vcpu->nr >= guest->cbrl_entries)
-			cbrl_process(guest, vcpu);
-		n = min_u64(gfns->nr - at, guest->cbrl_entries - vcpu->nr);
-		essa_stretch(guest, vcpu, row, type, gfns, at, n, results, shared);
+		list_make_room(guest, vcpu, &list);
+		before = list.nr;
+		n = min_u64(gfns->nr - at, list.limit - list.nr);
+		essa_stretch(guest->state, &list, row, type, gfns, at, n, results, shared);
+		vcpu->appended += list.nr - before;
 		at += n;
 	}
+	vcpu->nr = list.nr;
 	vcpu->essa += gfns->nr;
 }
 
@@ -145,7 +173,7 @@ static ALWAYS_INLINE void essa_stretches(struct pgste_guest *guest, struct vcpu 
 void essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 		const struct pgste_gfns *gfns, uint8_t *results)
 {
-	const uint16_t *row = guest->rows[orc];
+	const uint16_t *row = guest->rows[orc].entry;
 
 	switch (gfns->type) {
 	ESSA_CASE(PGSTE_GFN_U8);
@@ -161,15 +189,15 @@ void essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 }
 
 /*
- * A range inside the guest: whole blocks by the scan kernel for as long as the list has room
- * for them, and page by page around the intercepts, so that every page sees the list and the
- * zaps that it would see alone.
+ * A range inside the guest: by the scan kernel from intercept to intercept, so that every
+ * page sees the list and the zaps that it would see alone.
  */
 void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
 		uint64_t nr, uint8_t *results)
 {
 	const struct scan_ops *scan = scan_ops();
 	const struct pgste_gfns range = { .type = PGSTE_GFN_RANGE, .first = gfn, .nr = nr };
+	struct essa_list list = list_open(guest, vcpu);
 	uint64_t at = 0;
 
 	if (guest->interpreted) {
@@ -187,23 +215,14 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 	}
 	while (at < nr) {
 		uint32_t before;
-		uint64_t left;
 
-		if (vcpu->nr >= guest->cbrl_entries)
-			cbrl_process(guest, vcpu);
-		before = vcpu->nr;
-		at += scan->essa(guest->state + gfn + at, nr - at, guest->rows[orc],
-				 results ? results + at : NULL, gfn + at, vcpu->cbrl, &vcpu->nr,
-				 guest->cbrl_entries - vcpu->nr);
-		vcpu->appended += vcpu->nr - before;
-		/* the block that would overflow: at most to where the list is full */
-		left = min_u64(nr - at, guest->cbrl_entries - vcpu->nr);
-		if (left) {
-			essa_stretch(guest, vcpu, guest->rows[orc], PGSTE_GFN_RANGE, &range, at,
-				     left, results, false);
-			at += left;
-		}
+		list_make_room(guest, vcpu, &list);
+		before = list.nr;
+		at += scan->essa(guest->state + gfn + at, nr - at, &guest->rows[orc],
+				 results ? results + at : NULL, gfn + at, &list);
+		vcpu->appended += list.nr - before;
 	}
+	vcpu->nr = list.nr;
 	vcpu->essa += nr;
 }
 

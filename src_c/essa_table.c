@@ -105,21 +105,33 @@ static uint16_t essa_entry(enum pgste_generation generation, bool dirtying, unsi
 	return (uint16_t)(new | essa_result(generation, state) << 8 | (r.append ? 0x8000u : 0u));
 }
 
-static essa_row rows[3][2][PGSTE_NR_ORC];
+static struct essa_row rows[3][2][PGSTE_NR_ORC];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void essa_generate_row(struct essa_row *row, enum pgste_generation generation,
+			      bool dirtying, unsigned orc)
+{
+	for (unsigned state = 0; state < 256; state++)
+		row->entry[state] = essa_entry(generation, dirtying, orc, (uint8_t)state);
+	for (unsigned state = 0; state < 128; state++) {
+		const unsigned entry = row->entry[state];
+
+		row->new[state] = (uint8_t)(ESSA_NEW(entry) | ESSA_APPEND(entry) << 7);
+		row->result[state] = ESSA_RESULT(entry);
+	}
+}
 
 static void essa_generate(void)
 {
 	for (unsigned generation = 0; generation < 3; generation++)
 		for (unsigned dirtying = 0; dirtying < 2; dirtying++)
 			for (unsigned orc = 0; orc < PGSTE_NR_ORC; orc++)
-				for (unsigned state = 0; state < 256; state++)
-					rows[generation][dirtying][orc][state] =
-						essa_entry((enum pgste_generation)generation,
-							   dirtying, orc, (uint8_t)state);
+				essa_generate_row(&rows[generation][dirtying][orc],
+						  (enum pgste_generation)generation, dirtying,
+						  orc);
 }
 
-const essa_row *essa_rows(enum pgste_generation generation, bool dirtying)
+const struct essa_row *essa_rows(enum pgste_generation generation, bool dirtying)
 {
 	pthread_once(&once, essa_generate);
 	return rows[generation][dirtying];

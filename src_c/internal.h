@@ -38,12 +38,19 @@ void table_free(void *table, uint64_t nr_bytes);
 /* ---- ESSA as a table (essa_table.c) ---- */
 
 /* An entry: new state (bits 0-7), result (bits 8-14), append (bit 15). */
-typedef uint16_t essa_row[256];
+struct essa_row {
+	uint16_t entry[256];
+	/*
+	 * For vectors, by the low seven bits of a state (pgtable and dat: SWAP neither
+	 * matters nor changes): the new state with append in bit 7, and the result.
+	 */
+	uint8_t new[128], result[128];
+};
 #define ESSA_NEW(e) ((uint8_t)(e))
 #define ESSA_RESULT(e) ((uint8_t)((e) >> 8 & 0x7f))
 #define ESSA_APPEND(e) ((unsigned)((e) >> 15))
 /* dirtying: the interpretation path, which makes pages attribute-dirty in pgtable too. */
-const essa_row *essa_rows(enum pgste_generation generation, bool dirtying);
+const struct essa_row *essa_rows(enum pgste_generation generation, bool dirtying);
 
 /* ---- the cold words ---- */
 
@@ -99,7 +106,7 @@ struct pgste_guest {
 	uint64_t *odd;
 	uint64_t *touched; /* a bit for each CHUNK pages: one of them may have a PTE */
 	uint64_t nr_pages;
-	const essa_row *rows;	/* in force: normal or interpretation path */
+	const struct essa_row *rows; /* in force: normal or interpretation path */
 	struct vcpu *vcpus;
 	const struct mech *mech;
 	void *mech_data;
@@ -187,6 +194,7 @@ void pte_restore(struct pgste_guest *guest, uint64_t gfn);
 /* cbrl.c, zap.c */
 void cbrl_append(struct vcpu *vcpu, uint64_t gfn);
 uint64_t cbrl_process(struct pgste_guest *guest, struct vcpu *vcpu);
+void cbrl_pass(struct vcpu *vcpu);
 unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed);
 void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn);
 
@@ -333,6 +341,13 @@ bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
 
 /* ---- scan kernels (isa.c picks one table of them) ---- */
 
+/* The CBRL of a vcpu while a call works on many pages. */
+struct essa_list {
+	uint64_t *entries;
+	uint32_t nr, limit;
+	uint8_t seen; /* or of the states of its pages, and perhaps more: is one swapped out? */
+};
+
 struct scan_ops {
 	const char *name;
 	bool (*supported)(void);
@@ -343,12 +358,12 @@ struct scan_ops {
 	uint64_t (*count_zappable)(const uint8_t *state, uint64_t nr);
 	void (*count_states)(const uint8_t *state, uint64_t nr, struct pgste_state_counts *counts);
 	/*
-	 * Look every byte of a run up in an ESSA row.  Stops before the block with which more
-	 * than room pages would have to be appended, and at the end: bytes done.  Appended
-	 * pages (base + index) go to list, *nr_list counts them up.  results may be NULL.
+	 * Look every byte of a run up in an ESSA row.  Stops after the page that fills the list
+	 * and at the end: bytes done.  Appended pages (base + index) go to the list, which has
+	 * room for one at the start.  results may be NULL.
 	 */
-	uint64_t (*essa)(uint8_t *state, uint64_t nr, const uint16_t *row, uint8_t *results,
-			 uint64_t base, uint64_t *list, uint32_t *nr_list, uint32_t room);
+	uint64_t (*essa)(uint8_t *state, uint64_t nr, const struct essa_row *row,
+			 uint8_t *results, uint64_t base, struct essa_list *list);
 };
 extern const struct scan_ops scan_portable;
 #if defined(__x86_64__)

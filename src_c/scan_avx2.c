@@ -121,36 +121,28 @@ AVX2 static void count_states(const uint8_t *state, uint64_t nr, struct pgste_st
 }
 
 /*
- * The row of 256 entries as shuffles: an operation looks at the low four bits, VALID and GC
- * only, and changes the low four bits and DIRTY only.  So four tables of 16, picked by VALID
- * and GC, give new low bits, DIRTY (0x20) and append (0x80); two give the result byte.
+ * The row as shuffles: an operation looks at the low four bits, VALID and GC only, and changes
+ * the low four bits and DIRTY only.  So four tables of 16, picked by VALID and GC, give new
+ * low bits, DIRTY and append (bit 7); two give the result byte.
  */
 struct shuffles {
 	__m256i new[4]; /* index VALID << 1 | GC */
 	__m256i result[2];
 };
 
-AVX2 static struct shuffles shuffles_of(const uint16_t *row)
+AVX2 static inline __m256i table16(const uint8_t *table)
 {
-	struct shuffles s;
-	uint8_t table[32];
+	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)table));
+}
 
-	for (unsigned pick = 0; pick < 4; pick++) {
-		unsigned high = (pick & 2 ? PGSTE_STATE_VALID : 0) | (pick & 1 ? PGSTE_STATE_GC : 0);
-
-		for (unsigned low = 0; low < 32; low++) {
-			unsigned entry = row[high | (low & 15)];
-
-			table[low] = (uint8_t)((entry & 0x2f) | ESSA_APPEND(entry) << 7);
-		}
-		s.new[pick] = load(table);
-	}
-	for (unsigned valid = 0; valid < 2; valid++) {
-		for (unsigned low = 0; low < 32; low++)
-			table[low] = ESSA_RESULT(row[(valid ? PGSTE_STATE_VALID : 0) | (low & 15)]);
-		s.result[valid] = load(table);
-	}
-	return s;
+AVX2 static inline struct shuffles shuffles_of(const struct essa_row *row)
+{
+	return (struct shuffles){
+		.new = { table16(row->new), table16(row->new + PGSTE_STATE_GC),
+			 table16(row->new + PGSTE_STATE_VALID),
+			 table16(row->new + (PGSTE_STATE_VALID | PGSTE_STATE_GC)) },
+		.result = { table16(row->result), table16(row->result + PGSTE_STATE_VALID) },
+	};
 }
 
 AVX2 static inline __m256i pick(__m256i if_clear, __m256i if_set, __m256i bit7)
@@ -158,19 +150,15 @@ AVX2 static inline __m256i pick(__m256i if_clear, __m256i if_set, __m256i bit7)
 	return _mm256_blendv_epi8(if_clear, if_set, bit7);
 }
 
-AVX2 static uint64_t essa(uint8_t *state, uint64_t nr, const uint16_t *row, uint8_t *results,
-			  uint64_t base, uint64_t *list, uint32_t *nr_list, uint32_t room)
+AVX2 static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *row,
+			  uint8_t *results, uint64_t base, struct essa_list *list)
 {
 	const __m256i low4 = _mm256_set1_epi8(0x0f), keep = _mm256_set1_epi8((char)0xf0);
 	const __m256i take = _mm256_set1_epi8(0x2f);
-	const uint32_t limit = *nr_list + room;
-	struct shuffles s;
-	uint32_t at = *nr_list;
+	const struct shuffles s = shuffles_of(row);
+	__m256i seen = _mm256_setzero_si256();
 	uint64_t i = 0;
 
-	if (nr < STEP)
-		return 0;
-	s = shuffles_of(row);
 	for (; i + STEP <= nr; i += STEP) {
 		const __m256i b = load(state + i), low = _mm256_and_si256(b, low4);
 		const __m256i gc = _mm256_slli_epi16(b, 3), valid = _mm256_slli_epi16(b, 1);
@@ -180,7 +168,8 @@ AVX2 static uint64_t essa(uint8_t *state, uint64_t nr, const uint16_t *row, uint
 					    _mm256_shuffle_epi8(s.new[3], low), gc), valid);
 		uint32_t append = (uint32_t)_mm256_movemask_epi8(t);
 
-		if (at + (uint32_t)__builtin_popcount(append) > limit)
+		/* the block that fills the list: page by page to where it does */
+		if (list->nr + (uint32_t)__builtin_popcount(append) >= list->limit)
 			break;
 		if (results)
 			_mm256_storeu_si256((void *)(results + i),
@@ -189,10 +178,15 @@ AVX2 static uint64_t essa(uint8_t *state, uint64_t nr, const uint16_t *row, uint
 		_mm256_storeu_si256((void *)(state + i),
 				    _mm256_or_si256(_mm256_and_si256(b, keep),
 						    _mm256_and_si256(t, take)));
+		seen = _mm256_or_si256(seen, b);
 		for (; append; append &= append - 1)
-			list[at++] = base + i + (uint64_t)__builtin_ctz(append);
+			list->entries[list->nr++] = base + i + (uint64_t)__builtin_ctz(append);
 	}
-	*nr_list = at;
+	if (_mm256_movemask_epi8(seen))
+		list->seen |= PGSTE_STATE_SWAP;
+	if (i < nr)
+		i += scan_portable.essa(state + i, min_u64(nr - i, STEP), row,
+					results ? results + i : NULL, base + i, list);
 	return i;
 }
 

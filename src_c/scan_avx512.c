@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scan kernels for AVX-512 (BW, and VBMI for ESSA on runs): 64 state bytes a step, bit
+ * The scan kernels for AVX-512 (BW, and VBMI and VBMI2 for ESSA on runs): 64 state bytes a step, bit
  * planes straight into mask registers, and the whole 256-entry ESSA row in registers.
  */
 #if defined(__x86_64__)
@@ -9,20 +9,27 @@
 
 #include "internal.h"
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,popcnt,bmi")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi,bmi2")))
 #define STEP 64u
 
 static bool supported(void)
 {
 	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 	       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
-	       __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi");
+	       __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("popcnt") &&
+	       __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 }
 
 AVX512 static inline __m512i load(const uint8_t *p)
 {
 	return _mm512_loadu_si512((const void *)p);
 }
+
+static const uint8_t zero_to_63[64] = {
+	0,  1,	2,  3,	4,  5,	6,  7,	8,  9,	10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+	22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+	44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63,
+};
 
 AVX512 static inline uint64_t plane(__m512i bytes, uint8_t bit)
 {
@@ -111,59 +118,99 @@ AVX512 static void count_states(const uint8_t *state, uint64_t nr,
 	counts->zappable = tail.zappable + zap;
 }
 
-/*
- * A row as 128 entries: SWAP (bit 7) neither matters nor changes, so that bit 7 of an entry
- * can say "append"; vpermi2b looks 64 bytes up in 128 by their low seven bits.
- */
-struct shuffles {
-	__m512i new[2], result[2];
-};
-
-AVX512 static struct shuffles shuffles_of(const uint16_t *row)
+/* base + the number of each bit of hits, ascending, to out: how many. */
+AVX512 static inline uint32_t emit(uint64_t *out, uint64_t base, uint64_t hits)
 {
-	struct shuffles s;
-	uint8_t new[128], result[128];
+	const uint32_t nr = (uint32_t)ones(hits);
+	__m512i index = _mm512_maskz_compress_epi8(hits, load(zero_to_63));
 
-	for (unsigned i = 0; i < 128; i++) {
-		new[i] = (uint8_t)(ESSA_NEW(row[i]) | ESSA_APPEND(row[i]) << 7);
-		result[i] = ESSA_RESULT(row[i]);
+	for (uint32_t i = 0; i < nr; i += 8) {
+		const __m512i gfns = _mm512_add_epi64(
+			_mm512_cvtepu8_epi64(_mm512_castsi512_si128(index)),
+			_mm512_set1_epi64((long long)base));
+
+		_mm512_mask_storeu_epi64(out + i, (__mmask8)_bzhi_u32(0xff, nr - i), gfns);
+		index = _mm512_alignr_epi64(index, index, 1);
 	}
-	for (unsigned half = 0; half < 2; half++) {
-		s.new[half] = load(new + 64 * half);
-		s.result[half] = load(result + 64 * half);
-	}
-	return s;
+	return nr;
 }
 
-AVX512 static uint64_t essa(uint8_t *state, uint64_t nr, const uint16_t *row, uint8_t *results,
-			    uint64_t base, uint64_t *list, uint32_t *nr_list, uint32_t room)
+/* vpermi2b looks 64 bytes up in the row's 128 entries by their low seven bits. */
+struct lookup {
+	__m512i new[2], result[2], swap;
+};
+
+AVX512 static inline struct lookup lookup_of(const struct essa_row *row)
 {
-	const __m512i swap = _mm512_set1_epi8((char)PGSTE_STATE_SWAP);
-	const uint32_t limit = *nr_list + room;
-	struct shuffles s;
-	uint32_t at = *nr_list;
+	return (struct lookup){
+		.new = { load(row->new), load(row->new + STEP) },
+		.result = { load(row->result), load(row->result + STEP) },
+		.swap = _mm512_set1_epi8((char)PGSTE_STATE_SWAP),
+	};
+}
+
+/* SWAP from the old byte, the rest from the table. */
+AVX512 static inline __m512i merge(const struct lookup *l, __m512i old, __m512i new)
+{
+	return _mm512_ternarylogic_epi64(l->swap, old, new, 0xca);
+}
+
+/* The last block of a run, or the one that fills the list, as far as that: pages done. */
+AVX512 static uint64_t essa_part(uint8_t *state, uint64_t nr, const struct lookup *l,
+				 uint8_t *results, uint64_t base, struct essa_list *list)
+{
+	const uint32_t room = list->limit - list->nr;
+	uint64_t done = min_u64(nr, STEP);
+	uint64_t todo = _bzhi_u64(~UINT64_C(0), (unsigned)done);
+	const __m512i b = _mm512_maskz_loadu_epi8(todo, state);
+	const __m512i t = _mm512_permutex2var_epi8(l->new[0], b, l->new[1]);
+	uint64_t append = _mm512_movepi8_mask(t) & todo;
+
+	if (ones(append) >= room) {
+		/* up to and with the page that takes the last entry */
+		done = _tzcnt_u64(_pdep_u64(UINT64_C(1) << (room - 1), append)) + 1;
+		todo = _bzhi_u64(~UINT64_C(0), (unsigned)done);
+		append &= todo;
+	}
+	if (results)
+		_mm512_mask_storeu_epi8(results, todo,
+					_mm512_permutex2var_epi8(l->result[0], b, l->result[1]));
+	_mm512_mask_storeu_epi8(state, todo, merge(l, b, t));
+	if (_mm512_movepi8_mask(b))
+		list->seen |= PGSTE_STATE_SWAP;
+	list->nr += emit(list->entries + list->nr, base, append);
+	return done;
+}
+
+AVX512 static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *row,
+			    uint8_t *results, uint64_t base, struct essa_list *list)
+{
+	const struct lookup l = lookup_of(row);
+	__m512i seen = _mm512_setzero_si512();
+	uint32_t at = list->nr;
 	uint64_t i = 0;
 
-	if (nr < STEP)
-		return 0;
-	s = shuffles_of(row);
 	for (; i + STEP <= nr; i += STEP) {
 		const __m512i b = load(state + i);
-		const __m512i t = _mm512_permutex2var_epi8(s.new[0], b, s.new[1]);
-		uint64_t append = _mm512_movepi8_mask(t);
+		const __m512i t = _mm512_permutex2var_epi8(l.new[0], b, l.new[1]);
+		const uint64_t append = _mm512_movepi8_mask(t);
 
-		if (at + (uint32_t)ones(append) > limit)
-			break;
+		if (append) {
+			if (ones(append) >= list->limit - at)
+				break;
+			at += emit(list->entries + at, base + i, append);
+		}
 		if (results)
 			_mm512_storeu_si512((void *)(results + i),
-				_mm512_permutex2var_epi8(s.result[0], b, s.result[1]));
-		/* bit 7 from the old byte, the rest from the table */
-		_mm512_storeu_si512((void *)(state + i),
-				    _mm512_ternarylogic_epi64(swap, b, t, 0xca));
-		for (; append; append &= append - 1)
-			list[at++] = base + i + (uint64_t)__builtin_ctzll(append);
+				_mm512_permutex2var_epi8(l.result[0], b, l.result[1]));
+		_mm512_storeu_si512((void *)(state + i), merge(&l, b, t));
+		seen = _mm512_or_si512(seen, b);
 	}
-	*nr_list = at;
+	if (_mm512_movepi8_mask(seen))
+		list->seen |= PGSTE_STATE_SWAP;
+	list->nr = at;
+	if (i < nr)
+		i += essa_part(state + i, nr - i, &l, results ? results + i : NULL, base + i, list);
 	return i;
 }
 

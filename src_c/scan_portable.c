@@ -91,23 +91,31 @@ static void count_states(const uint8_t *state, uint64_t nr, struct pgste_state_c
 	}
 }
 
-static uint64_t essa(uint8_t *state, uint64_t nr, const uint16_t *row, uint8_t *results,
-		     uint64_t base, uint64_t *list, uint32_t *nr_list, uint32_t room)
+static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *row, uint8_t *results,
+		     uint64_t base, struct essa_list *list)
 {
-	const uint64_t n = min_u64(nr, room);
-	uint32_t at = *nr_list;
+	uint32_t at = list->nr;
+	unsigned seen = list->seen;
+	uint64_t i = 0;
 
-	for (uint64_t i = 0; i < n; i++) {
-		unsigned entry = row[state[i]];
+	/* so many pages at a time that the list cannot run over */
+	while (i < nr && at < list->limit) {
+		const uint64_t end = i + min_u64(nr - i, list->limit - at);
 
-		state[i] = ESSA_NEW(entry);
-		list[at] = base + i;
-		at += ESSA_APPEND(entry);
-		if (results)
-			results[i] = ESSA_RESULT(entry);
+		for (; i < end; i++) {
+			const unsigned entry = row->entry[state[i]];
+
+			state[i] = ESSA_NEW(entry);
+			list->entries[at] = base + i;
+			at += ESSA_APPEND(entry);
+			seen |= entry;
+			if (results)
+				results[i] = ESSA_RESULT(entry);
+		}
 	}
-	*nr_list = at;
-	return n;
+	list->nr = at;
+	list->seen = (uint8_t)seen;
+	return i;
 }
 
 const struct scan_ops scan_portable = {
