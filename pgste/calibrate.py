@@ -348,6 +348,11 @@ class Estimate:
     swap: float | None
 
     @property
+    def known(self) -> bool:
+        """Whether the profile has what all parts cost."""
+        return self.total is not None
+
+    @property
     def total(self) -> float | None:
         """Sum of the parts, None if one is not known."""
         parts = (self.hints, self.faults, self.swap)
@@ -355,6 +360,13 @@ class Estimate:
 
 
 HINTS_OF = {"madv_dontneed": "dontneed", "madv_free": "free"}
+ESTIMATE_ROWS = (
+    ("total", "estimated time, ms"),
+    ("hints", "  of hints"),
+    ("faults", "  of page faults"),
+    ("swap", "  of swap"),
+)
+"""Attributes of an `Estimate`, and what a table calls them."""
 
 
 def estimate(profile: Profile, mechanism: str, stats: Mapping[str, float]) -> Estimate:
@@ -362,8 +374,9 @@ def estimate(profile: Profile, mechanism: str, stats: Mapping[str, float]) -> Es
 
     hints: calls and pages of madvise.  faults: zero fills, and for ``madv_free`` the first store
     to pages that came back before their discard (pages allocated that were neither filled nor
-    swapped in).  swap: swap-outs and swap-ins, these in random order.  Of ``cmma`` the hints are
-    None unless there were none: ESSA is an instruction of s390x, which this profile cannot know.
+    swapped in).  swap: swap-outs and swap-ins, these in random order.  The hints of ``cmma`` and
+    ``reporting`` are None unless there were none: ESSA is an instruction of s390x, and a report
+    leaves the guest by a virtqueue, neither of which a profile knows.
     """
 
     def time_of(*parts: tuple[float, str]) -> float | None:

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 from pgste._engine import Guest, Host, Replay, mechanisms
+from pgste.calibrate import ESTIMATE_ROWS, Profile, estimate
 from pgste.compare import ROWS, Comparison, Row, compare, guest_pages, kernel_watermarks
 from pgste.enums import PteBits
 from pgste.trace import Trace, sample_trace
@@ -117,6 +118,11 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
         default="used",
         help="reporting: what pages are that no event names (default used)",
     )
+    parser.add_argument(
+        "--costs",
+        metavar="PROFILE",
+        help="a cost profile that pgste calibrate saved: estimate the time of each mechanism",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
         "--plot", metavar="FILE", help="draw memory and swap over time (.png, .svg, .pdf)"
@@ -127,8 +133,8 @@ def _format(row: Row, value: float) -> str:
     return format_rate(value) if row.unit == "rate" else format_count(value)
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """The comparison as a table, a column for each mechanism."""
+def comparison_table(comparison: Comparison, costs: Profile | None = None) -> Table:
+    """The comparison as a table, a column for each mechanism; times by a cost profile, if any."""
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -143,7 +149,25 @@ def comparison_table(comparison: Comparison) -> Table:
         values = [result.values[row.key] for result in comparison.results]
         cells = [_format(row, value) if value else "[dim]0[/dim]" for value in values]
         table.add_row(row.title, *cells)
+    if costs:
+        estimates = [estimate(costs, r.mechanism, r.guest_stats) for r in comparison.results]
+        for part, title in ESTIMATE_ROWS:
+            table.add_row(title, *(_milliseconds(getattr(one, part)) for one in estimates))
     return table
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "[dim]?[/dim]" if seconds is None else format_count(seconds * 1000)
+
+
+def _costs_line(comparison: Comparison, path: str | None, costs: Profile | None) -> str:
+    if costs is None:
+        return "no cost profile was given, so no times (--costs; pgste calibrate makes one)"
+    machine = costs.machine
+    line = f"times by {path}: {machine.get('cpu')}, Linux {machine.get('kernel')}"
+    if any(not estimate(costs, r.mechanism, r.guest_stats).known for r in comparison.results):
+        line += "\n?: not in the profile"
+    return line
 
 
 def _settings(comparison: Comparison, name: str) -> str:
@@ -185,6 +209,7 @@ def _reporting_settings(args: argparse.Namespace) -> dict[str, int]:
 
 
 def run_compare(args: argparse.Namespace, console: Console) -> int:
+    costs = Profile.load(args.costs) if args.costs else None
     names = args.mechanisms.split(",") if args.mechanisms else None
     with _progress(console) as progress:
         trace = open_trace(args.trace, progress)
@@ -213,11 +238,19 @@ def run_compare(args: argparse.Namespace, console: Console) -> int:
     if args.plot:
         comparison.plot(args.plot)
     if args.json:
-        print(json.dumps(comparison.to_dict()))
+        data = comparison.to_dict()
+        if costs:
+            for result in comparison.results:
+                cost = estimate(costs, result.mechanism, result.guest_stats)
+                data["mechanisms"][result.mechanism]["estimated_seconds"] = {
+                    part: getattr(cost, part) for part, _ in ESTIMATE_ROWS
+                }
+        print(json.dumps(data))
         return 0
     console.print(_settings(comparison, _trace_name(args.trace)), highlight=False)
     console.print()
-    console.print(comparison_table(comparison))
+    console.print(comparison_table(comparison, costs))
+    console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False)
     if args.plot:
         console.print(f"\ndrawn: {args.plot}", highlight=False)
     return 0
