@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from pgste import PgsteError, __version__, cli_compare, cli_live
+from pgste import PgsteError, __version__, cli_compare, cli_guarantees, cli_live
 from pgste.errors import TraceError
 
 __all__ = ["main"]
@@ -36,6 +36,12 @@ VERBS = (
         "replay a page allocator trace through the mechanisms, side by side",
         cli_compare.add_compare_arguments,
         cli_compare.run_compare,
+    ),
+    Verb(
+        "guarantees",
+        "tell what each mechanism guarantees, every answer proved by exhaustion",
+        cli_guarantees.add_arguments,
+        cli_guarantees.run,
     ),
     Verb(
         "info",

@@ -520,19 +520,19 @@ const char *pgste_validate(const struct pgste_host *host);
 #define PGSTE_ACTIONS(X)                                                                     \
 	X(WRITE, write)		  /* store by the guest */                                    \
 	X(READ, read)		  /* load by the guest */                                     \
+	X(SWAP_OUT, swap_out)	  /* the host reclaims the page */                            \
+	X(SWAP_IN, swap_in)	  /* the host faults the page in */                           \
 	X(FREE, free)		  /* free, of a page that is free too */                      \
 	X(FREE_RACED, free_raced) /* free, with a store just before the host is told */       \
 	X(ALLOC, alloc)		  /* alloc, of a page in use too */                           \
 	X(TAKE, take)		  /* the guest uses a free page again without alloc */        \
-	X(SWAP_OUT, swap_out)	  /* the host reclaims the page */                            \
-	X(SWAP_IN, swap_in)	  /* the host faults the page in */                           \
+	X(ZAP, zap)		  /* the host zaps the page if it may, however late */        \
+	X(PIN, pin)		  /* a reference beside the mapping, taken or dropped */      \
 	X(RECLAIM, reclaim)	  /* the host reclaims one frame, whichever */                \
 	X(INTERCEPT, intercept)	  /* the host processes the list */                           \
-	X(ZAP, zap)		  /* the host zaps the page if it may, however late */        \
-	X(ZAP_SCAN, zap_scan)	  /* the host does so for every page */                       \
+	X(ZAP_SCAN, zap_scan)	  /* the host zaps every page that it may */                  \
 	X(RESET, reset_cmma)	  /* KVM_S390_VM_MEM_CLR_CMMA */                              \
 	X(MIGRATE, migrate)	  /* migration mode on or off */                              \
-	X(PIN, pin)		  /* a reference beside the mapping, taken or dropped */      \
 	X(PRESSURE, pressure)	  /* the host runs out of memory: all it can reclaim goes */
 
 #define PGSTE_ACTION_ENUM(NAME, name) PGSTE_ACTION_##NAME,
@@ -580,7 +580,7 @@ struct pgste_search_config {
 
 struct pgste_step {
 	uint8_t action; /* enum pgste_action */
-	uint8_t gfn;	/* 0 for actions without a page */
+	uint8_t gfn;	/* 0 for actions without a page, those from RECLAIM on */
 };
 #define PGSTE_SEARCH_STEPS 64u
 

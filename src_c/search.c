@@ -33,7 +33,7 @@ struct search {
 	struct search_system system;
 	struct visited *states;
 	uint64_t nr, room;
-	uint32_t *table; /* open addressing: index + 1, 0 is empty */
+	uint64_t *table; /* open addressing: upper half of the hash, index + 1; 0 is empty */
 	uint64_t mask;
 	struct pgste_search_result *result;
 };
@@ -50,20 +50,27 @@ static uint64_t hash(const uint64_t *key)
 }
 
 /* The place of a key in the table: where it is, or where it belongs. */
-static uint64_t place(const struct search *s, const uint64_t *key)
+static uint64_t place(const struct search *s, const uint64_t *key, uint64_t h)
 {
-	uint64_t at = hash(key) & s->mask;
+	uint64_t at = h & s->mask;
 
-	while (s->table[at] && memcmp(s->states[s->table[at] - 1].key, key, sizeof(s->states->key)))
-		at = (at + 1) & s->mask;
+	for (; s->table[at]; at = (at + 1) & s->mask)
+		if ((s->table[at] ^ h) >> 32 == 0 &&
+		    !memcmp(s->states[(uint32_t)s->table[at] - 1].key, key, sizeof(s->states->key)))
+			break;
 	return at;
+}
+
+static void enter(struct search *s, uint64_t state, uint64_t at, uint64_t h)
+{
+	s->table[at] = (h >> 32 << 32) | (uint32_t)(state + 1);
 }
 
 static bool grow(struct search *s)
 {
 	const uint64_t room = s->room ? 2 * s->room : 4096;
 	struct visited *states = realloc(s->states, room * sizeof(*states));
-	uint32_t *table;
+	uint64_t *table;
 
 	if (!states)
 		return false;
@@ -76,7 +83,7 @@ static bool grow(struct search *s)
 	s->room = room;
 	s->mask = 2 * room - 1;
 	for (uint64_t i = 0; i < s->nr; i++)
-		table[place(s, states[i].key)] = (uint32_t)i + 1;
+		enter(s, i, place(s, states[i].key, hash(states[i].key)), hash(states[i].key));
 	return true;
 }
 
@@ -88,18 +95,19 @@ static int visit(struct search *s, uint64_t parent, struct pgste_step step)
 		.step = step,
 		.depth = s->nr ? s->states[parent].depth + 1 : 0,
 	};
-	uint64_t at;
+	uint64_t at, h;
 
 	if (s->nr == s->room && !grow(s))
 		return PGSTE_E_NOMEM;
 	system_save(&s->system, v.key);
-	at = place(s, v.key);
+	h = hash(v.key);
+	at = place(s, v.key, h);
 	if (s->table[at])
 		return PGSTE_OK;
 	if (s->nr >= s->system.config->max_states || s->nr >= UINT32_MAX - 1)
 		return PGSTE_E_NOMEM;
-	s->states[s->nr++] = v;
-	s->table[at] = (uint32_t)s->nr;
+	s->states[s->nr] = v;
+	enter(s, s->nr++, at, h);
 	s->result->depth = v.depth;
 	return PGSTE_OK;
 }
@@ -122,6 +130,7 @@ static int expand(struct search *s, uint64_t state)
 {
 	struct pgste_search_result *result = s->result;
 	uint64_t premises[PGSTE_NR_QUESTIONS] = { 0 };
+	bool changed = true; /* the system is no longer in this state */
 	int error = PGSTE_OK;
 
 	for (unsigned a = 0; a < PGSTE_NR_ACTIONS && !error; a++)
@@ -130,7 +139,11 @@ static int expand(struct search *s, uint64_t state)
 			bool found[PGSTE_NR_QUESTIONS] = { false };
 			bool done;
 
-			system_restore(&s->system, s->states[state].key);
+			if (changed)
+				system_restore(&s->system, s->states[state].key);
+			changed = action_applies(&s->system, (enum pgste_action)a, gfn);
+			if (!changed)
+				continue;
 			done = action_do(&s->system, (enum pgste_action)a, gfn, found, premises);
 			for (unsigned q = 0; q < PGSTE_NR_QUESTIONS; q++)
 				if (found[q] && !result->answers[q].nr_steps)

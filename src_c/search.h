@@ -69,6 +69,7 @@ uint32_t *page_tag(struct search_system *s, uint64_t gfn);	 /* of its frame, or 
 uint32_t *page_slot_tag(struct search_system *s, uint64_t gfn); /* of its swap slot, or NULL */
 
 /* search_rules.c */
+bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn);
 /* One action: false if it does not apply here.  found[q] is set for what it shows. */
 bool action_do(struct search_system *s, enum pgste_action action, uint64_t gfn, bool *found,
 	       uint64_t *premises);

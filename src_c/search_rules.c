@@ -204,8 +204,7 @@ static bool act_on_all(struct search_system *s, enum pgste_action action)
 
 static bool has_page(enum pgste_action action)
 {
-	return action <= PGSTE_ACTION_SWAP_IN || action == PGSTE_ACTION_ZAP ||
-	       action == PGSTE_ACTION_PIN;
+	return action < PGSTE_ACTION_RECLAIM;
 }
 
 /* Actions that can do nothing under a mechanism are left out; docs/guarantees.md. */
@@ -331,7 +330,8 @@ static void judge_list(struct search_system *s, enum pgste_action action, uint64
 	const uint32_t gone = b->listed & ~listed(vcpu);
 	/* a raced free stores too, which may take another page's frame */
 	const bool may_zap = action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_ALLOC ||
-			     (action >= PGSTE_ACTION_INTERCEPT && action <= PGSTE_ACTION_ZAP_SCAN);
+			     action == PGSTE_ACTION_ZAP || action == PGSTE_ACTION_INTERCEPT ||
+			     action == PGSTE_ACTION_ZAP_SCAN;
 	const bool had_zero = (b->state & (PGSTE_STATE_USAGE | PGSTE_STATE_ZERO)) ==
 			      PGSTE_STATE_ZERO && b->content[WATCHED] != 0;
 
@@ -363,13 +363,29 @@ static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
 	return false;
 }
 
+/* Whether it is worth trying: never wrong in saying no. */
+bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn)
+{
+	const uint8_t state = s->guest->state[gfn];
+
+	if (!belongs(s, action) || (gfn && !has_page(action)))
+		return false;
+	switch (action) {
+	case PGSTE_ACTION_FREE_RACED:
+	case PGSTE_ACTION_TAKE: return gfn == WATCHED;
+	case PGSTE_ACTION_SWAP_OUT:
+	case PGSTE_ACTION_PIN: return pte_is_present(s->guest->pte[gfn], state);
+	case PGSTE_ACTION_SWAP_IN: return state & PGSTE_STATE_SWAP;
+	case PGSTE_ACTION_ZAP: return state_zappable(state);
+	default: return true;
+	}
+}
+
 bool action_do(struct search_system *s, enum pgste_action action, uint64_t gfn, bool *found,
 	       uint64_t *premises)
 {
 	struct before b;
 
-	if (!belongs(s, action) || (gfn && !has_page(action)))
-		return false;
 	if (action == PGSTE_ACTION_PRESSURE)
 		return pressure(s, found, premises);
 	note_before(s, &b);

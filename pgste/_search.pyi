@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+from typing import Final, TypedDict
+
+ACTIONS: Final[tuple[str, ...]]
+QUESTIONS: Final[tuple[str, ...]]
+GENERATIONS: Final[tuple[str, ...]]
+REARM_RULES: Final[tuple[str, ...]]
+
+class SearchResult(TypedDict):
+    states: int
+    transitions: int
+    depth: int
+    answers: dict[str, tuple[int, list[tuple[str, int]] | None]]
+
+def search(
+    mechanism: str,
+    generation: str,
+    rearm: str,
+    pages: int,
+    frames: int,
+    swap_slots: int,
+    cbrl_entries: int,
+    obedient: bool,
+    max_states: int,
+) -> SearchResult: ...

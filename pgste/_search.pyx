@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""The exhaustive search of src_c/search.c as one function; pgste.guarantees is for users."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from pgste._c cimport pgste_generation, pgste_rearm, pgste_strerror
+
+from pgste.errors import BY_CODE, ModelMemoryError
+
+
+cdef extern from "pgste.h" nogil:
+    cdef struct pgste_search_config:
+        const char *mechanism
+        pgste_generation generation
+        pgste_rearm rearm
+        uint32_t nr_pages
+        uint32_t nr_frames
+        uint32_t nr_swap_slots
+        uint32_t cbrl_entries
+        bint obedient
+        uint64_t max_states
+
+    cdef struct pgste_step:
+        uint8_t action
+        uint8_t gfn
+
+    cdef struct pgste_search_answer:
+        uint64_t premises
+        uint32_t nr_steps
+        pgste_step *steps
+
+    cdef struct pgste_search_result:
+        uint64_t states
+        uint64_t transitions
+        uint32_t depth
+        pgste_search_answer *answers
+
+    const uint32_t PGSTE_SEARCH_STEPS
+    const char *pgste_action_name(unsigned i)
+    const char *pgste_question_name(unsigned i)
+    int pgste_search(const pgste_search_config *config, pgste_search_result *result)
+
+
+cdef list names(const char *(*name)(unsigned) noexcept nogil):
+    cdef unsigned i = 0
+    cdef list found = []
+    while name(i) != NULL:
+        found.append(name(i).decode())
+        i += 1
+    return found
+
+
+ACTIONS = tuple(names(pgste_action_name))
+QUESTIONS = tuple(names(pgste_question_name))
+GENERATIONS = ("pgtable", "dat", "zvm")
+REARM_RULES = ("referenced", "dirty")
+
+
+def search(
+    str mechanism not None, str generation not None, str rearm not None, int pages, int frames,
+    int swap_slots, int cbrl_entries, bint obedient, max_states,
+):
+    """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
+
+    Returns
+    -------
+    dict
+        ``states``, ``transitions``, ``depth``, and ``answers``: for each question's name the
+        premises counted and the steps, (action, gfn) each, of the shortest run, None if no
+        state answers it with yes.
+    """
+    cdef pgste_search_config config
+    cdef pgste_search_result *result
+    cdef int error
+    cdef uint32_t i, q
+    encoded = mechanism.encode()
+    config.mechanism = encoded
+    config.generation = <pgste_generation><int>GENERATIONS.index(generation)
+    config.rearm = <pgste_rearm><int>REARM_RULES.index(rearm)
+    config.nr_pages = pages
+    config.nr_frames = frames
+    config.nr_swap_slots = swap_slots
+    config.cbrl_entries = cbrl_entries
+    config.obedient = obedient
+    config.max_states = max_states
+    result = <pgste_search_result *>calloc(1, sizeof(pgste_search_result))
+    if result == NULL:
+        raise ModelMemoryError("no memory for the result of a search")
+    try:
+        with nogil:
+            error = pgste_search(&config, result)
+        if error < 0:
+            raise BY_CODE[error](
+                f"search of {mechanism} ({generation}), {pages} pages: "
+                + pgste_strerror(error).decode()
+            )
+        answers = {}
+        for q in range(len(QUESTIONS)):
+            nr = result.answers[q].nr_steps
+            if nr > PGSTE_SEARCH_STEPS:
+                raise ModelMemoryError(f"the shortest run for {QUESTIONS[q]} has {nr} steps")
+            steps = [
+                (ACTIONS[result.answers[q].steps[i].action], result.answers[q].steps[i].gfn)
+                for i in range(nr)
+            ]
+            answers[QUESTIONS[q]] = (result.answers[q].premises, steps or None)
+        return {
+            "states": result.states,
+            "transitions": result.transitions,
+            "depth": result.depth,
+            "answers": answers,
+        }
+    finally:
+        free(result)

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""A run of the search (pgste.guarantees) played step by step on a guest, for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pgste._engine import Guest, Host
+from pgste.enums import PgsteBits, PteBits, Usage
+from pgste.errors import ProgramInterruption
+
+__all__ = ["Moment", "Step", "play"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """An action of `enum pgste_action` and its page (0 for one without)."""
+
+    action: str
+    gfn: int
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Page 0 after a step: its words, its state in short, and what a load would give.
+
+    `what` tells the step, `words` are PGSTE and PTE, `state` is a letter for the guest's state
+    (S stable, U unused, V volatile, P potentially volatile) and one for the host's (r resident,
+    p on swap, z nothing kept) with ZERO spelled out, `listed` the pages on the CBRL,
+    `reads` the content, a store's number or "zero", or the program interruption.
+    """
+
+    what: str
+    pgste: int
+    pte: int
+    state: str
+    listed: tuple[int, ...]
+    reads: str
+
+
+_WHAT = {
+    "write": "guest stores {tag} to page {gfn}",
+    "read": "guest loads page {gfn}: {value}",
+    "swap_out": "host reclaims page {gfn}",
+    "swap_in": "host swaps page {gfn} in",
+    "free": "guest frees page {gfn}",
+    "free_raced": "guest frees page {gfn}; a store of {tag} slips in before the host is told",
+    "alloc": "guest allocates page {gfn}",
+    "take": "guest uses page {gfn} again, alloc skipped",
+    "zap": "host zaps page {gfn}",
+    "pin": "a reference to page {gfn} is {pinned}",
+    "reclaim": "host reclaims a frame",
+    "intercept": "host processes the list",
+    "zap_scan": "host zaps all pages that it may",
+    "reset_cmma": "host resets CMMA",
+    "migrate": "migration mode {mode}",
+    "pressure": "host runs short of memory, references dropped",
+}
+
+
+class _Player:
+    def __init__(self, host: Host, guest: Guest) -> None:
+        self.host, self.guest = host, guest
+        self.tag = 0
+
+    def do(self, step: Step) -> str:
+        """Carry a step out: what it was, in words."""
+        value: str | int = ""
+        try:
+            value = self._act(step)
+        except ProgramInterruption as error:
+            refused = f"program interruption {error.code:#06x}"
+            if step.action != "read":
+                return self._words(step, "") + f": {refused}"
+            value = refused
+        return self._words(step, value)
+
+    def _act(self, step: Step) -> str | int:
+        host, guest, gfn = self.host, self.guest, step.gfn
+        match step.action:
+            case "write" | "free_raced":
+                self.tag += 1
+                guest.write(gfn, self.tag)
+                if step.action == "free_raced":
+                    guest.free_page(gfn)
+            case "read" | "swap_in":
+                return int(guest.read(gfn)[0]) or "zero"
+            case "swap_out":
+                host.swap_out(guest, gfn)
+            case "free":
+                guest.free_page(gfn)
+            case "alloc":
+                guest.alloc_page(gfn)
+            case "zap":
+                guest.zap(gfn)
+            case "pin":
+                taken = host.pin(guest, gfn, True)
+                if not taken:
+                    host.pin(guest, gfn, False)
+                return "taken" if taken else "dropped"
+            case "reclaim":
+                host.reclaim(1)
+            case "intercept":
+                guest.intercept()
+            case "zap_scan":
+                guest.zap_scan()
+            case "reset_cmma":
+                guest.reset_cmma()
+            case "migrate":
+                guest.migration_mode = not guest.migration_mode
+            case "pressure":
+                host.pin(guest, slice(None), False)
+                for _ in range(4):
+                    host.reclaim(host.frames)
+        return ""
+
+    def _words(self, step: Step, value: str | int) -> str:
+        return _WHAT[step.action].format(
+            gfn=step.gfn,
+            tag=self.tag,
+            value=value,
+            pinned=value,
+            mode="starts" if self.guest.migration_mode else "stops",
+        )
+
+    def look(self, what: str) -> Moment:
+        guest = self.guest
+        pgste, pte = int(guest.pgste(0)[0]), int(guest.pte(0)[0])
+        state = "SUPV"[(pgste & PgsteBits.USAGE) >> 24]
+        state += "z" if pte == PteBits.INVALID else "r" if pte & PteBits.PRESENT else "p"
+        state += " ZERO" if pgste & PgsteBits.ZERO else ""
+        return Moment(what, pgste, pte, state, tuple(guest.cbrl().tolist()), self._reads(state))
+
+    def _reads(self, state: str) -> str:
+        """What a load would give, without making it."""
+        if self.guest.flavour == "zvm" and state[0] == "SUPV"[Usage.UNUSED]:
+            return "addressing exception"
+        if self.guest.flavour == "zvm" and state == "Vz":
+            return "discard fault"
+        tag = int(self.guest.peek(0)[0])
+        return f"store {tag}" if tag else "zero"
+
+
+def play(
+    steps: Sequence[Step],
+    *,
+    pages: int,
+    frames: int,
+    swap_slots: int,
+    cbrl_entries: int,
+    mechanism: str,
+    generation: str = "pgtable",
+    flavour: str = "kvm",
+    rearm: str = "referenced",
+) -> list[Moment]:
+    """Play steps on a new guest; a `Moment` for the start and after each step."""
+    host = Host(frames, swap_slots, rearm=rearm)
+    guest = Guest(
+        pages,
+        host=host,
+        mechanism=mechanism,
+        generation=generation,
+        cbrl_entries=cbrl_entries,
+        flavour=flavour,
+    )
+    player = _Player(host, guest)
+    moments = [player.look("a new guest")]
+    moments.extend(player.look(player.do(step)) for step in steps)
+    return moments

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: MIT
+"""The guarantees against what is known of them, and their proofs against the reference model.
+
+J is the table of the kernel facts ("J. Guarantees": CMMA on KVM, CMMA on z/VM, MADV_FREE,
+MADV_DONTNEED on private anonymous memory, free page reporting with QEMU), entered by hand, one
+word for each of its cells and, where a cell holds two statements, one line for each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from reference import ModelError, ProgramInterruption
+
+import pgste
+from exhaustive import search_reference
+from pgste.guarantees import MECHANISMS, QUESTIONS, SYSTEMS, Cell, Guarantees, Subject, guarantees
+from pgste.witness import Step
+
+COLUMNS = ("cmma", "cmma_dat", "cmma_zvm", "madv_free", "madv_free_dirty", "madv_dontneed")
+# question: CMMA on KVM (both generations), on z/VM, MADV_FREE (both rules), MADV_DONTNEED
+J: dict[str, tuple[str, str, str, str]] = {
+    "zero-after-free": ("no", "no", "no", "yes"),
+    "zero-after-zap": ("yes", "yes", "yes", "yes"),
+    "zero-after-alloc": ("no", "no", "no", "yes"),
+    "stale": ("yes", "yes", "yes", "no"),
+    "touch-while-free": ("yes", "no", "yes", "yes"),
+    "lost-after-alloc": ("no", "no", "no", "no"),  # "until set-stable"
+    "lost-before-alloc": ("yes", "no", "no", "no"),
+    "lost-without-alloc": ("yes", "no", "no", "no"),
+    "announce-reuse": ("yes", "yes", "no", "no"),
+}
+# "no (not readable)", "no (swapped pages: yes)"
+NOTES = ("", "not readable", "swapped: yes", "")
+# "will it be zapped?"  The v6.1 rule of MADV_FREE differs, see docs/guarantees.md.
+ZAPPED = {
+    "none": "never",
+    "cmma": "maybe never",
+    "cmma_dat": "maybe never",
+    "cmma_zvm": "maybe never",
+    "madv_free": "maybe never",
+    "madv_free_dirty": "under pressure",
+    "madv_dontneed": "at once",
+}
+# Not in J.  From the rules: docs/model.md sections 2, 5 and 7, worked out by hand.
+# "never after" (the zap); a slot is given up once; ZERO survives set-stable in pgtable only.
+BEYOND_J = {
+    "stale-after-zero": dict.fromkeys(COLUMNS, "no"),
+    "lost-racing": dict.fromkeys(COLUMNS, "yes"),
+    "zap-harms": dict.fromkeys(COLUMNS, "no"),
+    "entry-lost": dict.fromkeys(COLUMNS, "n/a") | {"cmma": "no", "cmma_dat": "no"},
+    "entry-twice": dict.fromkeys(COLUMNS, "n/a") | {"cmma": "no", "cmma_dat": "no"},
+    "stable-zero": dict.fromkeys(COLUMNS, "n/a") | {"cmma": "no"},
+}
+J_COLUMN = (0, 0, 1, 2, 2, 3)
+GROUP = {column: j for column, j in zip(COLUMNS, J_COLUMN, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def result() -> Guarantees:
+    return guarantees()
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("question", J)
+def test_section_j(result: Guarantees, question: str, column: str) -> None:
+    assert result.cell(column, question).answer == J[question][GROUP[column]]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_notes(result: Guarantees, column: str) -> None:
+    assert result.cell(column, "zero-after-free").note == NOTES[GROUP[column]]
+
+
+@pytest.mark.parametrize("column", ZAPPED)
+def test_zapped(result: Guarantees, column: str) -> None:
+    assert result.zapped(column) == ZAPPED[column]
+
+
+@pytest.mark.parametrize("question", BEYOND_J)
+@pytest.mark.parametrize("column", COLUMNS)
+def test_beyond_section_j(result: Guarantees, question: str, column: str) -> None:
+    assert result.cell(column, question).answer == BEYOND_J[question][column]
+
+
+def test_none_promises_what_no_hint_can_break(result: Guarantees) -> None:
+    """A host that hears nothing neither zaps nor loses."""
+    answers = {question.key: result.cell("none", question.key).answer for question in QUESTIONS}
+    assert answers["zapped-ever"] == "no"
+    assert answers["zero-after-free"] == answers["zero-after-alloc"] == "no"
+    assert {answers[key] for key in answers if key.startswith("lost")} == {"no"}
+
+
+def test_no_question_is_left_out(result: Guarantees) -> None:
+    asked = {*J, *BEYOND_J, "zapped-ever", "zapped-at-once", "zapped-under-pressure"}
+    assert {question.key for question in QUESTIONS} == asked
+    assert len(result.cells) == len(QUESTIONS) * len(MECHANISMS)
+
+
+# ---- witnesses -------------------------------------------------------------------------
+
+
+def witnesses(result: Guarantees) -> list[Cell]:
+    return [cell for cell in result.cells.values() if cell.steps is not None]
+
+
+def test_a_witness_for_each_answer_that_needs_one(result: Guarantees) -> None:
+    for cell in result.cells.values():
+        needs = cell.answer == cell.question.found
+        assert (cell.steps is not None) == needs, cell
+    assert len(witnesses(result)) > 40
+
+
+def test_witnesses_show_what_they_claim(result: Guarantees) -> None:
+    """Played through the Python API: what the last step leaves."""
+    for cell in witnesses(result):
+        moments = cell.moments()
+        assert len(moments) == len(cell.steps or ()) + 1
+        last, before = moments[-1], moments[-2]
+        stores = [m.what for m in moments if "store" in m.what and "page 0" in m.what]
+        match cell.question.key:
+            case "zero-after-free" | "zero-after-alloc" | "stale":
+                assert last.reads != "zero"
+            case "zapped-ever":
+                assert before.state[1:2] != "z" or "frees" in last.what
+                assert last.state[1] == "z"
+            case "zapped-at-once" | "zapped-under-pressure":
+                assert last.state[1] != "z"
+            case "touch-while-free":
+                assert "program interruption 0x0005" in last.what
+            case "lost-before-alloc" | "lost-without-alloc" | "lost-racing" | "stable-zero":
+                assert stores
+                assert last.reads == "zero"
+            case "announce-reuse":
+                assert last.reads == "zero" or "program interruption" in last.what
+            case other:
+                pytest.fail(f"nothing is said about witnesses of {other!r}")
+
+
+def reference_run(cell: Cell) -> Sequence[tuple[int, int, int]]:
+    """PGSTE, PTE and content of page 0 in the reference model, at the start and each step."""
+    subject, shape = cell.subject, cell.system
+    assert shape is not None and cell.steps is not None
+    system = search_reference.new_system(
+        subject.mechanism,
+        subject.generation,
+        subject.rearm,
+        (shape.pages, shape.frames, shape.swap_slots, shape.cbrl_entries),
+    )
+    guest = system.guest
+    words = [(guest.pgste[0], guest.pte[0], guest.peek(0))]
+    stores = 0
+    for step in cell.steps:
+        try:
+            stores += step.action in ("write", "free_raced")
+            reference_step(guest, step, stores)
+        except (ModelError, ProgramInterruption):
+            assert step is cell.steps[-1]
+        words.append((guest.pgste[0], guest.pte[0], guest.peek(0)))
+    return words
+
+
+def reference_step(guest: search_reference.Guest, step: Step, stores: int) -> None:
+    gfn, host = step.gfn, guest.host
+    if step.action in ("write", "free_raced"):
+        guest.write([gfn], [stores])
+    if step.action in ("read", "swap_in"):
+        guest.read([gfn])
+    if step.action in ("free", "free_raced"):
+        guest.free([gfn])
+    if step.action == "alloc":
+        guest.alloc([gfn])
+    if step.action == "swap_out":
+        guest.swap_out([gfn])
+    if step.action == "zap":
+        guest.zap(gfn)
+    if step.action == "pin" and not guest.pin(gfn, True):
+        guest.pin(gfn, False)
+    if step.action == "reclaim":
+        host.reclaim(1)
+    if step.action == "intercept":
+        guest.intercept()
+    if step.action == "zap_scan":
+        guest.zap_scan()
+    if step.action == "reset_cmma":
+        guest.reset_cmma()
+    if step.action == "migrate":
+        guest.set_migration(not guest.migration)
+    if step.action == "pressure":
+        for page in range(len(guest.pte)):
+            guest.pin(page, False)
+        for _ in range(4):
+            host.reclaim(len(host.frames))
+
+
+def test_witnesses_in_the_reference_model(result: Guarantees) -> None:
+    for cell in witnesses(result):
+        expected = reference_run(cell)
+        moments = cell.moments()
+        assert [(m.pgste, m.pte) for m in moments] == [words[:2] for words in expected]
+        for moment, (_, _, tag) in zip(moments, expected, strict=True):
+            if "exception" not in moment.reads and "fault" not in moment.reads:
+                assert moment.reads == (f"store {tag}" if tag else "zero")
+
+
+def test_no_shorter_witness(result: Guarantees) -> None:
+    """A smaller system's shortest run is never shorter than the one that is shown."""
+    for subject in MECHANISMS:
+        small = guarantees([subject.key], systems=SYSTEMS[:1])
+        for question in QUESTIONS:
+            cell, other = (
+                result.cell(subject.key, question.key),
+                small.cell(subject.key, question.key),
+            )
+            if other.steps is not None:
+                assert cell.steps is not None
+                assert len(cell.steps) <= len(other.steps)
+
+
+# ---- state counts ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subject", MECHANISMS, ids=lambda subject: subject.key)
+def test_states_of_the_smallest_system(subject: Subject) -> None:
+    count_alike(subject, 0)
+
+
+@pytest.mark.parametrize("key", ["none", "madv_dontneed"])
+def test_states_of_two_pages(key: str) -> None:
+    subject = next(subject for subject in MECHANISMS if subject.key == key)
+    count_alike(subject, 1)
+
+
+def count_alike(subject: Subject, index: int) -> None:
+    system = SYSTEMS[index]
+    shape = (system.pages, system.frames, system.swap_slots, system.cbrl_entries)
+    reference = search_reference.new_system(
+        subject.mechanism, subject.generation, subject.rearm, shape
+    )
+    found = guarantees([subject.key], systems=[system])
+    assert found.states[subject.key] == search_reference.count_states(reference)
+
+
+# ---- the result object -----------------------------------------------------------------
+
+
+def test_to_dict_and_markdown(result: Guarantees) -> None:
+    data = json.loads(json.dumps(result.to_dict()))
+    assert data["mechanisms"]["cmma"]["answers"]["lost-before-alloc"]["answer"] == "yes"
+    assert len(data["mechanisms"]["cmma"]["answers"]["lost-before-alloc"]["witness"]) == 4
+    lines = result.to_markdown().splitlines()
+    assert len(lines) == 2 + len(QUESTIONS) + 1
+    assert all(line.count("|") == len(MECHANISMS) + 2 for line in lines)
+
+
+def test_same_counts_with_one_thread(result: Guarantees) -> None:
+    again = guarantees(["madv_free", "cmma_zvm"], threads=1)
+    for key in ("madv_free", "cmma_zvm"):
+        assert again.states[key] == result.states[key]
+        assert again.transitions[key] == result.transitions[key]
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(pgste.UnknownNameError, match="mechanisms: 'vmware'"):
+        guarantees(["vmware"])
+    result = guarantees(["none"], systems=SYSTEMS[:1])
+    with pytest.raises(pgste.UnknownNameError, match="question: 'why'"):
+        result.cell("none", "why")
+    with pytest.raises(pgste.UnknownNameError, match="has no witness"):
+        result.cell("none", "stale-after-zero").moments()
