@@ -344,3 +344,37 @@ cdef extern from "pgste.h" nogil:
     const char *pgste_decoder_error(const pgste_decoder *decoder, uint64_t *line)
     int64_t pgste_ring_decode(const pgste_ring_format *format, const void *page, uint64_t *events,
         uint64_t *times_ns, uint64_t max, pgste_decode_stats *stats, size_t *error_offset)
+
+    cdef struct pgste_search_config:
+        const char *mechanism
+        pgste_generation generation
+        pgste_rearm rearm
+        uint32_t nr_pages
+        uint32_t nr_frames
+        uint32_t nr_swap_slots
+        uint32_t cbrl_entries
+        bool_t obedient
+        uint64_t max_states
+
+    cdef struct pgste_step:
+        uint8_t action
+        uint8_t gfn
+
+    cdef enum:
+        PGSTE_SEARCH_STEPS
+        PGSTE_NR_QUESTIONS
+
+    cdef struct pgste_search_answer:
+        uint64_t premises
+        uint32_t nr_steps
+        pgste_step steps[PGSTE_SEARCH_STEPS]
+
+    cdef struct pgste_search_result:
+        uint64_t states
+        uint64_t transitions
+        uint32_t depth
+        pgste_search_answer answers[PGSTE_NR_QUESTIONS]
+
+    const char *pgste_action_name(unsigned i)
+    const char *pgste_question_name(unsigned i)
+    int pgste_search(const pgste_search_config *config, pgste_search_result *result)

@@ -57,6 +57,7 @@ class Host:
         low: SupportsIndex | None = None,
         high: SupportsIndex | None = None,
         batch: SupportsIndex | None = None,
+        *,
         rearm: str = "referenced",
     ) -> None: ...
     @property
@@ -93,6 +94,7 @@ class Guest:
         vcpus: SupportsIndex = 1,
         cbrl_entries: SupportsIndex = 511,
         strict: _Flag = False,
+        *,
         flavour: str = "kvm",
     ) -> None: ...
     @property

@@ -469,7 +469,7 @@ cdef class Host:
         self.queue = []
 
     def __init__(
-        self, frames, swap_slots, low=None, high=None, batch=None, rearm="referenced"
+        self, frames, swap_slots, low=None, high=None, batch=None, *, rearm="referenced"
     ):
         cdef pgste_host_config config
         cdef int error, rule
@@ -916,7 +916,7 @@ cdef class Guest:
 
     def __init__(
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
-        cbrl_entries=511, strict=False, flavour="kvm",
+        cbrl_entries=511, strict=False, *, flavour="kvm",
     ):
         cdef pgste_guest_config config
         cdef int error

@@ -4,42 +4,19 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from pgste._c cimport pgste_generation, pgste_rearm, pgste_strerror
+from pgste._c cimport (
+    PGSTE_SEARCH_STEPS,
+    pgste_action_name,
+    pgste_generation,
+    pgste_question_name,
+    pgste_rearm,
+    pgste_search,
+    pgste_search_config,
+    pgste_search_result,
+    pgste_strerror,
+)
 
 from pgste.errors import BY_CODE, ModelMemoryError
-
-
-cdef extern from "pgste.h" nogil:
-    cdef struct pgste_search_config:
-        const char *mechanism
-        pgste_generation generation
-        pgste_rearm rearm
-        uint32_t nr_pages
-        uint32_t nr_frames
-        uint32_t nr_swap_slots
-        uint32_t cbrl_entries
-        bint obedient
-        uint64_t max_states
-
-    cdef struct pgste_step:
-        uint8_t action
-        uint8_t gfn
-
-    cdef struct pgste_search_answer:
-        uint64_t premises
-        uint32_t nr_steps
-        pgste_step *steps
-
-    cdef struct pgste_search_result:
-        uint64_t states
-        uint64_t transitions
-        uint32_t depth
-        pgste_search_answer *answers
-
-    const uint32_t PGSTE_SEARCH_STEPS
-    const char *pgste_action_name(unsigned i)
-    const char *pgste_question_name(unsigned i)
-    int pgste_search(const pgste_search_config *config, pgste_search_result *result)
 
 
 cdef list names(const char *(*name)(unsigned) noexcept nogil):

@@ -97,7 +97,7 @@ def _cell_json(cell: Cell) -> dict[str, object]:
 
 def _answer(cell: Cell) -> Text:
     if cell.answer == "n/a":
-        return Text("–", style="dim")
+        return Text("-", style="dim")
     style = "green" if cell.is_promise else "red"
     text = Text(cell.answer, style=style)
     if cell.steps is not None:
@@ -127,7 +127,7 @@ def table(result: Guarantees, seconds: float) -> Group:
         ("red", "red"),
         ": none.  A number: steps of the shortest run that shows it (",
         ("--explain MECHANISM QUESTION", "bold"),
-        ");\nno number: it holds in all states.  –: it cannot arise.  ",
+        ");\nno number: it holds in all states.  -: it cannot arise.  ",
         f"{sum(result.states.values()):,} states, {sum(result.transitions.values()):,}"
         f" transitions, {seconds:.0f} s.",
     )

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from reference import Guest as ReferenceGuest
 from reference import ModelError, ProgramInterruption
 
 import pgste
@@ -54,7 +55,7 @@ BEYOND_J = {
     "stable-zero": dict.fromkeys(COLUMNS, "n/a") | {"cmma": "no"},
 }
 J_COLUMN = (0, 0, 1, 2, 2, 3)
-GROUP = {column: j for column, j in zip(COLUMNS, J_COLUMN, strict=True)}
+GROUP = dict(zip(COLUMNS, J_COLUMN, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,8 @@ def test_witnesses_show_what_they_claim(result: Guarantees) -> None:
 def reference_run(cell: Cell) -> Sequence[tuple[int, int, int]]:
     """PGSTE, PTE and content of page 0 in the reference model, at the start and each step."""
     subject, shape = cell.subject, cell.system
-    assert shape is not None and cell.steps is not None
+    assert shape is not None
+    assert cell.steps is not None
     system = search_reference.new_system(
         subject.mechanism,
         subject.generation,
@@ -161,7 +163,7 @@ def reference_run(cell: Cell) -> Sequence[tuple[int, int, int]]:
     return words
 
 
-def reference_step(guest: search_reference.Guest, step: Step, stores: int) -> None:
+def reference_step(guest: ReferenceGuest, step: Step, stores: int) -> None:
     gfn, host = step.gfn, guest.host
     if step.action in ("write", "free_raced"):
         guest.write([gfn], [stores])

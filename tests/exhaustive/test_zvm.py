@@ -167,8 +167,9 @@ def test_make_stable_fails_for_discarded_pages_alone() -> None:
 
 
 def test_no_other_mechanism_and_no_generation() -> None:
-    for wrong in ({"mechanism": "madv_free"}, {"generation": "dat"}):
+    refused: list[dict[str, Any]] = [{"mechanism": "madv_free"}, {"generation": "dat"}]
+    for wrong in refused:
         with pytest.raises(pgste.ArgumentError, match=next(iter(wrong.values()))):
-            pgste.Guest(1, flavour="zvm", **wrong)  # type: ignore[arg-type]
+            pgste.Guest(1, flavour="zvm", **wrong)
     with pytest.raises(pgste.UnknownNameError, match="flavour: 'xen'"):
-        pgste.Guest(1, flavour="xen")  # type: ignore[arg-type]
+        pgste.Guest(1, flavour="xen")
