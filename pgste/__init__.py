@@ -47,6 +47,7 @@ from pgste.errors import (
     UnknownNameError,
     ValidationError,
 )
+from pgste.guarantees import Guarantees, guarantees
 from pgste.trace import Trace, sample_trace
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "DiscardException",
     "ForeignPteError",
     "GfnError",
+    "Guarantees",
     "Guest",
     "GuestClosedError",
     "Host",
@@ -85,6 +87,7 @@ __all__ = [
     "compare",
     "get_include",
     "get_library",
+    "guarantees",
     "isa_name",
     "isa_select",
     "isa_variants",
