@@ -172,8 +172,11 @@ def test_model_predicts_what_the_kernel_does(small: LiveReplay) -> None:
         model = small.model[name]
         for key in ("hints", "hint_pages", "ignored_frees", "implied_frees"):
             assert run.values[key] == model.values[key], (name, key)
-        assert run.values["resident_mean"] == pytest.approx(model.values["resident_mean"], rel=0.1)
-        assert run.values["swapped_peak"] == pytest.approx(model.values["swapped_peak"], rel=0.2)
+        # The model reclaims what is needed. The kernel does that at least; now and then it takes
+        # several times as much, while what it chose first is still being written.
+        share = run.values["resident_mean"] / model.values["resident_mean"]
+        assert 0.4 < share < 1.1, name
+        assert run.values["swapped_peak"] > 0.8 * model.values["swapped_peak"], name
     assert small.kernel["madv_dontneed"].values["stale_allocs"] == 0
     kernel, model = small.kernel["none"], small.model["none"]
     assert kernel.values["stale_allocs"] == model.values["stale_allocs"] > 0
