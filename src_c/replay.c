@@ -30,6 +30,14 @@ static uint64_t block_of(const struct pgste_replay *r, uint64_t event, uint64_t 
 	return PGSTE_EVENT_PFN(event) - r->base_pfn;
 }
 
+/* Tags are distinct and never 0, which is the content of a zeroed page. */
+static uint32_t next_tag(struct pgste_replay *r)
+{
+	if (++r->tag == 0)
+		r->tag = 1;
+	return r->tag;
+}
+
 /* The guest's first store after an alloc; *stale: a load before it would have seen old data. */
 static int first_store(struct pgste_guest *guest, uint64_t gfn, uint32_t tag, bool *stale)
 {
@@ -112,7 +120,7 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 		guest->mech->alloc(guest, &guest->vcpus[0], gfn, nr, order);
 	for (uint64_t i = 0; i < nr; i++) {
 		bool stale;
-		int error = first_store(guest, gfn + i, ++r->tag, &stale);
+		int error = first_store(guest, gfn + i, next_tag(r), &stale);
 
 		if (error)
 			return error;
@@ -297,7 +305,7 @@ static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
 		for (uint64_t bits = first->is_free[word]; bits; bits &= bits - 1) {
 			bool stale;
 			int error = first_store(guest, word * 64 + (uint64_t)__builtin_ctzll(bits),
-						++r->tag, &stale);
+						next_tag(r), &stale);
 
 			if (error)
 				return error;
