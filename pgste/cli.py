@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from pgste import PgsteError, __version__, cli_compare, cli_guarantees, cli_live
+from pgste import PgsteError, __version__, cli_compare, cli_guarantees, cli_live, cli_scenario
 from pgste.errors import TraceError
 
 __all__ = ["main"]
@@ -72,6 +72,12 @@ VERBS = (
         "record this machine's page allocator while a command runs",
         cli_live.add_record_arguments,
         cli_live.run_record,
+    ),
+    Verb(
+        "scenario",
+        "run a scenario of the guest's free and alloc path, or judge an order of its steps",
+        cli_scenario.add_arguments,
+        cli_scenario.run,
     ),
 )
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,62 @@ def test_damaged_trace(tmp_path: Path) -> None:
 
 def test_version() -> None:
     assert run("--version").stdout.split() == ["pgste", pgste.__version__]
+
+
+def test_scenario_tells_the_crash_and_the_fix() -> None:
+    result = run("scenario", "crash-2019")
+    assert result.returncode == 0, result.stderr
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    ends = [line for line in lines if line.startswith("=> ")]
+    assert len(ends) == 2
+    assert ends[0].startswith("=> panic: addressing exception (0x0005)")
+    assert ends[1].startswith("=> passes")
+    assert max(map(len, lines)) <= 100
+
+
+def test_scenario_lists_and_speaks_json() -> None:
+    listed = json.loads(run("scenario", "--list", "--format", "json").stdout)
+    plain = run("scenario", "--list").stdout
+    for name in listed:
+        assert name in plain
+        report = json.loads(run("scenario", name, "--format", "json").stdout)
+        assert report["question"] == listed[name]
+        assert all(act["lines"] for act in report["acts"])
+
+
+def test_scenario_judges_orders() -> None:
+    named = run("scenario", "--order", "v5.3").stdout
+    assert "zero_on_free writes content after arch_free_page" in named
+    free = "check,zero_on_free,debug_unmap,arch_free_page"
+    assert "nothing is wrong" in run("scenario", "--free", free).stdout
+    alloc = "poison_check,arch_alloc_page,debug_map"
+    data = json.loads(run("scenario", "--alloc", alloc, "--format", "json").stdout)
+    assert data["alloc"] == alloc.split(",")
+    problems = {finding["step"]: finding["problem"] for finding in data["findings"]}
+    assert problems["poison_check"] == "reads content before arch_alloc_page and debug_map"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "one of NAME"),
+        (("crash-2019", "--list"), "one of NAME"),
+        (("crash-2020",), "crash-2020"),
+        (("--free", "check,boil"), "boil"),
+    ],
+)
+def test_scenario_refuses(options: tuple[str, ...], message: str) -> None:
+    result = run("scenario", *options)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_scenarios_page_shows_what_is_printed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
+    shown = re.findall(r"```text\n\$ pgste (.*?)\n(.*?)```", page, re.DOTALL)
+    assert len(shown) >= 3
+    for command, expected in shown:
+        result = run(*command.split(), columns=80)
+        printed = "\n".join(line.rstrip() for line in result.stdout.splitlines()).strip()
+        assert printed == expected.strip(), command

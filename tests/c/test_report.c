@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Free page reporting without Python, for the sanitizers: long random runs with random
+ * settings, and after every step the invariants of the buddy view, checked from the lists
+ * that it shows: every free page is in one block, and no two free halves are left unmerged.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pgste.h"
+
+#define CHECK(x) do {                                                                        \
+		if (!(x)) {                                                                  \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);              \
+			exit(1);                                                             \
+		}                                                                            \
+	} while (0)
+
+#define PAGES 300u
+#define NOWHERE 255u
+
+static uint64_t seed = 88172645463325252u;
+
+static uint64_t draw(uint64_t below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed % below;
+}
+
+static struct pgste_gfns run_of(uint64_t first, uint64_t nr)
+{
+	return (struct pgste_gfns){ .type = PGSTE_GFN_RANGE, .first = first, .nr = nr };
+}
+
+static struct pgste_report_config draw_config(const struct pgste_guest *guest)
+{
+	struct pgste_report_config config;
+
+	pgste_report_defaults(guest, &config);
+	config.max_order = (uint32_t)draw(8);
+	config.order = (uint32_t)draw(config.max_order + 1);
+	config.parked_order = (uint32_t)draw(config.max_order + 1);
+	config.capacity = 1 + (uint32_t)draw(PGSTE_REPORT_CAPACITY);
+	config.parked_high = draw(40);
+	config.parked_batch = 1 + (uint32_t)draw(20);
+	config.delay_ns = draw(20);
+	config.ack_ns = draw(3) * draw(20);
+	config.min = draw(10);
+	config.low = draw(20);
+	config.spare = draw(2) * 10000;
+	config.poison = (enum pgste_poison)draw(3);
+	config.negotiated = draw(4) != 0;
+	config.inhibited = draw(4) == 0;
+	return config;
+}
+
+/* Enter blocks into a table of pages: order of the free block, 64 for parked or isolated. */
+static uint64_t enter(const struct pgste_block *blocks, int64_t nr, uint8_t *pages, bool free)
+{
+	uint64_t sum = 0;
+
+	for (int64_t i = 0; i < nr; i++) {
+		const uint64_t size = UINT64_C(1) << blocks[i].order;
+
+		CHECK(blocks[i].gfn % size == 0 && blocks[i].gfn + size <= PAGES);
+		CHECK(free || !blocks[i].reported);
+		for (uint64_t p = blocks[i].gfn; p < blocks[i].gfn + size; p++) {
+			CHECK(pages[p] == NOWHERE);
+			pages[p] = free ? (uint8_t)blocks[i].order : 64;
+		}
+		sum += size;
+	}
+	return sum;
+}
+
+static void check_merged(const uint8_t *pages, const struct pgste_block *blocks, int64_t nr,
+			 unsigned max_order)
+{
+	for (int64_t i = 0; i < nr && blocks[i].order < max_order; i++) {
+		const uint64_t half = blocks[i].gfn ^ UINT64_C(1) << blocks[i].order;
+
+		CHECK(half >= PAGES || pages[half] != blocks[i].order);
+	}
+}
+
+static void check_view(const struct pgste_guest *guest)
+{
+	static struct pgste_block blocks[PAGES];
+	const struct pgste_gfns all = run_of(0, PAGES);
+	struct pgste_report_state state;
+	uint8_t pages[PAGES], free[PAGES];
+	uint64_t nr_free = 0, parked = 0, isolated;
+
+	CHECK(pgste_report_get_state(guest, &state) == PGSTE_OK);
+	memset(pages, NOWHERE, sizeof(pages));
+	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++) {
+		const int64_t nr = pgste_report_free_list(guest, o, blocks, PAGES);
+
+		nr_free += enter(blocks, nr, pages, true);
+	}
+	for (uint32_t v = 0; v < 2; v++)
+		parked += enter(blocks, pgste_report_parked(guest, v, blocks, PAGES), pages, false);
+	isolated = enter(blocks, pgste_report_isolated(guest, blocks, PAGES), pages, false);
+	CHECK(nr_free == state.pages_free && parked == state.pages_parked);
+	CHECK(isolated == state.pages_isolated);
+	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
+		check_merged(pages, blocks, pgste_report_free_list(guest, o, blocks, PAGES),
+			     state.config.max_order);
+	CHECK(pgste_get_free(guest, &all, free) == PGSTE_OK);
+	for (unsigned p = 0; p < PAGES; p++)
+		CHECK(free[p] == (pages[p] != NOWHERE));
+}
+
+static void one_step(struct pgste_guest *guest, struct pgste_host *host)
+{
+	const unsigned order = (unsigned)draw(draw(3) ? 3 : 8);
+	const uint64_t room = PAGES - (UINT64_C(1) << order), gfn = draw(room + 1);
+	const struct pgste_gfns one = run_of(draw(3) ? gfn >> order << order : gfn, 1);
+	const uint32_t tag = (uint32_t)draw(1000), vcpu = (uint32_t)draw(2);
+	int error = PGSTE_OK;
+
+	switch (draw(8)) {
+	case 0: case 1: case 2: error = pgste_free(guest, vcpu, &one, order); break;
+	case 3: case 4: error = pgste_alloc(guest, vcpu, &one, order); break;
+	case 5: error = pgste_write(guest, &one, &tag, 0); break;
+	case 6: error = pgste_host_reclaim(host, draw(5)) < 0; break;
+	default: error = pgste_advance(guest, draw(25)); break;
+	}
+	CHECK(error == PGSTE_OK);
+}
+
+static void random_run(void)
+{
+	struct pgste_host_config host_config = { .nr_frames = 100, .nr_swap_slots = 400 };
+	struct pgste_guest_config config = { .nr_pages = PAGES, .mechanism = "reporting",
+					     .nr_vcpus = 2, .cbrl_entries = 1 };
+	struct pgste_report_config settings;
+	struct pgste_host *host;
+	struct pgste_guest *guest;
+
+	pgste_host_defaults(&host_config);
+	CHECK(pgste_host_new(&host_config, &host) == PGSTE_OK);
+	CHECK(pgste_guest_new(host, &config, &guest) == PGSTE_OK);
+	settings = draw_config(guest);
+	CHECK(pgste_report_configure(guest, &settings) == PGSTE_OK);
+	for (unsigned i = 0; i < 400; i++) {
+		one_step(guest, host);
+		check_view(guest);
+		CHECK(i % 50 || pgste_validate(host) == NULL);
+	}
+	CHECK(pgste_report_configure(guest, &settings) == PGSTE_E_BUSY);
+	pgste_guest_free(guest);
+	CHECK(pgste_validate(host) == NULL);
+	CHECK(pgste_host_free(host) == PGSTE_OK);
+}
+
+static void errors(void)
+{
+	struct pgste_host_config host_config = { .nr_frames = 1 };
+	struct pgste_guest_config config = { .nr_pages = 4, .mechanism = "cmma", .nr_vcpus = 1,
+					     .cbrl_entries = 1 };
+	struct pgste_report_config good, bad;
+	struct pgste_report_state state;
+	struct pgste_host *host;
+	struct pgste_guest *guest;
+
+	pgste_host_defaults(&host_config);
+	CHECK(pgste_host_new(&host_config, &host) == PGSTE_OK);
+	CHECK(pgste_guest_new(host, &config, &guest) == PGSTE_OK);
+	pgste_report_defaults(guest, &good);
+	CHECK(pgste_report_configure(guest, &good) == PGSTE_E_NAME);
+	CHECK(pgste_report_get_state(guest, &state) == PGSTE_E_NAME);
+	CHECK(pgste_report_free_list(guest, 0, NULL, 0) == PGSTE_E_NAME);
+	CHECK(pgste_report_parked(guest, 0, NULL, 0) == PGSTE_E_NAME);
+	CHECK(pgste_report_isolated(guest, NULL, 0) == PGSTE_E_NAME);
+	CHECK(pgste_advance(guest, PGSTE_MAX_NS + 1) == PGSTE_E_ARG);
+	pgste_guest_free(guest);
+	config.mechanism = "reporting";
+	CHECK(pgste_guest_new(host, &config, &guest) == PGSTE_OK);
+	bad = good;
+	bad.order = bad.max_order + 1;
+	CHECK(pgste_report_configure(guest, &bad) == PGSTE_E_ARG);
+	bad = good;
+	bad.capacity = PGSTE_REPORT_CAPACITY + 1;
+	CHECK(pgste_report_configure(guest, &bad) == PGSTE_E_ARG);
+	bad = good;
+	bad.parked_batch = 0;
+	CHECK(pgste_report_configure(guest, &bad) == PGSTE_E_ARG);
+	CHECK(pgste_report_free_list(guest, PGSTE_MAX_ORDER + 1, NULL, 0) == PGSTE_E_ARG);
+	CHECK(pgste_report_parked(guest, 1, NULL, 0) == PGSTE_E_ARG);
+	pgste_guest_free(guest);
+	CHECK(pgste_host_free(host) == PGSTE_OK);
+}
+
+int main(void)
+{
+	errors();
+	for (unsigned i = 0; i < 200; i++)
+		random_run();
+	printf("report: 200 random runs\n");
+	return 0;
+}
