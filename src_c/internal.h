@@ -351,9 +351,12 @@ struct essa_list {
 struct scan_ops {
 	const char *name;
 	bool (*supported)(void);
-	/* Index of the first byte i >= from with (state[i] & mask) == value, nr if none. */
+	/*
+	 * Indices of the bytes i >= from with (state[i] & mask) == value, ascending, at most max
+	 * of them: how many.
+	 */
 	uint64_t (*find)(const uint8_t *state, uint64_t from, uint64_t nr, uint8_t mask,
-			 uint8_t value);
+			 uint8_t value, uint64_t *found, uint64_t max);
 	uint64_t (*find_zappable)(const uint8_t *state, uint64_t from, uint64_t nr);
 	uint64_t (*count_zappable)(const uint8_t *state, uint64_t nr);
 	void (*count_states)(const uint8_t *state, uint64_t nr, struct pgste_state_counts *counts);

@@ -23,44 +23,53 @@ AVX2 static inline __m256i load(const uint8_t *p)
 	return _mm256_loadu_si256((const void *)p);
 }
 
-AVX2 static inline uint32_t equal(__m256i bytes, __m256i mask, __m256i value)
+/* Bit 7 of each byte, which is SWAP, if USAGE (bits 0-1) is unused or ZERO (bit 2) is set. */
+AVX2 static inline __m256i zappable(__m256i b)
 {
-	return (uint32_t)_mm256_movemask_epi8(
-		_mm256_cmpeq_epi8(_mm256_and_si256(bytes, mask), value));
+	const __m256i unneeded = _mm256_set1_epi64x((long long)0x8080808000008000);
+
+	return _mm256_and_si256(b, _mm256_shuffle_epi8(unneeded,
+						       _mm256_and_si256(b, _mm256_set1_epi8(7))));
 }
 
-/* SWAP is bit 7, where movemask looks: USAGE unused or ZERO, shifted there. */
-AVX2 static inline uint32_t zappable(__m256i b)
+AVX2 static inline uint32_t zeros(__m256i bytes)
 {
-	__m256i unused = _mm256_andnot_si256(_mm256_slli_epi16(b, 6), _mm256_slli_epi16(b, 7));
-	__m256i any = _mm256_or_si256(unused, _mm256_slli_epi16(b, 5));
-
-	return (uint32_t)_mm256_movemask_epi8(_mm256_and_si256(b, any));
+	return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_setzero_si256()));
 }
 
 AVX2 static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, uint8_t mask,
-			  uint8_t value)
+			  uint8_t value, uint64_t *found, uint64_t max)
 {
 	const __m256i m = _mm256_set1_epi8((char)mask), v = _mm256_set1_epi8((char)value);
+	uint64_t nr_found = 0;
 
-	for (; from + 2 * STEP <= nr; from += 2 * STEP) {
-		uint64_t hits = equal(load(state + from), m, v) |
-				(uint64_t)equal(load(state + from + STEP), m, v) << STEP;
+	for (; from + 4 * STEP <= nr && max - nr_found >= 4 * STEP; from += 4 * STEP) {
+		__m256i difference[4], least = _mm256_set1_epi8(-1);
 
-		if (hits)
-			return from + (uint64_t)__builtin_ctzll(hits);
+		for (unsigned k = 0; k < 4; k++) {
+			difference[k] = _mm256_xor_si256(
+				_mm256_and_si256(load(state + from + k * STEP), m), v);
+			least = _mm256_min_epu8(least, difference[k]);
+		}
+		if (!zeros(least))
+			continue;
+		for (unsigned k = 0; k < 4; k++)
+			for (uint32_t hits = zeros(difference[k]); hits; hits &= hits - 1)
+				found[nr_found++] = from + k * STEP + (uint64_t)__builtin_ctz(hits);
 	}
-	return scan_portable.find(state, from, nr, mask, value);
+	return nr_found + scan_portable.find(state, from, nr, mask, value, found + nr_found,
+					     max - nr_found);
 }
 
 AVX2 static uint64_t find_zappable(const uint8_t *state, uint64_t from, uint64_t nr)
 {
-	for (; from + 2 * STEP <= nr; from += 2 * STEP) {
-		uint64_t hits = zappable(load(state + from)) |
-				(uint64_t)zappable(load(state + from + STEP)) << STEP;
+	for (; from + 4 * STEP <= nr; from += 4 * STEP) {
+		__m256i any = _mm256_setzero_si256();
 
-		if (hits)
-			return from + (uint64_t)__builtin_ctzll(hits);
+		for (unsigned k = 0; k < 4; k++)
+			any = _mm256_or_si256(any, zappable(load(state + from + k * STEP)));
+		if (_mm256_movemask_epi8(any))
+			break;
 	}
 	return scan_portable.find_zappable(state, from, nr);
 }
@@ -69,9 +78,9 @@ AVX2 static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
 {
 	uint64_t count = 0, i = 0;
 
-	for (; i + 2 * STEP <= nr; i += 2 * STEP)
-		count += (unsigned)__builtin_popcount(zappable(load(state + i))) +
-			 (unsigned)__builtin_popcount(zappable(load(state + i + STEP)));
+	for (; i + STEP <= nr; i += STEP)
+		count += (unsigned)__builtin_popcount(
+			(unsigned)_mm256_movemask_epi8(zappable(load(state + i))));
 	return count + scan_portable.count_zappable(state + i, nr - i);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scan kernels for AVX-512 (BW, and VBMI and VBMI2 for ESSA on runs): 64 state bytes a step, bit
- * planes straight into mask registers, and the whole 256-entry ESSA row in registers.
+ * The scan kernels for AVX-512 with byte permutes, compress and popcount, and GFNI (Ice Lake
+ * and Zen 4 have them all): 64 state bytes a step, and whole tables by state in registers.
  */
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -9,14 +9,17 @@
 
 #include "internal.h"
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi,bmi2")))
+#define AVX512                                                                               \
+	__attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,"           \
+			      "avx512bitalg,gfni,popcnt,bmi,bmi2")))
 #define STEP 64u
 
 static bool supported(void)
 {
 	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 	       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
-	       __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("popcnt") &&
+	       __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bitalg") &&
+	       __builtin_cpu_supports("gfni") && __builtin_cpu_supports("popcnt") &&
 	       __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 }
 
@@ -31,91 +34,9 @@ static const uint8_t zero_to_63[64] = {
 	44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63,
 };
 
-AVX512 static inline uint64_t plane(__m512i bytes, uint8_t bit)
-{
-	return _mm512_test_epi8_mask(bytes, _mm512_set1_epi8((char)bit));
-}
-
-AVX512 static inline uint64_t zappable(__m512i b)
-{
-	const uint64_t unused = _mm512_testn_epi8_mask(
-		_mm512_xor_si512(b, _mm512_set1_epi8(PGSTE_USAGE_UNUSED)),
-		_mm512_set1_epi8(PGSTE_STATE_USAGE));
-
-	return _mm512_movepi8_mask(b) & (unused | plane(b, PGSTE_STATE_ZERO));
-}
-
-AVX512 static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, uint8_t mask,
-			    uint8_t value)
-{
-	const __m512i m = _mm512_set1_epi8((char)mask), v = _mm512_set1_epi8((char)value);
-
-	for (; from + STEP <= nr; from += STEP) {
-		uint64_t hits = _mm512_testn_epi8_mask(
-			_mm512_xor_si512(load(state + from), v), m);
-
-		if (hits)
-			return from + (uint64_t)__builtin_ctzll(hits);
-	}
-	return scan_portable.find(state, from, nr, mask, value);
-}
-
-AVX512 static uint64_t find_zappable(const uint8_t *state, uint64_t from, uint64_t nr)
-{
-	for (; from + STEP <= nr; from += STEP) {
-		uint64_t hits = zappable(load(state + from));
-
-		if (hits)
-			return from + (uint64_t)__builtin_ctzll(hits);
-	}
-	return scan_portable.find_zappable(state, from, nr);
-}
-
 AVX512 static inline uint64_t ones(uint64_t word)
 {
 	return (uint64_t)__builtin_popcountll(word);
-}
-
-AVX512 static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
-{
-	uint64_t count = 0, i = 0;
-
-	for (; i + STEP <= nr; i += STEP)
-		count += ones(zappable(load(state + i)));
-	return count + scan_portable.count_zappable(state + i, nr - i);
-}
-
-AVX512 static void count_states(const uint8_t *state, uint64_t nr,
-				struct pgste_state_counts *counts)
-{
-	struct pgste_state_counts tail;
-	uint64_t pages[4][3] = { 0 }, nodat = 0, dirty = 0, swap = 0, zap = 0, i = 0;
-
-	for (; i + STEP <= nr; i += STEP) {
-		const __m512i b = load(state + i);
-		const uint64_t u0 = plane(b, 1), u1 = plane(b, 2), zero = plane(b, 4);
-		const uint64_t valid = plane(b, PGSTE_STATE_VALID);
-		const uint64_t swapped = _mm512_movepi8_mask(b);
-		const uint64_t usage[4] = { ~(u0 | u1), u0 & ~u1, u1 & ~u0, u0 & u1 };
-
-		for (unsigned u = 0; u < 4; u++) {
-			pages[u][0] += ones(usage[u] & valid);
-			pages[u][1] += ones(usage[u] & ~valid & ~zero);
-			pages[u][2] += ones(usage[u] & ~valid & zero);
-		}
-		nodat += ones(plane(b, PGSTE_STATE_NODAT));
-		dirty += ones(plane(b, PGSTE_STATE_DIRTY));
-		swap += ones(swapped);
-		zap += ones(swapped & (usage[1] | zero));
-	}
-	scan_portable.count_states(state + i, nr - i, &tail);
-	for (unsigned u = 0; u < 4; u++)
-		for (unsigned c = 0; c < 3; c++)
-			counts->pages[u][c] = tail.pages[u][c] + pages[u][c];
-	counts->nodat = tail.nodat + nodat;
-	counts->dirty = tail.dirty + dirty;
-	counts->swap = tail.swap + swap;
-	counts->zappable = tail.zappable + zap;
 }
 
 /* base + the number of each bit of hits, ascending, to out: how many. */
@@ -135,16 +56,229 @@ AVX512 static inline uint32_t emit(uint64_t *out, uint64_t base, uint64_t hits)
 	return nr;
 }
 
-/* vpermi2b looks 64 bytes up in the row's 128 entries by their low seven bits. */
+/* vpermi2b looks bytes up in 128 entries by their low seven bits. */
+struct table128 {
+	__m512i half[2];
+};
+
+AVX512 static inline __m512i look_up(const struct table128 *table, __m512i bytes)
+{
+	return _mm512_permutex2var_epi8(table->half[0], bytes, table->half[1]);
+}
+
+/* Bit 7: USAGE is unused, or ZERO; what the low six bits say.  See zappable(). */
+AVX512 static inline __m512i unneeded_table(void)
+{
+	uint8_t table[STEP];
+
+	for (unsigned state = 0; state < STEP; state++)
+		table[state] = state_zappable((uint8_t)(state | PGSTE_STATE_SWAP)) ? 0x80 : 0;
+	return load(table);
+}
+
+/* Bit 7 of each byte, which is SWAP, if the page can be zapped. */
+AVX512 static inline __m512i zappable(__m512i table, __m512i bytes)
+{
+	return _mm512_and_si512(bytes, _mm512_permutexvar_epi8(bytes, table));
+}
+
+AVX512 static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, uint8_t mask,
+			    uint8_t value, uint64_t *found, uint64_t max)
+{
+	const __m512i m = _mm512_set1_epi8((char)mask), v = _mm512_set1_epi8((char)value);
+	uint64_t nr_found = 0;
+
+#define DIFFERENCE(k) _mm512_and_si512(_mm512_xor_si512(load(state + from + (k) * STEP), v), m)
+	for (; from + 4 * STEP <= nr && max - nr_found >= 4 * STEP; from += 4 * STEP) {
+		const __m512i d[4] = { DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2), DIFFERENCE(3) };
+		const __m512i least = _mm512_min_epu8(_mm512_min_epu8(d[0], d[1]),
+						      _mm512_min_epu8(d[2], d[3]));
+
+		if (!_mm512_testn_epi8_mask(least, least))
+			continue;
+		for (unsigned k = 0; k < 4; k++)
+			nr_found += emit(found + nr_found, from + k * STEP,
+					 _mm512_testn_epi8_mask(d[k], d[k]));
+	}
+#undef DIFFERENCE
+	return nr_found + scan_portable.find(state, from, nr, mask, value, found + nr_found,
+					     max - nr_found);
+}
+
+AVX512 static uint64_t find_zappable(const uint8_t *state, uint64_t from, uint64_t nr)
+{
+	const __m512i table = unneeded_table();
+
+	for (; from + 4 * STEP <= nr; from += 4 * STEP) {
+		__m512i any = _mm512_setzero_si512();
+
+		for (unsigned k = 0; k < 4; k++)
+			any = _mm512_or_si512(any, zappable(table, load(state + from + k * STEP)));
+		if (_mm512_movepi8_mask(any))
+			break;
+	}
+	return scan_portable.find_zappable(state, from, nr);
+}
+
+AVX512 static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
+{
+	const __m512i table = unneeded_table();
+	uint64_t count = 0, i = 0;
+
+	for (; i + STEP <= nr; i += STEP)
+		count += ones(_mm512_movepi8_mask(zappable(table, load(state + i))));
+	return count + scan_portable.count_zappable(state + i, nr - i);
+}
+
+/*
+ * Counts by state.  Each byte is looked up to have these bits, and each eight bytes are
+ * transposed as a matrix of 8 x 8 bits, so that a byte holds one of them for eight pages:
+ *
+ *   0 USAGE bit 0   1 USAGE bit 1   2 ZERO and not VALID   3 NODAT
+ *   4 USAGE unused, or ZERO   5 DIRTY   6 VALID   7 SWAP
+ *
+ * Ands of up to three of them make the 15 sets of pages whose sizes give all counts; eight
+ * sets fit a vector, and their sizes are added up in bytes, 16-bit and 64-bit numbers in turn.
+ */
+enum {
+	SET_U0, SET_U1, SET_ZERO, SET_NODAT, SET_ZAPPABLE, SET_DIRTY, SET_VALID, SET_SWAP,
+	SET_U01, SET_U0_VALID, SET_U1_VALID, SET_U01_VALID, SET_U0_ZERO, SET_U1_ZERO, SET_U01_ZERO,
+	NR_SETS = 16
+};
+static const uint8_t set_factors[4][8] = {
+	{ 0, 1, 2, 3, 7, 5, 6, 7 }, /* with the byte itself: the first eight sets */
+	{ 0, 0, 1, 0, 0, 1, 0, 0x80 },
+	{ 1, 6, 6, 1, 2, 2, 1, 0x80 },
+	{ 1, 6, 6, 6, 2, 2, 2, 0x80 },
+};
+#define BYTE_STEPS 31u	  /* of at most 8 each: a byte holds them */
+#define SHORT_STEPS 256u /* of at most 31 * 8 each: 16 bits hold them */
+
+AVX512 static inline struct table128 planes_table(void)
+{
+	uint8_t table[2 * STEP];
+
+	for (unsigned state = 0; state < 2 * STEP; state++) {
+		unsigned byte = state & ~(unsigned)(PGSTE_STATE_GC | PGSTE_STATE_ZERO);
+
+		if (!(state & PGSTE_STATE_VALID))
+			byte |= state & PGSTE_STATE_ZERO;
+		if (state_zappable((uint8_t)(state | PGSTE_STATE_SWAP)))
+			byte |= PGSTE_STATE_GC;
+		table[state] = (uint8_t)byte;
+	}
+	return (struct table128){ .half = { load(table), load(table + STEP) } };
+}
+
+AVX512 static inline __m512i factors(unsigned i)
+{
+	uint64_t eight;
+
+	memcpy(&eight, set_factors[i], sizeof(eight));
+	return _mm512_mask_add_epi8(_mm512_set1_epi64((long long)eight), 0xff00ff00ff00ff00,
+				    _mm512_set1_epi64((long long)eight), _mm512_set1_epi8(8));
+}
+
+/* Even and odd bytes, as 16-bit numbers, added to two vectors of these. */
+AVX512 static inline void widen(__m512i bytes, __m512i shorts[2])
+{
+	shorts[0] = _mm512_add_epi16(shorts[0],
+				     _mm512_and_si512(bytes, _mm512_set1_epi16(0xff)));
+	shorts[1] = _mm512_add_epi16(shorts[1], _mm512_srli_epi16(bytes, 8));
+}
+
+AVX512 static void add_shorts(const __m512i shorts[2], uint64_t *sizes)
+{
+	for (unsigned odd = 0; odd < 2; odd++) {
+		uint16_t all[32];
+
+		_mm512_storeu_si512((void *)all, shorts[odd]);
+		for (unsigned i = 0; i < 32; i++)
+			sizes[2 * (i % 4) + odd] += all[i];
+	}
+}
+
+/* Add the sizes of the sets for so many blocks of 64 bytes. */
+AVX512 static void count_sets(const uint8_t *state, uint64_t nr_blocks, uint64_t sizes[NR_SETS])
+{
+	const struct table128 planes = planes_table();
+	const __m512i swap = _mm512_set1_epi8((char)PGSTE_STATE_SWAP);
+	const __m512i unit = _mm512_set1_epi64((long long)0x8040201008040201);
+	const __m512i f0 = factors(0), f1 = factors(1), f2 = factors(2), f3 = factors(3);
+	__m512i low[2] = { _mm512_setzero_si512(), _mm512_setzero_si512() };
+	__m512i high[2] = { _mm512_setzero_si512(), _mm512_setzero_si512() };
+
+	while (nr_blocks) {
+		const uint64_t steps = min_u64(nr_blocks, BYTE_STEPS);
+		__m512i first = _mm512_setzero_si512(), second = first;
+
+		for (uint64_t i = 0; i < steps; i++, state += STEP) {
+			const __m512i b = load(state);
+			const __m512i bits = _mm512_ternarylogic_epi64(swap, b, look_up(&planes, b),
+								       0xca);
+			const __m512i p = _mm512_gf2p8affine_epi64_epi8(unit, bits, 0);
+			const __m512i products = _mm512_ternarylogic_epi64(
+				_mm512_shuffle_epi8(p, f1), _mm512_shuffle_epi8(p, f2),
+				_mm512_shuffle_epi8(p, f3), 0x80);
+
+			first = _mm512_add_epi8(first, _mm512_popcnt_epi8(_mm512_and_si512(
+							       p, _mm512_shuffle_epi8(p, f0))));
+			second = _mm512_add_epi8(second, _mm512_popcnt_epi8(products));
+		}
+		widen(first, low);
+		widen(second, high);
+		nr_blocks -= steps;
+	}
+	add_shorts(low, sizes);
+	add_shorts(high, sizes + 8);
+}
+
+AVX512 static void count_states(const uint8_t *state, uint64_t nr,
+				struct pgste_state_counts *counts)
+{
+	uint64_t n[NR_SETS] = { 0 }, blocks = nr / STEP, step;
+
+	for (; blocks; blocks -= step, state += step * STEP) {
+		step = min_u64(blocks, BYTE_STEPS * SHORT_STEPS);
+		count_sets(state, step, n);
+	}
+	scan_portable.count_states(state, nr % STEP, counts);
+	/* pages with each of: any state, VALID, ZERO and not VALID; by usage */
+	const uint64_t with[3][4] = {
+		{ nr / STEP * STEP, n[SET_U0], n[SET_U1], n[SET_U01] },
+		{ n[SET_VALID], n[SET_U0_VALID], n[SET_U1_VALID], n[SET_U01_VALID] },
+		{ n[SET_ZERO], n[SET_U0_ZERO], n[SET_U1_ZERO], n[SET_U01_ZERO] },
+	};
+	uint64_t usage[3][4];
+
+	for (unsigned i = 0; i < 3; i++) {
+		usage[i][3] = with[i][3];
+		usage[i][2] = with[i][2] - with[i][3];
+		usage[i][1] = with[i][1] - with[i][3];
+		usage[i][0] = with[i][0] - with[i][1] - with[i][2] + with[i][3];
+	}
+	for (unsigned u = 0; u < 4; u++) {
+		counts->pages[u][0] += usage[1][u];
+		counts->pages[u][1] += usage[0][u] - usage[1][u] - usage[2][u];
+		counts->pages[u][2] += usage[2][u];
+	}
+	counts->nodat += n[SET_NODAT];
+	counts->dirty += n[SET_DIRTY];
+	counts->swap += n[SET_SWAP];
+	counts->zappable += n[SET_ZAPPABLE];
+}
+
+/* A row of essa_table.c. */
 struct lookup {
-	__m512i new[2], result[2], swap;
+	struct table128 new, result;
+	__m512i swap;
 };
 
 AVX512 static inline struct lookup lookup_of(const struct essa_row *row)
 {
 	return (struct lookup){
-		.new = { load(row->new), load(row->new + STEP) },
-		.result = { load(row->result), load(row->result + STEP) },
+		.new = { { load(row->new), load(row->new + STEP) } },
+		.result = { { load(row->result), load(row->result + STEP) } },
 		.swap = _mm512_set1_epi8((char)PGSTE_STATE_SWAP),
 	};
 }
@@ -163,7 +297,7 @@ AVX512 static uint64_t essa_part(uint8_t *state, uint64_t nr, const struct looku
 	uint64_t done = min_u64(nr, STEP);
 	uint64_t todo = _bzhi_u64(~UINT64_C(0), (unsigned)done);
 	const __m512i b = _mm512_maskz_loadu_epi8(todo, state);
-	const __m512i t = _mm512_permutex2var_epi8(l->new[0], b, l->new[1]);
+	const __m512i t = look_up(&l->new, b);
 	uint64_t append = _mm512_movepi8_mask(t) & todo;
 
 	if (ones(append) >= room) {
@@ -173,8 +307,7 @@ AVX512 static uint64_t essa_part(uint8_t *state, uint64_t nr, const struct looku
 		append &= todo;
 	}
 	if (results)
-		_mm512_mask_storeu_epi8(results, todo,
-					_mm512_permutex2var_epi8(l->result[0], b, l->result[1]));
+		_mm512_mask_storeu_epi8(results, todo, look_up(&l->result, b));
 	_mm512_mask_storeu_epi8(state, todo, merge(l, b, t));
 	if (_mm512_movepi8_mask(b))
 		list->seen |= PGSTE_STATE_SWAP;
@@ -192,7 +325,7 @@ AVX512 static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *
 
 	for (; i + STEP <= nr; i += STEP) {
 		const __m512i b = load(state + i);
-		const __m512i t = _mm512_permutex2var_epi8(l.new[0], b, l.new[1]);
+		const __m512i t = look_up(&l.new, b);
 		const uint64_t append = _mm512_movepi8_mask(t);
 
 		if (append) {
@@ -201,8 +334,7 @@ AVX512 static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *
 			at += emit(list->entries + at, base + i, append);
 		}
 		if (results)
-			_mm512_storeu_si512((void *)(results + i),
-				_mm512_permutex2var_epi8(l.result[0], b, l.result[1]));
+			_mm512_storeu_si512((void *)(results + i), look_up(&l.result, b));
 		_mm512_storeu_si512((void *)(state + i), merge(&l, b, t));
 		seen = _mm512_or_si512(seen, b);
 	}

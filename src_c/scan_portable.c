@@ -33,15 +33,22 @@ static bool always(void)
 }
 
 static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, uint8_t mask,
-		     uint8_t value)
+		     uint8_t value, uint64_t *found, uint64_t max)
 {
-	for (; from + 8 <= nr; from += 8)
-		if (zero_bytes((load8(state + from) & mask * LOW) ^ value * LOW))
-			break;
-	for (; from < nr; from++)
-		if ((state[from] & mask) == value)
-			return from;
-	return nr;
+	uint64_t nr_found = 0;
+
+	while (from < nr && nr_found < max) {
+		const uint64_t end = min_u64(nr, from + 8);
+
+		if (end - from == 8 && !zero_bytes((load8(state + from) & mask * LOW) ^ value * LOW)) {
+			from = end;
+			continue;
+		}
+		for (; from < end && nr_found < max; from++)
+			if ((state[from] & mask) == value)
+				found[nr_found++] = from;
+	}
+	return nr_found;
 }
 
 static uint64_t find_zappable(const uint8_t *state, uint64_t from, uint64_t nr)
