@@ -349,6 +349,7 @@ cdef extern from "pgste.h" nogil:
         const char *mechanism
         pgste_generation generation
         pgste_rearm rearm
+        pgste_poison poison
         uint32_t nr_pages
         uint32_t nr_frames
         uint32_t nr_swap_slots

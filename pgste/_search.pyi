@@ -5,6 +5,7 @@ ACTIONS: Final[tuple[str, ...]]
 QUESTIONS: Final[tuple[str, ...]]
 GENERATIONS: Final[tuple[str, ...]]
 REARM_RULES: Final[tuple[str, ...]]
+POISONS: Final[tuple[str, ...]]
 
 class SearchResult(TypedDict):
     states: int
@@ -16,6 +17,7 @@ def search(
     mechanism: str,
     generation: str,
     rearm: str,
+    poison: str,
     pages: int,
     frames: int,
     swap_slots: int,

@@ -8,6 +8,7 @@ from pgste._c cimport (
     PGSTE_SEARCH_STEPS,
     pgste_action_name,
     pgste_generation,
+    pgste_poison,
     pgste_question_name,
     pgste_rearm,
     pgste_search,
@@ -32,10 +33,12 @@ ACTIONS = tuple(names(pgste_action_name))
 QUESTIONS = tuple(names(pgste_question_name))
 GENERATIONS = ("pgtable", "dat", "zvm")
 REARM_RULES = ("referenced", "dirty")
+POISONS = ("none", "init_on_free", "page_poison")
 
 
 def search(
-    str mechanism not None, str generation not None, str rearm not None, int pages, int frames,
+    str mechanism not None, str generation not None, str rearm not None,
+    str poison not None, int pages, int frames,
     int swap_slots, int cbrl_entries, bint obedient, max_states,
 ):
     """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
@@ -55,6 +58,7 @@ def search(
     config.mechanism = encoded
     config.generation = <pgste_generation><int>GENERATIONS.index(generation)
     config.rearm = <pgste_rearm><int>REARM_RULES.index(rearm)
+    config.poison = <pgste_poison><int>POISONS.index(poison)
     config.nr_pages = pages
     config.nr_frames = frames
     config.nr_swap_slots = swap_slots

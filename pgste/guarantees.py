@@ -48,6 +48,7 @@ class Subject:
     mechanism: str
     generation: str = "pgtable"
     rearm: str = "referenced"
+    poison: str = "none"
 
 
 MECHANISMS = (
@@ -69,6 +70,19 @@ MECHANISMS = (
         rearm="dirty",
     ),
     Subject("madv_dontneed", "DONTNEED", "madvise(MADV_DONTNEED)", "madv_dontneed"),
+    Subject(
+        "reporting",
+        "FPR",
+        "free page reporting to QEMU, which discards (MADV_DONTNEED)",
+        "reporting",
+    ),
+    Subject(
+        "reporting_poison",
+        "FPR poison",
+        "free page reporting, page poison negotiated (0xaa): QEMU acks and keeps",
+        "reporting",
+        poison="page_poison",
+    ),
 )
 
 
@@ -204,6 +218,7 @@ class Cell:
             generation="pgtable" if subject.generation == "zvm" else subject.generation,
             flavour="zvm" if subject.generation == "zvm" else "kvm",
             rearm=subject.rearm,
+            poison=subject.poison,
         )
 
 
@@ -344,6 +359,7 @@ def _search(subject: Subject, system: System) -> SearchResult:
         subject.mechanism,
         subject.generation,
         subject.rearm,
+        subject.poison,
         system.pages,
         system.frames,
         system.swap_slots,

@@ -55,8 +55,14 @@ _WHAT = {
     "zap_scan": "host zaps all pages that it may",
     "reset_cmma": "host resets CMMA",
     "migrate": "migration mode {mode}",
+    "report": "{report}",
     "pressure": "host runs short of memory, references dropped",
 }
+
+
+def _pages(blocks: list[tuple[int, int, bool]]) -> str:
+    pages = [page for gfn, order, _ in blocks for page in range(gfn, gfn + (1 << order))]
+    return ("pages " if len(pages) > 1 else "page ") + ", ".join(map(str, pages))
 
 
 class _Player:
@@ -109,11 +115,24 @@ class _Player:
                 guest.reset_cmma()
             case "migrate":
                 guest.migration_mode = not guest.migration_mode
+            case "report":
+                return self._report()
             case "pressure":
                 host.pin(guest, slice(None), False)
                 for _ in range(4):
                     host.reclaim(host.frames)
         return ""
+
+    def _report(self) -> str:
+        """Free page reporting: what is due next happens."""
+        guest = self.guest
+        waiting = guest.isolated_blocks()
+        due = guest.reporting()["due_ns"]
+        guest.advance(max(due - guest.now_ns, 0))
+        said = [f"host acks the report of {_pages(waiting)}"] if waiting else []
+        if guest.isolated_blocks():
+            said.append(f"guest reports {_pages(guest.isolated_blocks())}")
+        return "; ".join(said) or "guest finds nothing to report"
 
     def _words(self, step: Step, value: str | int) -> str:
         return _WHAT[step.action].format(
@@ -121,6 +140,7 @@ class _Player:
             tag=self.tag,
             value=value,
             pinned=value,
+            report=value,
             mode="starts" if self.guest.migration_mode else "stops",
         )
 
@@ -153,6 +173,7 @@ def play(
     generation: str = "pgtable",
     flavour: str = "kvm",
     rearm: str = "referenced",
+    poison: str = "none",
 ) -> list[Moment]:
     """Play steps on a new guest; a `Moment` for the start and after each step."""
     host = Host(frames, swap_slots, rearm=rearm)
@@ -164,6 +185,22 @@ def play(
         cbrl_entries=cbrl_entries,
         flavour=flavour,
     )
+    if mechanism == "reporting":
+        # as search_report.c has it: every block is reported, and a call takes a moment
+        guest.set_reporting(
+            order=0,
+            max_order=int(pages > 1),
+            parked_order=0,
+            parked_high=1,
+            parked_batch=1,
+            capacity=1,
+            delay_ns=1,
+            ack_ns=1,
+            min=0,
+            low=0,
+            spare=32,
+            poison=poison,
+        )
     player = _Player(host, guest)
     moments = [player.look("a new guest")]
     moments.extend(player.look(player.do(step)) for step in steps)

@@ -533,6 +533,7 @@ const char *pgste_validate(const struct pgste_host *host);
 	X(ZAP_SCAN, zap_scan)	  /* the host zaps every page that it may */                  \
 	X(RESET, reset_cmma)	  /* KVM_S390_VM_MEM_CLR_CMMA */                              \
 	X(MIGRATE, migrate)	  /* migration mode on or off */                              \
+	X(REPORT, report)	  /* reporting: the pass or the ack that is due */            \
 	X(PRESSURE, pressure)	  /* the host runs out of memory: all it can reclaim goes */
 
 #define PGSTE_ACTION_ENUM(NAME, name) PGSTE_ACTION_##NAME,
@@ -570,6 +571,7 @@ struct pgste_search_config {
 	const char *mechanism;
 	enum pgste_generation generation;
 	enum pgste_rearm rearm;
+	enum pgste_poison poison; /* of free page reporting */
 	uint32_t nr_pages;	 /* 1 .. 3 */
 	uint32_t nr_frames;	 /* 1 .. nr_pages */
 	uint32_t nr_swap_slots;	 /* 0 .. nr_pages */

@@ -68,6 +68,14 @@ void system_restore(struct search_system *s, const uint64_t *key);
 uint32_t *page_tag(struct search_system *s, uint64_t gfn);	 /* of its frame, or NULL */
 uint32_t *page_slot_tag(struct search_system *s, uint64_t gfn); /* of its swap slot, or NULL */
 
+/* search_report.c: nothing, for guests of another mechanism */
+int search_report_configure(struct search_system *s);
+void search_report_save(const struct search_system *s, uint64_t *key);
+void search_report_restore(struct search_system *s, const uint64_t *key);
+bool search_report_due(const struct search_system *s);
+void search_report_next(struct search_system *s);
+bool search_report_pending(const struct search_system *s, uint64_t gfn);
+
 /* search_rules.c */
 bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn);
 /* One action: false if it does not apply here.  found[q] is set for what it shows. */

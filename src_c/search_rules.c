@@ -100,6 +100,9 @@ static bool do_write(struct search_system *s, uint64_t gfn, bool *found)
 	if (refused(error, s, found))
 		return false;
 	stored(&s->watched, when[s->watched.phase]);
+	/* a page that waits for its report is one that the host is being told about */
+	if (s->watched.phase == PHASE_FREE && search_report_pending(s, WATCHED))
+		s->watched.store = STORE_RACED;
 	return true;
 }
 
@@ -143,6 +146,9 @@ static bool do_take(struct search_system *s, uint64_t gfn)
 	if (gfn != WATCHED || s->watched.phase != PHASE_FREE)
 		return false;
 	s->watched.phase = PHASE_TAKEN;
+	/* the host hears nothing of it anyway: what is skipped is only the oracle's word */
+	if (s->guest->mech == &mech_report)
+		pgste_alloc_page(s->guest, 0, gfn);
 	return true;
 }
 
@@ -194,6 +200,7 @@ static bool act_on_all(struct search_system *s, enum pgste_action action)
 	case PGSTE_ACTION_RECLAIM: pgste_host_reclaim(s->host, 1); return true;
 	case PGSTE_ACTION_INTERCEPT: pgste_intercept(s->guest, 0); return true;
 	case PGSTE_ACTION_ZAP_SCAN: pgste_zap_scan(s->guest); return true;
+	case PGSTE_ACTION_REPORT: search_report_next(s); return true;
 	case PGSTE_ACTION_RESET: pgste_reset_cmma(s->guest); return true;
 	case PGSTE_ACTION_MIGRATE:
 		pgste_set_migration(s->guest, !pgste_get_migration(s->guest));
@@ -218,6 +225,7 @@ static bool belongs(const struct search_system *s, enum pgste_action action)
 	case PGSTE_ACTION_ZAP_SCAN:
 	case PGSTE_ACTION_MIGRATE: return s->guest->mech->cmma && !zvm;
 	case PGSTE_ACTION_RESET: return s->guest->mech->cmma;
+	case PGSTE_ACTION_REPORT: return search_report_due(s);
 	case PGSTE_ACTION_PIN: return s->guest->mech == &mech_madv_free;
 	default: return true;
 	}
@@ -250,7 +258,8 @@ static void note_before(const struct search_system *s, struct before *b)
 	*b = (struct before){ .watched = s->watched, .state = s->guest->state[WATCHED] };
 	for (uint64_t gfn = 0; gfn < s->guest->nr_pages; gfn++) {
 		b->had_content[gfn] = has_content(s, gfn);
-		b->zappable[gfn] = state_zappable(s->guest->state[gfn]);
+		b->zappable[gfn] = state_zappable(s->guest->state[gfn]) ||
+				   search_report_pending(s, gfn);
 		b->content[gfn] = content_of(s->guest, gfn);
 	}
 	b->nr_listed = vcpu->nr;
@@ -329,7 +338,7 @@ static void judge_list(struct search_system *s, enum pgste_action action, uint64
 	const struct vcpu *vcpu = &s->guest->vcpus[0];
 	const uint32_t gone = b->listed & ~listed(vcpu);
 	/* a raced free stores too, which may take another page's frame */
-	const bool may_zap = action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_ALLOC ||
+	const bool may_zap = action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_REPORT || action == PGSTE_ACTION_ALLOC ||
 			     action == PGSTE_ACTION_ZAP || action == PGSTE_ACTION_INTERCEPT ||
 			     action == PGSTE_ACTION_ZAP_SCAN;
 	const bool had_zero = (b->state & (PGSTE_STATE_USAGE | PGSTE_STATE_ZERO)) ==

@@ -13,7 +13,8 @@
  *     referenced, dirty, pinned, cached  25-28
  *     tag label    29-30
  *   slot tag label 31-32
- *   free           33
+ *   free           33          reporting     16-26
+ *   reporting      34-40
  */
 #include <string.h>
 
@@ -43,6 +44,8 @@ int system_new(struct search_system *s, const struct pgste_search_config *config
 		error = pgste_host_set_rearm(s->host, config->rearm);
 	if (!error)
 		error = pgste_guest_new(s->host, &guest, &s->guest);
+	if (!error)
+		error = search_report_configure(s);
 	if (error)
 		system_free(s);
 	else
@@ -134,6 +137,7 @@ void system_save(const struct search_system *s, uint64_t *key)
 	for (uint64_t gfn = 0; gfn < s->guest->nr_pages; gfn++)
 		key[gfn] = save_page(s, gfn);
 	key[SEARCH_MAX_PAGES] = rest;
+	search_report_save(s, key);
 }
 
 /* An empty host, to which the pages' frames and slots are then added in order. */
@@ -225,4 +229,5 @@ void system_restore(struct search_system *s, const uint64_t *key)
 		.read_zero = rest >> 14 & 1,
 		.dropped = rest >> 15 & 1,
 	};
+	search_report_restore(s, key);
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reference import Guest, Host, ModelError, ProgramInterruption
+from reference.reporting import Reporting, Settings
 from reference.words import is_none, is_present, is_swap
 
 ZERO, NEW, OLD = 0, 1, 2
@@ -25,7 +26,7 @@ PAGE_ACTIONS = (
     "zap",
     "pin",
 )
-OTHER_ACTIONS = ("reclaim", "intercept", "zap_scan", "reset_cmma", "migrate")
+OTHER_ACTIONS = ("reclaim", "intercept", "zap_scan", "reset_cmma", "migrate", "report")
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,38 @@ class System:
         return self.guest.host
 
 
-def new_system(mechanism: str, generation: str, rearm: str, shape: tuple[int, ...]) -> System:
+def new_system(
+    mechanism: str, generation: str, rearm: str, poison: str, shape: tuple[int, ...]
+) -> System:
     pages, frames, slots, entries = shape
     zvm = generation == "zvm"
-    return System(
-        Guest(
-            pages,
-            Host(frames, slots, rearm=rearm),
-            mechanism=mechanism,
-            generation="pgtable" if zvm else generation,
-            flavour="zvm" if zvm else "kvm",
-            cbrl_entries=entries,
-        )
+    guest = Guest(
+        pages,
+        Host(frames, slots, rearm=rearm),
+        mechanism=mechanism,
+        generation="pgtable" if zvm else generation,
+        flavour="zvm" if zvm else "kvm",
+        cbrl_entries=entries,
     )
+    if mechanism == "reporting":
+        guest.reporting = Reporting(
+            guest,
+            Settings(
+                min=0,
+                low=0,
+                parked_batch=1,
+                parked_high=1,
+                order=0,
+                max_order=int(pages > 1),
+                parked_order=0,
+                capacity=1,
+                delay_ns=1,
+                ack_ns=1,
+                spare=32,
+                poison=poison,
+            ),
+        )
+    return System(guest)
 
 
 def actions_of(system: System) -> list[tuple[str, int]]:
@@ -72,6 +92,8 @@ def actions_of(system: System) -> list[tuple[str, int]]:
         left_out |= {"intercept", "zap", "zap_scan", "migrate"}
     if guest.mechanism != "madv_free":
         left_out |= {"pin"}
+    if guest.reporting is None:
+        left_out |= {"report"}
     pages = range(len(guest.pte))
     return [(name, gfn) for name in PAGE_ACTIONS for gfn in pages if name not in left_out] + [
         (name, 0) for name in OTHER_ACTIONS if name not in left_out
@@ -134,6 +156,9 @@ def act(system: System, name: str, gfn: int) -> bool:
             guest.intercept()
         elif name == "zap_scan":
             guest.zap_scan()
+        elif name == "report":
+            if not report(guest):
+                return False
         elif name == "reset_cmma":
             guest.reset_cmma()
         else:
@@ -152,6 +177,23 @@ def act(system: System, name: str, gfn: int) -> bool:
     return True
 
 
+def report(guest: Guest) -> bool:
+    """Free page reporting: what is due next happens."""
+    reporting = guest.reporting
+    if reporting is None or reporting.due is None:
+        return False
+    reporting.advance(max(reporting.due - reporting.now, 0))
+    return True
+
+
+def waits_for_report(guest: Guest) -> bool:
+    """Whether page 0 is free and its report not yet acked."""
+    if guest.reporting is None:
+        return False
+    found = guest.reporting.find(0)
+    return found is not None and found[1] not in guest.reporting.reported
+
+
 def act_watched(system: System, name: str) -> bool:
     guest, seen = system.guest, system.watched
     if name in ("write", "free_raced"):
@@ -159,7 +201,8 @@ def act_watched(system: System, name: str) -> bool:
             return False
         relabel(guest)
         guest.write([0], [NEW])
-        system.watched = Watched(seen.phase, store=seen.phase)
+        raced = seen.phase == "free" and waits_for_report(guest)
+        system.watched = Watched(seen.phase, store="raced" if raced else seen.phase)
     if name == "read":
         value = guest.read([0])[0]
         if value == ZERO and seen.store == "none":
@@ -176,6 +219,8 @@ def act_watched(system: System, name: str) -> bool:
         if seen.phase != "free":
             return False
         system.watched = replace(seen, phase="taken")
+        if guest.reporting is not None:
+            guest.alloc([0])
     return True
 
 
@@ -201,7 +246,16 @@ def key_of(system: System) -> tuple[Any, ...]:
         )
     lists = tuple(tuple(owner[f] for f in host.lists[name]) for name in sorted(host.lists))
     cbrl = tuple(guest.cbrl[0])
-    return tuple(pages), lists, cbrl, guest.migration, system.watched
+    return tuple(pages), lists, cbrl, guest.migration, system.watched, key_of_reporting(guest)
+
+
+def key_of_reporting(guest: Guest) -> tuple[Any, ...]:
+    r = guest.reporting
+    if r is None:
+        return ()
+    where = (r.order, r.budget) if r.passing else ()
+    blocks = tuple(tuple((block, block in r.reported) for block in each) for each in r.lists)
+    return blocks, tuple(r.batch), r.state, r.due is not None, r.passing, r.calling, where
 
 
 def count_states(system: System) -> int:
