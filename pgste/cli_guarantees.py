@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console, Group
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pgste.guarantees import MECHANISMS, QUESTIONS, Cell, Guarantees, guarantees
+from pgste.guarantees import MECHANISMS, QUESTIONS, Cell, Guarantees, Subject, guarantees
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     elif args.format == "markdown":
         print(result.to_markdown(), end="")
     else:
-        console.print(table(result, seconds))
+        console.print(table(result, seconds, console.width))
     return 0
 
 
@@ -95,43 +96,67 @@ def _cell_json(cell: Cell) -> dict[str, object]:
     }
 
 
-def _answer(cell: Cell) -> Text:
+def _answer(cell: Cell, notes: list[str]) -> Text:
     if cell.answer == "n/a":
         return Text("-", style="dim")
-    style = "green" if cell.is_promise else "red"
-    text = Text(cell.answer, style=style)
+    text = Text(cell.answer, style="green" if cell.is_promise else "red")
     if cell.steps is not None:
         text.append(f" {len(cell.steps)}", style="dim")
     if cell.note:
-        text.append(f"\n{cell.note}", style="dim")
+        if cell.note not in notes:
+            notes.append(cell.note)
+        text.append(" " + _MARKS[notes.index(cell.note)], style="dim")
     return text
 
 
-def table(result: Guarantees, seconds: float) -> Group:
-    """Questions down, mechanisms across."""
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    grid.add_column("", min_width=22)
-    for subject in result.subjects:
-        grid.add_column(subject.title, justify="left")
-    for number, question in enumerate(QUESTIONS):
-        cells = [_answer(result.cell(subject.key, question.key)) for subject in result.subjects]
-        last = number + 1 == len(QUESTIONS)
-        grid.add_row(question.text, *cells, end_section=last or number in (2, 5, 7, 13))
-    grid.add_row(
-        Text("states searched", style="dim"),
-        *(Text(f"{result.states[subject.key]:,}", style="dim") for subject in result.subjects),
-    )
+_MARKS = "abc"
+_QUESTION_WIDTH = max(len(question.text) for question in QUESTIONS)
+_COLUMN_WIDTH = 8  # "DONTNEED", "987,384"
+_ENDS_OF_GROUPS = ("zero-after-alloc", "zapped-under-pressure", "stale-after-zero")
+_ENDS_OF_MORE_GROUPS = ("announce-reuse", "stable-zero")
+
+
+def _grid(result: Guarantees, subjects: Sequence[Subject], notes: list[str]) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    grid.add_column("", width=_QUESTION_WIDTH)
+    for subject in subjects:
+        title = subject.title.replace("MADV_", "MADV\n")
+        title = title if "\n" in title else title.replace(" ", "\n")
+        grid.add_column(title, width=_COLUMN_WIDTH, vertical="bottom")
+    for question in QUESTIONS:
+        cells = [_answer(result.cell(subject.key, question.key), notes) for subject in subjects]
+        ends = question.key in (*_ENDS_OF_GROUPS, *_ENDS_OF_MORE_GROUPS)
+        grid.add_row(question.text, *cells, end_section=ends)
+    counts = [Text(f"{result.states[subject.key]:,}", style="dim") for subject in subjects]
+    grid.add_row(Text("states searched", style="dim"), *counts)
+    return grid
+
+
+def table(result: Guarantees, seconds: float, width: int) -> Group:
+    """Questions down, mechanisms across; in several tables if that is too wide."""
+    fit = max((width - _QUESTION_WIDTH - 3) // (_COLUMN_WIDTH + 1), 1)
+    tables = -(-len(result.subjects) // fit)
+    size = -(-len(result.subjects) // tables)
+    notes: list[str] = []
+    grids = [
+        _grid(result, result.subjects[at : at + size], notes)
+        for at in range(0, len(result.subjects), size)
+    ]
     legend = Text.assemble(
         ("green", "green"),
-        ": a promise to the guest, ",
+        " a promise to the guest, ",
         ("red", "red"),
-        ": none.  A number: steps of the shortest run that shows it (",
+        " none. A number: steps of the shortest run that shows it\n(",
         ("--explain MECHANISM QUESTION", "bold"),
-        ");\nno number: it holds in all states.  -: it cannot arise.  ",
-        f"{sum(result.states.values()):,} states, {sum(result.transitions.values()):,}"
-        f" transitions, {seconds:.0f} s.",
+        "); without: it holds in all states searched. -: it cannot arise.",
     )
-    return Group(grid, legend)
+    for mark, note in zip(_MARKS, notes, strict=False):
+        legend.append(f" {mark}: {note}.")
+    legend.append(
+        f"\n{sum(result.states.values()):,} states, {sum(result.transitions.values()):,}"
+        f" transitions, {seconds:.0f} s."
+    )
+    return Group(*grids, legend)
 
 
 def explanation(cell: Cell) -> Group:
@@ -162,8 +187,8 @@ def explanation(cell: Cell) -> Group:
             moment.reads,
         )
     foot = Text(
-        f"Page 0, on {cell.system}; no shorter run shows it. State: S stable, U unused,"
-        " V volatile, P potentially volatile;\nr resident, p on swap, z nothing kept.",
+        f"Page 0, on {cell.system}; no shorter run shows it.\nState: S stable, U unused,"
+        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept.",
         style="dim",
     )
     return Group(head, grid, foot)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pgste._search import search
 from pgste.errors import UnknownNameError
-from pgste.witness import Moment, Step, play
+from pgste.witness import Moment, Poison, Step, play
 
 if TYPE_CHECKING:
     from pgste._search import SearchResult
@@ -48,28 +48,28 @@ class Subject:
     mechanism: str
     generation: str = "pgtable"
     rearm: str = "referenced"
-    poison: str = "none"
+    poison: Poison = "none"
 
 
 MECHANISMS = (
     Subject("none", "none", "the guest says nothing about free pages", "none"),
     Subject("cmma", "cmma", "CMMA on KVM, Linux v4.13 to v6.19", "cmma"),
-    Subject("cmma_dat", "cmma 7", "CMMA on KVM, Linux v7.0 on", "cmma", "dat"),
+    Subject("cmma_dat", "cmma v7", "CMMA on KVM, Linux v7.0 on", "cmma", "dat"),
     Subject("cmma_zvm", "z/VM", "CMMA on z/VM", "cmma", "zvm"),
     Subject(
         "madv_free",
-        "FREE",
+        "MADV_FREE",
         "madvise(MADV_FREE); reclaim re-arms dirty and referenced pages (v6.1)",
         "madv_free",
     ),
     Subject(
         "madv_free_dirty",
-        "FREE '25",
+        "MADV_FREE '25",
         "madvise(MADV_FREE); reclaim re-arms dirty pages only (2025)",
         "madv_free",
         rearm="dirty",
     ),
-    Subject("madv_dontneed", "DONTNEED", "madvise(MADV_DONTNEED)", "madv_dontneed"),
+    Subject("madv_dontneed", "MADV_DONTNEED", "madvise(MADV_DONTNEED)", "madv_dontneed"),
     Subject(
         "reporting",
         "FPR",

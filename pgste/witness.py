@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from pgste._engine import Guest, Host
 from pgste.enums import PgsteBits, PteBits, Usage
 from pgste.errors import ProgramInterruption
 
-__all__ = ["Moment", "Step", "play"]
+__all__ = ["Moment", "Poison", "Step", "play"]
+
+Poison: TypeAlias = Literal["none", "init_on_free", "page_poison"]
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def play(
     generation: str = "pgtable",
     flavour: str = "kvm",
     rearm: str = "referenced",
-    poison: str = "none",
+    poison: Poison = "none",
 ) -> list[Moment]:
     """Play steps on a new guest; a `Moment` for the start and after each step."""
     host = Host(frames, swap_slots, rearm=rearm)
