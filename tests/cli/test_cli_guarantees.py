@@ -44,7 +44,7 @@ def test_markdown_and_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_explain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "110")
+    monkeypatch.setenv("COLUMNS", "140")
     assert main(["guarantees", "--explain", "cmma_zvm", "touch-while-free"]) == 0
     shown = capsys.readouterr().out
     assert "program interruption 0x0005" in shown
