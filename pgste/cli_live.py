@@ -366,7 +366,7 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
     scaled = result.scaled
     cut = "" if scaled.share == 1 else f" ({scaled.share:.0%} of the trace's pages)"
     console.print(
-        f"{args.trace or 'the sample trace'} on {_kernel()}:\n"
+        f"{Path(args.trace).name if args.trace else 'the sample trace'} on {_kernel()}:\n"
         f"{format_count(len(scaled.events))} events, at most {format_count(scaled.peak)} pages "
         f"in use at once{cut};\nlimit {format_count(result.limit_pages)} pages "
         f"({format_bytes(result.limit_pages * PAGE_BYTES)})",
