@@ -276,7 +276,7 @@ def _measure_swap(bench: _Bench, seconds: float, directory: str | None) -> str |
                 bench.add(name, "page", text, live.load(order)[1] / SWAP_PAGES)
                 live.advise(pages, Advice.DONTNEED)
         except Refused as refused:
-            return str(refused.args[1])
+            return str(refused)
     return None
 
 

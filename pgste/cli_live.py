@@ -164,7 +164,7 @@ def _run_check(args: argparse.Namespace, console: Console) -> int:
                     skipped.append((swap, "this machine has swap of its own on"))
                     continue
             except Refused as refused:
-                skipped.append((swap, str(refused.args[1])))
+                skipped.append((swap, str(refused)))
                 continue
             progress = stack.enter_context(_progress())
             for mechanism in args.mechanism or ["madv_free", "madv_dontneed"]:

@@ -81,10 +81,14 @@ class Refused(PgsteError, OSError):
         where = f" of gfns {gfn} .. {gfn + pages - 1}" if pages else ""
         name = errno.errorcode.get(code, str(code))
         super().__init__(code, f"{call}{where} refused ({name}): {why}")
+        self.message = str(self.args[1])
         self.call = call
         self.why = why
         self.gfn = gfn
         self.pages = pages
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True)
