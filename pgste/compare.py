@@ -184,6 +184,7 @@ def _unseen_pages(trace: Trace, base: int, pages: int) -> npt.NDArray[np.int64]:
 def _set_up_reporting(
     guests: Sequence[Guest],
     trace: Trace,
+    summary: Mapping[str, Any],
     base: int,
     settings: Mapping[str, Any],
     unseen_free: bool,
@@ -193,10 +194,11 @@ def _set_up_reporting(
     Pages that no event names were in use all the time, or free: the trace does not tell.
     Either they keep blocks from merging and count for the watermarks only, or they are free.
     """
-    unseen = _unseen_pages(trace, base, guests[0].pages)
+    spare = 0 if unseen_free else guests[0].pages - summary["unique_pages"]
+    unseen = _unseen_pages(trace, base, guests[0].pages) if unseen_free else None
     for guest in guests:
-        guest.set_reporting(**{"spare": 0 if unseen_free else len(unseen), **settings})
-        if unseen_free:
+        guest.set_reporting(**{"spare": spare, **settings})
+        if unseen is not None:
             guest.free(unseen)
     return {
         **{name: value for name, value in guests[0].reporting().items() if name in _REPORTING},
@@ -343,7 +345,7 @@ def compare(
             for _ in range(guests)
         ]
         if name == "reporting":
-            used = _set_up_reporting(members, trace, base, reporting or {}, unseen_free)
+            used = _set_up_reporting(members, trace, summary, base, reporting or {}, unseen_free)
         results.append(_replay(trace, name, host, members, base, samples, progress))
         host.close()
     return Comparison(
