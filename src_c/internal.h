@@ -81,6 +81,7 @@ struct mech {
 	uint64_t (*due)(const struct pgste_guest *guest); /* UINT64_MAX: never */
 	void (*tick)(struct pgste_guest *guest); /* now_ns has come to due, or passed it */
 	void (*replay_starts)(struct pgste_guest *guest);
+	const char *(*validate)(const struct pgste_guest *guest); /* see pgste_validate */
 };
 extern const struct mech mech_none, mech_cmma, mech_madv_dontneed, mech_madv_free, mech_report;
 const struct mech *mech_find(const char *name);

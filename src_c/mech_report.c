@@ -320,4 +320,5 @@ const struct mech mech_report = {
 	.due = report_due,
 	.tick = report_tick,
 	.replay_starts = report_replay_starts,
+	.validate = report_validate,
 };

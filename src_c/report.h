@@ -25,5 +25,7 @@ struct report {
 
 /* Start afresh with these settings. */
 void report_apply(struct report *report, const struct pgste_report_config *config);
+/* The first broken invariant of the view, or NULL. */
+const char *report_validate(const struct pgste_guest *guest);
 
 #endif
