@@ -485,7 +485,7 @@ int pgste_set_problem_state(struct pgste_guest *guest, uint32_t vcpu, bool on);
 	X(processed)	     /* CBRL entries processed */                                    \
 	X(zapped)	     /* pages zapped: swap entry given up, PTE none */               \
 	X(zap_slots_freed)   /* swap slots that became free by that */                       \
-	X(hints)	     /* ESSA or madvise calls made for free and alloc */             \
+	X(hints)	     /* ESSA, madvise or report calls made for free and alloc */     \
 	X(hint_pages)	     /* pages these covered */                                       \
 	X(hint_frames_freed) /* host frames given back by hints at once */                   \
 	X(hint_slots_freed)  /* swap slots given back by hints at once */                    \
