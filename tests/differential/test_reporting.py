@@ -123,7 +123,7 @@ def draw_settings(rng: random.Random) -> dict[str, Any]:
         "parked_order": rng.randint(0, max_order),
         "parked_high": rng.choice((0, 1, 4, 9, 30)),
         "parked_batch": rng.choice((1, 2, 7)),
-        "capacity": rng.choice((1, 2, 3, 32)),
+        "capacity": rng.choice((1, 1, 2, 3, 32)),
         "delay_ns": rng.choice((0, 1, 10, 25)),
         "ack_ns": rng.choice((0, 0, 1, 7, 40)),
         "min": rng.choice((0, 0, 3)),

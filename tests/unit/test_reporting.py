@@ -285,6 +285,20 @@ def test_an_idle_system_is_reported_in_about_30_seconds() -> None:
     assert 14 <= passes <= 17  # a 16th of the list and one call each, 2 s apart
 
 
+def test_a_list_is_rotated_to_where_the_pass_goes_on() -> None:
+    guest = idle_guest(order=0, max_order=4, capacity=1, ack_ns=10)
+    guest.free(8, order=1)
+    guest.free(4, order=2)
+    guest.advance(4 * SECOND)
+    guest.free(2, order=1)  # 4 .. 7 is free, so 0 .. 7 may merge soon: to the tail
+    guest.free(20)
+    assert guest.free_blocks(1) == [(8, 1, True), (2, 1, False)]
+    guest.advance(2 * SECOND)
+    # the call is full with page 20; what is to follow it was moved to the head
+    assert guest.isolated_blocks() == [(20, 0, False)]
+    assert guest.free_blocks(1) == [(2, 1, False), (8, 1, True)]
+
+
 def test_each_list_has_a_budget_of_its_own() -> None:
     guest = idle_guest(1 << 18, order=3, parked_order=0)
     free_apart(guest, 3, 600)
