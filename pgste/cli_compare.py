@@ -23,6 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from pgste import cli_pagecache
 from pgste._engine import Guest, Host, Replay, mechanisms
 from pgste.calibrate import ESTIMATE_ROWS, Profile, estimate
 from pgste.compare import ROWS, Comparison, Row, compare, guest_pages, kernel_watermarks
@@ -99,6 +100,12 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--generation", choices=("pgtable", "dat"), default="pgtable", help="kernel generation"
+    )
+    parser.add_argument(
+        "--flavour",
+        choices=("kvm", "zvm"),
+        default="kvm",
+        help="hypervisor; zvm: mechanisms none and cmma, and what volatile pages save",
     )
     parser.add_argument(
         "--report-order",
@@ -231,14 +238,18 @@ def run_compare(args: argparse.Namespace, console: Console) -> int:
             args.guests,
             swap_slots=args.swap_slots,
             generation=args.generation,
+            flavour=args.flavour,
             reporting=_reporting_settings(args),
             unseen_free=args.report_unseen == "free",
             progress=advance,
         )
     if args.plot:
         comparison.plot(args.plot)
+    volatile = cli_pagecache.measure() if args.flavour == "zvm" else None
     if args.json:
         data = comparison.to_dict()
+        if volatile:
+            data["volatile"] = volatile
         if costs:
             for result in comparison.results:
                 cost = estimate(costs, result.mechanism, result.guest_stats)
@@ -251,6 +262,9 @@ def run_compare(args: argparse.Namespace, console: Console) -> int:
     console.print()
     console.print(comparison_table(comparison, costs))
     console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False)
+    if volatile:
+        console.print()
+        cli_pagecache.print_tables(console, volatile)
     if args.plot:
         console.print(f"\ndrawn: {args.plot}", highlight=False)
     return 0

@@ -108,6 +108,7 @@ class Comparison:
     results: tuple[MechanismResult, ...] = field(repr=False)
     #: Settings of free page reporting (`Guest.reporting`), if it took part.
     reporting: dict[str, Any] | None = None
+    flavour: str = "kvm"
 
     def __getitem__(self, mechanism: str) -> MechanismResult:
         """The result of one mechanism, by name; KeyError names it."""
@@ -142,6 +143,7 @@ class Comparison:
             "swap_slots": self.swap_slots,
             "watermarks": {"low": self.watermarks[0], "high": self.watermarks[1]},
             "generation": self.generation,
+            "flavour": self.flavour,
             "reporting": self.reporting,
             "mechanisms": columns,
         }
@@ -284,6 +286,7 @@ def compare(
     swap_slots: int | None = None,
     generation: str = "pgtable",
     nodat: bool = False,
+    flavour: str = "kvm",
     reporting: Mapping[str, Any] | None = None,
     unseen_free: bool = False,
     samples: int = 400,
@@ -303,7 +306,7 @@ def compare(
         the guests have in use at once, those live at the start included.
     guests: number of guests, at least 1.
     swap_slots: by default enough for every page of every guest.
-    generation, nodat: as for `Guest`.
+    generation, nodat, flavour: as for `Guest`; "zvm" has the mechanisms none and cmma only.
     reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
         is by default the pages that no event names.
     unseen_free: for ``reporting``, these pages are free blocks that others merge with.
@@ -313,7 +316,8 @@ def compare(
     ValueError or TypeError for a bad argument; OutOfFramesError when host and swap together
     cannot hold what the guests use.
     """
-    names = tuple(_engine_mechanisms() if mechanisms is None else mechanisms)
+    every = ("none", "cmma") if flavour == "zvm" else _engine_mechanisms()
+    names = tuple(every if mechanisms is None else mechanisms)
     if isinstance(mechanisms, str):
         raise TypeError(f"mechanisms: a sequence of names, not the string {mechanisms!r}")
     for name in names:
@@ -341,7 +345,14 @@ def compare(
     for name in names:
         host = Host(host_frames, swap_slots, low=low, high=high)
         members = [
-            Guest(pages, host=host, mechanism=name, generation=generation, nodat=nodat)
+            Guest(
+                pages,
+                host=host,
+                mechanism=name,
+                generation=generation,
+                nodat=nodat,
+                flavour=flavour,
+            )
             for _ in range(guests)
         ]
         if name == "reporting":
@@ -359,6 +370,7 @@ def compare(
         generation=generation,
         results=tuple(results),
         reporting=used,
+        flavour=flavour,
     )
 
 
