@@ -5,41 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "replay.h"
 
 /* Events ahead of the current one whose pages are fetched, and whose frames are. */
 #define PREFETCH_PAGE 24u
 #define PREFETCH_FRAME 8u
 
-struct pgste_replay {
-	struct pgste_guest **guests;
-	unsigned nr_guests;
-	uint64_t base_pfn;
-	const uint64_t *events, *times;
-	uint64_t nr, at;
-	uint32_t tag;
-	int error;
-	bool clocked; /* a guest's mechanism acts by the clock */
-	uint64_t stale_allocs, stale_pages, implied_frees, ignored_frees;
-	double frame_ns, swap_ns, ns;
-};
-
-static uint64_t block_of(const struct pgste_replay *r, uint64_t event, uint64_t *nr)
-{
-	*nr = UINT64_C(1) << PGSTE_EVENT_ORDER(event);
-	return PGSTE_EVENT_PFN(event) - r->base_pfn;
-}
-
-/* Tags are distinct and never 0, which is the content of a zeroed page. */
-static uint32_t next_tag(struct pgste_replay *r)
+uint32_t replay_next_tag(struct pgste_replay *r)
 {
 	if (++r->tag == 0)
 		r->tag = 1;
 	return r->tag;
 }
 
-/* The guest's first store after an alloc; *stale: a load before it would have seen old data. */
-static int first_store(struct pgste_guest *guest, uint64_t gfn, uint32_t tag, bool *stale)
+int replay_first_store(struct pgste_guest *guest, uint64_t gfn, uint32_t tag, bool *stale)
 {
 	const uint64_t mask = PTE_PRESENT | PTE_PROTECT | COLD_FOREIGN;
 	struct frame *frames = guest->host->frames;
@@ -60,7 +39,7 @@ static int first_store(struct pgste_guest *guest, uint64_t gfn, uint32_t tag, bo
 	return PGSTE_OK;
 }
 
-static void free_run(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, unsigned order)
+void replay_free_run(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, unsigned order)
 {
 	mark_pages(guest, gfn, nr, true);
 	guest->vcpus[0].pages_freed += nr;
@@ -87,7 +66,7 @@ static void replay_free(struct pgste_replay *r, struct pgste_guest *guest, uint6
 
 	for (uint64_t at = next_run(guest, gfn, end, false, &run); run;
 	     at = next_run(guest, at + run, end, false, &run)) {
-		free_run(guest, at, run, run == nr ? order : 0);
+		replay_free_run(guest, at, run, run == nr ? order : 0);
 		done += run;
 	}
 	r->ignored_frees += nr - done;
@@ -100,7 +79,7 @@ static void imply_frees(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	for (uint64_t i = 0; i < nr; i++) {
 		if (page_is_free(guest, gfn + i))
 			continue;
-		free_run(guest, gfn + i, 1, 0);
+		replay_free_run(guest, gfn + i, 1, 0);
 		guest_settle(guest);
 		r->implied_frees++;
 	}
@@ -120,7 +99,7 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 		guest->mech->alloc(guest, &guest->vcpus[0], gfn, nr, order);
 	for (uint64_t i = 0; i < nr; i++) {
 		bool stale;
-		int error = first_store(guest, gfn + i, next_tag(r), &stale);
+		int error = replay_first_store(guest, gfn + i, replay_next_tag(r), &stale);
 
 		if (error)
 			return error;
@@ -247,105 +226,7 @@ int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 	return (int64_t)done;
 }
 
-/* ---- setup ---- */
-
-struct first_events {
-	uint64_t *seen, *is_free; /* a bit a page: in an event; the first one frees it */
-	uint64_t nr_bytes;
-};
-
-static void first_events_of(const struct pgste_replay *r, struct first_events *first)
-{
-	for (uint64_t i = 0; i < r->nr; i++) {
-		uint64_t nr, gfn = block_of(r, r->events[i], &nr);
-		const bool is_free = PGSTE_EVENT_KIND(r->events[i]) == PGSTE_EVENT_FREE;
-
-		for (uint64_t page = gfn; page < gfn + nr; page++) {
-			const uint64_t bit = UINT64_C(1) << page % 64;
-
-			if (!(first->seen[page / 64] & bit) && is_free)
-				first->is_free[page / 64] |= bit;
-			first->seen[page / 64] |= bit;
-		}
-	}
-}
-
-/* Pages whose first event is an alloc are free, as they were since boot. */
-static void setup_free(struct pgste_guest *guest, const struct first_events *first,
-		       uint64_t nr_words)
-{
-	uint64_t start = 0, nr = 0;
-
-	for (uint64_t word = 0; word < nr_words; word++) {
-		uint64_t bits = first->seen[word] & ~first->is_free[word];
-
-		for (; bits; bits &= bits - 1) {
-			const uint64_t gfn = word * 64 + (uint64_t)__builtin_ctzll(bits);
-
-			if (nr && start + nr == gfn) {
-				nr++;
-				continue;
-			}
-			if (nr)
-				free_run(guest, start, nr, 0);
-			start = gfn;
-			nr = 1;
-		}
-	}
-	if (nr)
-		free_run(guest, start, nr, 0);
-	guest_settle(guest);
-}
-
-/* Pages whose first event is a free hold something of the guest's. */
-static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
-		       const struct first_events *first, uint64_t nr_words)
-{
-	for (uint64_t word = 0; word < nr_words; word++) {
-		for (uint64_t bits = first->is_free[word]; bits; bits &= bits - 1) {
-			bool stale;
-			int error = first_store(guest, word * 64 + (uint64_t)__builtin_ctzll(bits),
-						next_tag(r), &stale);
-
-			if (error)
-				return error;
-		}
-	}
-	return PGSTE_OK;
-}
-
-static int setup(struct pgste_replay *r, uint64_t nr_pages)
-{
-	const uint64_t nr_words = (nr_pages + 63) / 64;
-	struct first_events first = { .nr_bytes = nr_words * sizeof(uint64_t) };
-	int error = PGSTE_E_NOMEM;
-
-	first.seen = table_new(first.nr_bytes);
-	first.is_free = table_new(first.nr_bytes);
-	if (first.seen && first.is_free) {
-		first_events_of(r, &first);
-		error = PGSTE_OK;
-	}
-	for (unsigned i = 0; i < r->nr_guests && !error; i++) {
-		struct pgste_guest *guest = r->guests[i];
-
-		setup_free(guest, &first, nr_words);
-		error = setup_store(r, guest, &first, nr_words);
-		for (uint32_t v = 0; v < guest->nr_vcpus; v++)
-			cbrl_process(guest, &guest->vcpus[v]);
-		if (guest->mech->replay_starts)
-			guest->mech->replay_starts(guest);
-		r->clocked |= guest->mech->due != NULL;
-	}
-	if (!error) {
-		for (unsigned i = 0; i < r->nr_guests; i++)
-			pgste_guest_reset_stats(r->guests[i]);
-		pgste_host_reset_stats(r->guests[0]->host);
-	}
-	table_free(first.seen, first.nr_bytes);
-	table_free(first.is_free, first.nr_bytes);
-	return error;
-}
+/* ---- new ---- */
 
 /* Every event inside [base_pfn, base_pfn + nr_pages), and of a kind and order that exist? */
 static bool events_valid(const uint64_t *events, uint64_t nr, uint64_t base_pfn, uint64_t nr_pages)
@@ -401,7 +282,7 @@ int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint
 	error = PGSTE_E_NOMEM;
 	if (r->guests) {
 		memcpy(r->guests, guests, nr_guests * sizeof(*guests));
-		error = setup(r, nr_pages);
+		error = replay_setup(r, nr_pages);
 	}
 	if (error) {
 		pgste_replay_free(r);
