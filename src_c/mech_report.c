@@ -135,10 +135,10 @@ static void end_call(struct pgste_guest *guest, struct report *r)
 	if (r->in_list)
 		r->budget--;
 	for (uint32_t i = nr; host_discards(r) && i--;) {
-		const uint64_t end = r->batch[i] + (UINT64_C(1) << r->buddy.nodes[r->batch[i]].order);
+		const unsigned order = r->buddy.nodes[r->batch[i]].order;
 
-		for (uint64_t gfn = r->batch[i]; gfn < end; gfn++)
-			madvise_dontneed(guest, gfn);
+		for (uint64_t page = 0; page < UINT64_C(1) << order; page++)
+			madvise_dontneed(guest, r->batch[i] + page);
 	}
 	for (uint32_t i = nr; i--;) {
 		const uint64_t block = r->batch[i];
@@ -195,7 +195,7 @@ static void pass_ends(struct pgste_guest *guest, struct report *r)
 		r->status = PGSTE_REPORT_IDLE;
 }
 
-/* page_reporting_process_zone from where it stopped; true: a call waits for its ack. */
+/* Report the batch; true: the pass has to wait for the ack. */
 static bool call_waits(struct pgste_guest *guest, struct report *r, uint64_t ack_ns)
 {
 	begin_call(guest, r);
@@ -207,13 +207,16 @@ static bool call_waits(struct pgste_guest *guest, struct report *r, uint64_t ack
 	return false;
 }
 
+/* page_reporting_process_zone, from where it stopped. */
 static void pass_goes_on(struct pgste_guest *guest, struct report *r, uint64_t ack_ns)
 {
+	const uint64_t part = 16 * r->config.capacity;
+
 	while (r->order <= r->config.max_order) {
-		const uint64_t nr = r->buddy.lists[r->order].nr_blocks, slice = 16 * r->config.capacity;
+		const uint64_t nr = r->buddy.lists[r->order].nr_blocks;
 
 		if (!r->in_list && nr) {
-			r->budget = (int64_t)((nr + slice - 1) / slice);
+			r->budget = (int64_t)((nr + part - 1) / part);
 			r->in_list = true;
 		}
 		if (r->in_list && fill_batch(r)) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What free page reporting knows of a guest: mech_report.c works on it, report_config.c shows it. */
+/* What free page reporting knows of a guest; mech_report.c works on it, others look at it. */
 #ifndef PGSTE_REPORT_H
 #define PGSTE_REPORT_H
 
