@@ -15,7 +15,17 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pgste.guarantees import MECHANISMS, QUESTIONS, Cell, Guarantees, Subject, guarantees
+from pgste.guarantees import (
+    DEEP_SYSTEMS,
+    MECHANISMS,
+    QUESTIONS,
+    SYSTEMS,
+    Cell,
+    Guarantees,
+    Subject,
+    System,
+    guarantees,
+)
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
 
@@ -33,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the run behind one answer, step by step; questions: "
         + ", ".join(question.key for question in QUESTIONS),
     )
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="search three pages on two frames too: takes minutes and gigabytes",
+    )
     parser.add_argument("--format", choices=("table", "markdown", "json"), default="table")
 
 
@@ -41,7 +56,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.explain:
         wanted = [args.explain[0]]
     start = time.perf_counter()
-    result = _with_progress(wanted)
+    result = _with_progress(wanted, DEEP_SYSTEMS if args.deep else SYSTEMS)
     seconds = time.perf_counter() - start
     if args.explain:
         cell = result.cell(*args.explain)
@@ -58,7 +73,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _with_progress(wanted: list[str] | None) -> Guarantees:
+def _with_progress(wanted: list[str] | None, systems: Sequence[System]) -> Guarantees:
     progress = Progress(
         TextColumn("searching"),
         BarColumn(),
@@ -70,6 +85,7 @@ def _with_progress(wanted: list[str] | None) -> Guarantees:
         task = progress.add_task("", total=None)
         return guarantees(
             wanted,
+            systems,
             progress=lambda key, done, total: progress.update(
                 task, completed=done, total=total, description=key
             ),
@@ -163,7 +179,7 @@ def explanation(cell: Cell) -> Group:
     """A witness as a table, or the sentence that there is none."""
     subject, question = cell.subject, cell.question
     head = Text.assemble(
-        (f"{subject.title}: {question.text} ", "bold"),
+        (f"{subject.title}: {question.whole} ", "bold"),
         (cell.answer, "bold green" if cell.is_promise else "bold red"),
         f"\n{subject.meaning}",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from reference import Guest as ReferenceGuest
@@ -274,6 +275,11 @@ def test_to_dict_and_markdown(result: Guarantees) -> None:
     lines = result.to_markdown().splitlines()
     assert len(lines) == 2 + len(QUESTIONS) + 1
     assert all(line.count("|") == len(MECHANISMS) + 2 for line in lines)
+
+
+def test_the_document_has_this_table(result: Guarantees) -> None:
+    document = Path(__file__).parents[2] / "docs" / "guarantees.md"
+    assert result.to_markdown() in document.read_text(encoding="utf-8")
 
 
 def test_same_counts_with_one_thread(result: Guarantees) -> None:
