@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pgste._search import search
-from pgste.errors import UnknownNameError
+from pgste.errors import ArgumentError, UnknownNameError
 from pgste.witness import Moment, Poison, Step, play
 
 if TYPE_CHECKING:
@@ -369,6 +369,10 @@ def guarantees(
     wanted = keys if mechanisms is None else list(mechanisms)
     for key in wanted:
         _known("mechanisms", key, keys)
+    for index, system in enumerate(systems):
+        _check(index, system)
+    if not systems:
+        raise ArgumentError("systems: none to search")
     subjects = tuple(subject for subject in MECHANISMS if subject.key in wanted)
     jobs = [(subject, system) for subject in subjects for system in systems]
     jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
@@ -392,6 +396,18 @@ def guarantees(
         states={s.key: sum(found[s.key, y]["states"] for y in systems) for s in subjects},
         transitions={s.key: sum(found[s.key, y]["transitions"] for y in systems) for s in subjects},
     )
+
+
+def _check(index: int, system: System) -> None:
+    most = system.pages
+    for name, value, low, high in (
+        ("pages", system.pages, 1, 3),
+        ("frames", system.frames, 1, most),
+        ("swap_slots", system.swap_slots, 0, most),
+        ("cbrl_entries", system.cbrl_entries, 1, 2),
+    ):
+        if not low <= value <= high:
+            raise ArgumentError(f"systems[{index}].{name}: {value} is not in {low} .. {high}")
 
 
 def _known(name: str, value: str, choices: Sequence[str]) -> None:

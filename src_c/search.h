@@ -28,6 +28,8 @@ static inline enum label tag_label(uint32_t tag)
 	return (enum label)(tag & 3);
 }
 
+#define WATCHED UINT64_C(0) /* pages are alike, so one is enough to watch */
+
 /* Where a page is in its life, as the guest sees it. */
 enum phase {
 	PHASE_IN_USE = 0, /* from the start, or allocated */
@@ -55,7 +57,6 @@ struct search_system {
 	const struct pgste_search_config *config;
 	struct pgste_host *host;
 	struct pgste_guest *guest;
-	/* Pages are alike, so one is enough to watch: page 0.  The others only get in its way. */
 	struct observed watched;
 };
 
@@ -76,7 +77,31 @@ bool search_report_due(const struct search_system *s);
 void search_report_next(struct search_system *s);
 bool search_report_pending(const struct search_system *s, uint64_t gfn);
 
+/* search_judge.c */
+/* The state before an action, as far as what it shows depends on that. */
+struct before {
+	struct observed watched;
+	bool had_content[SEARCH_MAX_PAGES], zappable[SEARCH_MAX_PAGES];
+	uint32_t content[SEARCH_MAX_PAGES];
+	uint8_t state;
+	uint32_t nr_listed, listed;
+	uint64_t appended, processed;
+};
+
+bool has_content(const struct search_system *s, uint64_t gfn);
+/* What the watched page shows is no longer what its user stored last. */
+void content_is_old(struct search_system *s);
+void note_before(const struct search_system *s, struct before *b);
+void judge(struct search_system *s, enum pgste_action action, uint64_t about,
+	   const struct before *b, bool *found, uint64_t *premises);
+/* A question arises; if the second holds too, it is shown. */
+#define ASK(question, arises, shows) do {                                                    \
+		premises[PGSTE_QUESTION_##question] += (arises);                              \
+		found[PGSTE_QUESTION_##question] |= (arises) && (shows);                      \
+	} while (0)
+
 /* search_rules.c */
+/* Whether an action is worth trying: never wrong in saying no. */
 bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn);
 /* One action: false if it does not apply here.  found[q] is set for what it shows. */
 bool action_do(struct search_system *s, enum pgste_action action, uint64_t gfn, bool *found,

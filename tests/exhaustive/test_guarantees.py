@@ -17,7 +17,16 @@ from reference import ModelError, ProgramInterruption
 
 import pgste
 from exhaustive import search_reference
-from pgste.guarantees import MECHANISMS, QUESTIONS, SYSTEMS, Cell, Guarantees, Subject, guarantees
+from pgste.guarantees import (
+    MECHANISMS,
+    QUESTIONS,
+    SYSTEMS,
+    Cell,
+    Guarantees,
+    Subject,
+    System,
+    guarantees,
+)
 from pgste.witness import Step
 
 COLUMNS = (
@@ -277,8 +286,9 @@ def test_to_dict_and_markdown(result: Guarantees) -> None:
     assert all(line.count("|") == len(MECHANISMS) + 2 for line in lines)
 
 
-def test_the_document_has_this_table(result: Guarantees) -> None:
-    document = Path(__file__).parents[2] / "docs" / "guarantees.md"
+@pytest.mark.parametrize("name", ["docs/guarantees.md", "README.md"])
+def test_documents_have_this_table(result: Guarantees, name: str) -> None:
+    document = Path(__file__).parents[2] / name
     assert result.to_markdown() in document.read_text(encoding="utf-8")
 
 
@@ -287,6 +297,20 @@ def test_same_counts_with_one_thread(result: Guarantees) -> None:
     for key in ("madv_free", "cmma_zvm"):
         assert again.states[key] == result.states[key]
         assert again.transitions[key] == result.transitions[key]
+
+
+@pytest.mark.parametrize(
+    ("system", "match"),
+    [
+        (System(4, 1, 1, 1), r"systems\[0\].pages: 4 is not in 1 .. 3"),
+        (System(2, 3, 1, 1), r"systems\[0\].frames: 3 is not in 1 .. 2"),
+        (System(2, 1, -1, 1), r"systems\[0\].swap_slots: -1"),
+        (System(2, 1, 1, 3), r"systems\[0\].cbrl_entries: 3"),
+    ],
+)
+def test_bad_systems(system: System, match: str) -> None:
+    with pytest.raises(pgste.ArgumentError, match=match):
+        guarantees(["none"], systems=[system])
 
 
 def test_unknown_names() -> None:
