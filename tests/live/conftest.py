@@ -15,8 +15,7 @@ from pgste.tracefs import Instance, TraceFs, mounted_at
 
 @pytest.fixture
 def swap_file(tmp_path: Path) -> Iterator[SwapFile]:
-    """A swap file of 64 MiB; the machine's swaps are as before afterwards."""
-    before = Path("/proc/swaps").read_text()
+    """A swap file of 64 MiB; afterwards it is gone."""
     try:
         swap = SwapFile(64 << 20, tmp_path).__enter__()
     except Refused as refused:
@@ -25,7 +24,8 @@ def swap_file(tmp_path: Path) -> Iterator[SwapFile]:
         yield swap
     finally:
         swap.off()
-    assert Path("/proc/swaps").read_text() == before
+    # how much of other swaps is used is not the test's business
+    assert str(tmp_path) not in Path("/proc/swaps").read_text()
 
 
 @pytest.fixture
