@@ -21,7 +21,7 @@ uint64_t mark_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool t
 	for (; nr; gfn += step, nr -= step) {
 		const uint64_t bits = bits_of(gfn, nr, &step);
 		uint64_t *word = &guest->free[gfn / 64];
-		uint64_t old;
+		uint64_t old, wrong;
 
 		if (guest->shared)
 			old = to_free ? __atomic_fetch_or(word, bits, __ATOMIC_RELAXED) :
@@ -30,7 +30,10 @@ uint64_t mark_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool t
 			old = *word;
 			*word = to_free ? old | bits : old & ~bits;
 		}
-		already += (uint64_t)__builtin_popcountll((to_free ? old : ~old) & bits);
+		/* hardly ever, and counting bits is a call without CPU features */
+		wrong = (to_free ? old : ~old) & bits;
+		if (wrong)
+			already += (uint64_t)__builtin_popcountll(wrong);
 	}
 	return already;
 }

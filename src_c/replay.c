@@ -8,8 +8,8 @@
 #include "replay.h"
 
 /* Events ahead of the current one whose pages are fetched, and whose frames are. */
-#define PREFETCH_PAGE 24u
-#define PREFETCH_FRAME 8u
+#define PREFETCH_PAGE 64u
+#define PREFETCH_FRAME 24u
 
 uint32_t replay_next_tag(struct pgste_replay *r)
 {
@@ -39,9 +39,21 @@ int replay_first_store(struct pgste_guest *guest, uint64_t gfn, uint32_t tag, bo
 	return PGSTE_OK;
 }
 
+/* mark_pages() where nobody asks what the pages were, and most blocks are one page. */
+static void mark(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool to_free)
+{
+	const uint64_t bit = UINT64_C(1) << gfn % 64;
+	uint64_t *word = &guest->free[gfn / 64];
+
+	if (nr == 1)
+		*word = to_free ? *word | bit : *word & ~bit;
+	else
+		mark_pages(guest, gfn, nr, to_free);
+}
+
 void replay_free_run(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, unsigned order)
 {
-	mark_pages(guest, gfn, nr, true);
+	mark(guest, gfn, nr, true);
 	guest->vcpus[0].pages_freed += nr;
 	if (guest->mech->free)
 		guest->mech->free(guest, &guest->vcpus[0], gfn, nr, order);
@@ -64,6 +76,13 @@ static void replay_free(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	const uint64_t nr = UINT64_C(1) << order, end = gfn + nr;
 	uint64_t run, done = 0;
 
+	if (nr == 1) {
+		if (page_is_free(guest, gfn))
+			r->ignored_frees++;
+		else
+			replay_free_run(guest, gfn, 1, 0);
+		return;
+	}
 	for (uint64_t at = next_run(guest, gfn, end, false, &run); run;
 	     at = next_run(guest, at + run, end, false, &run)) {
 		replay_free_run(guest, at, run, run == nr ? order : 0);
@@ -93,7 +112,7 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 
 	guest_settle(guest);
 	imply_frees(r, guest, gfn, nr);
-	mark_pages(guest, gfn, nr, false);
+	mark(guest, gfn, nr, false);
 	guest->vcpus[0].pages_allocated += nr;
 	if (guest->mech->alloc)
 		guest->mech->alloc(guest, &guest->vcpus[0], gfn, nr, order);
@@ -141,9 +160,12 @@ static void prefetch(const struct pgste_replay *r, uint64_t at)
 	if (at + PREFETCH_FRAME < r->nr) {
 		const uint64_t gfn = PGSTE_EVENT_PFN(r->events[at + PREFETCH_FRAME]) - r->base_pfn;
 
-		if (pte_is_present(guest->pte[gfn], guest->state[gfn]))
-			__builtin_prefetch(&guest->host->frames[(uint32_t)(guest->pte[gfn] >>
-							       PTE_PFRA_SHIFT)], 1);
+		const uint32_t index = (uint32_t)(guest->pte[gfn] >> PTE_PFRA_SHIFT);
+		const void *frame = &guest->host->frames[index];
+		const void *slot = &guest->host->slots[index];
+
+		/* of a page without a mapping it is frame 0, which does no harm */
+		__builtin_prefetch(guest->state[gfn] & PGSTE_STATE_SWAP ? slot : frame, 1);
 	}
 }
 
