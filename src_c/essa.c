@@ -128,6 +128,7 @@ static ALWAYS_INLINE void essa_stretch(uint8_t *state, struct essa_list *list,
 		if (results)                                                                  \
 			results[at] = ESSA_RESULT(entry);                                     \
 	} while (0)
+#pragma GCC unroll 4
 	for (; at < ahead; at++) {
 		__builtin_prefetch(&state[gfn_at(type, &all, at + PREFETCH)], 1);
 		ESSA_STEP();

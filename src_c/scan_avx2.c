@@ -11,6 +11,7 @@
 
 #define AVX2 __attribute__((target("avx2,popcnt,bmi")))
 #define STEP 32u
+#define AHEAD 4096u
 
 static bool supported(void)
 {
@@ -78,9 +79,13 @@ AVX2 static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
 {
 	uint64_t count = 0, i = 0;
 
-	for (; i + STEP <= nr; i += STEP)
-		count += (unsigned)__builtin_popcount(
-			(unsigned)_mm256_movemask_epi8(zappable(load(state + i))));
+	for (; i + 2 * STEP <= nr; i += 2 * STEP) {
+		/* see scan_avx512.c; a fetch never faults, wherever it goes */
+		__builtin_prefetch((const void *)((uintptr_t)state + i + AHEAD));
+		for (unsigned k = 0; k < 2; k++)
+			count += (unsigned)__builtin_popcount((unsigned)_mm256_movemask_epi8(
+				zappable(load(state + i + k * STEP))));
+	}
 	return count + scan_portable.count_zappable(state + i, nr - i);
 }
 

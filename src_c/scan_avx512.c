@@ -13,6 +13,12 @@
 	__attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,"           \
 			      "avx512bitalg,gfni,popcnt,bmi,bmi2")))
 #define STEP 64u
+#define GROUP 4u /* blocks of a round in most loops */
+/*
+ * Bytes ahead that are fetched by hand: a loop with more work a line than a plain read does not
+ * keep as many lines coming by itself.
+ */
+#define AHEAD 4096u
 
 static bool supported(void)
 {
@@ -26,6 +32,13 @@ static bool supported(void)
 AVX512 static inline __m512i load(const uint8_t *p)
 {
 	return _mm512_loadu_si512((const void *)p);
+}
+
+/* A fetch never faults, wherever it goes. */
+AVX512 static inline void fetch_group(const uint8_t *state)
+{
+	for (unsigned k = 0; k < GROUP; k++)
+		__builtin_prefetch((const void *)((uintptr_t)state + AHEAD + k * STEP));
 }
 
 static const uint8_t zero_to_63[64] = {
@@ -89,14 +102,15 @@ AVX512 static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, ui
 	uint64_t nr_found = 0;
 
 #define DIFFERENCE(k) _mm512_and_si512(_mm512_xor_si512(load(state + from + (k) * STEP), v), m)
-	for (; from + 4 * STEP <= nr && max - nr_found >= 4 * STEP; from += 4 * STEP) {
-		const __m512i d[4] = { DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2), DIFFERENCE(3) };
+	for (; from + GROUP * STEP <= nr && max - nr_found >= GROUP * STEP; from += GROUP * STEP) {
+		const __m512i d[GROUP] = { DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2), DIFFERENCE(3) };
 		const __m512i least = _mm512_min_epu8(_mm512_min_epu8(d[0], d[1]),
 						      _mm512_min_epu8(d[2], d[3]));
 
+		fetch_group(state + from);
 		if (!_mm512_testn_epi8_mask(least, least))
 			continue;
-		for (unsigned k = 0; k < 4; k++)
+		for (unsigned k = 0; k < GROUP; k++)
 			nr_found += emit(found + nr_found, from + k * STEP,
 					 _mm512_testn_epi8_mask(d[k], d[k]));
 	}
@@ -109,10 +123,11 @@ AVX512 static uint64_t find_zappable(const uint8_t *state, uint64_t from, uint64
 {
 	const __m512i table = unneeded_table();
 
-	for (; from + 4 * STEP <= nr; from += 4 * STEP) {
+	for (; from + GROUP * STEP <= nr; from += GROUP * STEP) {
 		__m512i any = _mm512_setzero_si512();
 
-		for (unsigned k = 0; k < 4; k++)
+		fetch_group(state + from);
+		for (unsigned k = 0; k < GROUP; k++)
 			any = _mm512_or_si512(any, zappable(table, load(state + from + k * STEP)));
 		if (_mm512_movepi8_mask(any))
 			break;
@@ -125,8 +140,12 @@ AVX512 static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
 	const __m512i table = unneeded_table();
 	uint64_t count = 0, i = 0;
 
-	for (; i + STEP <= nr; i += STEP)
-		count += ones(_mm512_movepi8_mask(zappable(table, load(state + i))));
+	for (; i + GROUP * STEP <= nr; i += GROUP * STEP) {
+		fetch_group(state + i);
+		for (unsigned k = 0; k < GROUP; k++)
+			count += ones(_mm512_movepi8_mask(
+				zappable(table, load(state + i + k * STEP))));
+	}
 	return count + scan_portable.count_zappable(state + i, nr - i);
 }
 
@@ -137,21 +156,23 @@ AVX512 static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
  *   0 USAGE bit 0   1 USAGE bit 1   2 ZERO and not VALID   3 NODAT
  *   4 USAGE unused, or ZERO   5 DIRTY   6 VALID   7 SWAP
  *
- * Ands of up to three of them make the 15 sets of pages whose sizes give all counts; eight
- * sets fit a vector, and their sizes are added up in bytes, 16-bit and 64-bit numbers in turn.
+ * Seven of them are sets of pages whose sizes are asked for; ands of up to three make eight
+ * more, which together give all counts.  Sizes are added up by carry-save adders over four
+ * blocks, then in bytes, 16-bit and 64-bit numbers in turn.
  */
 enum {
-	SET_U0, SET_U1, SET_ZERO, SET_NODAT, SET_ZAPPABLE, SET_DIRTY, SET_VALID, SET_SWAP,
+	SET_U0, SET_U1, SET_ZERO, SET_NODAT, SET_UNNEEDED, SET_DIRTY, SET_VALID, SET_SWAP,
 	SET_U01, SET_U0_VALID, SET_U1_VALID, SET_U01_VALID, SET_U0_ZERO, SET_U1_ZERO, SET_U01_ZERO,
-	NR_SETS = 16
+	SET_ZAPPABLE,
+	NR_SETS
 };
-static const uint8_t set_factors[4][8] = {
-	{ 0, 1, 2, 3, 7, 5, 6, 7 }, /* with the byte itself: the first eight sets */
-	{ 0, 0, 1, 0, 0, 1, 0, 0x80 },
-	{ 1, 6, 6, 1, 2, 2, 1, 0x80 },
-	{ 1, 6, 6, 6, 2, 2, 2, 0x80 },
+/* What the second eight are ands of. */
+static const uint8_t set_factors[3][8] = {
+	{ SET_U0, SET_U0, SET_U1, SET_U0, SET_U0, SET_U1, SET_U0, SET_UNNEEDED },
+	{ SET_U1, SET_VALID, SET_VALID, SET_U1, SET_ZERO, SET_ZERO, SET_U1, SET_SWAP },
+	{ SET_U1, SET_VALID, SET_VALID, SET_VALID, SET_ZERO, SET_ZERO, SET_ZERO, SET_SWAP },
 };
-#define BYTE_STEPS 31u	  /* of at most 8 each: a byte holds them */
+#define BYTE_STEPS 31u	 /* of at most 8 each: a byte holds them */
 #define SHORT_STEPS 256u /* of at most 31 * 8 each: 16 bits hold them */
 
 AVX512 static inline struct table128 planes_table(void)
@@ -179,6 +200,28 @@ AVX512 static inline __m512i factors(unsigned i)
 				    _mm512_set1_epi64((long long)eight), _mm512_set1_epi8(8));
 }
 
+/* Bits by weight; add_four() keeps ones and twos and carries fours out. */
+struct carry_save {
+	__m512i ones, twos;
+};
+
+/* a + b + c: the sum bit is returned, the carry goes to *carry. */
+AVX512 static inline __m512i add_three(__m512i a, __m512i b, __m512i c, __m512i *carry)
+{
+	*carry = _mm512_ternarylogic_epi64(a, b, c, 0xe8);
+	return _mm512_ternarylogic_epi64(a, b, c, 0x96);
+}
+
+AVX512 static inline __m512i add_four(struct carry_save *sum, const __m512i v[GROUP])
+{
+	__m512i twos_a, twos_b, fours;
+
+	sum->ones = add_three(sum->ones, v[0], v[1], &twos_a);
+	sum->ones = add_three(sum->ones, v[2], v[3], &twos_b);
+	sum->twos = add_three(sum->twos, twos_a, twos_b, &fours);
+	return fours;
+}
+
 /* Even and odd bytes, as 16-bit numbers, added to two vectors of these. */
 AVX512 static inline void widen(__m512i bytes, __m512i shorts[2])
 {
@@ -187,65 +230,86 @@ AVX512 static inline void widen(__m512i bytes, __m512i shorts[2])
 	shorts[1] = _mm512_add_epi16(shorts[1], _mm512_srli_epi16(bytes, 8));
 }
 
-AVX512 static void add_shorts(const __m512i shorts[2], uint64_t *sizes)
+AVX512 static void add_shorts(const __m512i shorts[2], uint64_t weight, uint64_t *sizes)
 {
 	for (unsigned odd = 0; odd < 2; odd++) {
 		uint16_t all[32];
 
 		_mm512_storeu_si512((void *)all, shorts[odd]);
 		for (unsigned i = 0; i < 32; i++)
-			sizes[2 * (i % 4) + odd] += all[i];
+			sizes[2 * (i % 4) + odd] += weight * all[i];
 	}
 }
 
-/* Add the sizes of the sets for so many blocks of 64 bytes. */
-AVX512 static void count_sets(const uint8_t *state, uint64_t nr_blocks, uint64_t sizes[NR_SETS])
+/* What is left in the adders. */
+AVX512 static void add_rest(const struct carry_save *sum, uint64_t *sizes)
+{
+	__m512i ones[2] = { _mm512_setzero_si512(), _mm512_setzero_si512() };
+	__m512i twos[2] = { _mm512_setzero_si512(), _mm512_setzero_si512() };
+
+	widen(_mm512_popcnt_epi8(sum->ones), ones);
+	widen(_mm512_popcnt_epi8(sum->twos), twos);
+	add_shorts(ones, 1, sizes);
+	add_shorts(twos, 2, sizes);
+}
+
+/* Add the sizes of the sets for so many groups of blocks, at most BYTE_STEPS * SHORT_STEPS. */
+AVX512 static void count_sets(const uint8_t *state, uint64_t nr_groups, uint64_t sizes[NR_SETS])
 {
 	const struct table128 planes = planes_table();
 	const __m512i swap = _mm512_set1_epi8((char)PGSTE_STATE_SWAP);
 	const __m512i unit = _mm512_set1_epi64((long long)0x8040201008040201);
-	const __m512i f0 = factors(0), f1 = factors(1), f2 = factors(2), f3 = factors(3);
-	__m512i low[2] = { _mm512_setzero_si512(), _mm512_setzero_si512() };
-	__m512i high[2] = { _mm512_setzero_si512(), _mm512_setzero_si512() };
+	const __m512i f0 = factors(0), f1 = factors(1), f2 = factors(2), zero = _mm512_setzero_si512();
+	struct carry_save first = { zero, zero }, second = { zero, zero };
+	__m512i first_shorts[2] = { zero, zero }, second_shorts[2] = { zero, zero };
 
-	while (nr_blocks) {
-		const uint64_t steps = min_u64(nr_blocks, BYTE_STEPS);
-		__m512i first = _mm512_setzero_si512(), second = first;
+	while (nr_groups) {
+		const uint64_t steps = min_u64(nr_groups, BYTE_STEPS);
+		__m512i first_bytes = zero, second_bytes = zero;
 
-		for (uint64_t i = 0; i < steps; i++, state += STEP) {
-			const __m512i b = load(state);
-			const __m512i bits = _mm512_ternarylogic_epi64(swap, b, look_up(&planes, b),
-								       0xca);
-			const __m512i p = _mm512_gf2p8affine_epi64_epi8(unit, bits, 0);
-			const __m512i products = _mm512_ternarylogic_epi64(
-				_mm512_shuffle_epi8(p, f1), _mm512_shuffle_epi8(p, f2),
-				_mm512_shuffle_epi8(p, f3), 0x80);
+		for (uint64_t i = 0; i < steps; i++, state += GROUP * STEP) {
+			__m512i plane[GROUP], product[GROUP];
 
-			first = _mm512_add_epi8(first, _mm512_popcnt_epi8(_mm512_and_si512(
-							       p, _mm512_shuffle_epi8(p, f0))));
-			second = _mm512_add_epi8(second, _mm512_popcnt_epi8(products));
+			fetch_group(state);
+			for (unsigned k = 0; k < GROUP; k++) {
+				const __m512i b = load(state + k * STEP);
+				const __m512i bits = _mm512_ternarylogic_epi64(
+					swap, b, look_up(&planes, b), 0xca);
+				const __m512i p = _mm512_gf2p8affine_epi64_epi8(unit, bits, 0);
+
+				plane[k] = p;
+				product[k] = _mm512_ternarylogic_epi64(
+					_mm512_shuffle_epi8(p, f0), _mm512_shuffle_epi8(p, f1),
+					_mm512_shuffle_epi8(p, f2), 0x80);
+			}
+			first_bytes = _mm512_add_epi8(
+				first_bytes, _mm512_popcnt_epi8(add_four(&first, plane)));
+			second_bytes = _mm512_add_epi8(
+				second_bytes, _mm512_popcnt_epi8(add_four(&second, product)));
 		}
-		widen(first, low);
-		widen(second, high);
-		nr_blocks -= steps;
+		widen(first_bytes, first_shorts);
+		widen(second_bytes, second_shorts);
+		nr_groups -= steps;
 	}
-	add_shorts(low, sizes);
-	add_shorts(high, sizes + 8);
+	add_shorts(first_shorts, GROUP, sizes);
+	add_shorts(second_shorts, GROUP, sizes + 8);
+	add_rest(&first, sizes);
+	add_rest(&second, sizes + 8);
 }
 
 AVX512 static void count_states(const uint8_t *state, uint64_t nr,
 				struct pgste_state_counts *counts)
 {
-	uint64_t n[NR_SETS] = { 0 }, blocks = nr / STEP, step;
+	uint64_t n[NR_SETS] = { 0 }, groups = nr / (GROUP * STEP), step;
 
-	for (; blocks; blocks -= step, state += step * STEP) {
-		step = min_u64(blocks, BYTE_STEPS * SHORT_STEPS);
+	for (; groups; groups -= step, state += step * GROUP * STEP) {
+		step = min_u64(groups, BYTE_STEPS * SHORT_STEPS);
 		count_sets(state, step, n);
 	}
-	scan_portable.count_states(state, nr % STEP, counts);
+	scan_portable.count_states(state, nr % (GROUP * STEP), counts);
 	/* pages with each of: any state, VALID, ZERO and not VALID; by usage */
 	const uint64_t with[3][4] = {
-		{ nr / STEP * STEP, n[SET_U0], n[SET_U1], n[SET_U01] },
+		{ nr - nr % (GROUP * STEP), n[SET_U0], n[SET_U1], n[SET_U01] },
 		{ n[SET_VALID], n[SET_U0_VALID], n[SET_U1_VALID], n[SET_U01_VALID] },
 		{ n[SET_ZERO], n[SET_U0_ZERO], n[SET_U1_ZERO], n[SET_U01_ZERO] },
 	};
