@@ -20,6 +20,9 @@ page out: shared zero      as it was
 free (MADV_FREE): present  lazyfree; queued to become that, at most `BATCH` pages at a time;
                            unchanged if it is in the swap cache (skipped under writeback)
 free: shared zero          as it was (it is nobody's page to free)
+free, then page out        in swap, if it was not on the lazyfree list by then: the kernel passes
+                           over a page that is just on its way between two lists, e.g. since the
+                           end of its writeback moved it on another CPU
 read: none                 on the shared zero page, or a zeroed page of its own; the model always
                            gives the latter, as KVM on s390x does
 all else                   exactly as the model says
@@ -253,16 +256,18 @@ class Run:
         gfns = np.array(op.gfns, dtype=np.int64)
         model, kernel = self.model, self.kernel
         self.kernel.apply(op, gfns)
-        cached_before = kernel.cached.copy()
+        cached, lazy = kernel.cached, kernel.lazy
         kernel.look()
         model.apply(op, gfns)
         wrong = None
         if op.kind == "page_out":
-            wrong = self._follow_page_out(gfns)
+            wrong = self._follow_page_out(gfns, lazy)
         elif op.kind == "free":
-            self._follow_free(gfns, cached_before)
+            self._follow_free(gfns, cached)
         model.refresh()
-        wrong = wrong or self._compare()
+        if wrong:
+            return wrong
+        wrong = self._compare()
         if wrong and not np.array_equal(kernel.residency, model.residency):
             # A page that the kernel is just moving looks like one in swap.
             time.sleep(0.01)
@@ -273,7 +278,7 @@ class Run:
 
     # ---- where the kernel may choose -----------------------------------------------------
 
-    def _follow_page_out(self, gfns: Pages) -> tuple[int, str, str] | None:
+    def _follow_page_out(self, gfns: Pages, lazy_before: Bits) -> tuple[int, str, str] | None:
         model, kernel = self.model, self.kernel
         told = np.zeros(self.pages, dtype=bool)
         told[gfns] = True
@@ -288,24 +293,27 @@ class Run:
         # Without kernel flags a re-armed page cannot be told from one that was passed over; the
         # difference shows only if there is swap.
         rearmed = dirty & ~kernel.lazy & ~gone & ~out
-        for name, pages in (("ordinary", ordinary), ("lazyfree, clean", clean),
-                            ("lazyfree, dirty", dirty), ("shared zero page", zero)):  # fmt: skip
-            self._count(f"page out: {name}", "discarded", pages & gone)
-            self._count(f"page out: {name}", "to swap", pages & out)
-            self._count(f"page out: {name}", "re-armed", pages & rearmed)
-            self._count(f"page out: {name}", "kept", pages & ~gone & ~out & ~rearmed)
+        passed_over = out & model.lazy & ~lazy_before
         for pages, text in (
             (ordinary & gone, "an ordinary page goes to swap or stays"),
-            (ordinary & out & (not self.swap), "without swap an ordinary page stays"),
-            (clean & out, "a clean lazyfree page is discarded or stays"),
+            (out & (not self.swap), "without swap a page stays or is discarded"),
+            (clean & out & ~passed_over, "a clean lazyfree page is discarded or stays"),
             (dirty & gone, "a lazyfree page with a store is never discarded"),
-            (dirty & out, "a lazyfree page with a store stays, re-armed"),
+            (dirty & out & ~passed_over, "a lazyfree page with a store stays, re-armed"),
         ):
             if pages.any():
                 if bool(swap_bytes()[0]) != self.swap:
                     raise PgsteError("swap was switched on or off on this machine meanwhile")
                 gfn = int(np.flatnonzero(pages)[0])
                 return gfn, text, self._kernel_says(gfn)
+        for name, pages in (("ordinary", ordinary), ("lazyfree, clean", clean),
+                            ("lazyfree, dirty", dirty), ("shared zero page", zero)):  # fmt: skip
+            self._count(f"page out: {name}", "discarded", pages & gone)
+            self._count(f"page out: {name}", "to swap", pages & out & ~passed_over)
+            self._count(f"page out: {name}", "to swap, its free passed over", pages & passed_over)
+            self._count(f"page out: {name}", "re-armed", pages & rearmed)
+            self._count(f"page out: {name}", "kept", pages & ~gone & ~out & ~rearmed)
+        model.skip(np.flatnonzero(passed_over))
         model.reclaim(np.flatnonzero(gone | out | rearmed))
         return None
 
