@@ -22,14 +22,18 @@ from pgste import _live
 from pgste.errors import ArgumentError
 from pgste.live import Refused
 
+OWN_MOUNT = "pgste-tracefs-"
 EVENTS = ("mm_page_alloc", "mm_page_free")
 
 
 def mounted_at(mounts: str | None = None) -> Path | None:
-    """Where tracefs is mounted; None if nowhere.  mounts: the text of /proc/mounts."""
+    """Where tracefs is mounted to stay; None if nowhere.  mounts: the text of /proc/mounts.
+
+    What another recorder has mounted for itself does not count: it will go with it.
+    """
     for line in (Path("/proc/mounts").read_text() if mounts is None else mounts).splitlines():
         _, where, kind = line.split()[:3]
-        if kind == "tracefs":
+        if kind == "tracefs" and OWN_MOUNT not in where:
             return Path(where.replace("\\040", " "))
     return None
 
@@ -47,7 +51,7 @@ class TraceFs:
         found = mounted_at()
         if found:
             return found
-        where = Path(tempfile.mkdtemp(prefix="pgste-tracefs-"))
+        where = Path(tempfile.mkdtemp(prefix=OWN_MOUNT))
         try:
             _live.mount(b"nodev", os.fsencode(where), b"tracefs")
         except _live.RefusedCall as refused:

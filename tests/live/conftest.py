@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,6 +63,11 @@ def memory_limit() -> Iterator[Callable[[int], MemoryLimit]]:
             limit.remove()
 
 
+def instances(root: Path, pid: int) -> list[str]:
+    """Tracing instances of a process; others may be recording too."""
+    return [path.name for path in (root / "instances").glob(f"pgste-{pid}-*")]
+
+
 @pytest.fixture
 def tracing() -> Iterator[Path]:
     """tracefs; afterwards it is mounted or not as before, and no instance of ours is left."""
@@ -76,7 +82,8 @@ def tracing() -> Iterator[Path]:
         pytest.skip(f"no tracing here: {refused}")
     try:
         yield root
-        assert not [path.name for path in (root / "instances").iterdir() if "pgste" in path.name]
+        assert not instances(root, os.getpid())
     finally:
         mount.__exit__(None, None, None)
     assert mounted_at() == before
+    assert before is not None or not root.exists(), "mounted for this test, and there still"

@@ -33,8 +33,9 @@ def pgste(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pgste.cli", *arguments]
 
 
-def instances(root: Path) -> list[str]:
-    return [path.name for path in (root / "instances").iterdir()]
+def instances(root: Path, pid: int) -> list[str]:
+    """Tracing instances of a process; others may be recording too."""
+    return [path.name for path in (root / "instances").glob(f"pgste-{pid}-*")]
 
 
 def test_what_a_command_does_is_recorded(tracing: Path) -> None:
@@ -112,7 +113,7 @@ def test_for_some_seconds(tracing: Path) -> None:
 def test_command_that_cannot_start(tracing: Path) -> None:
     with pytest.raises(FileNotFoundError):
         record(["/no/such/command"])
-    assert instances(tracing) == []
+    assert instances(tracing, os.getpid()) == []
 
 
 def test_status_of_the_command_comes_through(tracing: Path, tmp_path: Path) -> None:
@@ -135,12 +136,13 @@ def test_a_signal_ends_it_cleanly(tracing: Path, tmp_path: Path, number: int) ->
     deadline = time.monotonic() + 20
     while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(instances(tracing)) == 1
+    there = instances(tracing, process.pid)
     process.send_signal(number)
     stdout, _ = process.communicate(timeout=20)
+    assert len(there) == 1
     assert process.returncode == 130
     assert "interrupted" in stdout
-    assert instances(tracing) == []
+    assert instances(tracing, process.pid) == []
     assert len(Trace.open(out)) > 0
     assert not Path(f"/proc/{mark.read_text()}").exists(), "the command is gone too"
 
@@ -152,11 +154,12 @@ def test_other_users_of_tracing_are_not_disturbed(tracing: Path) -> None:
     assert [(tracing / name).read_text() for name in names] == before
 
 
-def test_tracefs_is_mounted_and_unmounted(tracing: Path) -> None:
-    """If nobody has it mounted (the fixture may), recording leaves it that way."""
-    before = mounted_at()
-    record(command("pass"))
-    assert mounted_at() == before
+def test_the_mount_of_another_recorder_is_not_used() -> None:
+    """It would vanish with that one, and our instance could not be removed any more."""
+    other = "nodev /tmp/pgste-tracefs-x tracefs rw 0 0\n"
+    assert mounted_at(other) is None
+    kept = other + "tracefs /sys/kernel/tracing tracefs rw 0 0\n"
+    assert mounted_at(kept) == Path("/sys/kernel/tracing")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving up root takes root")
@@ -203,7 +206,7 @@ def test_bad_arguments(tracing: Path) -> None:
     ):
         with pytest.raises(ArgumentError):
             record(**arguments)
-    assert instances(tracing) == []
+    assert instances(tracing, os.getpid()) == []
 
 
 # ---- perf.data ----
