@@ -266,11 +266,12 @@ cdef extern from "pgste.h" nogil:
     int64_t pgste_cbrl(const pgste_guest *guest, uint32_t vcpu, uint64_t *gfns)
     int64_t pgste_intercept(pgste_guest *guest, uint32_t vcpu)
     int64_t pgste_zap(pgste_guest *guest, uint64_t gfn)
-    int64_t pgste_zap_scan(pgste_guest *guest)
-    uint64_t pgste_count_zappable(const pgste_guest *guest)
-    void pgste_count_states(const pgste_guest *guest, pgste_state_counts *counts)
-    int64_t pgste_find(const pgste_guest *guest, uint64_t start, uint8_t mask, uint8_t value,
-        uint64_t *gfns, uint64_t max)
+    int64_t pgste_zap_scan(pgste_guest *guest, unsigned threads)
+    uint64_t pgste_count_zappable(const pgste_guest *guest, unsigned threads)
+    void pgste_count_states(const pgste_guest *guest, unsigned threads,
+                            pgste_state_counts *counts)
+    int64_t pgste_find(const pgste_guest *guest, unsigned threads, uint64_t start, uint8_t mask,
+        uint8_t value, uint64_t *gfns, uint64_t max)
     void pgste_reset_cmma(pgste_guest *guest)
     void pgste_set_migration(pgste_guest *guest, bool_t on)
     bool_t pgste_get_migration(const pgste_guest *guest)

@@ -426,6 +426,10 @@ cdef cnp.ndarray new_array(uint64_t nr, int typenum):
     return cnp.PyArray_EMPTY(1, &shape, typenum, 0)
 
 
+cdef unsigned threads_argument(object threads) except? 0xFFFFFFFF:
+    return <unsigned>integer(threads, "threads", 1, 64)
+
+
 # ---- hosts -----------------------------------------------------------------------------
 
 
@@ -1787,32 +1791,44 @@ cdef class Guest:
             self.fail(<int>zapped, page, "gfn")
         return zapped != 0
 
-    def zap_scan(self):
+    def zap_scan(self, threads=1):
         """`zap` of every page, in ascending order.
+
+        Parameters
+        ----------
+        threads : int
+            How many threads may look for the pages, 1 .. 64; the result is the same.
 
         Returns
         -------
         int
             Pages zapped.
         """
+        cdef unsigned nr_threads = threads_argument(threads)
         cdef int64_t zapped
         cdef PyThreadState *ts = self.begin(self.nr_pages)
-        zapped = pgste_zap_scan(self.c)
+        zapped = pgste_zap_scan(self.c, nr_threads)
         self.end(ts)
         if zapped < 0:
             self.fail(<int>zapped, None, "")
         return zapped
 
-    def count_zappable(self):
-        """Pages that `zap_scan` would zap now."""
+    def count_zappable(self, threads=1):
+        """Pages that `zap_scan` would zap now; `threads` as there."""
+        cdef unsigned nr_threads = threads_argument(threads)
         cdef uint64_t zappable
         cdef PyThreadState *ts = self.begin(self.nr_pages)
-        zappable = pgste_count_zappable(self.c)
+        zappable = pgste_count_zappable(self.c, nr_threads)
         self.end(ts)
         return zappable
 
-    def count_states(self):
+    def count_states(self, threads=1):
         """Pages in each state.
+
+        Parameters
+        ----------
+        threads : int
+            How many threads may count, 1 .. 64; the result is the same.
 
         Returns
         -------
@@ -1822,9 +1838,10 @@ cdef class Guest:
             all pages.  And over all of them: "nodat", "dirty" (attribute-dirty), "swap" (the
             PTE is a swap entry), "zappable".
         """
+        cdef unsigned nr_threads = threads_argument(threads)
         cdef pgste_state_counts counts
         cdef PyThreadState *ts = self.begin(self.nr_pages)
-        pgste_count_states(self.c, &counts)
+        pgste_count_states(self.c, nr_threads, &counts)
         self.end(ts)
         states = {
             usage: {content: counts.pages[i][j] for j, content in enumerate(CONTENTS)}
@@ -1838,7 +1855,7 @@ cdef class Guest:
             "zappable": counts.zappable,
         }
 
-    def find(self, mask, value, start=0, limit=None):
+    def find(self, mask, value, start=0, limit=None, threads=1):
         """Pages whose packed state byte has the bits `value` under `mask`.
 
         Parameters
@@ -1849,6 +1866,8 @@ cdef class Guest:
             First gfn to look at, 0 .. pages.
         limit : int, optional
             At most so many; default all.
+        threads : int
+            How many threads may search, 1 .. 64; the result is the same.
 
         Returns
         -------
@@ -1858,6 +1877,7 @@ cdef class Guest:
         cdef uint8_t bits = <uint8_t>integer(mask, "mask", 0, 255)
         cdef uint8_t wanted = <uint8_t>integer(value, "value", 0, 255)
         cdef uint64_t at = integer(start, "start", 0, self.nr_pages)
+        cdef unsigned nr_threads = threads_argument(threads)
         cdef uint64_t most = self.nr_pages
         cdef uint64_t nr = 0, room = 0
         cdef uint64_t *found = NULL
@@ -1871,13 +1891,16 @@ cdef class Guest:
         ts = self.begin(self.nr_pages)
         # No array is made in here: a finalizer that ran then could want this host.
         while nr < most and at < self.nr_pages:
-            room = min(most, max(room * 4, <uint64_t>4096))
+            # threads search the whole table at once, and need room for all of it
+            room = most if nr_threads > 1 else min(most, max(room * 4, <uint64_t>4096))
             larger = <uint64_t *>realloc(found, room * sizeof(uint64_t))
             if larger == NULL:
                 more = PGSTE_E_NOMEM
                 break
             found = larger
-            more = pgste_find(self.c, at, bits, wanted, found + nr, room - nr)
+            more = pgste_find(
+                self.c, nr_threads, at, bits, wanted, found + nr, room - nr
+            )
             if more < 0:
                 break
             nr += more

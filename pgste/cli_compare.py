@@ -96,6 +96,9 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--guests", type=int, default=1, metavar="N", help="guests (default 1)")
     parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="mechanisms at once (default 1)"
+    )
+    parser.add_argument(
         "--swap-slots", type=int, metavar="N", help="default: enough for every page"
     )
     parser.add_argument(
@@ -241,6 +244,7 @@ def run_compare(args: argparse.Namespace, console: Console) -> int:
             flavour=args.flavour,
             reporting=_reporting_settings(args),
             unseen_free=args.report_unseen == "free",
+            threads=args.threads,
             progress=advance,
         )
     if args.plot:

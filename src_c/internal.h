@@ -340,6 +340,16 @@ static ALWAYS_INLINE uint64_t gfn_at(enum pgste_gfn_type type, const struct pgst
 /* Every gfn < limit?  Reads the array once. */
 bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
 
+/* ---- threads.c ---- */
+
+#define MAX_THREADS 64u
+/* One part of a table: the pages [from, to). */
+typedef void part_work(void *data, unsigned part, uint64_t from, uint64_t to);
+/* As many of the threads asked for as a table of nr pages can use, at least 1. */
+unsigned threads_useful(unsigned threads, uint64_t nr);
+/* work on each part of [0, nr), one for each of so many threads; returns when all are done. */
+void threads_run(unsigned threads, uint64_t nr, part_work *work, void *data);
+
 /* ---- scan kernels (isa.c picks one table of them) ---- */
 
 /* The CBRL of a vcpu while a call works on many pages. */

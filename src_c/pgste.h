@@ -441,6 +441,12 @@ int64_t pgste_report_isolated(const struct pgste_guest *guest, struct pgste_bloc
 
 /* ---- CBRL, zap, scans --------------------------------------------------------------- */
 
+/*
+ * threads, below: how many threads a scan of the whole table may use, the caller's included;
+ * 0 and 1 are the same, more than 64 are 64, and small tables use fewer.  Results are those
+ * of one thread.
+ */
+
 /* Pending gfns of a vcpu in order (room for PGSTE_CBRL_MAX): how many.  PGSTE_E_ARG. */
 int64_t pgste_cbrl(const struct pgste_guest *guest, uint32_t vcpu, uint64_t *gfns);
 /* Process the list and reset it: pages zapped. PGSTE_E_ARG. */
@@ -448,21 +454,22 @@ int64_t pgste_intercept(struct pgste_guest *guest, uint32_t vcpu);
 /* Zap one page if it may be zapped: 1 or 0.  PGSTE_E_GFN. */
 int64_t pgste_zap(struct pgste_guest *guest, uint64_t gfn);
 /* The same over the whole table: pages zapped. */
-int64_t pgste_zap_scan(struct pgste_guest *guest);
+int64_t pgste_zap_scan(struct pgste_guest *guest, unsigned threads);
 /* Pages that pgste_zap_scan would zap now; a read of the whole table. */
-uint64_t pgste_count_zappable(const struct pgste_guest *guest);
+uint64_t pgste_count_zappable(const struct pgste_guest *guest, unsigned threads);
 
 struct pgste_state_counts {
 	uint64_t pages[4][3]; /* [usage][0 resident, 1 preserved, 2 zero], content as in ESSA */
 	uint64_t nodat, dirty, swap, zappable;
 };
-void pgste_count_states(const struct pgste_guest *guest, struct pgste_state_counts *counts);
+void pgste_count_states(const struct pgste_guest *guest, unsigned threads,
+			struct pgste_state_counts *counts);
 /*
  * gfns >= start with (state & mask) == value, ascending, at most max of them: how many.
- * PGSTE_E_ARG: value has bits outside mask.
+ * PGSTE_E_ARG: value has bits outside mask; PGSTE_E_NOMEM with several threads only.
  */
-int64_t pgste_find(const struct pgste_guest *guest, uint64_t start, uint8_t mask, uint8_t value,
-		   uint64_t *gfns, uint64_t max);
+int64_t pgste_find(const struct pgste_guest *guest, unsigned threads, uint64_t start, uint8_t mask,
+		   uint8_t value, uint64_t *gfns, uint64_t max);
 
 /*
  * The change bit of the guest's storage keys (GC), as SSKE sets it: z/VM keeps a potentially

@@ -164,7 +164,7 @@ static bool act_on_all(struct search_system *s, enum pgste_action action)
 	switch (action) {
 	case PGSTE_ACTION_RECLAIM: pgste_host_reclaim(s->host, 1); return true;
 	case PGSTE_ACTION_INTERCEPT: pgste_intercept(s->guest, 0); return true;
-	case PGSTE_ACTION_ZAP_SCAN: pgste_zap_scan(s->guest); return true;
+	case PGSTE_ACTION_ZAP_SCAN: pgste_zap_scan(s->guest, 1); return true;
 	case PGSTE_ACTION_REPORT: search_report_next(s); return true;
 	case PGSTE_ACTION_RESET: pgste_reset_cmma(s->guest); return true;
 	case PGSTE_ACTION_MIGRATE:

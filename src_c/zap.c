@@ -79,28 +79,50 @@ int64_t pgste_zap(struct pgste_guest *guest, uint64_t gfn)
 	return zapped;
 }
 
-int64_t pgste_zap_scan(struct pgste_guest *guest)
+/* Where in the table zaps are to be made; parts without any are passed over. */
+struct zap_parts {
+	const struct pgste_guest *guest;
+	uint64_t first[MAX_THREADS], to[MAX_THREADS];
+};
+
+static void zap_search(void *data, unsigned part, uint64_t from, uint64_t to)
+{
+	struct zap_parts *z = data;
+
+	z->first[part] = scan_ops()->find_zappable(z->guest->state, from, to);
+	z->to[part] = to;
+}
+
+static uint64_t zap_range(struct pgste_guest *guest, uint64_t gfn, uint64_t to,
+			  uint64_t *slots_freed)
 {
 	const struct scan_ops *scan = scan_ops();
-	uint64_t slots_freed = 0, zapped = 0, gfn = 0;
+	uint64_t zapped = 0;
+
+	for (; gfn < to; gfn++) {
+		gfn = scan->find_zappable(guest->state, gfn, to);
+		/* zappable pages come in runs: no new search for the next one */
+		for (; gfn < to && state_zappable(guest->state[gfn]); gfn++)
+			zapped += zap_entry(guest, gfn, slots_freed);
+	}
+	return zapped;
+}
+
+/*
+ * The search runs on the threads up to the first page of each part; the zaps themselves are
+ * made in ascending order by the caller's thread, as they share the host's swap slots.
+ */
+int64_t pgste_zap_scan(struct pgste_guest *guest, unsigned threads)
+{
+	struct zap_parts z = { .guest = guest };
+	uint64_t slots_freed = 0, zapped = 0;
 
 	guest_settle(guest);
-	for (;; gfn++) {
-		gfn = scan->find_zappable(guest->state, gfn, guest->nr_pages);
-		if (gfn >= guest->nr_pages)
-			break;
-		/* zappable pages come in runs: no new search for the next one */
-		do {
-			zapped += zap_entry(guest, gfn, &slots_freed);
-			gfn++;
-		} while (gfn < guest->nr_pages && state_zappable(guest->state[gfn]));
-	}
+	threads = threads_useful(threads, guest->nr_pages);
+	threads_run(threads, guest->nr_pages, zap_search, &z);
+	for (unsigned i = 0; i < threads; i++)
+		zapped += zap_range(guest, z.first[i], z.to[i], &slots_freed);
 	guest->stats.zapped += zapped;
 	guest->stats.zap_slots_freed += slots_freed;
 	return (int64_t)zapped;
-}
-
-uint64_t pgste_count_zappable(const struct pgste_guest *guest)
-{
-	return scan_ops()->count_zappable(guest->state, guest->nr_pages);
 }

@@ -103,7 +103,7 @@ static void random_call(struct pgste_guest *g, struct pgste_host *host)
 		break;
 	case 16: pgste_intercept(g, vcpu); break;
 	case 17: pgste_zap(g, draw(PAGES + 1)); break;
-	case 18: pgste_zap_scan(g); break;
+	case 18: pgste_zap_scan(g, 1 + (unsigned)draw(3)); break;
 	case 19: pgste_swap_out(g, &gfns); break;
 	case 20: pgste_host_reclaim(host, draw(6)); break;
 	case 21: pgste_set_migration(g, draw(4) == 0); break;
@@ -181,7 +181,7 @@ static void contracts(void)
 	CHECK(pgste_cbrl(guest, 9, list) == PGSTE_E_ARG);
 	CHECK(pgste_intercept(guest, 9) == PGSTE_E_ARG);
 	CHECK(pgste_zap(guest, PAGES) == PGSTE_E_GFN);
-	CHECK(pgste_find(guest, 0, 1, 2, list, 1) == PGSTE_E_ARG);
+	CHECK(pgste_find(guest, 1, 0, 1, 2, list, 1) == PGSTE_E_ARG);
 	CHECK(strcmp(pgste_strerror(PGSTE_OK), "no error") == 0);
 	for (int e = PGSTE_E_LAST - 1; e <= 1; e++)
 		CHECK(pgste_strerror(e) && *pgste_strerror(e));

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "pgste.h"
 
@@ -49,6 +50,39 @@ static void *run(void *data)
 	return NULL;
 }
 
+/* Scans on several threads give what one gives. */
+static void scans(void)
+{
+	struct pgste_host_config hc = { .nr_frames = 1000, .nr_swap_slots = 1000 };
+	struct pgste_guest_config gc = {
+		.nr_pages = 100000, .mechanism = "cmma", .nr_vcpus = 1, .cbrl_entries = 511,
+	};
+	struct pgste_gfns some = { .first = 40000, .nr = 900 };
+	struct pgste_state_counts one, many;
+	struct pgste_host *host;
+	struct pgste_guest *guest;
+	uint64_t found[1000];
+	uint32_t tag = 1;
+
+	pgste_host_defaults(&hc);
+	CHECK(pgste_host_new(&hc, &host) == 0);
+	CHECK(pgste_guest_new(host, &gc, &guest) == 0);
+	CHECK(pgste_write(guest, &some, &tag, 0) == 0);
+	CHECK(pgste_swap_out(guest, &some) == 900);
+	CHECK(pgste_essa(guest, 0, PGSTE_ORC_SET_UNUSED, &some, NULL) == 0);
+	pgste_count_states(guest, 1, &one);
+	pgste_count_states(guest, 5, &many);
+	CHECK(memcmp(&one, &many, sizeof(one)) == 0);
+	CHECK(pgste_find(guest, 7, 0, PGSTE_STATE_USAGE, 1, found, 1000) == 900);
+	CHECK(found[0] == 40000 && found[899] == 40899);
+	/* 511 entries were processed when the list was full */
+	CHECK(pgste_count_zappable(guest, 3) == 900 - 511);
+	CHECK(pgste_zap_scan(guest, 4) == 900 - 511);
+	CHECK(!pgste_validate(host));
+	pgste_guest_free(guest);
+	CHECK(pgste_host_free(host) == 0);
+}
+
 int main(void)
 {
 	struct pgste_host_config hc = { .nr_frames = PAGES, .nr_swap_slots = PAGES };
@@ -81,6 +115,7 @@ int main(void)
 	CHECK(stats.essa == 2 * ROUNDS * (3 * PAGES + 1));
 	pgste_guest_free(jobs[0].guest);
 	CHECK(pgste_host_free(host) == 0);
+	scans();
 	puts("test_threads: passed");
 	return 0;
 }

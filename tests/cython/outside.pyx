@@ -58,7 +58,7 @@ def free_range(Guest guest, uint64_t first, uint64_t nr):
 def unused_zero(Guest guest):
     cdef pgste_state_counts counts
     guest.begin(0)
-    pgste_count_states(guest.c, &counts)
+    pgste_count_states(guest.c, 1, &counts)
     guest.end(NULL)
     return counts.pages[1][2]
 
