@@ -19,14 +19,14 @@ SCANS = ("zap scan", "count zappable", "count states", "dirty search")
 def scan_guest(pages: int) -> Guest:
     """Pages in a mix of states of which none can be zapped any more, none dirty."""
     guest = Guest(pages)
-    workloads.load(guest, workloads.tile("mixed"))
+    workloads.load(guest, workloads.tile("swapping"))
     guest.zap_scan()
     return guest
 
 
 def scan_of(guest: Guest, name: str) -> tuple[Callable[[], object], object]:
     """A scan and the answer that it must give, counted by NumPy."""
-    words = workloads.tile("mixed")
+    words = workloads.tile("swapping")
     states = peers.pack(words.pgste, words.pte)
     swapped = (states & State.SWAP) != 0
     zappable = swapped & (((states & State.USAGE) == 1) | ((states & State.ZERO) != 0))
@@ -134,7 +134,7 @@ def bench_dirty_hits(measure: Measure, exponent: int) -> None:
     pages = 1 << exponent
     bare = limits.load()
     guest = scan_guest(pages)
-    words = workloads.tile("mixed")
+    words = workloads.tile("swapping")
     states = peers.pack(words.pgste, words.pte)
     hits = int(((states & State.VALID) == 0).sum()) * (pages // workloads.TILE)
     beside = np.ones(pages, np.uint8)

@@ -22,7 +22,7 @@ def bench_two_vcpus(measure: Measure, mix: str, short: bool) -> None:
     words = workloads.tile(mix)
     guest = Guest(pages, vcpus=2)
     workloads.load(guest, words)
-    gfns = workloads.random_gfns(pages)
+    gfns = workloads.random_gfns(pages, pages)  # long enough to be spread over the cores
     halves = gfns[: gfns.size // 2], gfns[gfns.size // 2 :]
     expected = guest.essa(Orc.GET_STATE, gfns)
     pool = ThreadPoolExecutor(2)

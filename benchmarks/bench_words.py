@@ -16,7 +16,7 @@ from pgste import Guest
 def bench_compose(measure: Measure, exponent: int, what: str) -> None:
     pages = 1 << exponent
     guest = Guest(pages)
-    words = workloads.tile("mixed")
+    words = workloads.tile("swapping")
     workloads.load(guest, words)
     expected = words.pgste if what == "pgste" else words.pte
     bare = limits.load()
@@ -42,7 +42,7 @@ def bench_load(measure: Measure, exponent: int) -> None:
     """New PGSTEs for every page."""
     pages = 1 << exponent
     guest = Guest(pages)
-    both = [np.resize(words, pages) for words in (workloads.tile("mixed").pgste, np.uint64(0))]
+    both = [np.resize(words, pages) for words in (workloads.tile("swapping").pgste, np.uint64(0))]
     bare = limits.load()
     beside = np.ones(8 * pages, np.uint8)
 

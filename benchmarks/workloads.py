@@ -29,7 +29,8 @@ NONE = int(PteBits.INVALID)
 SWAP = int(PteBits.INVALID | PteBits.PROTECT)
 SHARES = {  # of present, none and swapped pages
     "resident": (1.0, 0.0, 0.0),
-    "mixed": (0.85, 0.1, 0.05),
+    "mixed": (0.85, 0.15, 0.0),
+    "swapping": (0.85, 0.1, 0.05),
     "absent": (0.0, 1.0, 0.0),
 }
 

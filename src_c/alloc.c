@@ -3,6 +3,8 @@
  * The guest's free and alloc calls: one bit a page for what its allocator thinks, and the
  * hook of the mechanism (arch_free_page, arch_alloc_page).  docs/model.md section 7.
  */
+#include <string.h>
+
 #include "internal.h"
 
 static uint64_t bits_of(uint64_t gfn, uint64_t nr, uint64_t *in_word)
@@ -11,6 +13,20 @@ static uint64_t bits_of(uint64_t gfn, uint64_t nr, uint64_t *in_word)
 
 	*in_word = min_u64(nr, 64 - bit);
 	return (*in_word == 64 ? ~UINT64_C(0) : (UINT64_C(1) << *in_word) - 1) << bit;
+}
+
+/* Whole words of a guest that nobody else marks, if none of their pages is so already. */
+static bool mark_words(uint64_t *words, uint64_t nr_words, bool to_free)
+{
+	const uint64_t before = to_free ? 0 : ~UINT64_C(0);
+	uint64_t other = 0;
+
+	for (uint64_t i = 0; i < nr_words; i++)
+		other |= words[i] ^ before;
+	if (other)
+		return false;
+	memset(words, to_free ? 0xff : 0, nr_words * sizeof(*words));
+	return true;
 }
 
 /* Mark a run free or in use: pages that were so already. */
@@ -23,6 +39,11 @@ uint64_t mark_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool t
 		uint64_t *word = &guest->free[gfn / 64];
 		uint64_t old, wrong;
 
+		if (step == 64 && nr >= 128 && !guest->shared &&
+		    mark_words(word, nr / 64, to_free)) {
+			step = nr / 64 * 64;
+			continue;
+		}
 		if (guest->shared)
 			old = to_free ? __atomic_fetch_or(word, bits, __ATOMIC_RELAXED) :
 					__atomic_fetch_and(word, ~bits, __ATOMIC_RELAXED);
@@ -52,21 +73,37 @@ static bool run_is(const struct pgste_guest *guest, uint64_t gfn, uint64_t nr, b
 	return true;
 }
 
+/* Pages of the blocks from index *i on that lie one behind the other; *i is then past them. */
+static uint64_t joined_blocks(const struct pgste_gfns *gfns, uint64_t block, uint64_t *i)
+{
+	const uint64_t first = GFN(gfns, *i);
+	uint64_t nr = block;
+
+	while (++*i < gfns->nr && GFN(gfns, *i) == first + nr)
+		nr += block;
+	return nr;
+}
+
 /* Mark all blocks; a strict guest takes back what it marked at the first that is wrong. */
 static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct pgste_gfns *gfns,
 		    uint64_t block, bool to_free)
 {
 	uint64_t already = 0;
 
-	for (uint64_t i = 0; i < gfns->nr; i++) {
+	for (uint64_t i = 0; guest->strict && i < gfns->nr; i++) {
 		const uint64_t gfn = GFN(gfns, i);
 
-		if (guest->strict && !run_is(guest, gfn, block, !to_free)) {
+		if (!run_is(guest, gfn, block, !to_free)) {
 			while (i--)
 				mark_pages(guest, GFN(gfns, i), block, !to_free);
 			return PGSTE_E_STATE;
 		}
-		already += mark_pages(guest, gfn, block, to_free);
+		mark_pages(guest, gfn, block, to_free);
+	}
+	for (uint64_t i = 0; !guest->strict && i < gfns->nr;) {
+		const uint64_t gfn = GFN(gfns, i);
+
+		already += mark_pages(guest, gfn, joined_blocks(gfns, block, &i), to_free);
 	}
 	if (to_free) {
 		vcpu->pages_freed += gfns->nr * block;
@@ -78,7 +115,10 @@ static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct p
 	return PGSTE_OK;
 }
 
-/* Order-0 gfns in an array go to ESSA as they are; anything else block by block. */
+/*
+ * Order-0 gfns in an array go to ESSA as they are, and blocks that are neighbours as one range,
+ * which is the same ESSAs in the same order; for other mechanisms, block by block.
+ */
 static void hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct pgste_gfns *gfns,
 		     unsigned order, bool to_free)
 {
@@ -102,6 +142,12 @@ static void hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct 
 	if (gfns->type == PGSTE_GFN_RANGE && block == 1) {
 		if (gfns->nr)
 			hook(guest, vcpu, gfns->first, gfns->nr, 0);
+	} else if (guest->mech->cmma) {
+		for (uint64_t i = 0; i < gfns->nr;) {
+			const uint64_t gfn = GFN(gfns, i);
+
+			hook(guest, vcpu, gfn, joined_blocks(gfns, block, &i), order);
+		}
 	} else {
 		for (uint64_t i = 0; i < gfns->nr; i++)
 			hook(guest, vcpu, GFN(gfns, i), block, order);

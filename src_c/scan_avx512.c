@@ -379,6 +379,34 @@ AVX512 static uint64_t essa_part(uint8_t *state, uint64_t nr, const struct looku
 	return done;
 }
 
+/* Groups of blocks for as long as no page of theirs is appended: bytes done. */
+AVX512 static inline uint64_t essa_quiet(uint8_t *state, uint64_t nr, const struct lookup *l,
+					 uint8_t *results, __m512i *seen)
+{
+	uint64_t i = 0;
+
+	for (; i + GROUP * STEP <= nr; i += GROUP * STEP) {
+		__m512i b[GROUP], t[GROUP], any = _mm512_setzero_si512();
+
+		for (unsigned k = 0; k < GROUP; k++) {
+			b[k] = load(state + i + k * STEP);
+			t[k] = look_up(&l->new, b[k]);
+			any = _mm512_or_si512(any, t[k]);
+		}
+		if (_mm512_movepi8_mask(any))
+			break;
+		fetch_group(state + i);
+		for (unsigned k = 0; k < GROUP; k++) {
+			if (results)
+				_mm512_storeu_si512((void *)(results + i + k * STEP),
+						    look_up(&l->result, b[k]));
+			_mm512_storeu_si512((void *)(state + i + k * STEP), merge(l, b[k], t[k]));
+			*seen = _mm512_or_si512(*seen, b[k]);
+		}
+	}
+	return i;
+}
+
 AVX512 static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *row,
 			    uint8_t *results, uint64_t base, struct essa_list *list)
 {
@@ -387,10 +415,20 @@ AVX512 static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *
 	uint32_t at = list->nr;
 	uint64_t i = 0;
 
-	for (; i + STEP <= nr; i += STEP) {
-		const __m512i b = load(state + i);
-		const __m512i t = look_up(&l.new, b);
-		const uint64_t append = _mm512_movepi8_mask(t);
+	/* after a block without appends there may be more */
+	for (bool quiet = true; i + STEP <= nr; i += STEP) {
+		__m512i b, t;
+		uint64_t append;
+
+		if (quiet) {
+			i += essa_quiet(state + i, nr - i, &l, results ? results + i : NULL, &seen);
+			if (i + STEP > nr)
+				break;
+		}
+		b = load(state + i);
+		t = look_up(&l.new, b);
+		append = _mm512_movepi8_mask(t);
+		quiet = !append;
 
 		if (append) {
 			if (ones(append) >= list->limit - at)

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 cdef extern from "bare.h" nogil:
     uint64_t bare_read(const uint8_t *, uint64_t)
     void bare_write(uint8_t *, uint64_t, uint64_t)
+    void bare_change(uint8_t *, uint64_t)
     void bare_memset_blocks(uint8_t *, const int64_t *, uint64_t, uint64_t, int)
     uint64_t bare_lines(const char *, uint64_t)
     void bare_update(uint8_t *, const int64_t *, uint64_t)
@@ -61,6 +62,12 @@ def write(uint8_t[::1] data, uint64_t word, uint64_t repeat=1):
     with nogil:
         for i in range(repeat):
             bare_write(&data[0], data.shape[0], word + i)
+
+
+def change(uint8_t[::1] data):
+    """Each byte read, changed, written back, in order."""
+    with nogil:
+        bare_change(&data[0], data.shape[0])
 
 
 def fill(uint8_t[::1] data, int value):

@@ -7,6 +7,7 @@
 
 uint64_t bare_read(const uint8_t *bytes, uint64_t nr);
 void bare_write(uint8_t *bytes, uint64_t nr, uint64_t word);
+void bare_change(uint8_t *bytes, uint64_t nr);
 void bare_memset_blocks(uint8_t *bytes, const int64_t *starts, uint64_t nr, uint64_t block_bytes,
 			 int value);
 uint64_t bare_lines(const char *text, uint64_t nr);
