@@ -245,8 +245,8 @@ def bench_large_range(measure: Measure, exponent: int, what: str) -> None:
 
     def check(_: object) -> None:
         assert guest.is_free(everything[:: pages >> 10]).all() == freeing
-        usage = "unused" if freeing else "stable"
-        assert guest.count_states()[usage]["resident"] == pages
+        states = guest.count_states()
+        assert (states["unused"] if freeing else states["stable"])["resident"] == pages
 
     row = f"{what} of a range of 2^{exponent} pages, against memset of the same state bytes"
     measure(
