@@ -28,7 +28,8 @@ static unsigned zap_entry_shared(struct pgste_guest *guest, uint64_t gfn, uint64
 		return 0;
 	/* the page is ours: nothing but a zap changes PTEs while vcpus run */
 	cold = guest->pte[gfn];
-	guest->pte[gfn] = 0;
+	/* atomic, as another vcpu's zap_prefetch may look at it */
+	__atomic_store_n(&guest->pte[gfn], 0, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&guest->host->lock);
 	if (cold & COLD_FOREIGN)
 		guest->nr_foreign--;
