@@ -133,8 +133,9 @@ def all_table(results: Sequence[Result]) -> list[str]:
             f"{number(own['speed'][1])} of {name}" for name, own in info["limits"].items()
         )
         rate = with_unit(1e9 / info["ns"], f"{info['unit']}s/s")
+        article = "an" if info["unit"][0] in "aeiou" else "a"
         time = f"{number(info['ns'])} ns ({number(low)} to {number(high)})"
-        rows.append((f"`{result.name}`", f"{time} a {info['unit']}", rate, against))
+        rows.append((f"`{result.name}`", f"{time} {article} {info['unit']}", rate, against))
     return markdown(rows, ("benchmark", "median (quartiles)", "rate", "speed, as a share"))
 
 
