@@ -130,9 +130,7 @@ static void hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct 
 		return;
 	if (guest->mech->cmma && block == 1 && gfns->type != PGSTE_GFN_RANGE &&
 	    !guest->interpreted) {
-		const unsigned orc = to_free ? PGSTE_ORC_SET_UNUSED :
-				     guest->nodat ? PGSTE_ORC_SET_STABLE_NODAT :
-						    PGSTE_ORC_SET_STABLE;
+		const unsigned orc = to_free ? PGSTE_ORC_SET_UNUSED : alloc_orc(guest);
 
 		essa_array(guest, vcpu, orc, gfns, NULL);
 		vcpu->hints += gfns->nr;
@@ -231,9 +229,7 @@ int pgste_free_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn)
 
 int pgste_alloc_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn)
 {
-	return change_page(guest, vcpu, gfn,
-			   guest->nodat ? PGSTE_ORC_SET_STABLE_NODAT : PGSTE_ORC_SET_STABLE,
-			   false);
+	return change_page(guest, vcpu, gfn, alloc_orc(guest), false);
 }
 
 int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint8_t *free)

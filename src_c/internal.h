@@ -301,6 +301,12 @@ static inline void guest_settle(struct pgste_guest *guest)
 		guest->mech->flush(guest);
 }
 
+/* What arch_alloc_page issues: with facility 147 it makes the page no-DAT as well. */
+static inline unsigned alloc_orc(const struct pgste_guest *guest)
+{
+	return guest->nodat ? PGSTE_ORC_SET_STABLE_NODAT : PGSTE_ORC_SET_STABLE;
+}
+
 /* alloc.c: one bit a page, see free */
 uint64_t mark_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool to_free);
 static inline bool page_is_free(const struct pgste_guest *guest, uint64_t gfn)

@@ -27,8 +27,7 @@ static void cmma_alloc(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gf
 		       unsigned order)
 {
 	(void)order;
-	hint(guest, vcpu, guest->nodat ? PGSTE_ORC_SET_STABLE_NODAT : PGSTE_ORC_SET_STABLE, gfn,
-	     nr);
+	hint(guest, vcpu, alloc_orc(guest), gfn, nr);
 }
 
 const struct mech mech_cmma = {
