@@ -15,18 +15,21 @@ static uint64_t bits_of(uint64_t gfn, uint64_t nr, uint64_t *in_word)
 	return (*in_word == 64 ? ~UINT64_C(0) : (UINT64_C(1) << *in_word) - 1) << bit;
 }
 
-/* Whole words of a guest that nobody else marks, if none of their pages is so already. */
-static bool mark_words(uint64_t *words, uint64_t nr_words, bool to_free)
+/* Mark the pages of one word, or some of them: those that were so already. */
+static uint64_t mark_bits(uint64_t *word, uint64_t bits, bool to_free, bool shared)
 {
-	const uint64_t before = to_free ? 0 : ~UINT64_C(0);
-	uint64_t other = 0;
+	uint64_t old, wrong;
 
-	for (uint64_t i = 0; i < nr_words; i++)
-		other |= words[i] ^ before;
-	if (other)
-		return false;
-	memset(words, to_free ? 0xff : 0, nr_words * sizeof(*words));
-	return true;
+	if (shared) {
+		old = to_free ? __atomic_fetch_or(word, bits, __ATOMIC_RELAXED) :
+				__atomic_fetch_and(word, ~bits, __ATOMIC_RELAXED);
+	} else {
+		old = *word;
+		*word = to_free ? old | bits : old & ~bits;
+	}
+	/* hardly ever, and counting bits is a call without CPU features */
+	wrong = (to_free ? old : ~old) & bits;
+	return wrong ? (uint64_t)__builtin_popcountll(wrong) : 0;
 }
 
 /* Mark a run free or in use: pages that were so already. */
@@ -37,24 +40,13 @@ uint64_t mark_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool t
 	for (; nr; gfn += step, nr -= step) {
 		const uint64_t bits = bits_of(gfn, nr, &step);
 		uint64_t *word = &guest->free[gfn / 64];
-		uint64_t old, wrong;
 
-		if (step == 64 && nr >= 128 && !guest->shared &&
-		    mark_words(word, nr / 64, to_free)) {
+		if (step == 64 && !guest->shared) {
 			step = nr / 64 * 64;
-			continue;
+			already += scan_ops()->mark(word, nr / 64, to_free);
+		} else {
+			already += mark_bits(word, bits, to_free, guest->shared);
 		}
-		if (guest->shared)
-			old = to_free ? __atomic_fetch_or(word, bits, __ATOMIC_RELAXED) :
-					__atomic_fetch_and(word, ~bits, __ATOMIC_RELAXED);
-		else {
-			old = *word;
-			*word = to_free ? old | bits : old & ~bits;
-		}
-		/* hardly ever, and counting bits is a call without CPU features */
-		wrong = (to_free ? old : ~old) & bits;
-		if (wrong)
-			already += (uint64_t)__builtin_popcountll(wrong);
 	}
 	return already;
 }

@@ -377,6 +377,8 @@ struct scan_ops {
 	uint64_t (*find_zappable)(const uint8_t *state, uint64_t from, uint64_t nr);
 	uint64_t (*count_zappable)(const uint8_t *state, uint64_t nr);
 	void (*count_states)(const uint8_t *state, uint64_t nr, struct pgste_state_counts *counts);
+	/* Set or clear all bits of a run of words: how many of them were so already. */
+	uint64_t (*mark)(uint64_t *words, uint64_t nr, bool set);
 	/*
 	 * Look every byte of a run up in an ESSA row.  Stops after the page that fills the list
 	 * and at the end: bytes done.  Appended pages (base + index) go to the list, which has

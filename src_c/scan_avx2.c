@@ -204,6 +204,24 @@ AVX2 static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *ro
 	return i;
 }
 
+AVX2 static uint64_t mark(uint64_t *words, uint64_t nr, bool set)
+{
+	const __m256i before = _mm256_set1_epi64x(set ? 0 : -1);
+	const __m256i after = _mm256_set1_epi64x(set ? -1 : 0);
+	uint64_t already = 0, i = 0;
+
+	for (; i + 4 <= nr; i += 4) {
+		__m256i *at = (__m256i *)(words + i);
+		const __m256i wrong = _mm256_xor_si256(before, _mm256_loadu_si256(at));
+
+		if (_mm256_testz_si256(wrong, wrong))
+			_mm256_storeu_si256(at, after);
+		else
+			already += scan_portable.mark(words + i, 4, set);
+	}
+	return already + scan_portable.mark(words + i, nr - i, set);
+}
+
 const struct scan_ops scan_avx2 = {
 	.name = "avx2",
 	.supported = supported,
@@ -211,6 +229,7 @@ const struct scan_ops scan_avx2 = {
 	.find_zappable = find_zappable,
 	.count_zappable = count_zappable,
 	.count_states = count_states,
+	.mark = mark,
 	.essa = essa,
 };
 #endif

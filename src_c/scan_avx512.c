@@ -332,6 +332,23 @@ AVX512 static void count_states(const uint8_t *state, uint64_t nr,
 	counts->zappable += n[SET_ZAPPABLE];
 }
 
+AVX512 static uint64_t mark(uint64_t *words, uint64_t nr, bool set)
+{
+	const __m512i before = _mm512_set1_epi64(set ? 0 : -1);
+	const __m512i after = _mm512_set1_epi64(set ? -1 : 0);
+	uint64_t already = 0, i = 0;
+
+	for (; i + 8 <= nr; i += 8) {
+		const __m512i wrong = _mm512_xor_si512(before, load((const uint8_t *)(words + i)));
+
+		if (_mm512_test_epi64_mask(wrong, wrong))
+			already += scan_portable.mark(words + i, 8, set);
+		else
+			_mm512_storeu_si512((void *)(words + i), after);
+	}
+	return already + scan_portable.mark(words + i, nr - i, set);
+}
+
 /* A row of essa_table.c. */
 struct lookup {
 	struct table128 new, result;
@@ -379,6 +396,11 @@ AVX512 static uint64_t essa_part(uint8_t *state, uint64_t nr, const struct looku
 	return done;
 }
 
+AVX512 static inline __m512i or_three(__m512i a, __m512i b, __m512i c)
+{
+	return _mm512_ternarylogic_epi64(a, b, c, 0xfe);
+}
+
 /* Groups of blocks for as long as no page of theirs is appended: bytes done. */
 AVX512 static inline uint64_t essa_quiet(uint8_t *state, uint64_t nr, const struct lookup *l,
 					 uint8_t *results, __m512i *seen)
@@ -386,14 +408,13 @@ AVX512 static inline uint64_t essa_quiet(uint8_t *state, uint64_t nr, const stru
 	uint64_t i = 0;
 
 	for (; i + GROUP * STEP <= nr; i += GROUP * STEP) {
-		__m512i b[GROUP], t[GROUP], any = _mm512_setzero_si512();
+		__m512i b[GROUP], t[GROUP];
 
 		for (unsigned k = 0; k < GROUP; k++) {
 			b[k] = load(state + i + k * STEP);
 			t[k] = look_up(&l->new, b[k]);
-			any = _mm512_or_si512(any, t[k]);
 		}
-		if (_mm512_movepi8_mask(any))
+		if (_mm512_movepi8_mask(_mm512_or_si512(or_three(t[0], t[1], t[2]), t[3])))
 			break;
 		fetch_group(state + i);
 		for (unsigned k = 0; k < GROUP; k++) {
@@ -401,8 +422,8 @@ AVX512 static inline uint64_t essa_quiet(uint8_t *state, uint64_t nr, const stru
 				_mm512_storeu_si512((void *)(results + i + k * STEP),
 						    look_up(&l->result, b[k]));
 			_mm512_storeu_si512((void *)(state + i + k * STEP), merge(l, b[k], t[k]));
-			*seen = _mm512_or_si512(*seen, b[k]);
 		}
+		*seen = or_three(or_three(*seen, b[0], b[1]), b[2], b[3]);
 	}
 	return i;
 }
@@ -455,6 +476,7 @@ const struct scan_ops scan_avx512 = {
 	.find_zappable = find_zappable,
 	.count_zappable = count_zappable,
 	.count_states = count_states,
+	.mark = mark,
 	.essa = essa,
 };
 #endif

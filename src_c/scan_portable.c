@@ -98,6 +98,22 @@ static void count_states(const uint8_t *state, uint64_t nr, struct pgste_state_c
 	}
 }
 
+static uint64_t mark(uint64_t *words, uint64_t nr, bool set)
+{
+	const uint64_t before = set ? 0 : ~UINT64_C(0);
+	uint64_t already = 0;
+
+	for (uint64_t i = 0; i < nr; i++) {
+		const uint64_t wrong = words[i] ^ before;
+
+		/* hardly ever, and counting bits is a call without CPU features */
+		if (wrong)
+			already += (uint64_t)__builtin_popcountll(wrong);
+		words[i] = ~before;
+	}
+	return already;
+}
+
 static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *row, uint8_t *results,
 		     uint64_t base, struct essa_list *list)
 {
@@ -132,5 +148,6 @@ const struct scan_ops scan_portable = {
 	.find_zappable = find_zappable,
 	.count_zappable = count_zappable,
 	.count_states = count_states,
+	.mark = mark,
 	.essa = essa,
 };
