@@ -12,6 +12,12 @@
 #define AVX2 __attribute__((target("avx2,popcnt,bmi")))
 #define STEP 32u
 #define AHEAD 4096u
+/*
+ * An operation replaces the low four bits of a state byte and may set DIRTY; in tables, bit 7:
+ * the page is appended.
+ */
+#define REPLACED 0x0fu
+#define APPEND 0x80u
 
 static bool supported(void)
 {
@@ -137,11 +143,12 @@ AVX2 static void count_states(const uint8_t *state, uint64_t nr, struct pgste_st
 /*
  * The row as shuffles: an operation looks at the low four bits, VALID and GC only, and changes
  * the low four bits and DIRTY only.  So four tables of 16, picked by VALID and GC, give new
- * low bits, DIRTY and append (bit 7); two give the result byte.
+ * low bits, DIRTY and append (bit 7); two give the result byte.  Few orcs look at GC.
  */
 struct shuffles {
 	__m256i new[4]; /* index VALID << 1 | GC */
 	__m256i result[2];
+	bool gc;
 };
 
 AVX2 static inline __m256i table16(const uint8_t *table)
@@ -151,12 +158,21 @@ AVX2 static inline __m256i table16(const uint8_t *table)
 
 AVX2 static inline struct shuffles shuffles_of(const struct essa_row *row)
 {
-	return (struct shuffles){
-		.new = { table16(row->new), table16(row->new + PGSTE_STATE_GC),
-			 table16(row->new + PGSTE_STATE_VALID),
-			 table16(row->new + (PGSTE_STATE_VALID | PGSTE_STATE_GC)) },
+	struct shuffles s = {
 		.result = { table16(row->result), table16(row->result + PGSTE_STATE_VALID) },
 	};
+	__m256i differ;
+
+	for (unsigned i = 0; i < 4; i++) {
+		const unsigned state = (i & 1 ? PGSTE_STATE_GC : 0u) | (i & 2 ? PGSTE_STATE_VALID : 0u);
+
+		s.new[i] = _mm256_and_si256(table16(row->new + state),
+					    _mm256_set1_epi8((char)(APPEND | PGSTE_STATE_DIRTY | REPLACED)));
+	}
+	differ = _mm256_or_si256(_mm256_xor_si256(s.new[0], s.new[1]),
+				 _mm256_xor_si256(s.new[2], s.new[3]));
+	s.gc = !_mm256_testz_si256(differ, differ);
+	return s;
 }
 
 AVX2 static inline __m256i pick(__m256i if_clear, __m256i if_set, __m256i bit7)
@@ -164,34 +180,99 @@ AVX2 static inline __m256i pick(__m256i if_clear, __m256i if_set, __m256i bit7)
 	return _mm256_blendv_epi8(if_clear, if_set, bit7);
 }
 
+/* REPLACED, DIRTY if it is set now, and APPEND. */
+AVX2 static ALWAYS_INLINE __m256i look_up(const struct shuffles *s, __m256i b, bool gc)
+{
+	const __m256i low = _mm256_and_si256(b, _mm256_set1_epi8((char)REPLACED));
+	const __m256i bit_gc = _mm256_slli_epi16(b, 3), valid = _mm256_slli_epi16(b, 1);
+	__m256i without = _mm256_shuffle_epi8(s->new[0], low);
+	__m256i with = _mm256_shuffle_epi8(s->new[2], low);
+
+	if (gc) {
+		without = pick(without, _mm256_shuffle_epi8(s->new[1], low), bit_gc);
+		with = pick(with, _mm256_shuffle_epi8(s->new[3], low), bit_gc);
+	}
+	return pick(without, with, valid);
+}
+
+AVX2 static inline __m256i result_of(const struct shuffles *s, __m256i b)
+{
+	const __m256i low = _mm256_and_si256(b, _mm256_set1_epi8((char)REPLACED));
+
+	return pick(_mm256_shuffle_epi8(s->result[0], low), _mm256_shuffle_epi8(s->result[1], low),
+		    _mm256_slli_epi16(b, 1));
+}
+
+AVX2 static inline void store(uint8_t *p, __m256i bytes)
+{
+	_mm256_storeu_si256((void *)p, bytes);
+}
+
+/* The new states; APPEND must be clear in what was looked up. */
+AVX2 static inline __m256i merge(__m256i old, __m256i looked_up)
+{
+	const __m256i replaced = _mm256_set1_epi8((char)REPLACED);
+
+	return _mm256_or_si256(_mm256_andnot_si256(replaced, old), looked_up);
+}
+
+/* Groups of blocks for as long as no page of theirs is appended: bytes done. */
+AVX2 static ALWAYS_INLINE uint64_t essa_quiet(uint8_t *state, uint64_t nr,
+					      const struct shuffles *s, uint8_t *results,
+					      __m256i *seen, bool gc)
+{
+	uint64_t i = 0;
+
+	for (; i + 4 * STEP <= nr; i += 4 * STEP) {
+		__m256i b[4], t[4], any = _mm256_setzero_si256();
+
+		for (unsigned k = 0; k < 4; k++) {
+			b[k] = load(state + i + k * STEP);
+			t[k] = look_up(s, b[k], gc);
+			any = _mm256_or_si256(any, t[k]);
+		}
+		if (_mm256_movemask_epi8(any))
+			break;
+		for (unsigned k = 0; k < 4; k++) {
+			if (results)
+				store(results + i + k * STEP, result_of(s, b[k]));
+			store(state + i + k * STEP, merge(b[k], t[k]));
+			*seen = _mm256_or_si256(*seen, b[k]);
+		}
+	}
+	return i;
+}
+
 AVX2 static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *row,
 			  uint8_t *results, uint64_t base, struct essa_list *list)
 {
-	const __m256i low4 = _mm256_set1_epi8(0x0f), keep = _mm256_set1_epi8((char)0xf0);
-	const __m256i take = _mm256_set1_epi8(0x2f);
 	const struct shuffles s = shuffles_of(row);
 	__m256i seen = _mm256_setzero_si256();
 	uint64_t i = 0;
 
-	for (; i + STEP <= nr; i += STEP) {
-		const __m256i b = load(state + i), low = _mm256_and_si256(b, low4);
-		const __m256i gc = _mm256_slli_epi16(b, 3), valid = _mm256_slli_epi16(b, 1);
-		const __m256i t = pick(pick(_mm256_shuffle_epi8(s.new[0], low),
-					    _mm256_shuffle_epi8(s.new[1], low), gc),
-				       pick(_mm256_shuffle_epi8(s.new[2], low),
-					    _mm256_shuffle_epi8(s.new[3], low), gc), valid);
-		uint32_t append = (uint32_t)_mm256_movemask_epi8(t);
+	/* after a block without appends there may be more */
+	for (bool quiet = true; i + STEP <= nr; i += STEP) {
+		__m256i b, t;
+		uint32_t append;
 
+		if (quiet) {
+			uint8_t *to = results ? results + i : NULL;
+
+			i += s.gc ? essa_quiet(state + i, nr - i, &s, to, &seen, true) :
+				    essa_quiet(state + i, nr - i, &s, to, &seen, false);
+			if (i + STEP > nr)
+				break;
+		}
+		b = load(state + i);
+		t = look_up(&s, b, true);
+		append = (uint32_t)_mm256_movemask_epi8(t);
+		quiet = !append;
 		/* the block that fills the list: page by page to where it does */
 		if (list->nr + (uint32_t)__builtin_popcount(append) >= list->limit)
 			break;
 		if (results)
-			_mm256_storeu_si256((void *)(results + i),
-				pick(_mm256_shuffle_epi8(s.result[0], low),
-				     _mm256_shuffle_epi8(s.result[1], low), valid));
-		_mm256_storeu_si256((void *)(state + i),
-				    _mm256_or_si256(_mm256_and_si256(b, keep),
-						    _mm256_and_si256(t, take)));
+			store(results + i, result_of(&s, b));
+		store(state + i, merge(b, _mm256_andnot_si256(_mm256_set1_epi8((char)APPEND), t)));
 		seen = _mm256_or_si256(seen, b);
 		for (; append; append &= append - 1)
 			list->entries[list->nr++] = base + i + (uint64_t)__builtin_ctz(append);
