@@ -79,14 +79,16 @@ class BuildPackage(build_py):
         return os.path.join(self.build_lib, "pgste", "include", os.path.basename(PUBLIC_HEADER))
 
 
-def extension(name: str) -> Extension:
+def extension(source: str) -> Extension:
+    module = source.removesuffix(".pyx").replace(os.sep, ".")
+    above = "/.." * (module.count(".") - 1)  # to the folder of the library
     return Extension(
-        f"pgste.{name}",
-        [f"pgste/{name}.pyx"],
+        module,
+        [source],
         include_dirs=["src_c", numpy.get_include()],
         libraries=["pgste"],
-        runtime_library_dirs=["$ORIGIN"],
-        depends=[PUBLIC_HEADER, *glob("pgste/*.pxd")],
+        runtime_library_dirs=[f"$ORIGIN{above}"],
+        depends=[PUBLIC_HEADER, *glob("pgste/**/*.pxd", recursive=True)],
         define_macros=[*MACROS, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=CFLAGS,
         extra_link_args=LDFLAGS,
@@ -96,7 +98,7 @@ def extension(name: str) -> Extension:
 setup(
     cmdclass={"build_ext": BuildExtensions, "build_py": BuildPackage},
     ext_modules=cythonize(
-        [extension(os.path.basename(path)[:-4]) for path in sorted(glob("pgste/*.pyx"))],
+        [extension(path) for path in sorted(glob("pgste/**/*.pyx", recursive=True))],
         compiler_directives={"language_level": 3, "embedsignature": True, "binding": True},
     ),
 )

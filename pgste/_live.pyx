@@ -9,7 +9,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from pgste._c cimport PGSTE_E_GFN, PGSTE_E_NOMEM, pgste_gfns
-from pgste._engine cimport Gfns, gfns_argument
+from pgste._engine.gfns cimport Gfns, gfns_argument
 
 import operator
 

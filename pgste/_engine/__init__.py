@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""The binding of the C core (src_c/pgste.h): hosts, guests and replays as Python objects.
+
+It checks arguments, lets go of the GIL for array work, and turns error codes into
+exceptions (`pgste.errors`).  It models nothing; docs/model.md says what the calls do.
+
+============= =========================================================================
+`unit`        a host and its guests as what one call at a time may use
+`member`      one C guest of a unit: its life, its calls, their errors
+`pagetable`   words and states of a guest's pages, counts and searches over them
+`reporting`   a guest's clock and free page reporting
+`guest`       `Guest`: all of these, and what a guest and its hypervisor do
+`host`        `Host`: a unit's frames and swap slots
+`replay`      `Replay`: events of a page allocator, through guests of one host
+`arguments`   checks of numbers, names and arrays
+`gfns`        checks of `gfns`
+`names`       names and sentences that the core tells
+`isa`         variants of the core for CPUs
+============= =========================================================================
+
+Threads
+-------
+Every object may be used from any thread.  A host and its guests form one unit, which one
+call at a time may use; other calls wait their turn, in order.  Only `Guest.essa`,
+`Guest.free`, `Guest.alloc` and their forms for one page run at once, for one ``cmma`` guest
+with more than one vcpu, on different vcpus.  Arrays that are passed in must not be changed
+by another thread during the call.
+"""
+
+from pgste._engine.guest import Guest
+from pgste._engine.host import Host
+from pgste._engine.isa import isa_name, isa_select, isa_variants
+from pgste._engine.names import ERROR_LAST, VERSION, mechanisms, strerror
+from pgste._engine.replay import Replay
+
+__all__ = [
+    "ERROR_LAST",
+    "VERSION",
+    "Guest",
+    "Host",
+    "Replay",
+    "isa_name",
+    "isa_select",
+    "isa_variants",
+    "mechanisms",
+    "strerror",
+]

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Checks of arguments, with exceptions that name the argument and what is wrong with it."""
+
+cimport numpy as cnp
+from cpython.bool cimport PyBool_Check
+from cpython.long cimport PyLong_Check
+from cpython.number cimport PyIndex_Check
+from libc.stdint cimport INT64_MAX, UINT32_MAX, UINT64_MAX, uint64_t
+
+from operator import index as to_int
+
+import numpy as np
+
+from pgste.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    GfnError,
+    ModelMemoryError,
+    UnknownNameError,
+)
+
+# ---- one number or name ----------------------------------------------------------------
+
+
+cdef bint is_integer(object value):
+    """Whether this is one integer: int, NumPy integer or another type with __index__."""
+    if PyLong_Check(value):
+        return not PyBool_Check(value)
+    return PyIndex_Check(value) and not isinstance(value, (np.bool_, np.ndarray))
+
+
+cdef uint64_t integer(
+    object value, str name, uint64_t low, uint64_t high
+) except? 0xFFFFFFFFFFFFFFFF:
+    """An argument that is one integer in low .. high."""
+    cdef uint64_t number = 0
+    if quick_uint64(value, &number) and low <= number <= high:
+        return number
+    if not is_integer(value):
+        raise ArgumentTypeError(f"{name}: {value!r} is not an integer")
+    value = to_int(value)
+    if not low <= value <= high:
+        raise ArgumentError(f"{name}: {value} is not in {low} .. {high}")
+    return value
+
+
+cdef bint boolean(object value, str name) except -1:
+    """An argument that is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentTypeError(f"{name}: {value!r} is not a bool")
+    return bool(value)
+
+
+cdef Py_ssize_t choice(object value, str name, tuple choices) except -1:
+    """Index of an argument that is one of a few names."""
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{name}: {value!r} is not a str")
+    if value not in choices:
+        listed = ", ".join(repr(known) for known in choices)
+        raise UnknownNameError(f"{name}: {value!r} is not one of {listed}")
+    return choices.index(value)
+
+
+cdef unsigned threads_argument(object threads) except? 0xFFFFFFFF:
+    return <unsigned>integer(threads, "threads", 1, 64)
+
+
+# ---- arrays ----------------------------------------------------------------------------
+
+
+cdef object integer_array(object value, str name, object most, object pages=None):
+    """A one-dimensional native contiguous array of some integer dtype: `value` or a copy.
+
+    The values of an array are not looked at; those of a list or tuple must be in 0 .. most.
+    They are gfns of a guest of so many pages, or plain numbers if `pages` is None.
+    """
+    cdef cnp.ndarray array
+    if isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            if not is_integer(item):
+                raise ArgumentTypeError(f"{name}[{i}]: {item!r} is not an integer")
+            if not 0 <= to_int(item) <= most:
+                if pages is not None:
+                    raise GfnError(not_a_page(f"{name}[{i}]", to_int(item), pages))
+                raise ArgumentError(f"{name}[{i}]: {to_int(item)} is not in 0 .. {most}")
+        return np.array(value, dtype=np.uint64)
+    if isinstance(value, np.ndarray):
+        array = value
+    elif is_integer(value):
+        raise ArgumentTypeError(f"{name}: {value!r} is not an array of integers")
+    elif value is None or isinstance(
+        value, (bool, float, complex, str, bytes, dict, set, frozenset)
+    ):
+        raise ArgumentTypeError(f"{name}: {value!r} is neither an integer nor an array of integers")
+    else:
+        array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        what = f"{value!r}" if array.ndim == 0 else f"an array of dtype {array.dtype}"
+        raise ArgumentTypeError(f"{name}: {what} is neither an integer nor an array of integers")
+    if array.ndim > 1:
+        raise ArgumentError(f"{name}: an array of shape {value.shape}; it must have one dimension")
+    if array.ndim == 0:
+        array = array.reshape(1)
+    if not cnp.PyArray_ISCARRAY_RO(array):
+        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    return array
+
+
+cdef object values_for(
+    object value, str name, uint64_t nr, int typenum, unsigned *step
+):
+    """An argument of one value for each of nr gfns, or one for all (then step is 0)."""
+    cdef object dtype = np.uint32 if typenum == cnp.NPY_UINT32 else np.uint64
+    cdef object most = UINT32_MAX if typenum == cnp.NPY_UINT32 else UINT64_MAX
+    cdef cnp.ndarray array
+    if is_integer(value):
+        step[0] = 0
+        return np.array([integer(value, name, 0, most)], dtype=dtype)
+    step[0] = 1
+    array = integer_array(value, name, most)
+    if <uint64_t>array.shape[0] != nr:
+        raise ArgumentError(
+            f"{name}: {array.shape[0]} values for {nr} gfns; one value, or one for each gfn"
+        )
+    if array.dtype == dtype:
+        return array
+    bad = np.flatnonzero((array < 0) | (array > most))
+    if bad.size:
+        raise ArgumentError(f"{name}[{bad[0]}]: {array[bad[0]]} is not in 0 .. {most}")
+    return array.astype(dtype)
+
+
+cdef cnp.ndarray new_array(uint64_t nr, int typenum):
+    """An array for results."""
+    cdef cnp.npy_intp shape = <cnp.npy_intp>nr
+    if nr > <uint64_t>INT64_MAX:
+        raise ModelMemoryError(f"gfns: no array can hold {nr} results")
+    return cnp.PyArray_EMPTY(1, &shape, typenum, 0)
+
+
+cdef str not_a_page(str name, object gfn, object pages):
+    return f"{name}: {gfn} is outside the pages of the guest, 0 .. {pages - 1}"

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: MIT
+from pgste._engine.reporting cimport Reporting
+
+
+cdef class Guest(Reporting):
+    cdef object block_pages(self, bint freeing, object gfns, object order, object vcpu)
+    cdef object one_page(self, bint freeing, object gfn)

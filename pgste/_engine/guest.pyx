@@ -1,0 +1,556 @@
+# SPDX-License-Identifier: MIT
+"""`Guest`: what a guest does to its pages, and what the hypervisor does for it."""
+
+cimport cython
+cimport numpy as cnp
+from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from pgste._c cimport (
+    PGSTE_CBRL_MAX,
+    PGSTE_GEN_ZVM,
+    PGSTE_MAX_FRAMES,
+    PGSTE_MAX_ORDER,
+    PGSTE_MAX_PAGES,
+    PGSTE_MAX_VCPUS,
+    PGSTE_NR_ORC,
+    pgste_alloc,
+    pgste_alloc_page,
+    pgste_cbrl,
+    pgste_essa,
+    pgste_essa_page,
+    pgste_free,
+    pgste_free_page,
+    pgste_generation,
+    pgste_get_migration,
+    pgste_guest_config,
+    pgste_guest_get_stats,
+    pgste_guest_reset_stats,
+    pgste_guest_stats,
+    pgste_guest_stats_name,
+    pgste_intercept,
+    pgste_peek,
+    pgste_read,
+    pgste_reset_cmma,
+    pgste_set_changed,
+    pgste_set_migration,
+    pgste_set_problem_state,
+    pgste_write,
+    pgste_zap,
+    pgste_zap_scan,
+)
+from pgste._engine.arguments cimport (
+    boolean,
+    choice,
+    integer,
+    is_integer,
+    new_array,
+    quick_uint64,
+    threads_argument,
+    values_for,
+)
+from pgste._engine.gfns cimport Gfns, gfns_argument
+from pgste._engine.host cimport Host
+from pgste._engine.names cimport names_of, with_names
+from pgste._engine.reporting cimport Reporting
+from pgste._engine.unit cimport KEEP_GIL, PyThreadState
+
+from pgste._engine.names import mechanisms
+from pgste.errors import ArgumentError, ArgumentTypeError
+
+cdef tuple STATS = names_of(pgste_guest_stats_name)
+cdef tuple MECHANISMS = mechanisms()
+cdef tuple GENERATIONS = ("pgtable", "dat")
+cdef tuple FLAVOURS = ("kvm", "zvm")
+
+
+@cython.no_gc_clear
+cdef class Guest(Reporting):
+    """A guest: pages with a PGSTE and a PTE each, vcpus with a CBRL each (arch/s390/kvm).
+
+    A new guest's pages are all stable, in use (not free) and without a mapping.
+
+    Arguments named `gfns` are page frame numbers, never addresses: an int, a range, a slice
+    (over the guest's pages; open ends are those of the guest), or a one-dimensional array of
+    any integer dtype, which is not copied if it is contiguous and of native byte order.  They
+    are processed in order, a gfn that comes twice twice.  Results are arrays with one element
+    for each gfn, for an int too.
+
+    Parameters
+    ----------
+    pages : int
+        Pages of 4 KiB, 1 .. 2**40.
+    host : Host, optional
+        Whose frames and swap slots it uses.  Default: a host of its own with a frame and a
+        swap slot for each page (at most 2**32 - 2).
+    mechanism : str
+        What `free` and `alloc` tell the host, one of `mechanisms`.
+    generation : {"pgtable", "dat"}
+        Whose rules hold: those of Linux v4.13 to v6.19, or v7.0 on.
+    nodat : bool
+        Facility 147: ORC 7 exists, and `alloc` uses it.
+    vcpus : int
+        Virtual CPUs, 1 .. 1024.
+    cbrl_entries : int
+        Entries of each CBRL, 1 .. 511.
+    strict : bool
+        Free of a free page and alloc of one in use raise `StateError`, and are not counted.
+    flavour : {"kvm", "zvm"}
+        The hypervisor.  On z/VM the whole of guest page hinting holds: volatile pages,
+        addressing exceptions and discard faults; mechanisms ``none`` and ``cmma`` only, and
+        words are those of ``pgtable``.
+
+    Attributes
+    ----------
+    host : Host
+    mechanism, generation, flavour : str
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError, UnknownNameError
+    ModelMemoryError
+    """
+
+    def __init__(
+        self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
+        cbrl_entries=511, strict=False, *, flavour="kvm",
+    ):
+        cdef pgste_guest_config config
+        cdef Host home
+        if self.host is not None:
+            raise ArgumentError("pages: this guest exists already, it cannot be made again")
+        memset(&config, 0, sizeof(config))
+        config.nr_pages = integer(pages, "pages", 1, PGSTE_MAX_PAGES)
+        if host is not None and not isinstance(host, Host):
+            raise ArgumentTypeError(f"host: {host!r} is not a Host")
+        choice(mechanism, "mechanism", MECHANISMS)
+        encoded = mechanism.encode()
+        config.mechanism = encoded
+        config.generation = <pgste_generation>choice(generation, "generation", GENERATIONS)
+        if choice(flavour, "flavour", FLAVOURS) == 1:
+            if generation != "pgtable":
+                raise ArgumentError(f"generation: {generation!r} is one of KVM, not of z/VM")
+            if mechanism not in ("none", "cmma"):
+                raise ArgumentError(f"mechanism: {mechanism!r} is unknown to z/VM")
+            config.generation = PGSTE_GEN_ZVM
+        config.nr_vcpus = integer(vcpus, "vcpus", 1, PGSTE_MAX_VCPUS)
+        config.cbrl_entries = integer(cbrl_entries, "cbrl_entries", 1, PGSTE_CBRL_MAX)
+        config.nodat = boolean(nodat, "nodat")
+        config.strict = boolean(strict, "strict")
+        if host is None:
+            frames = min(config.nr_pages, PGSTE_MAX_FRAMES)
+            home = Host(frames, frames)
+        else:
+            home = host
+        self.mechanism = mechanism
+        self.generation = generation
+        self.flavour = flavour
+        self.join(home, &config)
+
+    def __repr__(self):
+        state = "" if self.c != NULL else ", closed"
+        return (
+            f"<pgste.Guest {self.guest_number}: {self.nr_pages} pages, {self.mechanism},"
+            f" {self.generation if self.flavour == 'kvm' else self.flavour}{state}>"
+        )
+
+    # ---- attributes
+
+    @property
+    def pages(self):
+        """Pages in all."""
+        return self.nr_pages
+
+    @property
+    def vcpus(self):
+        """Virtual CPUs."""
+        return self.nr_vcpus
+
+    @property
+    def number(self):
+        """The number under which `Host.frame_info` names this guest."""
+        return self.guest_number
+
+    @property
+    def bytes_per_page(self):
+        """Bytes of the model's memory that one page costs."""
+        return self.page_bits / 8
+
+    @property
+    def migration_mode(self):
+        """Whether every ESSA is interpreted (`kvm_s390_vm_start_migration`).
+
+        Switching it on makes every page attribute-dirty; off clears that in ``pgtable``.
+        """
+        cdef bint on
+        self.begin(0)
+        on = pgste_get_migration(self.c)
+        self.end(NULL)
+        return on
+
+    @migration_mode.setter
+    def migration_mode(self, on):
+        cdef bint value = boolean(on, "migration_mode")
+        cdef PyThreadState *ts = self.begin(self.nr_pages)
+        pgste_set_migration(self.c, value)
+        self.end(ts)
+
+    def close(self):
+        """Give every frame and swap slot back to the host; closing twice does nothing."""
+        self.close_guest()
+
+    # ---- ESSA, free, alloc
+
+    def essa(self, orc, gfns, vcpu=0):
+        """ESSA on each page in order (`handle_essa`, arch/s390/kvm/priv.c).
+
+        Parameters
+        ----------
+        orc : int
+            Operation request code, an `Orc`.
+        gfns : int, range, slice or array of int
+            Pages.  In the ``dat`` generation they may lie outside the guest.
+        vcpu : int
+            The virtual CPU that executes it, and whose CBRL is used.
+
+        Returns
+        -------
+        ndarray of uint8
+            The result byte for each gfn: ``usage << 2 | content`` before the operation, and
+            0x20 if NODAT was set; 0x10 alone for a page outside the guest (``dat``).
+
+        Raises
+        ------
+        ProgramInterruption
+            As the machine refuses it; nothing has changed.
+        """
+        cdef uint64_t code = integer(orc, "orc", 0, UINT64_MAX)
+        cdef uint32_t cpu = self.vcpu_argument(vcpu)
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages, inside=False)
+        cdef uint8_t *data = NULL
+        cdef PyThreadState *ts
+        cdef int error
+        results = None
+        # No results for a range that is refused: it may be longer than memory.
+        if self.dat or pages.array is not None or pages.c.nr <= self.nr_pages:
+            results = new_array(pages.c.nr, cnp.NPY_UINT8)
+            data = <uint8_t *>cnp.PyArray_DATA(results)
+        code = min(code, UINT32_MAX)
+        ts = self.begin_vcpu(cpu, pages.c.nr)
+        error = pgste_essa(self.c, cpu, <unsigned>code, &pages.c, data)
+        self.end_vcpu(cpu, ts)
+        if error < 0:
+            self.fail(error, pages, "gfns", 0, cpu, <unsigned>code)
+        return results
+
+    def essa_page(self, orc, gfn, vcpu=0):
+        """ESSA on one page: the result byte as an int; otherwise as `essa`."""
+        cdef uint64_t code = 0, page = 0, cpu = 0
+        cdef int result
+        if (
+            self.gate[0] == 0
+            and quick_uint64(orc, &code)
+            and quick_uint64(gfn, &page)
+            and quick_uint64(vcpu, &cpu)
+            and cpu < self.nr_vcpus
+            and code < PGSTE_NR_ORC
+        ):
+            result = pgste_essa_page(self.c, <uint32_t>cpu, <unsigned>code, page)
+            if result >= 0:
+                return result
+        if not is_integer(gfn):
+            raise ArgumentTypeError(f"gfn: {gfn!r} is not an integer")
+        return int(self.essa(orc, gfn, vcpu)[0])
+
+    def free(self, gfns, order=0, vcpu=0):
+        """Free blocks of ``2**order`` pages (`arch_free_page`, arch/s390/mm/page-states.c).
+
+        The host is told as the guest's mechanism has it.
+
+        Parameters
+        ----------
+        gfns : int, range, slice or array of int
+            First page of each block.
+        order : int
+            0 .. 39.
+        vcpu : int
+            The virtual CPU that executes ESSA.
+
+        Raises
+        ------
+        GfnError
+            A block that passes the end of the guest included; nothing has changed.
+        StateError
+            Strict guest: a page is free already; nothing has changed.
+        """
+        return self.block_pages(True, gfns, order, vcpu)
+
+    def alloc(self, gfns, order=0, vcpu=0):
+        """Allocate blocks of ``2**order`` pages (`arch_alloc_page`); otherwise as `free`."""
+        return self.block_pages(False, gfns, order, vcpu)
+
+    cdef object block_pages(self, bint freeing, object gfns, object order, object vcpu):
+        cdef uint32_t cpu = self.vcpu_argument(vcpu)
+        cdef unsigned block_order = <unsigned>integer(order, "order", 0, PGSTE_MAX_ORDER)
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef int error
+        cdef uint64_t steps = min(pages.c.nr, <uint64_t>KEEP_GIL + 1) << block_order
+        cdef PyThreadState *ts = self.begin_vcpu(cpu, steps)
+        if freeing:
+            error = pgste_free(self.c, cpu, &pages.c, block_order)
+        else:
+            error = pgste_alloc(self.c, cpu, &pages.c, block_order)
+        self.end_vcpu(cpu, ts)
+        if error < 0:
+            self.fail(error, pages, "gfns", block_order, cpu, 0, freeing)
+        return None
+
+    @cython.binding(False)
+    def free_page(self, gfn, /):
+        """Free one page on vcpu 0: `free` of one gfn, fast."""
+        cdef uint64_t page = 0
+        if (
+            self.gate[0] == 0
+            and quick_uint64(gfn, &page)
+            and pgste_free_page(self.c, 0, page) == 0
+        ):
+            return None
+        return self.one_page(True, gfn)
+
+    @cython.binding(False)
+    def alloc_page(self, gfn, /):
+        """Allocate one page on vcpu 0: `alloc` of one gfn, fast."""
+        cdef uint64_t page = 0
+        if (
+            self.gate[0] == 0
+            and quick_uint64(gfn, &page)
+            and pgste_alloc_page(self.c, 0, page) == 0
+        ):
+            return None
+        return self.one_page(False, gfn)
+
+    cdef object one_page(self, bint freeing, object gfn):
+        """One page with all checks: after waiting, or to raise what is wrong."""
+        cdef Gfns page
+        cdef int error
+        if not is_integer(gfn):
+            raise ArgumentTypeError(f"gfn: {gfn!r} is not an integer")
+        page = gfns_argument(gfn, self.nr_pages, True, "gfn")
+        self.begin_vcpu(0, 0)
+        if freeing:
+            error = pgste_free_page(self.c, 0, page.c.first)
+        else:
+            error = pgste_alloc_page(self.c, 0, page.c.first)
+        self.end_vcpu(0, NULL)
+        if error < 0:
+            self.fail(error, page, "gfn", 0, 0, 0, freeing)
+        return None
+
+    # ---- content
+
+    def write(self, gfns, tags):
+        """Stores by the guest, faulting pages in (`do_anonymous_page`, `do_swap_page`).
+
+        Parameters
+        ----------
+        gfns : int, range, slice or array of int
+            Pages.
+        tags : int or array of int
+            Content of each page, or of all: 0 .. 2**32 - 1, where 0 is all zero.
+
+        Raises
+        ------
+        OutOfFramesError, ForeignPteError, GfnError
+        AddressingException, DiscardException
+            On z/VM: a page is unused, or volatile and discarded.  Nothing has changed.
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef unsigned step = 0
+        cdef PyThreadState *ts
+        cdef int error
+        array = values_for(tags, "tags", pages.c.nr, cnp.NPY_UINT32, &step)
+        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(array)
+        ts = self.begin(pages.c.nr)
+        error = pgste_write(self.c, &pages.c, data, step)
+        self.end(ts)
+        self.check_touch(error, pages)
+
+    def read(self, gfns):
+        """Loads by the guest, faulting pages in (`do_anonymous_page`, `do_swap_page`).
+
+        Returns
+        -------
+        ndarray of uint32
+            The content of each page, 0 is all zero.
+
+        Raises
+        ------
+        OutOfFramesError, ForeignPteError, GfnError
+        AddressingException, DiscardException
+            On z/VM: a page is unused, or volatile and discarded.  Nothing has changed.
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef PyThreadState *ts
+        cdef int error
+        tags = new_array(pages.c.nr, cnp.NPY_UINT32)
+        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(tags)
+        ts = self.begin(pages.c.nr)
+        error = pgste_read(self.c, &pages.c, data)
+        self.end(ts)
+        self.check_touch(error, pages)
+        return tags
+
+    def peek(self, gfns):
+        """What `read` would give, without the loads: nothing changes.
+
+        Returns
+        -------
+        ndarray of uint32
+            A page whose PTE is foreign gives 0.
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef PyThreadState *ts
+        cdef int error
+        tags = new_array(pages.c.nr, cnp.NPY_UINT32)
+        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(tags)
+        ts = self.begin(pages.c.nr)
+        error = pgste_peek(self.c, &pages.c, data)
+        self.end(ts)
+        self.check(error, pages)
+        return tags
+
+    # ---- CBRL, zap, scans
+
+    def cbrl(self, vcpu=0):
+        """Pending entries of a vcpu's collaborative buffer list, in order.
+
+        Returns
+        -------
+        ndarray of uint64
+            gfns.
+        """
+        cdef uint32_t cpu = self.vcpu_argument(vcpu)
+        cdef uint64_t entries[PGSTE_CBRL_MAX]
+        cdef int64_t nr
+        self.begin(0)
+        nr = pgste_cbrl(self.c, cpu, entries)
+        self.end(NULL)
+        self.check(nr, None, "vcpu")
+        gfns = new_array(nr, cnp.NPY_UINT64)
+        memcpy(cnp.PyArray_DATA(gfns), entries, nr * sizeof(uint64_t))
+        return gfns
+
+    def intercept(self, vcpu=0):
+        """Process a vcpu's CBRL now and reset it (`handle_essa`, `gmap_zap_unused`).
+
+        Returns
+        -------
+        int
+            Pages zapped.
+        """
+        cdef uint32_t cpu = self.vcpu_argument(vcpu)
+        cdef int64_t zapped
+        self.begin(0)
+        zapped = pgste_intercept(self.c, cpu)
+        self.end(NULL)
+        self.check(zapped, None, "vcpu")
+        return zapped
+
+    def zap(self, gfn):
+        """Zap one page if it is swapped out and unused or zero (`ptep_zap_unused`).
+
+        Returns
+        -------
+        bool
+            Whether it was zapped.
+        """
+        cdef Gfns page
+        cdef int64_t zapped
+        if not is_integer(gfn):
+            raise ArgumentTypeError(f"gfn: {gfn!r} is not an integer")
+        page = gfns_argument(gfn, self.nr_pages, True, "gfn")
+        self.begin(0)
+        zapped = pgste_zap(self.c, page.c.first)
+        self.end(NULL)
+        self.check(zapped, page, "gfn")
+        return zapped != 0
+
+    def zap_scan(self, threads=1):
+        """`zap` of every page, in ascending order.
+
+        Parameters
+        ----------
+        threads : int
+            How many threads may look for the pages, 1 .. 64; the result is the same.
+
+        Returns
+        -------
+        int
+            Pages zapped.
+        """
+        cdef unsigned nr_threads = threads_argument(threads)
+        cdef int64_t zapped
+        cdef PyThreadState *ts = self.begin(self.nr_pages)
+        zapped = pgste_zap_scan(self.c, nr_threads)
+        self.end(ts)
+        self.check(zapped)
+        return zapped
+
+    def set_changed(self, gfns, on):
+        """Set the change bit of the guest's storage keys (GC), as SSKE does.
+
+        On z/VM stores set it, and a potentially volatile page that has it is written to the
+        paging device instead of being discarded; the guest clears it once it has written the
+        page to where it comes from.
+
+        Parameters
+        ----------
+        gfns : int, range, slice or array of int
+            Pages.
+        on : bool
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef bint value = boolean(on, "on")
+        cdef PyThreadState *ts = self.begin(pages.c.nr)
+        cdef int error = pgste_set_changed(self.c, &pages.c, value)
+        self.end(ts)
+        self.check(error, pages)
+
+    def reset_cmma(self):
+        """Usage stable and NODAT off for every page (`KVM_S390_VM_MEM_CLR_CMMA`).
+
+        ZERO stays, nothing is zapped, lists stay.
+        """
+        cdef PyThreadState *ts = self.begin(self.nr_pages)
+        pgste_reset_cmma(self.c)
+        self.end(ts)
+
+    def set_problem_state(self, vcpu, on):
+        """Put a vcpu into problem state, where ESSA is a privileged-operation exception."""
+        cdef uint32_t cpu = self.vcpu_argument(vcpu)
+        cdef bint value = boolean(on, "on")
+        cdef int error
+        self.begin(0)
+        error = pgste_set_problem_state(self.c, cpu, value)
+        self.end(NULL)
+        self.check(error, None, "vcpu")
+
+    def stats(self):
+        """Counts of events since the guest was made or `reset_stats`.
+
+        Returns
+        -------
+        dict of str to int
+            The names are those of `struct pgste_guest_stats`, see docs/model.md.
+        """
+        cdef pgste_guest_stats stats
+        self.begin(0)
+        pgste_guest_get_stats(self.c, &stats)
+        self.end(NULL)
+        return with_names(STATS, &stats)
+
+    def reset_stats(self):
+        """Zero the counts of `stats`."""
+        self.begin(0)
+        pgste_guest_reset_stats(self.c)
+        self.end(NULL)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+from typing import Literal, SupportsIndex, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from pgste._engine.arguments import Flag, Gfns
+from pgste._engine.guest import Guest
+from pgste._engine.unit import Unit
+
+class FrameInfo(TypedDict):
+    list: Literal["free", "active", "inactive", "lazyfree"]
+    guest: int | None
+    gfn: int | None
+    tag: int
+    slot: int | None
+    referenced: bool
+    dirty: bool
+    pinned: bool
+
+class SlotInfo(TypedDict):
+    count: int
+    frame: int | None
+    tag: int
+
+class Host(Unit):
+    def __init__(
+        self,
+        frames: SupportsIndex,
+        swap_slots: SupportsIndex,
+        low: SupportsIndex | None = None,
+        high: SupportsIndex | None = None,
+        batch: SupportsIndex | None = None,
+        *,
+        rearm: str = "referenced",
+    ) -> None: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def swap_slots(self) -> int: ...
+    @property
+    def low(self) -> int: ...
+    @property
+    def high(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def rearm(self) -> str: ...
+    def close(self) -> None: ...
+    def reclaim(self, n: SupportsIndex) -> int: ...
+    def swap_out(self, guest: Guest, gfns: Gfns) -> int: ...
+    def pin(self, guest: Guest, gfns: Gfns, on: Flag = True) -> int: ...
+    def stats(self) -> dict[str, int]: ...
+    def reset_stats(self) -> None: ...
+    def frame_info(self, frame: SupportsIndex) -> FrameInfo: ...
+    def slot_info(self, slot: SupportsIndex) -> SlotInfo: ...
+    def frame_list(self, name: str) -> npt.NDArray[np.uint32]: ...
+    def validate(self) -> None: ...

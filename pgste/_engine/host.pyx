@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: MIT
+"""`Host`: frames and swap slots, watermarks and reclaim."""
+
+cimport numpy as cnp
+from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from pgste._c cimport (
+    PGSTE_LIST_ACTIVE,
+    PGSTE_LIST_FREE,
+    PGSTE_MAX_FRAMES,
+    pgste_frame_info,
+    pgste_frame_list,
+    pgste_host_config,
+    pgste_host_defaults,
+    pgste_host_frame,
+    pgste_host_free,
+    pgste_host_get_stats,
+    pgste_host_list,
+    pgste_host_new,
+    pgste_host_reclaim,
+    pgste_host_reset_stats,
+    pgste_host_set_rearm,
+    pgste_host_slot,
+    pgste_host_stats,
+    pgste_host_stats_name,
+    pgste_rearm,
+    pgste_set_pinned,
+    pgste_slot_info,
+    pgste_swap_out,
+    pgste_validate,
+)
+from pgste._engine.arguments cimport boolean, choice, integer, new_array
+from pgste._engine.gfns cimport Gfns, gfns_argument
+from pgste._engine.member cimport Member
+from pgste._engine.names cimport names_of, strerror, with_names
+from pgste._engine.unit cimport PyThreadState, Unit
+
+from pgste._engine.names import REARM_RULES
+from pgste.errors import BY_CODE, ArgumentError, ArgumentTypeError, ValidationError
+
+cdef tuple STATS = names_of(pgste_host_stats_name)
+cdef tuple FRAME_LISTS = ("free", "active", "inactive", "lazyfree")
+
+
+cdef class Host(Unit):
+    """Frames and swap slots that guests share (mm/vmscan.c, mm/swapfile.c, simplified).
+
+    Parameters
+    ----------
+    frames : int
+        Frames of 4 KiB, 1 .. 2**32 - 2.
+    swap_slots : int
+        Swap slots of 4 KiB, 0 .. 2**32 - 2.
+    low, high : int, optional
+        Watermarks in frames: reclaim runs when at most `low` frames are free, until `high`
+        are; ``low < high <= frames``.  Defaults: 0, and ``low + batch`` (at most `frames`).
+    batch : int, optional
+        Pages that reclaim moves from the active list at a time, 1 .. 2**32 - 1.  Default:
+        ``min(32, max(1, frames // 64))``.
+    rearm : {"referenced", "dirty"}
+        What reclaim does with a clean lazyfree page that is pinned (`pin`): with
+        "referenced" (v6.1) it becomes an ordinary page again, with "dirty" (2025) it stays
+        lazyfree.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+    ModelMemoryError
+    """
+
+    def __init__(
+        self, frames, swap_slots, low=None, high=None, batch=None, *, rearm="referenced"
+    ):
+        cdef pgste_host_config config
+        cdef int error, rule
+        if self.c != NULL:
+            raise ArgumentError("frames: this host exists already, it cannot be made again")
+        memset(&config, 0, sizeof(config))
+        config.nr_frames = integer(frames, "frames", 1, PGSTE_MAX_FRAMES)
+        config.nr_swap_slots = integer(swap_slots, "swap_slots", 0, PGSTE_MAX_FRAMES)
+        pgste_host_defaults(&config)
+        if batch is not None:
+            config.batch = integer(batch, "batch", 1, UINT32_MAX)
+        if low is not None:
+            config.low = integer(low, "low", 0, config.nr_frames - 1)
+        config.high = min(config.low + config.batch, config.nr_frames)
+        if high is not None:
+            config.high = integer(high, "high", config.low + 1, config.nr_frames)
+        rule = choice(rearm, "rearm", REARM_RULES)
+        error = pgste_host_new(&config, &self.c)
+        if error < 0:
+            raise BY_CODE[error](
+                f"frames: {frames}, swap_slots: {swap_slots}: {strerror(error)}"
+            )
+        pgste_host_set_rearm(self.c, <pgste_rearm>rule)
+        self.config = config
+        self.rearm = rearm
+
+    def __repr__(self):
+        state = "" if self.c != NULL else ", closed"
+        return f"<pgste.Host: {self.frames} frames, {self.swap_slots} swap slots{state}>"
+
+    @property
+    def frames(self):
+        """Frames in all."""
+        return self.config.nr_frames
+
+    @property
+    def swap_slots(self):
+        """Swap slots in all."""
+        return self.config.nr_swap_slots
+
+    @property
+    def low(self):
+        """Low watermark in frames."""
+        return self.config.low
+
+    @property
+    def high(self):
+        """High watermark in frames."""
+        return self.config.high
+
+    @property
+    def batch(self):
+        """Pages that reclaim moves from the active list at a time."""
+        return self.config.batch
+
+    def close(self):
+        """Close the guests that are left, then the host; closing twice does nothing."""
+        if self.c == NULL:
+            return
+        self.lock()
+        self.sweep()
+        while self.nodes != NULL:
+            (<Member>self.nodes.owner).detach()
+        pgste_host_free(self.c)
+        self.c = NULL
+        self.unlock()
+
+    def reclaim(self, n):
+        """Free frames until `n` more are free, or nothing is left to take (`shrink_folio_list`).
+
+        Returns
+        -------
+        int
+            Frames freed.
+        """
+        cdef uint64_t goal = integer(n, "n", 0, UINT64_MAX)
+        cdef PyThreadState *ts
+        cdef int64_t freed
+        goal = min(goal, self.config.nr_frames)
+        ts = self.begin(goal)
+        freed = pgste_host_reclaim(self.c, goal)
+        self.end(ts)
+        if freed < 0:
+            raise BY_CODE[freed](f"n: {n}: {strerror(<int>freed)}")
+        return freed
+
+    def swap_out(self, guest, gfns):
+        """Reclaim exactly these pages now (`MADV_PAGEOUT`, mm/madvise.c).
+
+        Unused pages are dropped, clean lazyfree pages discarded, others written to swap.
+        Pages without a frame are skipped.
+
+        Parameters
+        ----------
+        guest : Guest
+            A guest of this host.
+        gfns : int, range, slice or array of int
+            Pages, taken in order; one that comes again is skipped then.
+
+        Returns
+        -------
+        int
+            Pages that lost their frame.
+
+        Raises
+        ------
+        OutOfSwapError, ForeignPteError, GfnError
+            Nothing has changed.
+        """
+        cdef Member member = self.guest_argument(guest)
+        cdef Gfns pages = gfns_argument(gfns, member.nr_pages)
+        cdef PyThreadState *ts = member.begin(pages.c.nr)
+        cdef int64_t out = pgste_swap_out(member.c, &pages.c)
+        member.end(ts)
+        member.check(out, pages)
+        return out
+
+    def pin(self, guest, gfns, on=True):
+        """Hold, or let go of, a reference beside the mapping (`get_user_pages`).
+
+        Reclaim leaves pinned pages alone; what it does with lazyfree ones is `rearm`.  The
+        reference ends when the page loses its frame.
+
+        Parameters
+        ----------
+        guest : Guest
+            A guest of this host.
+        gfns : int, range, slice or array of int
+            Pages; those without a frame are skipped.
+        on : bool
+
+        Returns
+        -------
+        int
+            Pages that were not so already.
+        """
+        cdef bint value = boolean(on, "on")
+        cdef Member member = self.guest_argument(guest)
+        cdef Gfns pages = gfns_argument(gfns, member.nr_pages)
+        cdef PyThreadState *ts = member.begin(pages.c.nr)
+        cdef int64_t changed = pgste_set_pinned(member.c, &pages.c, value)
+        member.end(ts)
+        member.check(changed, pages)
+        return changed
+
+    cdef Member guest_argument(self, object guest):
+        """A guest of this host."""
+        if not isinstance(guest, Member):
+            raise ArgumentTypeError(f"guest: {guest!r} is not a Guest")
+        if (<Member>guest).host is not self:
+            raise ArgumentError(f"guest: {guest!r} is not a guest of {self!r}")
+        return guest
+
+    def stats(self):
+        """Sizes of the lists now, and counts of events since the last `reset_stats`.
+
+        Returns
+        -------
+        dict of str to int
+            Pages, frames or slots; the names are those of `struct pgste_host_stats`.
+        """
+        cdef pgste_host_stats stats
+        self.begin(0)
+        pgste_host_get_stats(self.c, &stats)
+        self.end(NULL)
+        return with_names(STATS, &stats)
+
+    def reset_stats(self):
+        """Zero the event counts of the host (not those of its guests); peaks restart at now."""
+        self.begin(0)
+        pgste_host_reset_stats(self.c)
+        self.end(NULL)
+
+    def frame_info(self, frame):
+        """What one frame holds.
+
+        Parameters
+        ----------
+        frame : int
+            Frame, 0 .. frames - 1.
+
+        Returns
+        -------
+        dict
+            ``list`` ("free", "active", "inactive", "lazyfree"), ``guest`` (`Guest.number`)
+            and ``gfn`` of its page (None when free), ``tag`` (content), ``slot`` (swap slot
+            of the swap cache, None when not in it), ``referenced``, ``dirty``, ``pinned``.
+        """
+        cdef pgste_frame_info info
+        cdef uint64_t i = integer(frame, "frame", 0, self.config.nr_frames - 1)
+        cdef int error
+        self.begin(0)
+        error = pgste_host_frame(self.c, i, &info)
+        self.end(NULL)
+        if error < 0:
+            raise BY_CODE[error](f"frame: {frame}: {strerror(error)}")
+        used = info.list != PGSTE_LIST_FREE
+        return {
+            "list": FRAME_LISTS[<int>info.list],
+            "guest": info.guest if used else None,
+            "gfn": info.gfn if used else None,
+            "tag": info.tag,
+            "slot": info.slot if info.slot != UINT32_MAX else None,
+            "referenced": bool(info.referenced),
+            "dirty": bool(info.dirty),
+            "pinned": bool(info.pinned),
+        }
+
+    def slot_info(self, slot):
+        """What one swap slot holds.
+
+        Parameters
+        ----------
+        slot : int
+            Swap slot, 0 .. swap_slots - 1.
+
+        Returns
+        -------
+        dict
+            ``count`` (uses by PTEs), ``frame`` (cached frame, None without), ``tag``.
+        """
+        cdef pgste_slot_info info
+        cdef uint64_t i
+        cdef int error
+        if self.config.nr_swap_slots == 0:
+            raise ArgumentError(f"slot: {slot!r}: the host has no swap slots")
+        i = integer(slot, "slot", 0, self.config.nr_swap_slots - 1)
+        self.begin(0)
+        error = pgste_host_slot(self.c, i, &info)
+        self.end(NULL)
+        if error < 0:
+            raise BY_CODE[error](f"slot: {slot}: {strerror(error)}")
+        frame = info.frame if info.frame != UINT32_MAX else None
+        return {"count": info.count, "frame": frame, "tag": info.tag}
+
+    def frame_list(self, name):
+        """Frames of a list that reclaim looks at, head (newest) first.
+
+        Parameters
+        ----------
+        name : {"active", "inactive", "lazyfree"}
+
+        Returns
+        -------
+        ndarray of uint32
+        """
+        cdef pgste_frame_list which = <pgste_frame_list>(
+            PGSTE_LIST_ACTIVE + choice(name, "name", FRAME_LISTS[PGSTE_LIST_ACTIVE:])
+        )
+        cdef uint64_t room = 0
+        cdef int64_t length
+        cdef uint32_t *data = NULL
+        cdef PyThreadState *ts
+        frames = new_array(0, cnp.NPY_UINT32)
+        while True:  # the list may have grown while the array was made
+            data = <uint32_t *>cnp.PyArray_DATA(frames)
+            ts = self.begin(room)
+            length = pgste_host_list(self.c, which, data, room)
+            self.end(ts)
+            if length < 0:
+                raise BY_CODE[length](f"name: {name!r}: {strerror(<int>length)}")
+            if <uint64_t>length <= room:
+                return frames[:length]
+            room = length
+            frames = new_array(room, cnp.NPY_UINT32)
+
+    def validate(self):
+        """Check every invariant of the host and its guests.  Slow: for tests.
+
+        Raises
+        ------
+        ValidationError
+            With a sentence on the first invariant that does not hold.
+        """
+        cdef const char *broken
+        cdef PyThreadState *ts = self.begin(UINT64_MAX)
+        broken = pgste_validate(self.c)
+        self.end(ts)
+        if broken != NULL:
+            raise ValidationError(broken.decode())

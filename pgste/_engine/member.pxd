@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from pgste._c cimport pgste_guest, pgste_guest_config
+from pgste._engine.gfns cimport Gfns
+from pgste._engine.unit cimport Node, PyThreadState, Unit
+
+
+cdef class Member:
+    cdef pgste_guest *c
+    cdef const int *gate  # &host.busy, or a constant that is not 0 once the guest is closed
+    cdef Node *node
+    cdef uint8_t *claimed  # one byte a vcpu: a call is in on it; NULL if vcpus do not share
+    cdef uint64_t nr_pages
+    cdef uint32_t nr_vcpus
+    cdef uint32_t guest_number
+    cdef uint64_t page_bits
+    cdef bint dat
+    cdef bint nodat
+    cdef readonly Unit host
+    cdef readonly str mechanism
+    cdef readonly str generation
+    cdef readonly str flavour
+    cdef object __weakref__
+
+    cdef int join(self, Unit host, const pgste_guest_config *config) except -1
+    cdef int close_guest(self) except -1
+    cdef void detach(self) noexcept
+    cdef PyThreadState *begin(self, uint64_t n) except? NULL
+    cdef void end(self, PyThreadState *ts) noexcept
+    cdef PyThreadState *begin_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL
+    cdef void end_vcpu(self, uint32_t vcpu, PyThreadState *ts) noexcept
+    cdef int raise_closed(self) except -1
+    cdef uint32_t vcpu_argument(self, object vcpu) except? 0xFFFFFFFF
+    cdef int check(self, int64_t result, Gfns gfns=*, str name=*) except -1
+    cdef int check_touch(self, int error, Gfns gfns) except -1
+    cdef int fail(
+        self, int error, Gfns gfns, str name, unsigned order=*, uint32_t vcpu=*,
+        unsigned orc=*, bint freeing=*
+    ) except -1
+    cdef int fail_touch(self, int error) except -1
+    cdef str offender(self, Gfns gfns, unsigned order, bint freeing, str name)

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""One C guest of a unit: how it comes and goes, how calls on it begin and end, how they fail."""
+
+cimport cython
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from pgste._c cimport (
+    PGSTE_E_GFN,
+    PGSTE_E_NO_FRAME,
+    PGSTE_E_NO_SWAP,
+    PGSTE_E_NOMEM,
+    PGSTE_E_PGM_ADDRESSING,
+    PGSTE_E_PGM_OPERATION,
+    PGSTE_E_PGM_PRIVILEGED,
+    PGSTE_E_PGM_SPECIFICATION,
+    PGSTE_E_STATE,
+    PGSTE_GEN_DAT,
+    pgste_fault_gfn,
+    pgste_get_free,
+    pgste_gfns,
+    pgste_guest_config,
+    pgste_guest_new,
+    pgste_guest_number,
+    pgste_guest_page_bits,
+    pgste_pgm_code,
+    pgste_strerror,
+)
+from pgste._engine.arguments cimport integer
+from pgste._engine.gfns cimport Gfns
+from pgste._engine.names cimport strerror
+from pgste._engine.unit cimport (
+    KEEP_GIL,
+    Node,
+    PyEval_RestoreThread,
+    PyEval_SaveThread,
+    PyThreadState,
+    Unit,
+)
+
+from pgste.errors import BY_CODE, GuestClosedError, ModelMemoryError
+
+cdef int CLOSED = 1
+
+
+@cython.no_gc_clear  # __dealloc__ needs the host
+cdef class Member:
+    """A C guest of a unit; `Guest` is what users see of it."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.gate = &CLOSED
+
+    def __dealloc__(self):
+        if self.node != NULL:
+            if self.host.busy:
+                # A call on another guest is in; it frees this one when it ends.
+                self.node.owner = NULL
+                self.host.orphans = True
+            else:
+                self.host.remove(self.node)
+        free(self.claimed)
+
+    # ---- life
+
+    cdef int join(self, Unit host, const pgste_guest_config *config) except -1:
+        """Make the C guest and add it to a unit."""
+        cdef int error
+        cdef Node *node
+        # Only cmma guests may be entered by several vcpus at once (pgste.h, Threads).
+        if self.mechanism == "cmma" and config.nr_vcpus > 1:
+            free(self.claimed)
+            self.claimed = <uint8_t *>calloc(config.nr_vcpus, 1)
+            if self.claimed == NULL:
+                raise ModelMemoryError(f"vcpus: {config.nr_vcpus}: {strerror(PGSTE_E_NOMEM)}")
+        node = <Node *>calloc(1, sizeof(Node))
+        if node == NULL:
+            raise ModelMemoryError(f"pages: {config.nr_pages}: {strerror(PGSTE_E_NOMEM)}")
+        try:
+            host.begin(0)
+        except BaseException:
+            free(node)
+            raise
+        error = pgste_guest_new(host.c, config, &node.c)
+        if error == 0:
+            self.nr_pages = config.nr_pages
+            self.nr_vcpus = config.nr_vcpus
+            self.dat = config.generation == PGSTE_GEN_DAT
+            self.nodat = config.nodat
+            self.guest_number = pgste_guest_number(node.c)
+            self.page_bits = pgste_guest_page_bits(node.c)
+            self.host = host
+            self.c = node.c
+            self.node = node
+            self.gate = &host.busy
+            node.owner = <PyObject *>self
+            host.add(node)
+        host.end(NULL)
+        if error < 0:
+            free(node)
+            raise BY_CODE[error](f"pages: {config.nr_pages}: {strerror(error)}")
+        return 0
+
+    cdef int close_guest(self) except -1:
+        """Free the C guest; once is enough."""
+        if self.c == NULL:
+            return 0
+        self.host.lock()
+        if self.c != NULL:
+            self.detach()
+        self.host.unlock()
+        return 0
+
+    cdef void detach(self) noexcept:
+        """Free the C guest; the caller is in alone."""
+        self.host.remove(self.node)
+        self.node = NULL
+        self.c = NULL
+        self.gate = &CLOSED
+
+    # ---- calls
+
+    cdef PyThreadState *begin(self, uint64_t n) except? NULL:
+        """Have the unit for one call of about n steps."""
+        if self.c == NULL:
+            self.raise_closed()
+        self.host.lock()
+        if self.c == NULL:
+            self.host.unlock()
+            self.raise_closed()
+        return PyEval_SaveThread() if n > KEEP_GIL else NULL
+
+    cdef void end(self, PyThreadState *ts) noexcept:
+        if ts != NULL:
+            PyEval_RestoreThread(ts)
+        self.host.unlock()
+
+    cdef PyThreadState *begin_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL:
+        """Have one vcpu for one call of about n steps."""
+        if self.claimed == NULL:
+            return self.begin(n)
+        if self.c == NULL:
+            self.raise_closed()
+        self.host.enter(self, &self.claimed[vcpu])
+        if self.c == NULL:
+            self.host.leave(&self.claimed[vcpu])
+            self.raise_closed()
+        return PyEval_SaveThread() if n > KEEP_GIL else NULL
+
+    cdef void end_vcpu(self, uint32_t vcpu, PyThreadState *ts) noexcept:
+        if ts != NULL:
+            PyEval_RestoreThread(ts)
+        if self.claimed == NULL:
+            self.host.unlock()
+        else:
+            self.host.leave(&self.claimed[vcpu])
+
+    cdef int raise_closed(self) except -1:
+        if self.host is not None and self.host.c == NULL:
+            raise GuestClosedError("use of a guest after its host is gone")
+        raise GuestClosedError("use of a guest that was closed")
+
+    cdef uint32_t vcpu_argument(self, object vcpu) except? 0xFFFFFFFF:
+        return <uint32_t>integer(vcpu, "vcpu", 0, self.nr_vcpus - 1)
+
+    # ---- errors
+
+    cdef int check(self, int64_t result, Gfns gfns=None, str name="gfns") except -1:
+        """Raise the exception for what a call returned, if that is an error code."""
+        if result < 0:
+            self.fail(<int>result, gfns, name)
+        return 0
+
+    cdef int check_touch(self, int error, Gfns gfns) except -1:
+        """`check` after loads and stores, which z/VM may refuse at an address."""
+        if error < 0 and pgste_pgm_code(error):
+            self.fail_touch(error)
+        return self.check(error, gfns)
+
+    cdef int fail(
+        self, int error, Gfns gfns, str name, unsigned order=0, uint32_t vcpu=0,
+        unsigned orc=0, bint freeing=False
+    ) except -1:
+        """Raise the exception for an error code, with the element that is at fault."""
+        cdef str message = pgste_strerror(error).decode()
+        if error == PGSTE_E_GFN:
+            message = gfns.outside(self.nr_pages, order, name)
+        elif error == PGSTE_E_PGM_ADDRESSING:
+            message = f"addressing exception (0x0005): {gfns.outside(self.nr_pages, 0, name)}"
+        elif error == PGSTE_E_PGM_OPERATION:
+            message = f"operation exception (0x0001): no ESSA with mechanism {self.mechanism!r}"
+        elif error == PGSTE_E_PGM_PRIVILEGED:
+            message = f"privileged-operation exception (0x0002): vcpu {vcpu} is in problem state"
+        elif error == PGSTE_E_PGM_SPECIFICATION:
+            most = "7" if self.nodat else "6, and 7 with nodat=True only"
+            message = f"specification exception (0x0006): orc {orc} is not in 0 .. {most}"
+        elif error == PGSTE_E_STATE:
+            message = self.offender(gfns, order, freeing, name)
+        elif error == PGSTE_E_NO_FRAME:
+            message = f"{message} (the host has {self.host.config.nr_frames} frames)"
+        elif error == PGSTE_E_NO_SWAP:
+            message = f"{message} (the host has {self.host.config.nr_swap_slots})"
+        elif gfns is not None and gfns.one:
+            message = f"{name}: {gfns.c.first}: {message}"
+        elif gfns is not None:
+            message = f"{name}: of {gfns.c.nr} pages: {message}"
+        raise BY_CODE[error](message)
+
+    cdef int fail_touch(self, int error) except -1:
+        """Raise the exception for a load or store that z/VM refuses."""
+        cdef object address = <object>pgste_fault_gfn(self.c) << 12
+        why = "is unused" if error == PGSTE_E_PGM_ADDRESSING else "was discarded"
+        name = "addressing exception" if error == PGSTE_E_PGM_ADDRESSING else "discard fault"
+        exception = BY_CODE[error](
+            f"{name} ({pgste_pgm_code(error):#06x}): the page at {address:#x} {why}"
+        )
+        exception.address = address
+        raise exception
+
+    cdef str offender(self, Gfns gfns, unsigned order, bint freeing, str name):
+        """A sentence on the first page that a strict guest refused to free or allocate."""
+        cdef pgste_gfns page
+        cdef uint8_t is_free = 0
+        cdef uint64_t i, gfn
+        cdef set seen = set()
+        memset(&page, 0, sizeof(page))
+        page.nr = 1
+        for i in range(gfns.c.nr):
+            gfn = gfns.at(i)
+            place = name if gfns.one else f"{name}[{i}]"
+            for page.first in range(gfn, gfn + (<uint64_t>1 << order)):
+                self.begin(0)
+                pgste_get_free(self.c, &page, &is_free)
+                self.end(NULL)
+                if (is_free != 0) == freeing:
+                    state = "free" if freeing else "in use"
+                    return f"{place}: page {page.first} is {state} already"
+                if page.first in seen:
+                    return f"{place}: page {page.first} comes twice"
+                seen.add(page.first)
+        return f"{name}: {strerror(PGSTE_E_STATE)}"

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: MIT
+from pgste._engine.member cimport Member
+
+
+cdef class PageTable(Member):
+    cdef object words(self, object gfns, bint pte)

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""Words and states of a guest's pages: to look at, to load, to count and to search."""
+
+cimport cython
+cimport numpy as cnp
+from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+
+from pgste._c cimport (
+    PGSTE_E_NOMEM,
+    pgste_count_states,
+    pgste_count_zappable,
+    pgste_find,
+    pgste_get_free,
+    pgste_get_states,
+    pgste_get_words,
+    pgste_set_words,
+    pgste_state_counts,
+)
+from pgste._engine.arguments cimport integer, new_array, threads_argument, values_for
+from pgste._engine.gfns cimport Gfns, gfns_argument
+from pgste._engine.member cimport Member
+from pgste._engine.unit cimport PyThreadState
+
+from pgste.errors import ArgumentError
+
+cdef tuple USAGES = ("stable", "unused", "pot_volatile", "volatile")
+cdef tuple CONTENTS = ("resident", "preserved", "zero")
+
+
+@cython.no_gc_clear
+cdef class PageTable(Member):
+    """The part of `Guest` that is about PGSTEs and PTEs, and the states that they make."""
+
+    def pgste(self, gfns=None):
+        """PGSTEs in the kernel's format (`PgsteBits`); None is every page.
+
+        Returns
+        -------
+        ndarray of uint64
+        """
+        return self.words(gfns, False)
+
+    def pte(self, gfns=None):
+        """PTEs in the kernel's format (`PteBits`); None is every page.
+
+        Returns
+        -------
+        ndarray of uint64
+        """
+        return self.words(gfns, True)
+
+    cdef object words(self, object gfns, bint pte):
+        cdef Gfns pages = gfns_argument(slice(None) if gfns is None else gfns, self.nr_pages)
+        cdef PyThreadState *ts
+        cdef int error
+        words = new_array(pages.c.nr, cnp.NPY_UINT64)
+        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(words)
+        ts = self.begin(pages.c.nr)
+        error = pgste_get_words(self.c, &pages.c, NULL if pte else data, data if pte else NULL)
+        self.end(ts)
+        self.check(error, pages)
+        return words
+
+    def set_words(self, gfns, pgste=None, pte=None):
+        """Load words in the kernel's format; see "Foreign PTEs" in docs/model.md.
+
+        What a PTE that changes held is given back to the host.
+
+        Parameters
+        ----------
+        gfns : int, range, slice or array of int
+            Pages.
+        pgste, pte : int or array of int, optional
+            A word for each gfn, or one for all, 0 .. 2**64 - 1; None leaves them as they
+            are.  PCL in a PGSTE is dropped.
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef unsigned pgste_step = 0, pte_step = 0
+        cdef uint64_t *pgste_data = NULL
+        cdef uint64_t *pte_data = NULL
+        cdef PyThreadState *ts
+        cdef int error
+        if pgste is not None:
+            pgste = values_for(pgste, "pgste", pages.c.nr, cnp.NPY_UINT64, &pgste_step)
+            pgste_data = <uint64_t *>cnp.PyArray_DATA(pgste)
+        if pte is not None:
+            pte = values_for(pte, "pte", pages.c.nr, cnp.NPY_UINT64, &pte_step)
+            pte_data = <uint64_t *>cnp.PyArray_DATA(pte)
+        ts = self.begin(pages.c.nr)
+        error = pgste_set_words(
+            self.c, &pages.c, pgste_data, pgste_step, pte_data, pte_step
+        )
+        self.end(ts)
+        self.check(error, pages)
+
+    def states(self, gfns=None):
+        """Packed state bytes (`State`); None is every page.
+
+        Returns
+        -------
+        ndarray of uint8
+        """
+        cdef Gfns pages = gfns_argument(slice(None) if gfns is None else gfns, self.nr_pages)
+        cdef PyThreadState *ts
+        cdef int error
+        states = new_array(pages.c.nr, cnp.NPY_UINT8)
+        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(states)
+        ts = self.begin(pages.c.nr)
+        error = pgste_get_states(self.c, &pages.c, data)
+        self.end(ts)
+        self.check(error, pages)
+        return states
+
+    def is_free(self, gfns=None):
+        """Whether the guest's allocator has each page free; None is every page.
+
+        Returns
+        -------
+        ndarray of bool
+        """
+        cdef Gfns pages = gfns_argument(slice(None) if gfns is None else gfns, self.nr_pages)
+        cdef PyThreadState *ts
+        cdef int error
+        is_free = new_array(pages.c.nr, cnp.NPY_BOOL)
+        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(is_free)
+        ts = self.begin(pages.c.nr)
+        error = pgste_get_free(self.c, &pages.c, data)
+        self.end(ts)
+        self.check(error, pages)
+        return is_free
+
+    def count_zappable(self, threads=1):
+        """Pages that `zap_scan` would zap now; `threads` as there."""
+        cdef unsigned nr_threads = threads_argument(threads)
+        cdef uint64_t zappable
+        cdef PyThreadState *ts = self.begin(self.nr_pages)
+        zappable = pgste_count_zappable(self.c, nr_threads)
+        self.end(ts)
+        return zappable
+
+    def count_states(self, threads=1):
+        """Pages in each state.
+
+        Parameters
+        ----------
+        threads : int
+            How many threads may count, 1 .. 64; the result is the same.
+
+        Returns
+        -------
+        dict
+            For each usage ("stable", "unused", "pot_volatile", "volatile") a dict of
+            "resident", "preserved" and "zero", the content as ESSA tells it; these add up to
+            all pages.  And over all of them: "nodat", "dirty" (attribute-dirty), "swap" (the
+            PTE is a swap entry), "zappable".
+        """
+        cdef unsigned nr_threads = threads_argument(threads)
+        cdef pgste_state_counts counts
+        cdef PyThreadState *ts = self.begin(self.nr_pages)
+        pgste_count_states(self.c, nr_threads, &counts)
+        self.end(ts)
+        states = {
+            usage: {content: counts.pages[i][j] for j, content in enumerate(CONTENTS)}
+            for i, usage in enumerate(USAGES)
+        }
+        return {
+            **states,
+            "nodat": counts.nodat,
+            "dirty": counts.dirty,
+            "swap": counts.swap,
+            "zappable": counts.zappable,
+        }
+
+    def find(self, mask, value, start=0, limit=None, threads=1):
+        """Pages whose packed state byte has the bits `value` under `mask`.
+
+        Parameters
+        ----------
+        mask, value : int
+            Bits of `State`; `value` has none outside `mask`.
+        start : int
+            First gfn to look at, 0 .. pages.
+        limit : int, optional
+            At most so many; default all.
+        threads : int
+            How many threads may search, 1 .. 64; the result is the same.
+
+        Returns
+        -------
+        ndarray of uint64
+            gfns, ascending.
+        """
+        cdef uint8_t bits = <uint8_t>integer(mask, "mask", 0, 255)
+        cdef uint8_t wanted = <uint8_t>integer(value, "value", 0, 255)
+        cdef uint64_t at = integer(start, "start", 0, self.nr_pages)
+        cdef unsigned nr_threads = threads_argument(threads)
+        cdef uint64_t most = self.nr_pages
+        cdef uint64_t nr = 0, room = 0
+        cdef uint64_t *found = NULL
+        cdef uint64_t *larger
+        cdef int64_t more = 0
+        cdef PyThreadState *ts
+        if wanted & ~bits:
+            raise ArgumentError(f"value: {wanted:#x} has bits outside the mask {bits:#x}")
+        if limit is not None:
+            most = min(most, integer(limit, "limit", 0, UINT64_MAX))
+        ts = self.begin(self.nr_pages)
+        # No array is made in here: a finalizer that ran then could want this host.
+        while nr < most and at < self.nr_pages:
+            # threads search the whole table at once, and need room for all of it
+            room = most if nr_threads > 1 else min(most, max(room * 4, <uint64_t>4096))
+            larger = <uint64_t *>realloc(found, room * sizeof(uint64_t))
+            if larger == NULL:
+                more = PGSTE_E_NOMEM
+                break
+            found = larger
+            more = pgste_find(
+                self.c, nr_threads, at, bits, wanted, found + nr, room - nr
+            )
+            if more < 0:
+                break
+            nr += more
+            if nr < room:
+                break
+            at = found[nr - 1] + 1
+        self.end(ts)
+        try:
+            self.check(more, None, "mask")
+            gfns = new_array(nr, cnp.NPY_UINT64)
+            if nr:
+                memcpy(cnp.PyArray_DATA(gfns), found, nr * sizeof(uint64_t))
+            return gfns
+        finally:
+            free(found)

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+from pgste._c cimport pgste_replay
+from pgste._engine.unit cimport Unit
+
+
+cdef class Replay:
+    cdef pgste_replay *c
+    cdef tuple guests
+    cdef Unit host
+    cdef object event_array
+    cdef object time_array
+
+    cdef int begin(self) except -1

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+from collections.abc import Sequence
+from typing import SupportsIndex
+
+from pgste._engine.arguments import Integers
+from pgste._engine.guest import Guest
+
+class Replay:
+    def __init__(
+        self,
+        guests: Guest | Sequence[Guest],
+        events: Integers,
+        times: Integers | None = None,
+        base_pfn: SupportsIndex = 0,
+    ) -> None: ...
+    def run(self, n: SupportsIndex | None = None) -> int: ...
+    @property
+    def position(self) -> int: ...
+    def stats(self) -> dict[str, int | float]: ...

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""`Replay`: events of a page allocator, through guests of one host."""
+
+cimport numpy as cnp
+from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from pgste._c cimport (
+    PGSTE_E_ARG,
+    PGSTE_E_NOMEM,
+    PGSTE_EVENT_FREE,
+    PGSTE_EVENT_KIND,
+    PGSTE_EVENT_ORDER,
+    PGSTE_EVENT_PFN,
+    PGSTE_MAX_ORDER,
+    pgste_guest,
+    pgste_replay_free,
+    pgste_replay_get_stats,
+    pgste_replay_new,
+    pgste_replay_position,
+    pgste_replay_run,
+    pgste_replay_stats,
+    pgste_replay_stats_name,
+)
+from pgste._engine.arguments cimport integer, integer_array, values_for
+from pgste._engine.guest cimport Guest
+from pgste._engine.names cimport names_of, strerror, with_names
+from pgste._engine.unit cimport PyEval_RestoreThread, PyEval_SaveThread, PyThreadState
+
+from collections.abc import Sequence
+
+from pgste.errors import BY_CODE, ArgumentError, ArgumentTypeError, ModelMemoryError
+
+cdef tuple STATS = names_of(pgste_replay_stats_name)
+
+
+cdef class Replay:
+    """Events of a page allocator, replayed through guests of one host (docs/model.md, 9).
+
+    Making one does the setup: pages whose first event is a free are written, the others that
+    occur are freed, and all counters are reset.
+
+    Parameters
+    ----------
+    guests : Guest or sequence of Guest
+        Different guests of one host; each event goes to each of them in turn.
+    events : ndarray of uint64
+        The whole trace, one word an event: kind (0 alloc, 1 free) in bits 0-1, order in bits
+        2-7, pfn from bit 8.  It is not copied if it is contiguous and of native byte order,
+        and must then not change while the replay is used.
+    times : array of int, optional
+        Time of each event in nanoseconds.
+    base_pfn : int
+        The pfn that is gfn 0.
+
+    Raises
+    ------
+    ArgumentError
+        Which event is no event, or lies outside the guests; nothing has changed.
+    OutOfFramesError
+        The guests are as far as the setup went.
+    """
+
+    def __init__(self, guests, events, times=None, base_pfn=0):
+        cdef uint64_t base = integer(base_pfn, "base_pfn", 0, UINT64_MAX)
+        cdef unsigned step = 0
+        cdef pgste_guest **all_guests
+        cdef const uint64_t *event_data
+        cdef const uint64_t *time_data = NULL
+        cdef uint64_t nr
+        cdef Py_ssize_t i
+        cdef int error
+        cdef PyThreadState *ts
+        if self.c != NULL:
+            raise ArgumentError("guests: this replay exists already, it cannot be made again")
+        self.guests = checked_guests(guests)
+        self.host = (<Guest>self.guests[0]).host
+        events = integer_array(events, "events", UINT64_MAX)
+        nr = events.shape[0]
+        self.event_array = values_for(events, "events", nr, cnp.NPY_UINT64, &step)
+        event_data = <const uint64_t *>cnp.PyArray_DATA(self.event_array)
+        if times is not None:
+            times = integer_array(times, "times", UINT64_MAX)
+            if <uint64_t>times.shape[0] != nr:
+                raise ArgumentError(f"times: {times.shape[0]} times for {nr} events")
+            self.time_array = values_for(times, "times", nr, cnp.NPY_UINT64, &step)
+            time_data = <const uint64_t *>cnp.PyArray_DATA(self.time_array)
+        all_guests = <pgste_guest **>malloc(len(self.guests) * sizeof(pgste_guest *))
+        if all_guests == NULL:
+            raise ModelMemoryError(f"guests: {strerror(PGSTE_E_NOMEM)}")
+        try:
+            self.begin()
+            for i in range(len(self.guests)):
+                all_guests[i] = (<Guest>self.guests[i]).c
+            ts = PyEval_SaveThread()
+            error = pgste_replay_new(
+                all_guests, <unsigned>len(self.guests), base, event_data, time_data, nr, &self.c
+            )
+            PyEval_RestoreThread(ts)
+            self.host.unlock()
+        finally:
+            free(all_guests)
+        if error == PGSTE_E_ARG:
+            raise ArgumentError(wrong_event(self.event_array, self.guests, base_pfn))
+        if error < 0:
+            raise BY_CODE[error](f"events: during the setup: {strerror(error)}")
+
+    def __dealloc__(self):
+        pgste_replay_free(self.c)
+
+    cdef int begin(self) except -1:
+        """Have the host; every guest is alive until it is unlocked."""
+        cdef Guest guest
+        self.host.lock()
+        for guest in self.guests:
+            if guest.c == NULL:
+                self.host.unlock()
+                guest.raise_closed()
+        return 0
+
+    def run(self, n=None):
+        """Replay the next `n` events, or as many as are left; None is all that are left.
+
+        Returns
+        -------
+        int
+            Events replayed; 0 at the end.
+
+        Raises
+        ------
+        OutOfFramesError
+            The events before `position` are done, the one there is not.
+        """
+        cdef uint64_t most = UINT64_MAX if n is None else integer(n, "n", 0, UINT64_MAX)
+        cdef PyThreadState *ts
+        cdef int64_t done
+        if self.c == NULL:
+            raise ArgumentError("a replay that was never made cannot run")
+        most = min(most, <uint64_t>INT64_MAX)
+        self.begin()
+        ts = PyEval_SaveThread()
+        done = pgste_replay_run(self.c, most)
+        PyEval_RestoreThread(ts)
+        self.host.unlock()
+        if done < 0:
+            raise BY_CODE[done](f"events[{self.position}]: {strerror(<int>done)}")
+        return done
+
+    @property
+    def position(self):
+        """Index of the next event."""
+        cdef uint64_t position = 0
+        if self.c != NULL:
+            self.host.lock()
+            position = pgste_replay_position(self.c)
+            self.host.unlock()
+        return position
+
+    def stats(self):
+        """What happened so far, over all guests.
+
+        Returns
+        -------
+        dict
+            Counts (int) as named in `struct pgste_replay_stats`, and ``frame_seconds`` and
+            ``swap_seconds`` (float): frames and swap slots in use, integrated over the time
+            of the trace, of which ``seconds`` (float) have passed.
+        """
+        cdef pgste_replay_stats stats
+        memset(&stats, 0, sizeof(stats))
+        if self.c != NULL:
+            self.host.lock()
+            pgste_replay_get_stats(self.c, &stats)
+            self.host.unlock()
+        return {
+            **with_names(STATS, &stats),
+            "frame_seconds": stats.frame_seconds,
+            "swap_seconds": stats.swap_seconds,
+            "seconds": stats.seconds,
+        }
+
+
+cdef tuple checked_guests(object value):
+    """The guests of a replay: at least one, all different, all of one host."""
+    cdef Py_ssize_t i
+    if isinstance(value, Guest):
+        value = (value,)
+    if not isinstance(value, Sequence):
+        raise ArgumentTypeError(f"guests: {value!r} is neither a Guest nor a sequence of guests")
+    value = tuple(value)
+    if not value:
+        raise ArgumentError("guests: none, at least one is needed")
+    for i, guest in enumerate(value):
+        if not isinstance(guest, Guest):
+            raise ArgumentTypeError(f"guests[{i}]: {guest!r} is not a Guest")
+        if guest.host is None:
+            (<Guest>guest).raise_closed()
+        if guest.host is not value[0].host:
+            raise ArgumentError(f"guests[{i}]: {guest!r} has another host than the first guest")
+        if any(guest is other for other in value[:i]):
+            raise ArgumentError(f"guests[{i}]: {guest!r} is there twice")
+    return value
+
+
+cdef str wrong_event(cnp.ndarray events, tuple guests, object base_pfn):
+    """A sentence on the first word that is no event or lies outside a guest."""
+    cdef const uint64_t *words = <const uint64_t *>cnp.PyArray_DATA(events)
+    cdef uint64_t base = base_pfn
+    cdef uint64_t pages = min(guest.pages for guest in guests)
+    cdef uint64_t pfn, i
+    cdef unsigned kind, order
+    for i in range(<uint64_t>events.shape[0]):
+        kind = PGSTE_EVENT_KIND(words[i])
+        order = PGSTE_EVENT_ORDER(words[i])
+        pfn = PGSTE_EVENT_PFN(words[i])
+        if kind > PGSTE_EVENT_FREE:
+            return f"events[{i}]: kind {kind} is neither 0 (alloc) nor 1 (free)"
+        if order > PGSTE_MAX_ORDER:
+            return f"events[{i}]: order {order} is not in 0 .. {PGSTE_MAX_ORDER}"
+        if pfn < base or pfn - base >= pages or pages - (pfn - base) < <uint64_t>1 << order:
+            return (
+                f"events[{i}]: the block of 2**{order} pages at pfn {pfn} is not inside the"
+                f" {pages} pages from base_pfn {base}"
+            )
+    return f"events: {strerror(PGSTE_E_ARG)}"

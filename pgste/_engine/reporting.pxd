@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pgste._c cimport pgste_block
+from pgste._engine.pagetable cimport PageTable
+
+
+cdef class Reporting(PageTable):
+    cdef int report_failed(self, int error) except -1
+    cdef int64_t copy_blocks(self, int which, uint32_t i, pgste_block *to, uint64_t most) noexcept
+    cdef list blocks(self, int which, uint32_t i)

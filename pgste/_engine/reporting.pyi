@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+from typing import Any, Literal, SupportsIndex
+
+from pgste._engine.pagetable import PageTable
+
+class Reporting(PageTable):
+    @property
+    def now_ns(self) -> int: ...
+    def advance(self, ns: SupportsIndex) -> None: ...
+    def set_reporting(
+        self,
+        *,
+        order: SupportsIndex | None = None,
+        max_order: SupportsIndex | None = None,
+        parked_order: SupportsIndex | None = None,
+        parked_high: SupportsIndex | None = None,
+        parked_batch: SupportsIndex | None = None,
+        capacity: SupportsIndex | None = None,
+        delay_ns: SupportsIndex | None = None,
+        ack_ns: SupportsIndex | None = None,
+        min: SupportsIndex | None = None,
+        low: SupportsIndex | None = None,
+        spare: SupportsIndex | None = None,
+        poison: Literal["none", "init_on_free", "page_poison"] | None = None,
+        negotiated: bool | None = None,
+        inhibited: bool | None = None,
+    ) -> None: ...
+    def reporting(self) -> dict[str, Any]: ...
+    def free_blocks(self, order: SupportsIndex) -> list[tuple[int, int, bool]]: ...
+    def parked_blocks(self, vcpu: SupportsIndex = 0) -> list[tuple[int, int, bool]]: ...
+    def isolated_blocks(self) -> list[tuple[int, int, bool]]: ...

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""A C host and its C guests as one unit, which one call at a time may use.
+
+Calls wait their turn in order.  Calls of one guest that bring a claim each, a byte of a vcpu,
+may be in together as long as their claims differ.
+"""
+
+cimport cython
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport free
+
+from pgste._c cimport pgste_guest_free, pgste_host_free
+
+from _thread import allocate_lock
+
+from pgste.errors import GuestClosedError
+
+cdef enum:
+    EXCLUSIVE = -1
+
+
+@cython.final
+cdef class Waiter:
+    """A call that waits for its turn."""
+
+    cdef object lock  # held until the turn has come
+    cdef object sharer  # the guest that the claim is of
+    cdef uint8_t *claim  # NULL: to be alone
+    cdef bint granted
+
+
+cdef class Unit:
+    """A C host and its C guests; only a call whose turn it is may use any of them."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.queue = []
+
+    def __dealloc__(self):
+        # Guests keep their unit, so that none is left but those that could not be freed
+        # while somebody was in.
+        self.sweep()
+        pgste_host_free(self.c)
+
+    # ---- calls
+
+    cdef PyThreadState *begin(self, uint64_t n) except? NULL:
+        """Have the unit for one call of about n steps."""
+        self.lock()
+        if self.c == NULL:
+            self.unlock()
+            self.raise_closed()
+        return PyEval_SaveThread() if n > KEEP_GIL else NULL
+
+    cdef void end(self, PyThreadState *ts) noexcept:
+        if ts != NULL:
+            PyEval_RestoreThread(ts)
+        self.unlock()
+
+    cdef int raise_closed(self) except -1:
+        raise GuestClosedError("use of a host that was closed")
+
+    # ---- turns
+
+    cdef int lock(self) except -1:
+        """Be in alone."""
+        if self.busy == 0:
+            self.busy = EXCLUSIVE
+            return 0
+        return self.wait(None, NULL)
+
+    cdef void unlock(self) noexcept:
+        self.busy = 0
+        if self.orphans:
+            self.sweep()
+        if self.queue:
+            self.grant()
+
+    cdef int enter(self, object sharer, uint8_t *claim) except -1:
+        """Be in, maybe beside other calls of `sharer`."""
+        if not self.queue and self.fits(sharer, claim):
+            self.admit(sharer, claim)
+            return 0
+        return self.wait(sharer, claim)
+
+    cdef void leave(self, uint8_t *claim) noexcept:
+        claim[0] = 0
+        if self.busy == 1:
+            self.unlock()
+            return
+        self.busy -= 1
+        if self.queue:
+            self.grant()
+
+    cdef bint fits(self, object sharer, uint8_t *claim) noexcept:
+        """Whether a call may be in with those who are."""
+        if self.busy == 0:
+            return True
+        return (
+            claim != NULL
+            and self.sharer == <PyObject *>sharer
+            and self.busy != EXCLUSIVE
+            and not claim[0]
+        )
+
+    cdef void admit(self, object sharer, uint8_t *claim) noexcept:
+        if claim == NULL:
+            self.busy = EXCLUSIVE
+            return
+        self.busy += 1
+        self.sharer = <PyObject *>sharer
+        claim[0] = 1
+
+    cdef int wait(self, object sharer, uint8_t *claim) except -1:
+        """Stand in the queue; the turn is handed over by the call that ends."""
+        cdef Waiter waiter = Waiter.__new__(Waiter)
+        waiter.sharer = sharer
+        waiter.claim = claim
+        waiter.lock = allocate_lock()
+        waiter.lock.acquire()
+        self.queue.append(waiter)
+        self.grant()  # the allocations above may have let others finish
+        try:
+            waiter.lock.acquire()
+        except BaseException:  # Ctrl-C, with or without the turn
+            if not waiter.granted:
+                self.queue.remove(waiter)
+                self.grant()
+            elif claim == NULL:
+                self.unlock()
+            else:
+                self.leave(claim)
+            raise
+        return 0
+
+    cdef void grant(self) noexcept:
+        """Let in those at the head of the queue who fit with those who are in."""
+        cdef Waiter waiter
+        while self.queue:
+            waiter = self.queue[0]
+            if not self.fits(waiter.sharer, waiter.claim):
+                return
+            self.admit(waiter.sharer, waiter.claim)
+            del self.queue[0]
+            waiter.granted = True
+            waiter.lock.release()
+
+    # ---- guests; the caller is in alone
+
+    cdef void add(self, Node *node) noexcept:
+        node.next = self.nodes
+        if self.nodes != NULL:
+            self.nodes.prev = node
+        self.nodes = node
+
+    cdef void remove(self, Node *node) noexcept:
+        """Free a C guest and its node."""
+        pgste_guest_free(node.c)
+        if node.prev != NULL:
+            node.prev.next = node.next
+        else:
+            self.nodes = node.next
+        if node.next != NULL:
+            node.next.prev = node.prev
+        free(node)
+
+    cdef void sweep(self) noexcept:
+        """Free C guests whose Member went away while somebody was in."""
+        cdef Node *node = self.nodes
+        cdef Node *next
+        self.orphans = False
+        while node != NULL:
+            next = node.next
+            if node.owner == NULL:
+                self.remove(node)
+            node = next
