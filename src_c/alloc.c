@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "internal.h"
+#include "essa.h"
 
 static uint64_t bits_of(uint64_t gfn, uint64_t nr, uint64_t *in_word)
 {
@@ -208,9 +208,7 @@ static int change_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn, u
 	}
 	*word ^= (-(uint64_t)to_free ^ *word) & bit;
 	*(to_free ? &v->pages_freed : &v->pages_allocated) += 1;
-	v->hints++;
-	v->hint_pages++;
-	essa_one(guest, v, orc, gfn);
+	essa_hint(guest, v, orc, gfn);
 	return PGSTE_OK;
 }
 

@@ -10,12 +10,6 @@
 /* Slots ahead of the one that is given up. */
 #define PREFETCH 16u
 
-void cbrl_append(struct vcpu *vcpu, uint64_t gfn)
-{
-	vcpu->cbrl[vcpu->nr++] = gfn;
-	vcpu->appended++;
-}
-
 /*
  * The entries whose pages are swapped out, in order.  Few lists have any; picked without a
  * branch, as the pages of a list have nothing to do with each other.

@@ -7,7 +7,7 @@
  * The loops therefore run in stretches no longer than the room in the list and need no test
  * for it a page.  Interpretation path (migration mode): every ESSA intercepts.
  */
-#include "internal.h"
+#include "essa.h"
 
 /* Measured on random gfns: 96 to 128 pages ahead are best, for a bare loop as well. */
 #define PREFETCH 128u
@@ -65,8 +65,7 @@ static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, u
 	return result;
 }
 
-/* One ESSA on either path; a gfn outside the guest (dat) answers 0x10. */
-unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn)
+unsigned essa_any(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn)
 {
 	unsigned entry;
 

@@ -193,7 +193,11 @@ void pte_lazyfree(struct pgste_guest *guest, uint64_t gfn);
 void pte_restore(struct pgste_guest *guest, uint64_t gfn);
 
 /* cbrl.c, zap.c */
-void cbrl_append(struct vcpu *vcpu, uint64_t gfn);
+static inline void cbrl_append(struct vcpu *vcpu, uint64_t gfn)
+{
+	vcpu->cbrl[vcpu->nr++] = gfn;
+	vcpu->appended++;
+}
 uint64_t cbrl_process(struct pgste_guest *guest, struct vcpu *vcpu);
 void cbrl_pass(struct vcpu *vcpu);
 unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed);
@@ -216,13 +220,6 @@ static inline bool page_is_young(const struct pgste_guest *guest, uint64_t gfn)
 	return guest->generation == PGSTE_GEN_ZVM ? guest->pte[gfn] & PTE_YOUNG :
 						    guest->state[gfn] & PGSTE_STATE_VALID;
 }
-
-/* essa.c: arguments checked; results may be NULL */
-void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
-		uint64_t nr, uint8_t *results);
-void essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
-		const struct pgste_gfns *gfns, uint8_t *results);
-unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn);
 
 /* ---- hosts ---- */
 
@@ -299,12 +296,6 @@ static inline void guest_settle(struct pgste_guest *guest)
 {
 	if (guest->pending_nr)
 		guest->mech->flush(guest);
-}
-
-/* What arch_alloc_page issues: with facility 147 it makes the page no-DAT as well. */
-static inline unsigned alloc_orc(const struct pgste_guest *guest)
-{
-	return guest->nodat ? PGSTE_ORC_SET_STABLE_NODAT : PGSTE_ORC_SET_STABLE;
 }
 
 /* alloc.c: one bit a page, see free */

@@ -3,15 +3,16 @@
  * cmma: arch_free_page makes each page unused, arch_alloc_page makes it stable again, with
  * facility 147 stable and no-DAT (arch/s390/mm/page-states.c).
  */
-#include "internal.h"
+#include "essa.h"
 
 static void hint(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
 		 uint64_t nr)
 {
-	if (nr == 1)
-		essa_one(guest, vcpu, orc, gfn);
-	else
-		essa_range(guest, vcpu, orc, gfn, nr, NULL);
+	if (nr == 1) {
+		essa_hint(guest, vcpu, orc, gfn);
+		return;
+	}
+	essa_range(guest, vcpu, orc, gfn, nr, NULL);
 	vcpu->hints += nr;
 	vcpu->hint_pages += nr;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "essa.h"
 #include "replay.h"
 
 /* Events ahead of the current one whose pages are fetched, and whose frames are. */
@@ -51,12 +52,30 @@ static void mark(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool to_f
 		mark_pages(guest, gfn, nr, to_free);
 }
 
+/* The mechanism's hooks; most calls are for one page, and cmma's is known here. */
+static ALWAYS_INLINE void hint_free(struct pgste_guest *guest, uint64_t gfn, uint64_t nr,
+				    unsigned order)
+{
+	if (guest->mech->cmma && nr == 1)
+		essa_hint(guest, &guest->vcpus[0], PGSTE_ORC_SET_UNUSED, gfn);
+	else if (guest->mech->free)
+		guest->mech->free(guest, &guest->vcpus[0], gfn, nr, order);
+}
+
+static ALWAYS_INLINE void hint_alloc(struct pgste_guest *guest, uint64_t gfn, uint64_t nr,
+				     unsigned order)
+{
+	if (guest->mech->cmma && nr == 1)
+		essa_hint(guest, &guest->vcpus[0], alloc_orc(guest), gfn);
+	else if (guest->mech->alloc)
+		guest->mech->alloc(guest, &guest->vcpus[0], gfn, nr, order);
+}
+
 void replay_free_run(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, unsigned order)
 {
 	mark(guest, gfn, nr, true);
 	guest->vcpus[0].pages_freed += nr;
-	if (guest->mech->free)
-		guest->mech->free(guest, &guest->vcpus[0], gfn, nr, order);
+	hint_free(guest, gfn, nr, order);
 }
 
 /* The pages of a block whose free bit is `is`, as runs. */
@@ -114,8 +133,7 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	imply_frees(r, guest, gfn, nr);
 	mark(guest, gfn, nr, false);
 	guest->vcpus[0].pages_allocated += nr;
-	if (guest->mech->alloc)
-		guest->mech->alloc(guest, &guest->vcpus[0], gfn, nr, order);
+	hint_alloc(guest, gfn, nr, order);
 	for (uint64_t i = 0; i < nr; i++) {
 		bool stale;
 		int error = replay_first_store(guest, gfn + i, replay_next_tag(r), &stale);
@@ -129,7 +147,7 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	return PGSTE_OK;
 }
 
-static int replay_event(struct pgste_replay *r, uint64_t event)
+static ALWAYS_INLINE int replay_event(struct pgste_replay *r, uint64_t event)
 {
 	const uint64_t gfn = PGSTE_EVENT_PFN(event) - r->base_pfn;
 	const unsigned order = PGSTE_EVENT_ORDER(event);
@@ -147,26 +165,20 @@ static int replay_event(struct pgste_replay *r, uint64_t event)
 	return PGSTE_OK;
 }
 
-static void prefetch(const struct pgste_replay *r, uint64_t at)
+/* Fetch what the events ahead of this one will touch of the first guest. */
+static ALWAYS_INLINE void prefetch(const struct pgste_guest *guest, const uint64_t *event,
+				   uint64_t base_pfn)
 {
-	const struct pgste_guest *guest = r->guests[0];
+	const uint64_t far = PGSTE_EVENT_PFN(event[PREFETCH_PAGE]) - base_pfn;
+	const uint64_t near = PGSTE_EVENT_PFN(event[PREFETCH_FRAME]) - base_pfn;
+	const uint32_t index = (uint32_t)(guest->pte[near] >> PTE_PFRA_SHIFT);
+	const void *frame = &guest->host->frames[index];
+	const void *slot = &guest->host->slots[index];
 
-	if (at + PREFETCH_PAGE < r->nr) {
-		const uint64_t gfn = PGSTE_EVENT_PFN(r->events[at + PREFETCH_PAGE]) - r->base_pfn;
-
-		__builtin_prefetch(&guest->state[gfn], 1);
-		__builtin_prefetch(&guest->pte[gfn], 1);
-	}
-	if (at + PREFETCH_FRAME < r->nr) {
-		const uint64_t gfn = PGSTE_EVENT_PFN(r->events[at + PREFETCH_FRAME]) - r->base_pfn;
-
-		const uint32_t index = (uint32_t)(guest->pte[gfn] >> PTE_PFRA_SHIFT);
-		const void *frame = &guest->host->frames[index];
-		const void *slot = &guest->host->slots[index];
-
-		/* of a page without a mapping it is frame 0, which does no harm */
-		__builtin_prefetch(guest->state[gfn] & PGSTE_STATE_SWAP ? slot : frame, 1);
-	}
+	__builtin_prefetch(&guest->state[far], 1);
+	__builtin_prefetch(&guest->pte[far], 1);
+	/* of a page without a mapping it is frame 0, which does no harm */
+	__builtin_prefetch(guest->state[near] & PGSTE_STATE_SWAP ? slot : frame, 1);
 }
 
 static void account(struct pgste_replay *r, uint64_t time)
@@ -213,14 +225,14 @@ static void pass_time(struct pgste_replay *r, uint64_t left)
 		}
 }
 
-static void to_next_event(struct pgste_replay *r)
+static ALWAYS_INLINE void to_next_event(struct pgste_replay *r, uint64_t at)
 {
 	uint64_t ns = 0;
 
-	if (r->at + 1 >= r->nr)
+	if (at + 1 >= r->nr)
 		return;
-	if (r->times && r->times[r->at + 1] > r->times[r->at])
-		ns = r->times[r->at + 1] - r->times[r->at];
+	if (r->times && r->times[at + 1] > r->times[at])
+		ns = r->times[at + 1] - r->times[at];
 	if (r->clocked)
 		pass_time(r, ns);
 	else if (ns)
@@ -229,23 +241,25 @@ static void to_next_event(struct pgste_replay *r)
 
 int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 {
-	uint64_t done = 0;
+	const uint64_t start = r->at, end = start + min_u64(n, r->nr - start);
+	const uint64_t *events = r->events;
 
 	if (r->error)
 		return r->error;
-	for (; done < n && r->at < r->nr; done++) {
-		prefetch(r, r->at);
-		r->error = replay_event(r, r->events[r->at]);
+	for (uint64_t at = start; at < end; at++) {
+		if (at + PREFETCH_PAGE < r->nr)
+			prefetch(r->guests[0], events + at, r->base_pfn);
+		r->error = replay_event(r, events[at]);
 		if (r->error)
 			return r->error;
-		to_next_event(r);
-		r->at++;
+		to_next_event(r, at);
+		r->at = at + 1;
 	}
 	/* the last run of frees, which nothing can join any more */
 	if (r->at == r->nr)
 		for (unsigned i = 0; i < r->nr_guests; i++)
 			guest_settle(r->guests[i]);
-	return (int64_t)done;
+	return (int64_t)(end - start);
 }
 
 /* ---- new ---- */
