@@ -57,4 +57,5 @@ cdef unsigned threads_argument(object threads) except? 0xFFFFFFFF
 cdef object integer_array(object value, str name, object most, object pages=*)
 cdef object values_for(object value, str name, uint64_t nr, int typenum, unsigned *step)
 cdef cnp.ndarray new_array(uint64_t nr, int typenum)
+cdef object out_array(object out, uint64_t nr, object gfns)
 cdef str not_a_page(str name, object gfn, object pages)

@@ -138,5 +138,23 @@ cdef cnp.ndarray new_array(uint64_t nr, int typenum):
     return cnp.PyArray_EMPTY(1, &shape, typenum, 0)
 
 
+cdef object out_array(object out, uint64_t nr, object gfns):
+    """The argument `out` that takes one byte for each of nr gfns, which are in `gfns` if not None.
+
+    Results that overwrote gfns after these were checked could lead out of the guest.
+    """
+    if not isinstance(out, np.ndarray):
+        raise ArgumentTypeError(f"out: {out!r} is not an array")
+    if out.dtype != np.uint8:
+        raise ArgumentTypeError(f"out: an array of dtype {out.dtype}; results are uint8")
+    if out.shape != (nr,):
+        raise ArgumentError(f"out: an array of shape {out.shape}; there are {nr} gfns")
+    if not cnp.PyArray_ISCARRAY(<cnp.ndarray>out):
+        raise ArgumentError("out: the array must be contiguous and writeable")
+    if gfns is not None and np.may_share_memory(out, gfns):
+        raise ArgumentError("out: the array shares memory with gfns")
+    return out
+
+
 cdef str not_a_page(str name, object gfn, object pages):
     return f"{name}: {gfn} is outside the pages of the guest, 0 .. {pages - 1}"

@@ -45,6 +45,7 @@ from pgste._engine.arguments cimport (
     integer,
     is_integer,
     new_array,
+    out_array,
     quick_uint64,
     threads_argument,
     values_for,
@@ -201,7 +202,7 @@ cdef class Guest(Reporting):
 
     # ---- ESSA, free, alloc
 
-    def essa(self, orc, gfns, vcpu=0):
+    def essa(self, orc, gfns, vcpu=0, *, out=None):
         """ESSA on each page in order (`handle_essa`, arch/s390/kvm/priv.c).
 
         Parameters
@@ -212,11 +213,14 @@ cdef class Guest(Reporting):
             Pages.  In the ``dat`` generation they may lie outside the guest.
         vcpu : int
             The virtual CPU that executes it, and whose CBRL is used.
+        out : ndarray of uint8, optional
+            Takes the results instead of a new array, which saves the page faults of its
+            memory: contiguous, one element for each gfn, apart from `gfns`.
 
         Returns
         -------
         ndarray of uint8
-            The result byte for each gfn: ``usage << 2 | content`` before the operation, and
+            `out`, or a new array: the result byte for each gfn: ``usage << 2 | content`` before the operation, and
             0x20 if NODAT was set; 0x10 alone for a page outside the guest (``dat``).
 
         Raises
@@ -231,9 +235,12 @@ cdef class Guest(Reporting):
         cdef PyThreadState *ts
         cdef int error
         results = None
+        if out is not None:
+            results = out_array(out, pages.c.nr, pages.array)
         # No results for a range that is refused: it may be longer than memory.
-        if self.dat or pages.array is not None or pages.c.nr <= self.nr_pages:
+        elif self.dat or pages.array is not None or pages.c.nr <= self.nr_pages:
             results = new_array(pages.c.nr, cnp.NPY_UINT8)
+        if results is not None:
             data = <uint8_t *>cnp.PyArray_DATA(results)
         code = min(code, UINT32_MAX)
         ts = self.begin_vcpu(cpu, pages.c.nr)

@@ -246,6 +246,30 @@ def test_bad_gfns_of_essa(
         assert guest.essa(2, gfns)[-1] == 0x10
 
 
+GFNS_THAT_ARE_BYTES = np.arange(3, dtype=np.uint8)
+BAD_OUT: list[tuple[Any, type[Exception], str]] = [
+    ([0, 0, 0], TypeError, r"out: \[0, 0, 0\] is not an array"),
+    (np.zeros(3, np.int8), TypeError, "out: an array of dtype int8; results are uint8"),
+    (np.zeros(2, np.uint8), ValueError, r"out: an array of shape \(2,\); there are 3 gfns"),
+    (np.zeros((3, 1), np.uint8), ValueError, r"out: an array of shape \(3, 1\); there are 3 gfns"),
+    (np.zeros(6, np.uint8)[::2], ValueError, "out: the array must be contiguous"),
+    (np.frombuffer(b"abc", np.uint8), ValueError, "out: the array must be contiguous and writ"),
+    (GFNS_THAT_ARE_BYTES, ValueError, "out: the array shares memory with gfns"),
+]
+
+
+@pytest.mark.parametrize(("out", "error", "match"), BAD_OUT)
+def test_bad_out_of_essa(
+    out: Any, error: type[Exception], match: str, unchanged: Unchanged
+) -> None:
+    guest = _busy_guest()
+    before = np.array(out)
+    with unchanged(guest), pytest.raises(error, match=match) as caught:
+        guest.essa(1, GFNS_THAT_ARE_BYTES, out=out)
+    assert isinstance(caught.value, pgste.PgsteError)
+    assert np.array_equal(out, before)
+
+
 def test_ranges_longer_than_memory(unchanged: Unchanged) -> None:
     guest = _busy_guest()
     with unchanged(guest):

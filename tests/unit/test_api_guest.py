@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,18 @@ def test_essa_on_a_resident_page_appends_nothing() -> None:
     assert guest.essa(Orc.SET_UNUSED, [1, 0]).tolist() == [0, 2]
     assert guest.essa(Orc.GET_STATE, [1, 0]).tolist() == [1 << 2, 1 << 2 | 3]
     assert guest.cbrl().tolist() == [0]
+
+
+@pytest.mark.parametrize("gfns", [[1, 0, 1], range(3), np.array([2, 0, 0], np.int16), slice(1, 4)])
+def test_results_go_to_out(gfns: Any) -> None:
+    guest, other = pgste.Guest(4), pgste.Guest(4)
+    out = np.full(3, 0xAA, np.uint8)
+    assert guest.essa(Orc.SET_UNUSED, gfns, out=out) is out
+    assert out.tolist() == other.essa(Orc.SET_UNUSED, gfns).tolist()
+    before = out.copy()
+    with pytest.raises(pgste.AddressingException):
+        guest.essa(Orc.SET_UNUSED, [0, 1, 4], out=out)
+    assert np.array_equal(out, before)
 
 
 def test_a_gfn_that_comes_twice_is_processed_twice() -> None:
