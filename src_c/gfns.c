@@ -2,27 +2,42 @@
 /* Checks of gfn arguments, made before a call changes anything. */
 #include "internal.h"
 
-static ALWAYS_INLINE uint64_t or_all(enum pgste_gfn_type type, const struct pgste_gfns *gfns)
-{
-	uint64_t all = 0;
+/* Bytes ahead that are fetched by hand, see scan_avx512.c: 0.29 -> 0.22 ns a gfn of 8 bytes. */
+#define AHEAD 4096u
+#define LINE 64u
 
-	for (uint64_t i = 0; i < gfns->nr; i++)
-		all |= gfn_at(type, gfns, i);
-	return all;
+/* The or of all gfns, of so many bytes each. */
+static ALWAYS_INLINE uint64_t or_all(enum pgste_gfn_type type, unsigned size,
+				     const struct pgste_gfns *gfns)
+{
+	const struct pgste_gfns all = *gfns;
+	uint64_t any = 0, i = 0;
+
+	/* a line's worth of gfns for each byte of one */
+	for (; i + LINE <= all.nr; i += LINE) {
+		for (unsigned line = 0; line < size; line++) /* never faults, wherever it goes */
+			__builtin_prefetch((const void *)((uintptr_t)all.data + i * size + AHEAD +
+							  line * LINE));
+		for (unsigned k = 0; k < LINE; k++)
+			any |= gfn_at(type, &all, i + k);
+	}
+	for (; i < all.nr; i++)
+		any |= gfn_at(type, &all, i);
+	return any;
 }
 
 /* The or of all gfns is no smaller than the largest, and compilers vectorise it. */
 static uint64_t gfns_or(const struct pgste_gfns *gfns)
 {
 	switch (gfns->type) {
-	case PGSTE_GFN_U8: return or_all(PGSTE_GFN_U8, gfns);
-	case PGSTE_GFN_U16: return or_all(PGSTE_GFN_U16, gfns);
-	case PGSTE_GFN_U32: return or_all(PGSTE_GFN_U32, gfns);
-	case PGSTE_GFN_U64: return or_all(PGSTE_GFN_U64, gfns);
-	case PGSTE_GFN_I8: return or_all(PGSTE_GFN_I8, gfns);
-	case PGSTE_GFN_I16: return or_all(PGSTE_GFN_I16, gfns);
-	case PGSTE_GFN_I32: return or_all(PGSTE_GFN_I32, gfns);
-	case PGSTE_GFN_I64: return or_all(PGSTE_GFN_I64, gfns);
+	case PGSTE_GFN_U8: return or_all(PGSTE_GFN_U8, 1, gfns);
+	case PGSTE_GFN_U16: return or_all(PGSTE_GFN_U16, 2, gfns);
+	case PGSTE_GFN_U32: return or_all(PGSTE_GFN_U32, 4, gfns);
+	case PGSTE_GFN_U64: return or_all(PGSTE_GFN_U64, 8, gfns);
+	case PGSTE_GFN_I8: return or_all(PGSTE_GFN_I8, 1, gfns);
+	case PGSTE_GFN_I16: return or_all(PGSTE_GFN_I16, 2, gfns);
+	case PGSTE_GFN_I32: return or_all(PGSTE_GFN_I32, 4, gfns);
+	case PGSTE_GFN_I64: return or_all(PGSTE_GFN_I64, 8, gfns);
 	case PGSTE_GFN_RANGE: break;
 	}
 	return 0;
