@@ -335,6 +335,7 @@ cdef extern from "pgste.h" nogil:
         uint32_t commit_offset, commit_bytes, data_offset
         bool_t big_endian
 
+    const unsigned PGSTE_MIN_EVENT_LINE
     const char *pgste_decode_stats_name(unsigned i)
     int pgste_decoder_new(pgste_decoder **decoder)
     void pgste_decoder_free(pgste_decoder *decoder)
@@ -380,3 +381,67 @@ cdef extern from "pgste.h" nogil:
     const char *pgste_action_name(unsigned i)
     const char *pgste_question_name(unsigned i)
     int pgste_search(const pgste_search_config *config, pgste_search_result *result)
+
+    int PGSTE_OS_ERRNO(int64_t error)
+
+    cdef struct pgste_live:
+        pass
+
+    cdef enum pgste_live_backing:
+        PGSTE_LIVE_ANONYMOUS
+        PGSTE_LIVE_SHARED
+        PGSTE_LIVE_FILE
+        PGSTE_LIVE_HUGETLB
+
+    cdef struct pgste_live_config:
+        uint64_t nr_pages
+        pgste_live_backing backing
+        int fd
+
+    cdef struct pgste_live_cost:
+        uint64_t calls, pages, ns
+        uint64_t failed_gfn, failed_pages
+
+    int pgste_live_new(const pgste_live_config *config, pgste_live **live)
+    void pgste_live_free(pgste_live *live)
+    uint64_t pgste_live_pages(const pgste_live *live)
+    uint64_t pgste_live_page_bytes(const pgste_live *live)
+    void *pgste_live_base(const pgste_live *live)
+    int pgste_live_lock(pgste_live *live)
+    void pgste_live_allow(pgste_live *live, bool_t vector, bool_t scan)
+    int64_t pgste_live_advise(pgste_live *live, const pgste_gfns *gfns, unsigned order, int advice,
+        pgste_live_cost *cost)
+    int pgste_live_store(pgste_live *live, const pgste_gfns *gfns, unsigned offset,
+        const uint32_t *words, unsigned word_step, pgste_live_cost *cost)
+    int pgste_live_load(pgste_live *live, const pgste_gfns *gfns, unsigned offset,
+        uint32_t *words, unsigned nr_words, pgste_live_cost *cost)
+
+    const int PGSTE_LIVE_PRESENT, PGSTE_LIVE_SWAPPED, PGSTE_LIVE_ZERO, PGSTE_LIVE_HUGE
+    const int PGSTE_LIVE_EXCLUSIVE, PGSTE_LIVE_LAZYFREE, PGSTE_LIVE_SWAPCACHE
+
+    int pgste_live_states(pgste_live *live, const pgste_gfns *gfns, uint8_t *states, bool_t flags)
+    int pgste_live_mincore(pgste_live *live, const pgste_gfns *gfns, uint8_t *resident)
+
+    cdef struct pgste_live_counts:
+        uint64_t present, swapped
+        uint64_t zero
+        uint64_t huge
+
+    int pgste_live_count(pgste_live *live, pgste_live_counts *counts)
+
+    cdef struct pgste_live_replay_stats:
+        pass
+
+    const char *pgste_live_replay_stats_name(unsigned i)
+
+    cdef struct pgste_live_replay:
+        pgste_live *live
+        uint8_t *in_use
+        int advice
+        uint32_t tag
+        uint64_t pending_gfn, pending_nr
+        pgste_live_replay_stats stats
+
+    void pgste_live_replay_setup(pgste_live_replay *replay)
+    int64_t pgste_live_replay_run(pgste_live_replay *replay, const uint64_t *events, uint64_t nr,
+        bool_t end)

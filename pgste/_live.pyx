@@ -8,25 +8,56 @@ error codes come back as exceptions.  `pgste.live.Memory` is the class for users
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
-from pgste._c cimport PGSTE_E_GFN, PGSTE_E_NOMEM, pgste_gfns
+from pgste._c cimport (
+    PGSTE_E_GFN,
+    PGSTE_E_NOMEM,
+    PGSTE_LIVE_ANONYMOUS,
+    PGSTE_LIVE_EXCLUSIVE,
+    PGSTE_LIVE_FILE,
+    PGSTE_LIVE_HUGE,
+    PGSTE_LIVE_HUGETLB,
+    PGSTE_LIVE_LAZYFREE,
+    PGSTE_LIVE_PRESENT,
+    PGSTE_LIVE_SHARED,
+    PGSTE_LIVE_SWAPCACHE,
+    PGSTE_LIVE_SWAPPED,
+    PGSTE_LIVE_ZERO,
+    PGSTE_OS_ERRNO,
+    pgste_live,
+    pgste_live_advise,
+    pgste_live_allow,
+    pgste_live_base,
+    pgste_live_config,
+    pgste_live_cost,
+    pgste_live_count,
+    pgste_live_counts,
+    pgste_live_free,
+    pgste_live_load,
+    pgste_live_lock,
+    pgste_live_mincore,
+    pgste_live_new,
+    pgste_live_page_bytes,
+    pgste_live_pages,
+    pgste_live_replay,
+    pgste_live_replay_run,
+    pgste_live_replay_setup,
+    pgste_live_replay_stats_name,
+    pgste_live_states,
+    pgste_live_store,
+)
+from pgste._engine.arguments cimport integer
 from pgste._engine.gfns cimport Gfns, gfns_argument
-
-import operator
+from pgste._engine.names cimport names_of, with_names
 
 import numpy as np
 
 from pgste.errors import (
     ArgumentError,
-    ArgumentTypeError,
     GfnError,
     GuestClosedError,
     ModelMemoryError,
     UnknownNameError,
 )
-
-
-cdef extern from "<stdbool.h>":
-    ctypedef bint c_bool "bool"
 
 cdef extern from "<sys/swap.h>" nogil:
     int c_swapon "swapon"(const char *path, int flags)
@@ -38,59 +69,6 @@ cdef extern from "<sys/mount.h>" nogil:
     int c_unmount "umount2"(const char *target, int flags)
     int MNT_DETACH
 
-cdef extern from "pgste.h" nogil:
-    int PGSTE_OS_ERRNO(int64_t error)
-    enum pgste_live_backing:
-        PGSTE_LIVE_ANONYMOUS
-        PGSTE_LIVE_SHARED
-        PGSTE_LIVE_FILE
-        PGSTE_LIVE_HUGETLB
-    struct pgste_live:
-        pass
-    struct pgste_live_config:
-        uint64_t nr_pages
-        pgste_live_backing backing
-        int fd
-    struct pgste_live_cost:
-        uint64_t calls, pages, ns, failed_gfn, failed_pages
-    struct pgste_live_counts:
-        uint64_t present, swapped, zero, huge
-    int pgste_live_new(const pgste_live_config *config, pgste_live **live)
-    void pgste_live_free(pgste_live *live)
-    uint64_t pgste_live_pages(const pgste_live *live)
-    uint64_t pgste_live_page_bytes(const pgste_live *live)
-    void *pgste_live_base(const pgste_live *live)
-    int pgste_live_lock(pgste_live *live)
-    void pgste_live_allow(pgste_live *live, c_bool vector, c_bool scan)
-    int64_t pgste_live_advise(pgste_live *live, const pgste_gfns *gfns, unsigned order,
-                              int advice, pgste_live_cost *cost)
-    int pgste_live_store(pgste_live *live, const pgste_gfns *gfns, unsigned offset,
-                         const uint32_t *words, unsigned word_step, pgste_live_cost *cost)
-    int pgste_live_load(pgste_live *live, const pgste_gfns *gfns, unsigned offset,
-                        uint32_t *words, unsigned nr_words, pgste_live_cost *cost)
-    int pgste_live_states(pgste_live *live, const pgste_gfns *gfns, uint8_t *states,
-                          c_bool flags)
-    int pgste_live_mincore(pgste_live *live, const pgste_gfns *gfns, uint8_t *resident)
-    int pgste_live_count(pgste_live *live, pgste_live_counts *counts)
-    struct pgste_live_replay_stats:
-        pass
-    const char *pgste_live_replay_stats_name(unsigned i)
-    struct c_replay "pgste_live_replay":
-        pgste_live *live
-        uint8_t *in_use
-        int advice
-        pgste_live_replay_stats stats
-    void pgste_live_replay_setup(c_replay *replay)
-    int64_t pgste_live_replay_run(c_replay *replay, const uint64_t *events, uint64_t nr,
-                                  c_bool end)
-    int PGSTE_LIVE_PRESENT
-    int PGSTE_LIVE_SWAPPED
-    int PGSTE_LIVE_ZERO
-    int PGSTE_LIVE_HUGE
-    int PGSTE_LIVE_EXCLUSIVE
-    int PGSTE_LIVE_LAZYFREE
-    int PGSTE_LIVE_SWAPCACHE
-
 PRESENT = PGSTE_LIVE_PRESENT
 SWAPPED = PGSTE_LIVE_SWAPPED
 ZERO = PGSTE_LIVE_ZERO
@@ -99,6 +77,7 @@ EXCLUSIVE = PGSTE_LIVE_EXCLUSIVE
 LAZYFREE = PGSTE_LIVE_LAZYFREE
 SWAPCACHE = PGSTE_LIVE_SWAPCACHE
 
+cdef tuple STATS = names_of(pgste_live_replay_stats_name)
 cdef dict BACKINGS = {
     "anonymous": PGSTE_LIVE_ANONYMOUS,
     "shared": PGSTE_LIVE_SHARED,
@@ -130,16 +109,6 @@ cdef object failure(int64_t code, Gfns gfns=None, uint64_t pages=0, unsigned ord
     if code == PGSTE_E_GFN and gfns is not None:
         return GfnError(gfns.outside(pages, order, "gfns"))
     return ArgumentError("an argument that the core of live memory does not take")
-
-
-cdef object integer(object value, str name, object low, object high):
-    """An argument that is one integer in low .. high."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ArgumentTypeError(f"{name}: {value!r} is not an integer")
-    value = operator.index(value)
-    if not low <= value <= high:
-        raise ArgumentError(f"{name}: {value} is not in {low} .. {high}")
-    return value
 
 
 cdef class Mapping:
@@ -305,7 +274,7 @@ cdef class Replay:
 
     cdef Mapping mapping
     cdef object in_use
-    cdef c_replay c
+    cdef pgste_live_replay c
 
     def __init__(self, Mapping mapping, in_use, int advice):
         mapping.opened()
@@ -339,13 +308,7 @@ cdef class Replay:
 
     def stats(self):
         """Counters by name, as a dict."""
-        cdef const uint64_t *values = <const uint64_t *>&self.c.stats
-        cdef unsigned i = 0
-        result = {}
-        while pgste_live_replay_stats_name(i) is not NULL:
-            result[pgste_live_replay_stats_name(i).decode()] = values[i]
-            i += 1
-        return result
+        return with_names(STATS, &self.c.stats)
 
 
 def swap_on(bytes path):

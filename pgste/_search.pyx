@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The exhaustive search of src_c/search.c as one function; pgste.guarantees is for users."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
 from pgste._c cimport (
@@ -14,26 +14,15 @@ from pgste._c cimport (
     pgste_search,
     pgste_search_config,
     pgste_search_result,
-    pgste_strerror,
 )
+from pgste._engine.names cimport names_of, strerror
 
+from pgste._engine.names import POISONS, REARM_RULES
 from pgste.errors import BY_CODE, ModelMemoryError
 
-
-cdef list names(const char *(*name)(unsigned) noexcept nogil):
-    cdef unsigned i = 0
-    cdef list found = []
-    while name(i) != NULL:
-        found.append(name(i).decode())
-        i += 1
-    return found
-
-
-ACTIONS = tuple(names(pgste_action_name))
-QUESTIONS = tuple(names(pgste_question_name))
+ACTIONS = names_of(pgste_action_name)
+QUESTIONS = names_of(pgste_question_name)
 GENERATIONS = ("pgtable", "dat", "zvm")
-REARM_RULES = ("referenced", "dirty")
-POISONS = ("none", "init_on_free", "page_poison")
 
 
 def search(
@@ -74,7 +63,7 @@ def search(
         if error < 0:
             raise BY_CODE[error](
                 f"search of {mechanism} ({generation}), {pages} pages: "
-                + pgste_strerror(error).decode()
+                + strerror(error)
             )
         answers = {}
         for q in range(len(QUESTIONS)):

@@ -2,69 +2,37 @@
 """Bindings of src_c/trace_*.c: text decoder, ring-buffer pages, summary of a trace."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pgste._c cimport (
+    PGSTE_E_ARG,
+    PGSTE_E_NOMEM,
+    PGSTE_MIN_EVENT_LINE,
+    PGSTE_OK,
+    pgste_decode_stats,
+    pgste_decode_stats_name,
+    pgste_decoder,
+    pgste_decoder_error,
+    pgste_decoder_feed,
+    pgste_decoder_format,
+    pgste_decoder_free,
+    pgste_decoder_get_stats,
+    pgste_decoder_new,
+    pgste_ring_decode,
+    pgste_ring_format,
+    pgste_trace_summarize,
+    pgste_trace_summary,
+    pgste_trace_summary_name,
+)
+from pgste._engine.names cimport names_of, with_names
 
 import numpy as np
 
 from pgste.errors import TraceError
 
-cdef extern from "<stdbool.h>" nogil:
-    ctypedef bint c_bool "bool"
-
-cdef extern from "pgste.h" nogil:
-    int PGSTE_OK
-    int PGSTE_E_NOMEM
-    int PGSTE_E_ARG
-    unsigned PGSTE_MIN_EVENT_LINE
-
-    struct pgste_decode_stats:
-        uint64_t lines
-    const char *pgste_decode_stats_name(unsigned i)
-
-    struct pgste_decoder:
-        pass
-    enum pgste_text_format:
-        pass
-    int pgste_decoder_new(pgste_decoder **decoder)
-    void pgste_decoder_free(pgste_decoder *decoder)
-    int64_t pgste_decoder_feed(pgste_decoder *decoder, const char *bytes, size_t nr_bytes,
-                               c_bool end, uint64_t *events, uint64_t *times_ns,
-                               uint64_t max, size_t *used)
-    pgste_text_format pgste_decoder_format(const pgste_decoder *decoder)
-    void pgste_decoder_get_stats(const pgste_decoder *decoder, pgste_decode_stats *stats)
-    const char *pgste_decoder_error(const pgste_decoder *decoder, uint64_t *line)
-
-    struct pgste_ring_format:
-        int32_t id_alloc, id_free, id_free_batched
-        uint32_t common_type_offset, common_type_bytes
-        uint32_t alloc_pfn_offset, alloc_pfn_bytes, alloc_order_offset, alloc_order_bytes
-        uint32_t free_pfn_offset, free_pfn_bytes, free_order_offset, free_order_bytes
-        uint32_t page_bytes, commit_offset, commit_bytes, data_offset
-        c_bool big_endian
-    int64_t pgste_ring_decode(const pgste_ring_format *format, const void *page,
-                              uint64_t *events, uint64_t *times_ns, uint64_t max,
-                              pgste_decode_stats *stats, size_t *error_offset)
-
-    struct pgste_trace_summary:
-        uint64_t alloc_events
-        uint64_t *alloc_orders
-        uint64_t *free_orders
-    const char *pgste_trace_summary_name(unsigned i)
-    int pgste_trace_summarize(const uint64_t *events, uint64_t nr,
-                              pgste_trace_summary *summary)
-
-_FORMATS = (None, "ftrace", "trace-cmd", "perf")
-
-
-cdef dict _decode_stats(const pgste_decode_stats *stats):
-    """The struct has uint64 fields only, in the order of the names."""
-    cdef const uint64_t *field = <const uint64_t *>stats
-    cdef unsigned i = 0
-    result = {}
-    while pgste_decode_stats_name(i) != NULL:
-        result[pgste_decode_stats_name(i).decode()] = field[i]
-        i += 1
-    return result
+cdef tuple DECODE_STATS = names_of(pgste_decode_stats_name)
+cdef tuple SUMMARY = names_of(pgste_trace_summary_name)
+cdef tuple FORMATS = (None, "ftrace", "trace-cmd", "perf")
 
 
 cdef class TextDecoder:
@@ -82,14 +50,14 @@ cdef class TextDecoder:
     @property
     def format(self):
         """"ftrace", "trace-cmd", "perf", or None as long as nothing tells."""
-        return _FORMATS[<int>pgste_decoder_format(self._decoder)]
+        return FORMATS[<int>pgste_decoder_format(self._decoder)]
 
     @property
     def counters(self):
         """Counters so far, by the names of struct pgste_decode_stats."""
         cdef pgste_decode_stats stats
         pgste_decoder_get_stats(self._decoder, &stats)
-        return _decode_stats(&stats)
+        return with_names(DECODE_STATS, &stats)
 
     def feed(self, const unsigned char[::1] data not None, bint end=False):
         """Decode all whole lines of ``data``; ``end`` says that no more will come.
@@ -137,7 +105,7 @@ cdef class RingDecoder:
     @property
     def counters(self):
         """Counters of all pages so far, by the names of struct pgste_decode_stats."""
-        return _decode_stats(&self._stats)
+        return with_names(DECODE_STATS, &self._stats)
 
     def decode(self, const unsigned char[::1] pages not None):
         """Decode whole pages, in order: (events, times), two uint64 arrays.
@@ -178,7 +146,6 @@ def summarize(const uint64_t[::1] events not None):
     ValueError for an event that is none; MemoryError.
     """
     cdef pgste_trace_summary summary
-    cdef const uint64_t *field = <const uint64_t *>&summary
     cdef uint64_t nr = events.shape[0]
     cdef const uint64_t *first = &events[0] if nr else NULL
     cdef unsigned i = 0
@@ -189,10 +156,7 @@ def summarize(const uint64_t[::1] events not None):
         raise MemoryError("the pages of the trace need more than half of this machine's memory")
     if error:
         raise ValueError("events: kind above 1, order above 39 or block above pfn 2^56")
-    result = {}
-    while pgste_trace_summary_name(i) != NULL:
-        result[pgste_trace_summary_name(i).decode()] = field[i]
-        i += 1
+    result = with_names(SUMMARY, &summary)
     result["alloc_orders"] = {i: summary.alloc_orders[i] for i in range(64)
                               if summary.alloc_orders[i]}
     result["free_orders"] = {i: summary.free_orders[i] for i in range(64)
