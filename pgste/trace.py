@@ -5,37 +5,21 @@ The events are ``kmem:mm_page_alloc`` and ``kmem:mm_page_free`` (include/trace/e
 
 from __future__ import annotations
 
-import mmap
-import operator
 import os
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import resources
-from typing import IO, Any, Protocol, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pgste import trace_dat, tracefile
-from pgste._trace import TextDecoder, summarize
+from pgste import trace_read, tracefile
+from pgste._trace import summarize
 from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
+from pgste.events import FREE, MAX_ORDER, MAX_PFN, Words, check_events, check_times, integers
+from pgste.trace_read import Progress
 
 __all__ = ["Trace", "sample_trace"]
-
-Words: TypeAlias = npt.NDArray[np.uint64]
-Progress: TypeAlias = Callable[[int, int], object]
-
-ALLOC, FREE = 0, 1
-MAX_ORDER = 39
-MAX_PFN = 1 << 56
-_CHUNK_BYTES = 1 << 22
-_CHECK_EVENTS = 1 << 20
-_COMPRESSIONS = {
-    b"\xfd7zXZ\0": "xz",
-    b"\x1f\x8b": "gz",
-    b"BZh": "bz2",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
 
 
 class Trace:
@@ -72,12 +56,12 @@ class Trace:
 
         Errors as from `from_arrays`.
         """
-        words = _integers("events", events, (1 << 64) - 1, np.uint64)
-        times = _integers("time", time, (1 << 64) - 1, np.uint64)
+        words = integers("events", events, (1 << 64) - 1, np.uint64)
+        times = integers("time", time, (1 << 64) - 1, np.uint64)
         if len(words) != len(times):
             raise ArgumentError(f"time: {len(times)} values for {len(words)} events")
-        _check_events(words)
-        _check_times(times)
+        check_events(words)
+        check_times(times)
         self._events, self._time = _read_only(words), _read_only(times)
         self._format = format
         self._counters = dict(counters or {})
@@ -101,11 +85,19 @@ class Trace:
         name = os.fspath(path)
         with open(name, "rb") as file:
             try:
-                return _read(file, name, progress)
+                recording = trace_read.read(file, progress)
             except TraceError as error:
                 raise TraceError(
                     error.reason, path=name, line=error.line, offset=error.offset
                 ) from error.__cause__
+        return cls._trusted(
+            recording.events,
+            recording.times,
+            format=recording.format,
+            counters=recording.counters,
+            path=name,
+            compression=recording.compression,
+        )
 
     @classmethod
     def from_arrays(
@@ -122,9 +114,9 @@ class Trace:
         ArgumentTypeError for other dtypes or shapes, ArgumentError for values, both with the
         argument's name, the value and its position.
         """
-        kinds = _integers("kind", kind, FREE, np.uint64)
-        pfns = _integers("pfn", pfn, MAX_PFN - 1, np.uint64)
-        orders = _integers("order", order, MAX_ORDER, np.uint64)
+        kinds = integers("kind", kind, FREE, np.uint64)
+        pfns = integers("pfn", pfn, MAX_PFN - 1, np.uint64)
+        orders = integers("order", order, MAX_ORDER, np.uint64)
         for name, array in (("pfn", pfns), ("order", orders)):
             if len(array) != len(kinds):
                 raise ArgumentError(f"{name}: {len(array)} values for {len(kinds)} kinds")
@@ -255,196 +247,7 @@ def sample_trace() -> Trace:
         return Trace.open(path)
 
 
-# ---- checks ---------------------------------------------------------------------------------
-
-
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _integers(name: str, values: npt.ArrayLike, highest: int, dtype: Any) -> Words:
-    """A new array of dtype, from integers 0 .. highest in one dimension."""
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise ArgumentTypeError(f"{name}: {array.ndim} dimensions instead of one")
-    if array.size == 0:
-        return np.empty(0, dtype)
-    if array.dtype.kind == "O":  # Python integers beyond 64 bits; anything else is no integer
-        try:
-            numbers = [operator.index(value) for value in array.tolist()]
-        except TypeError as error:
-            raise ArgumentTypeError(f"{name}: {error}") from None
-        for i, number in enumerate(numbers):
-            if not 0 <= number <= highest:
-                raise ArgumentError(f"{name}: {number} at position {i} is not in 0 .. {highest}")
-        return np.array(numbers, dtype)
-    if array.dtype.kind not in "iu":
-        raise ArgumentTypeError(f"{name}: dtype {array.dtype} instead of integers")
-    wrong = array < 0 if array.dtype.kind == "i" else np.zeros(1, bool)
-    if not wrong.any() and highest < np.iinfo(array.dtype).max:
-        wrong = array > highest
-    if wrong.any():
-        i = int(wrong.argmax())
-        raise ArgumentError(f"{name}: {array[i]} at position {i} is not in 0 .. {highest}")
-    return array.astype(dtype)
-
-
-def _check_events(words: Words) -> None:
-    """Kinds, orders and ends of blocks, a piece at a time: maps may exceed memory."""
-    for start in range(0, len(words), _CHECK_EVENTS):
-        part = words[start : start + _CHECK_EVENTS]
-        order = part >> np.uint64(2) & np.uint64(63)
-        for name, value, wrong in (
-            ("kind", part & np.uint64(3), part & np.uint64(2) != 0),
-            ("order", order, order > MAX_ORDER),
-        ):
-            if wrong.any():
-                i = int(wrong.argmax())
-                raise ArgumentError(f"{name}: {value[i]} at position {start + i} is out of range")
-        pfn = part >> np.uint64(8)
-        wrong = pfn + (np.uint64(1) << order) > MAX_PFN
-        if wrong.any():
-            i = int(wrong.argmax())
-            raise ArgumentError(
-                f"pfn: {pfn[i]} at position {start + i}: its block of order {order[i]} "
-                "reaches above 2^56"
-            )
-
-
-def _check_times(times: Words) -> None:
-    for start in range(0, len(times), _CHECK_EVENTS):
-        part = times[start : start + _CHECK_EVENTS + 1]
-        wrong = part[1:] < part[:-1]
-        if wrong.any():
-            i = int(wrong.argmax()) + 1
-            raise ArgumentError(f"time: {part[i]} at position {start + i} is before {part[i - 1]}")
-
-
-# ---- files ----------------------------------------------------------------------------------
-
-
-class _Stream(Protocol):
-    def read(self, nr_bytes: int, /) -> bytes: ...
-
-    def seek(self, position: int, /) -> object: ...
-
-
-class _Source:
-    """The bytes of a file, unpacked, with errors and progress in bytes of the file."""
-
-    def __init__(self, file: IO[bytes], progress: Progress | None) -> None:
-        self.file = file
-        self.progress = progress
-        self.total = os.fstat(file.fileno()).st_size
-        start = file.read(8)
-        file.seek(0)
-        self.compression = next(
-            (name for magic, name in _COMPRESSIONS.items() if start.startswith(magic)), None
-        )
-        self.stream, self.errors = _unpacker(file, self.compression)
-
-    def read(self, nr_bytes: int) -> bytes:
-        try:
-            data = self.stream.read(nr_bytes)
-        except self.errors as error:
-            reason = f"{self.compression}: damaged or cut off: {error}"
-            raise TraceError(reason, offset=self.file.tell()) from error
-        if self.progress is not None:
-            self.progress(min(self.file.tell(), self.total), self.total)
-        return data
-
-    def read_all(self) -> memoryview:
-        if self.compression is None:
-            return memoryview(mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ))
-        parts = bytearray()
-        while data := self.read(_CHUNK_BYTES):
-            parts += data
-        return memoryview(parts).toreadonly()
-
-
-def _unpacker(
-    file: IO[bytes], compression: str | None
-) -> tuple[_Stream, tuple[type[BaseException], ...]]:
-    """A stream of the unpacked bytes, and what it raises when they are damaged."""
-    if compression == "xz":
-        import lzma
-
-        return lzma.LZMAFile(file), (lzma.LZMAError, EOFError)
-    if compression == "gz":
-        import gzip
-
-        return gzip.GzipFile(fileobj=file, mode="rb"), (gzip.BadGzipFile, EOFError, zlib.error)
-    if compression == "bz2":
-        import bz2
-
-        return bz2.BZ2File(file), (OSError, EOFError)
-    if compression == "zstd":
-        try:
-            from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            raise TraceError("compressed by zstd, which needs Python 3.14", offset=0) from None
-        return zstd.ZstdFile(file), (zstd.ZstdError, EOFError)
-    return file, ()
-
-
-def _read(file: IO[bytes], name: str, progress: Progress | None) -> Trace:
-    source = _Source(file, progress)
-    about: dict[str, Any] = {"path": name, "compression": source.compression}
-    start = source.read(len(trace_dat.MAGIC))
-    source.stream.seek(0)
-    if not start:
-        raise TraceError("the file is empty", offset=0)
-    if start.startswith(b"PERFILE"):
-        raise TraceError("binary data of perf: print it with perf script first", offset=0)
-    if start.startswith(tracefile.MAGIC):
-        return _read_own(source, about)
-    if start.startswith(trace_dat.MAGIC):
-        data = source.read_all()
-        dat = trace_dat.parse(data, progress if source.compression is None else None)
-        about |= {"format": "trace.dat", "counters": dat.counters}
-        return Trace._trusted(dat.events, dat.times, **about)
-    return _read_text(source, about)
-
-
-def _read_own(source: _Source, about: dict[str, Any]) -> Trace:
-    data = source.read_all()
-    events, times, description = tracefile.parse(
-        data, source.progress if source.compression is None else None
-    )
-    counters = description.get("counters", {})
-    recorder = description.get("format", "arrays")
-    if (
-        not isinstance(recorder, str)
-        or not isinstance(counters, dict)
-        or not all(isinstance(count, int) for count in counters.values())
-    ):
-        raise TraceError("the description has a value of the wrong type")
-    try:
-        _check_events(events)
-        _check_times(times)
-    except ArgumentError as error:
-        raise TraceError(str(error)) from error
-    about |= {"format": recorder, "counters": counters}
-    return Trace._trusted(events, times, **about)
-
-
-def _read_text(source: _Source, about: dict[str, Any]) -> Trace:
-    decoder = TextDecoder()
-    all_events, all_times = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
-    rest = b""
-    end = False
-    while not end:
-        data = source.read(_CHUNK_BYTES)
-        end = not data
-        data = rest + data
-        events, times, used = decoder.feed(data, end)
-        rest = data[used:]
-        all_events.append(events)
-        all_times.append(times)
-    if decoder.format is None:
-        reason = "holds no line of ftrace, perf script or trace-cmd report text"
-        raise TraceError(reason, line=decoder.counters["lines"])
-    about |= {"format": decoder.format, "counters": decoder.counters}
-    return Trace._trusted(np.concatenate(all_events), np.concatenate(all_times), **about)
