@@ -2,9 +2,10 @@
 """Guest page states of s390x (PGSTE, ESSA, CBRL, zap) and free-page mechanisms, at speed.
 
 `Guest` has the pages of a virtual machine, `Host` the frames and swap slots that guests
-share.  `Trace` reads the events of a page allocator, `Replay` drives guests with them, and
-`compare` puts the free-page mechanisms side by side.  docs/model.md in the source tree says
-exactly what is modelled; `pgste.errors` lists the exceptions.
+share.  `Trace` reads the events of a page allocator, `Replay` drives guests with them
+(`run_all`: many at once), and `compare` puts the free-page mechanisms side by side.
+docs/model.md in the source tree says exactly what is modelled; `pgste.errors` lists the
+exceptions.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pgste._engine import (
     isa_variants,
     mechanisms,
 )
+from pgste.batch import run_all
 from pgste.compare import Comparison, compare
 from pgste.enums import Content, Orc, PgsteBits, PteBits, State, Usage
 from pgste.errors import (
@@ -92,6 +94,7 @@ __all__ = [
     "isa_select",
     "isa_variants",
     "mechanisms",
+    "run_all",
     "sample_trace",
 ]
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgste._engine import Guest, Host, Replay, mechanisms
+from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
 from pgste.trace import Trace
 
 __all__ = [
@@ -316,20 +317,22 @@ def compare(
     threads: how many mechanisms are replayed at once.  Only speed depends on it.
     progress: called with (mechanism, events done, events), by these threads.
 
-    ValueError or TypeError for a bad argument; OutOfFramesError when host and swap together
-    cannot hold what the guests use.
+    ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; OutOfFramesError
+    when host and swap together cannot hold what the guests use.
     """
     every = ("none", "cmma") if flavour == "zvm" else _engine_mechanisms()
     names = tuple(every if mechanisms is None else mechanisms)
     if isinstance(mechanisms, str):
-        raise TypeError(f"mechanisms: a sequence of names, not the string {mechanisms!r}")
+        raise ArgumentTypeError(f"mechanisms: a sequence of names, not the string {mechanisms!r}")
     for name in names:
         if name not in _engine_mechanisms():
-            raise ValueError(f"mechanisms: {name!r} is none of {', '.join(_engine_mechanisms())}")
+            raise UnknownNameError(
+                f"mechanisms: {name!r} is none of {', '.join(_engine_mechanisms())}"
+            )
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"mechanisms: {names!r} must name at least one, and none twice")
+        raise ArgumentError(f"mechanisms: {names!r} must name at least one, and none twice")
     if len(trace) == 0:
-        raise ValueError("trace: has no events")
+        raise ArgumentError("trace: has no events")
     _check_count("guests", guests)
     _check_count("samples", samples)
     _check_count("threads", threads)
@@ -385,9 +388,9 @@ def compare(
 
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}: an integer, not {value!r}")
+        raise ArgumentTypeError(f"{name}: an integer, not {value!r}")
     if value < 1:
-        raise ValueError(f"{name}: {value} is less than 1")
+        raise ArgumentError(f"{name}: {value} is less than 1")
 
 
 # The parameter of `compare` has the better claim to the plain name.

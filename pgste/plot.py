@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from pgste.enums import State, Usage
+from pgste.errors import ArgumentError
 from pgste.units import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _figure(width: float, height: float) -> Figure:
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"path: {os.fspath(path)!r} must end in .png, .svg or .pdf")
+        raise ArgumentError(f"path: {os.fspath(path)!r} must end in .png, .svg or .pdf")
     figure.savefig(path, dpi=150)
 
 

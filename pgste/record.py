@@ -278,9 +278,9 @@ def import_perf(path: str | os.PathLike[str]) -> Trace:
             )  # fmt: skip
         words = done.stderr.decode(errors="replace").strip()
         if done.returncode:
-            raise ValueError(f"perf script cannot read {os.fspath(path)}: {words}")
+            raise ArgumentError(f"perf script cannot read {os.fspath(path)}: {words}")
         if not text.stat().st_size:
-            raise ValueError(
+            raise ArgumentError(
                 f"{os.fspath(path)} has no events; record with perf record -a "
                 "-e kmem:mm_page_alloc -e kmem:mm_page_free"
             )

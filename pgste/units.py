@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+from pgste.errors import ArgumentError
+
 __all__ = ["PAGE_BYTES", "format_bytes", "format_count", "format_rate", "parse_frames"]
 
 PAGE_BYTES = 4096
@@ -52,7 +54,7 @@ def parse_frames(text: str, peak: int) -> int:
     else:
         frames = int(plain) if plain.isdecimal() else 0
     if frames < 1:
-        raise ValueError(
+        raise ArgumentError(
             f"host frames {text!r}: a count of frames, a percentage of the trace's peak (75%), "
             "or a size of at least one page (160M)"
         )

@@ -5,8 +5,8 @@ from pgste._engine.unit cimport Unit
 
 cdef class Replay:
     cdef pgste_replay *c
-    cdef tuple guests
-    cdef Unit host
+    cdef readonly tuple guests
+    cdef readonly Unit host
     cdef object event_array
     cdef object time_array
 

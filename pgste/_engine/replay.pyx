@@ -54,6 +54,11 @@ cdef class Replay:
     base_pfn : int
         The pfn that is gfn 0.
 
+    Attributes
+    ----------
+    guests : tuple of Guest
+    host : Host
+
     Raises
     ------
     ArgumentError
