@@ -16,7 +16,18 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from pgste import PgsteError, __version__, cli_compare, cli_guarantees, cli_live, cli_scenario
+from pgste import (
+    PgsteError,
+    __version__,
+    cli_calibrate,
+    cli_compare,
+    cli_guarantees,
+    cli_info,
+    cli_live,
+    cli_map,
+    cli_record,
+    cli_scenario,
+)
 from pgste.errors import TraceError
 
 __all__ = ["main"]
@@ -34,8 +45,8 @@ VERBS = (
     Verb(
         "compare",
         "replay a page allocator trace through the mechanisms, side by side",
-        cli_compare.add_compare_arguments,
-        cli_compare.run_compare,
+        cli_compare.add_arguments,
+        cli_compare.run,
     ),
     Verb(
         "guarantees",
@@ -46,32 +57,32 @@ VERBS = (
     Verb(
         "info",
         "tell what is in a trace",
-        cli_compare.add_info_arguments,
-        cli_compare.run_info,
+        cli_info.add_arguments,
+        cli_info.run,
     ),
     Verb(
         "map",
         "draw the states of all pages at one moment of a replay",
-        cli_compare.add_map_arguments,
-        cli_compare.run_map,
+        cli_map.add_arguments,
+        cli_map.run,
     ),
     Verb(
         "live",
         "the real kernel: hold the model against it, replay a trace on it",
-        cli_live.add_live_arguments,
-        cli_live.run_live,
+        cli_live.add_arguments,
+        cli_live.run,
     ),
     Verb(
         "calibrate",
         "measure what hints, page faults and swap cost on this machine",
-        cli_live.add_calibrate_arguments,
-        cli_live.run_calibrate,
+        cli_calibrate.add_arguments,
+        cli_calibrate.run,
     ),
     Verb(
         "record",
         "record this machine's page allocator while a command runs",
-        cli_live.add_record_arguments,
-        cli_live.run_record,
+        cli_record.add_arguments,
+        cli_record.run,
     ),
     Verb(
         "scenario",

@@ -1,89 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""The verbs that replay traces: compare, info, map."""
+"""The verb compare: a trace through the mechanisms, side by side."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from pgste import cli_pagecache
-from pgste._engine import Guest, Host, Replay, mechanisms
+from pgste._engine import mechanisms
 from pgste.calibrate import ESTIMATE_ROWS, Profile, estimate
-from pgste.compare import ROWS, Comparison, Row, compare, guest_pages, kernel_watermarks
-from pgste.enums import PteBits
-from pgste.trace import Trace, sample_trace
+from pgste.cli_common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
+from pgste.compare import ROWS, Comparison, Row, compare
 from pgste.units import PAGE_BYTES, format_bytes, format_count, format_rate, parse_frames
 
-__all__ = [
-    "add_compare_arguments",
-    "add_info_arguments",
-    "add_map_arguments",
-    "open_trace",
-    "run_compare",
-    "run_info",
-    "run_map",
-]
-
-_TRACE_HELP = (
-    "ftrace, perf script or trace-cmd report text, trace.dat, or pgste's own format, plain or "
-    "compressed; without it the sample that comes with the package"
-)
+__all__ = ["add_arguments", "run"]
 
 
-@contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
-    """A progress bar on standard error, where it does not mix with the result."""
-    with Progress(
-        TextColumn("{task.description:24}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        yield progress
-
-
-def open_trace(path: str | None, progress: Progress) -> Trace:
-    """The trace of a path, or the sample, under a progress bar."""
-    if path is None:
-        return sample_trace()
-    task = progress.add_task(f"reading {Path(path).name}", total=None)
-
-    def advance(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
-
-    trace = Trace.open(path, progress=advance)
-    progress.remove_task(task)
-    return trace
-
-
-def _trace_name(path: str | None) -> str:
-    return "the package's sample trace" if path is None else os.fspath(path)
-
-
-# ---- compare ----
-
-
-def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trace", nargs="?", metavar="TRACE", help=_TRACE_HELP)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
     parser.add_argument(
         "--mechanisms",
         metavar="LIST",
@@ -145,13 +83,7 @@ def _format(row: Row, value: float) -> str:
 
 def comparison_table(comparison: Comparison, costs: Profile | None = None) -> Table:
     """The comparison as a table, a column for each mechanism; times by a cost profile, if any."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,  # five mechanisms then fit into 80 columns
-        header_style="bold",
-    )
+    table = plain_table(collapse_padding=True)  # five mechanisms then fit into 80 columns
     table.add_column("", no_wrap=True)
     for result in comparison.results:
         table.add_column(result.mechanism, justify="right", no_wrap=True)
@@ -218,10 +150,10 @@ def _reporting_settings(args: argparse.Namespace) -> dict[str, int]:
     return settings
 
 
-def run_compare(args: argparse.Namespace, console: Console) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     costs = Profile.load(args.costs) if args.costs else None
     names = args.mechanisms.split(",") if args.mechanisms else None
-    with _progress(console) as progress:
+    with progress_bar() as progress:
         trace = open_trace(args.trace, progress)
         frames = None
         if args.host_frames is not None:
@@ -262,7 +194,7 @@ def run_compare(args: argparse.Namespace, console: Console) -> int:
                 }
         print(json.dumps(data))
         return 0
-    console.print(_settings(comparison, _trace_name(args.trace)), highlight=False)
+    console.print(_settings(comparison, trace_name(args.trace)), highlight=False)
     console.print()
     console.print(comparison_table(comparison, costs))
     console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False)
@@ -272,156 +204,3 @@ def run_compare(args: argparse.Namespace, console: Console) -> int:
     if args.plot:
         console.print(f"\ndrawn: {args.plot}", highlight=False)
     return 0
-
-
-# ---- info ----
-
-_INFO_ROWS: tuple[tuple[str, str], ...] = (
-    ("alloc_events", "alloc events"),
-    ("free_events", "free events"),
-    ("pages_allocated", "pages allocated"),
-    ("pages_freed", "pages freed"),
-    ("frees_of_allocated", "frees of pages allocated earlier"),
-    ("frees_of_unknown", "frees of pages never seen, or freed already"),
-    ("frees_of_block", "frees of the block as it was allocated"),
-    ("frees_of_part", "frees of a part of a larger block"),
-    ("allocs_of_live", "allocs that hit a live page"),
-    ("unique_allocated", "different pages allocated"),
-    ("unique_pages", "different pages in any event"),
-    ("peak_live", "peak of live pages, from an empty start"),
-    ("live_at_end", "live pages at the end"),
-    ("live_at_start", "pages live at the start (first event is a free)"),
-    ("peak_in_use", "peak of pages in use, those included"),
-)
-
-
-def add_info_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trace", nargs="?", metavar="TRACE", help=_TRACE_HELP)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--save", metavar="FILE", help="also save it in pgste's own format (.pgt)")
-
-
-def _info(trace: Trace, name: str) -> dict[str, Any]:
-    return {
-        "trace": name,
-        "format": trace.format,
-        "compression": trace.compression,
-        "seconds": trace.seconds,
-        "summary": trace.summary(),
-        "reader": trace.counters,
-    }
-
-
-def run_info(args: argparse.Namespace, console: Console) -> int:
-    with _progress(console) as progress:
-        trace = open_trace(args.trace, progress)
-    info = _info(trace, _trace_name(args.trace))
-    if args.save:
-        trace.save(args.save)
-    if args.json:
-        print(json.dumps(info))
-        return 0
-    summary = info["summary"]
-    compression = f", {info['compression']}" if info["compression"] else ""
-    rate = len(trace) / trace.seconds if trace.seconds else 0.0
-    console.print(
-        f"{info['trace']}: {info['format']}{compression}\n"
-        f"{trace.seconds:.2f} s, {format_rate(rate)} events, "
-        f"pfn {summary['lowest_pfn']:#x} to {summary['highest_pfn']:#x}",
-        highlight=False,
-    )
-    console.print()
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    for key, title in _INFO_ROWS:
-        table.add_row(title, format_count(summary[key]))
-    console.print(table)
-    console.print()
-    orders = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for title in ("order", "alloc events", "free events"):
-        orders.add_column(title, justify="right")
-    allocs, frees = summary["alloc_orders"], summary["free_orders"]
-    for order in sorted({*allocs, *frees}):
-        orders.add_row(
-            str(order), format_count(allocs.get(order, 0)), format_count(frees.get(order, 0))
-        )
-    console.print(orders)
-    told = {key: value for key, value in info["reader"].items() if value}
-    if told:
-        console.print()
-        console.print(
-            "reader: " + ", ".join(f"{key} {format_count(value)}" for key, value in told.items()),
-            highlight=False,
-        )
-    if args.save:
-        console.print(f"saved: {args.save}", highlight=False)
-    return 0
-
-
-# ---- map ----
-
-
-def add_map_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trace", nargs="?", metavar="TRACE", help=_TRACE_HELP)
-    parser.add_argument("--mechanism", choices=mechanisms(), default="cmma")
-    parser.add_argument(
-        "--at",
-        type=float,
-        default=0.5,
-        metavar="SHARE",
-        help="after this share of the events, 0 to 1 (default 0.5)",
-    )
-    parser.add_argument("--host-frames", metavar="N", help="as for compare")
-    parser.add_argument(
-        "--output", metavar="FILE", default="map.png", help="picture (default map.png)"
-    )
-
-
-def run_map(args: argparse.Namespace, console: Console) -> int:
-    if not 0 <= args.at <= 1:
-        raise ValueError(f"--at: {args.at} is not between 0 and 1")
-    with _progress(console) as progress:
-        trace = open_trace(args.trace, progress)
-        summary = trace.summary()
-        peak = summary["peak_in_use"]
-        frames = parse_frames(args.host_frames or "75%", peak)
-        base, pages = guest_pages(summary)
-        low, high = kernel_watermarks(frames)
-        host = Host(frames, summary["unique_pages"] + 64, low=low, high=high)
-        guest = Guest(pages, host=host, mechanism=args.mechanism)
-        replay = Replay([guest], trace.events, trace.time, base)
-        nr = round(len(trace) * args.at)
-        task = progress.add_task(args.mechanism, total=nr)
-        _run_in_steps(replay, nr, lambda done: progress.update(task, completed=done))
-    from pgste import plot  # matplotlib takes longer to import than most verbs to run
-
-    classes = plot.classify(
-        guest.states(),
-        (guest.pte() & np.uint64(PteBits.PRESENT)) != 0,
-        guest.is_free().astype(bool),
-    )
-    seconds = float(trace.time[max(nr - 1, 0)] - trace.time[0]) * 1e-9
-    title = (
-        f"{Path(_trace_name(args.trace)).name}, {args.mechanism}, after {nr:,} events "
-        f"({seconds:.2f} s); host {frames:,} frames"
-    )
-    plot.plot_map(classes, base, title, args.output)
-    counts = np.bincount(classes, minlength=len(plot.MAP_CLASSES))
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("state", no_wrap=True)
-    table.add_column("pages", justify="right")
-    for (name, _), count in zip(plot.MAP_CLASSES, counts, strict=True):
-        table.add_row(name, format_count(int(count)))
-    console.print(title, highlight=False)
-    console.print()
-    console.print(table)
-    console.print(f"\ndrawn: {args.output}", highlight=False)
-    return 0
-
-
-def _run_in_steps(replay: Replay, nr: int, done: Callable[[int], object]) -> None:
-    at = 0
-    while at < nr:
-        at += replay.run(min(nr - at, max(nr // 100, 1)))
-        done(at)

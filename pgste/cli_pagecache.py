@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pgste.cli_common import plain_table
 from pgste.pagecache import COLD_PAGES, POLICIES, PageIo, cold_page, file_accesses, replay
 from pgste.units import format_count
 
@@ -47,7 +47,7 @@ def _parts(io: PageIo) -> list[tuple[str, int]]:
 
 
 def _table(first: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column(first)
     for title in _TITLES:
         table.add_column(title, justify="right", no_wrap=True)

@@ -12,7 +12,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pgste.path import NOT_ASKED_FOR, ORDERS, STEPS, Finding, Order, PageView, Stage, judge
+from pgste.judge import Finding, judge
+from pgste.path import NOT_ASKED_FOR, ORDERS, STEPS, Order, PageView, Stage
 from pgste.path import describe as describe_content
 from pgste.scenarios import SCENARIOS, Act, Line, Outcome, Report, run_scenario
 

@@ -12,7 +12,6 @@ import pytest
 
 from pgste.conformance import (
     Divergence,
-    Op,
     Result,
     check,
     flags_allowed,
@@ -20,6 +19,7 @@ from pgste.conformance import (
     run_sequence,
     shrink,
 )
+from pgste.conformance_sides import Op
 from pgste.errors import ArgumentError, UnknownNameError
 from pgste.pressure import SwapFile, swap_bytes
 

@@ -12,6 +12,7 @@ from itertools import permutations
 import pytest
 
 import pgste
+from pgste.judge import judge
 from pgste.path import (
     ORDERS,
     POISON,
@@ -22,7 +23,6 @@ from pgste.path import (
     Stage,
     StepResult,
     Touch,
-    judge,
     poison_report,
     view,
 )
