@@ -382,6 +382,9 @@ extern const struct scan_ops scan_portable;
 #if defined(__x86_64__)
 extern const struct scan_ops scan_avx2, scan_avx512;
 #endif
+#ifdef __AARCH64EL__
+extern const struct scan_ops scan_neon;
+#endif
 const struct scan_ops *scan_ops(void);
 
 #endif

@@ -11,6 +11,9 @@ static const struct scan_ops *const variants[] = {
 	&scan_avx512,
 	&scan_avx2,
 #endif
+#ifdef __AARCH64EL__
+	&scan_neon,
+#endif
 	&scan_portable,
 };
 #define NR_VARIANTS (sizeof(variants) / sizeof(variants[0]))
