@@ -149,8 +149,8 @@ enum pgste_content {
 /* ---- CPU variants ------------------------------------------------------------------ */
 
 /*
- * Choose the variant of the scan kernels: "portable", "avx2", "avx512", or NULL or
- * "" for what the environment variable PGSTE_ISA says, the best supported one if it is
+ * Choose the variant of the scan kernels: "portable", "avx2", "avx512", "neon", or NULL
+ * or "" for what the environment variable PGSTE_ISA says, the best supported one if it is
  * unset.  PGSTE_E_NAME for a name that is unknown or that this CPU cannot run; the variant
  * in force then stays.  Not thread safe; call it before other threads use the library.
  */

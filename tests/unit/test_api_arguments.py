@@ -175,7 +175,7 @@ BAD_GFNS: list[tuple[Any, type[Exception], str]] = [
     (np.array([1.0, 2.0]), pgste.ArgumentTypeError, "gfns: .*float64"),
     (np.array([]), pgste.ArgumentTypeError, "gfns: .*float64"),
     (np.array([1, 2], dtype=object), pgste.ArgumentTypeError, "gfns: .*object"),
-    (np.array(["1"]), pgste.ArgumentTypeError, "gfns: .*<U1"),
+    (np.array(["1"]), pgste.ArgumentTypeError, f"gfns: .*{np.dtype('U1').str}"),
     (np.array([1], dtype="m8[s]"), pgste.ArgumentTypeError, "gfns: .*timedelta64"),
     (np.array([1], dtype="M8[s]"), pgste.ArgumentTypeError, "gfns: .*datetime64"),
     (np.array([(1,)], dtype=[("a", "i4")]), pgste.ArgumentTypeError, "gfns: "),

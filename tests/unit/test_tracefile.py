@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -57,14 +58,18 @@ def test_round_trip(tmp_path: Path, nr: int) -> None:
 
 
 def test_mapped(tmp_path: Path) -> None:
-    """Columns of a plain file are views of the map, aligned to 64 bytes; nothing can write."""
+    """Columns of a plain file are views of the map, aligned to 64 bytes; nothing can write.
+
+    On a big-endian machine they are copies, as the file is little-endian.
+    """
     path = tmp_path / "a.pgt"
     some_trace(1000).save(path)
     trace = Trace.open(path)
     for array in (trace.events, trace.time):
         assert not array.flags.owndata
         assert not array.flags.writeable
-        assert array.ctypes.data % 64 == 0
+        if sys.byteorder == "little":
+            assert array.ctypes.data % 64 == 0
 
 
 def test_recorded(tmp_path: Path) -> None:
