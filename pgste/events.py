@@ -18,7 +18,7 @@ FREE = 1
 """The higher of the two kinds; 0 is an alloc."""
 MAX_ORDER = 39
 MAX_PFN = 1 << 56
-CHECK_EVENTS = 1 << 20
+CHECK_EVENTS = 1 << 16
 
 
 def integers(name: str, values: npt.ArrayLike, highest: int, dtype: Any) -> Words:
