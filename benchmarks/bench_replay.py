@@ -16,48 +16,65 @@ import pgste.trace
 from benchmarks import workloads
 from benchmarks.harness import Bar, Limit, Measure, Plan
 from pgste import Guest, Host, Orc, Replay
+from pgste.trace import Trace
 
 # Host frames as a share of the most pages in use at once; without pressure, one for each page.
 PRESSURE = {"none": None, "mild": 0.9, "heavy": 0.5}
+# Free page reporting with the kernel's defaults (order 9, 2 s) has next to nothing to report.
+REPORT_ORDER, REPORT_DELAY_NS = 3, 10_000_000
 
 
 @cache
-def events_of(name: str) -> tuple[np.ndarray, int, int, int]:
-    """Events, lowest pfn, pages from there on, most pages in use at once."""
+def trace_of(name: str) -> tuple[Trace, int, int, int]:
+    """Trace, lowest pfn, pages from there on, most pages in use at once."""
     if name == "sample":
-        events = pgste.trace.sample_trace().events
-    else:
+        trace = pgste.trace.sample_trace()
+    else:  # as many events a second as the sample has
         events = workloads.allocator_trace(1 << 18, 1_000_000)
-    summary = pgste.trace.Trace(events, np.zeros(len(events), np.uint64)).summary()
+        trace = Trace(events, np.arange(events.size, dtype=np.uint64) * np.uint64(16_000))
+    summary = trace.summary()
     base = summary["lowest_pfn"] & ~1023
-    return events, base, summary["highest_pfn"] + 1 - base, summary["peak_in_use"]
+    return trace, base, summary["highest_pfn"] + 1 - base, summary["peak_in_use"]
 
 
 class Run:
     """A replay that is made anew for every round."""
 
     def __init__(self, name: str, mechanism: str, share: float | None) -> None:
-        self.events, self.base, self.pages, self.peak = events_of(name)
+        trace, self.base, self.pages, self.peak = trace_of(name)
+        self.events, self.times = trace.events, trace.time
         self.mechanism = mechanism
         self.frames = self.pages if share is None else int(self.peak * share)
         self.replay: Replay | None = None
         self.host: Host | None = None
+        self.guest: Guest | None = None
 
     def prepare(self) -> None:
         self.host = Host(self.frames, self.pages)
         guest = Guest(self.pages, self.host, mechanism=self.mechanism)
-        self.replay = Replay(guest, self.events, base_pfn=self.base)
+        times = None
+        if self.mechanism == "reporting":  # the others have no use for time
+            guest.set_reporting(order=REPORT_ORDER, delay_ns=REPORT_DELAY_NS)
+            times = self.times
+        self.guest = guest
+        self.replay = Replay(guest, self.events, times, self.base)
 
     def subject(self) -> int:
         assert self.replay is not None
         return self.replay.run()
 
+    def stats(self) -> tuple[dict[str, int], dict[str, int]]:
+        """What guest and host counted."""
+        assert self.guest is not None
+        assert self.host is not None
+        return self.guest.stats(), self.host.stats()
+
     def check(self, done: int) -> None:
         assert done == self.events.size
         assert self.replay is not None
-        assert self.host is not None
         assert self.replay.stats()["events"] == done
-        stats = self.host.stats()
+        of_guest, stats = self.stats()
+        assert (of_guest["hint_pages"] > 0) == (self.mechanism != "none")
         assert stats["frames_peak"] <= self.frames
         if self.frames == self.pages:
             assert stats["swap_outs"] == 0
@@ -65,6 +82,7 @@ class Run:
             assert stats["swap_outs"] > 0
 
 
+@cache
 def essa_limit() -> Limit:
     """ESSA on random pages of 16 Mi, the cost that a row compares an event with."""
     words = workloads.tile("resident")
@@ -106,16 +124,16 @@ def lru_limit(events: np.ndarray, frames: int, folder: Path) -> dict[str, Limit]
 
 
 @pytest.mark.parametrize("pressure", PRESSURE)
-@pytest.mark.parametrize("mechanism", ["none", "cmma", "madv_dontneed", "madv_free"])
+@pytest.mark.parametrize("mechanism", ["none", "cmma", "madv_dontneed", "madv_free", "reporting"])
 @pytest.mark.parametrize("name", ["sample", "synthetic"])
 def bench_replay(
     measure: Measure, name: str, mechanism: str, pressure: str, tmp_path: Path
 ) -> None:
     run = Run(name, mechanism, PRESSURE[pressure])
-    limits: dict[str, Limit] = {}
+    limits = {"ESSA, random": essa_limit()}
     bars: list[Bar] = []
     if mechanism == "cmma":
-        limits = {"ESSA, random": essa_limit(), **lru_limit(run.events, run.frames, tmp_path)}
+        limits.update(lru_limit(run.events, run.frames, tmp_path))
         what = f"replay of the {name} trace, cmma"
         if pressure == "none":
             bars = [

@@ -13,7 +13,7 @@ from benchmarks import limits, workloads
 from benchmarks.harness import Bar, Limit, Measure, Plan
 from pgste import Guest, Orc
 
-PAGES = 1 << 16
+PAGES = CALLS = 1 << 16
 
 
 def each(call: Callable[[int], object], gfns: Iterable[int]) -> None:
@@ -21,19 +21,27 @@ def each(call: Callable[[int], object], gfns: Iterable[int]) -> None:
     deque(map(call, gfns), maxlen=0)
 
 
+def resident_guest(pages: int, gfns: workloads.Gfns) -> Guest:
+    """A guest of which these pages are resident and nothing else was ever used."""
+    guest = Guest(pages)
+    workloads.reload(guest, workloads.tile("resident"), gfns)
+    return guest
+
+
 @pytest.mark.parametrize("what", ["free_page", "alloc_page"])
-def bench_page(measure: Measure, what: str) -> None:
-    gfns = workloads.random_gfns(PAGES)
+def bench_page(measure: Measure, exponent: int, what: str) -> None:
+    """Pages in random places of guests of each size; the bar is for one that is in cache."""
+    pages = 1 << exponent
+    gfns = workloads.random_gfns(pages, CALLS)
     numbers = gfns.tolist()
-    guest = Guest(PAGES)
-    workloads.load(guest, workloads.tile("resident"))
+    guest = resident_guest(pages, gfns)
     bare = limits.load()
     empty = bare.Empty()
-    core = bare.Core(PAGES)
+    core = bare.Core(pages)
     freeing = what == "free_page"
 
     def renew() -> None:
-        (guest.alloc if freeing else guest.free)(range(PAGES))
+        (guest.alloc if freeing else guest.free)(gfns)
         guest.reset_stats()
 
     def renew_core() -> None:
@@ -41,34 +49,39 @@ def bench_page(measure: Measure, what: str) -> None:
 
     def check(_: object) -> None:
         stats = guest.stats()
-        assert stats["pages_freed" if freeing else "pages_allocated"] == PAGES
+        assert stats["pages_freed" if freeing else "pages_allocated"] == CALLS
         assert stats["double_frees"] == stats["double_allocs"] == 0
 
+    bar = Bar(f"{what} from Python, against an empty method", "empty method", at_most=1.5)
     measure(
         Plan(
             lambda: each(guest.free_page if freeing else guest.alloc_page, numbers),
-            items=PAGES,
+            items=CALLS,
             unit="call",
+            pages=pages,
             prepare=renew,
             check=check,
             limits={
-                "empty method": Limit(lambda: each(empty.call, numbers), PAGES),
-                "empty method, plain def": Limit(lambda: each(empty.call_keyword, numbers), PAGES),
+                "empty method": Limit(lambda: each(empty.call, numbers), CALLS),
+                "empty method, plain def": Limit(lambda: each(empty.call_keyword, numbers), CALLS),
                 "the C core, called from C": Limit(
                     lambda: (core.free_pages if freeing else core.alloc_pages)(gfns),
-                    PAGES,
+                    CALLS,
                     renew_core,
                 ),
             },
-            bars=[Bar(f"{what} from Python, against an empty method", "empty method", at_most=1.5)],
+            bars=[bar] if pages == PAGES else [],
         )
     )
 
 
-def bench_essa_page(measure: Measure) -> None:
-    numbers = workloads.random_gfns(PAGES).tolist()
-    guest = Guest(PAGES)
-    workloads.load(guest, workloads.tile("resident"))
+def bench_essa_page(measure: Measure, exponent: int) -> None:
+    """One page of each call, of guests of each size; a result that is added up."""
+    pages = 1 << exponent
+    gfns = workloads.random_gfns(pages, CALLS)
+    numbers = gfns.tolist()
+    guest = resident_guest(pages, gfns)
+    words = workloads.tile("resident")
     empty = limits.load().Empty()
     orc = Orc.SET_VOLATILE
 
@@ -85,7 +98,7 @@ def bench_essa_page(measure: Measure) -> None:
             total += gfn
         return total
 
-    expected = int(guest.essa(Orc.GET_STATE, np.arange(PAGES)).astype(np.int64).sum())
+    expected = int(guest.essa(Orc.GET_STATE, gfns).astype(np.int64).sum())
 
     def check(total: int) -> None:
         assert total == expected
@@ -93,11 +106,12 @@ def bench_essa_page(measure: Measure) -> None:
     measure(
         Plan(
             subject,
-            items=PAGES,
+            items=CALLS,
             unit="call",
-            prepare=lambda: workloads.load(guest, workloads.tile("resident")),
+            pages=pages,
+            prepare=lambda: workloads.reload(guest, words, gfns),
             check=check,
-            limits={"empty method, plain def": Limit(empties, PAGES)},
+            limits={"empty method, plain def": Limit(empties, CALLS)},
         )
     )
 
@@ -123,6 +137,9 @@ def bench_small_arrays(measure: Measure, nr: int) -> None:
     def check(total: int) -> None:
         assert total == expected
 
+    empty = limits.load().Empty()
+    beside = np.ones(PAGES, np.uint8)
+    bare = limits.load()
     measure(
         Plan(
             subject,
@@ -131,5 +148,11 @@ def bench_small_arrays(measure: Measure, nr: int) -> None:
             pages=nr,
             prepare=prepare,
             check=check,
+            limits={
+                "empty method": Limit(lambda: each(empty.call, range(len(parts))), len(parts)),
+                "bare update": Limit(
+                    lambda: [bare.update(beside, part) for part in parts], len(parts)
+                ),
+            },
         )
     )

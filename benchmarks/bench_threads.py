@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Two virtual CPUs on two threads."""
+"""Two virtual CPUs on two threads, and what this machine has for two threads at all."""
 
 from __future__ import annotations
-
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from benchmarks import workloads
+from benchmarks import cores, limits, workloads
 from benchmarks.harness import Bar, Limit, Measure, Plan
 from pgste import Guest, Orc
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core only")
+@cores.two_cores
 @pytest.mark.parametrize("mix", ["resident", "mixed"])
 def bench_two_vcpus(measure: Measure, mix: str, short: bool) -> None:
     """ESSA on random pages, one half for each vcpu; against one vcpu that does both halves."""
@@ -25,7 +22,6 @@ def bench_two_vcpus(measure: Measure, mix: str, short: bool) -> None:
     gfns = workloads.random_gfns(pages, pages)  # long enough to be spread over the cores
     halves = gfns[: gfns.size // 2], gfns[gfns.size // 2 :]
     expected = guest.essa(Orc.GET_STATE, gfns)
-    pool = ThreadPoolExecutor(2)
 
     def prepare() -> None:
         guest.intercept(1)
@@ -34,23 +30,67 @@ def bench_two_vcpus(measure: Measure, mix: str, short: bool) -> None:
     def one() -> object:
         return [guest.essa(Orc.SET_UNUSED, half, vcpu=0) for half in halves]
 
-    def two() -> object:
-        parts = [pool.submit(guest.essa, Orc.SET_UNUSED, half, i) for i, half in enumerate(halves)]
-        return [part.result() for part in parts]
+    def two() -> list[np.ndarray]:
+        return cores.at_once(
+            lambda: guest.essa(Orc.SET_UNUSED, halves[0], 0),
+            lambda: guest.essa(Orc.SET_UNUSED, halves[1], 1),
+        )
 
     def check(results: list[np.ndarray]) -> None:
         assert np.array_equal(np.concatenate(results), expected)
 
     bar = Bar("two vcpus on two threads, against one", limit="one vcpu", at_least=1.8)
-    with pool:
-        measure(
-            Plan(
-                two,
-                items=gfns.size,
-                pages=pages,
-                prepare=prepare,
-                check=check,
-                limits={"one vcpu": Limit(one, gfns.size, prepare)},
-                bars=[bar] if mix == "resident" else [],
-            )
+    measure(
+        Plan(
+            two,
+            items=gfns.size,
+            pages=pages,
+            prepare=prepare,
+            check=check,
+            limits={"one vcpu": Limit(one, gfns.size, prepare)},
+            gauges=cores.GAUGES,
+            bars=[bar] if mix == "resident" else [],
         )
+    )
+
+
+@cores.two_cores
+def bench_two_spins(measure: Measure) -> None:
+    """Arithmetic without memory on two threads, against one: the cores that the machine lends."""
+    expected = cores.spin(1)
+
+    def check(answer: object) -> None:
+        assert answer == expected
+
+    measure(
+        Plan(
+            lambda: cores.spin(2),
+            items=cores.SPIN_STEPS,
+            unit="step",
+            check=check,
+            limits={"one thread": Limit(lambda: cores.spin(1), cores.SPIN_STEPS)},
+        )
+    )
+
+
+@cores.two_cores
+def bench_two_reads(measure: Measure, short: bool) -> None:
+    """A plain read by two threads, against one: what memory has left for a second thread."""
+    data = np.ones(1 << (22 if short else 28), np.uint8)
+    one, two = cores.read_limits(data).values()
+    half = limits.load().read(data[: data.size // 2])
+
+    def check(answer: object) -> None:
+        assert answer == [half, half]
+
+    measure(
+        Plan(
+            two.run,
+            items=data.size,
+            unit="byte",
+            bytes=data.size,
+            check=check,
+            limits={"one thread": one},
+            gauges=cores.GAUGES,
+        )
+    )

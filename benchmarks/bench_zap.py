@@ -104,6 +104,7 @@ def bench_swap_out(measure: Measure, exponent: int, what: str) -> None:
     pages = 1 << exponent
     host = Host(pages, pages)
     guest = Guest(pages, host)
+    bare = limits.load()
 
     def prepare() -> None:
         guest.intercept()
@@ -118,12 +119,15 @@ def bench_swap_out(measure: Measure, exponent: int, what: str) -> None:
         assert out == pages
         assert stats["swap_outs" if what == "written" else "unused_discards"] == pages
 
+    # a state byte and a PTE of the guest, a frame and a slot of the host
+    beside = np.ones(pages * 32, np.uint8)
     measure(
         Plan(
             lambda: host.swap_out(guest, range(pages)),
             items=pages,
             prepare=prepare,
             check=check,
+            limits={"32 bytes a page changed in place": Limit(lambda: bare.change(beside), pages)},
             rounds=7,
         )
     )
@@ -137,6 +141,8 @@ def bench_fault(measure: Measure, exponent: int, access: str) -> None:
     gfns = workloads.random_gfns(pages)
     guest = Guest(pages, mechanism="madv_dontneed")
     host = guest.host
+    beside = np.ones(pages, np.uint8)
+    bare = limits.load()
 
     def prepare() -> None:
         guest.free(range(pages))
@@ -159,6 +165,7 @@ def bench_fault(measure: Measure, exponent: int, access: str) -> None:
             pages=pages,
             prepare=prepare,
             check=check,
+            limits={"bare update": Limit(lambda: bare.update(beside, gfns), gfns.size)},
             rounds=7,
         )
     )

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.harness import Measure
 
 FULL = "16,20,24,28"
-SHORT = "16,20"
+SHORT = "16,18"
 MIN_EXPONENT, MAX_EXPONENT = 16, 30  # workloads.TILE pages at the least
 
 

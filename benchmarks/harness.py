@@ -51,7 +51,9 @@ class Plan:
 
     `items` (pages, events, calls) are what a time is divided by; `bytes` are those that the
     subject has to touch at the least.  `check` gets what the subject returned, after every
-    round, and asserts.
+    round, and asserts.  There is at least one limit, so that every row has a ratio.  `sizes` are
+    amounts of memory that were measured beside the times, in bytes; `gauges` are numbers about
+    the machine that are measured once a round.
     """
 
     subject: Callable[[], Any]
@@ -66,6 +68,8 @@ class Plan:
     rounds: int | None = None
     series: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    gauges: Mapping[str, Callable[[], float]] = field(default_factory=dict)
 
 
 def spread(values: Sequence[float]) -> list[float]:
@@ -85,7 +89,9 @@ class Measure:
 
     def __call__(self, plan: Plan) -> None:
         """Time the plan; AssertionError if an answer is wrong."""
+        assert plan.limits, "nothing to hold it against"
         times: dict[str, list[float]] = {name: [] for name in plan.limits}
+        gauges: dict[str, list[float]] = {name: [] for name in plan.gauges}
         answers: list[Any] = []
 
         def between_rounds() -> None:
@@ -98,6 +104,8 @@ class Measure:
                 start = time.perf_counter_ns()
                 limit.run()
                 times[name].append((time.perf_counter_ns() - start) / limit.items)
+            for name, gauge in plan.gauges.items():
+                gauges[name].append(gauge())
             if plan.prepare is not None:
                 plan.prepare()
 
@@ -115,6 +123,8 @@ class Measure:
             plan.check(answers.pop())
         if self._benchmark.stats is not None:
             self._record(plan, times)
+            found = {name: spread(own[1:]) for name, own in gauges.items()}
+            self._benchmark.extra_info["gauges"] = found
 
     def _record(self, plan: Plan, times: Mapping[str, Sequence[float]]) -> None:
         subject = [seconds * 1e9 / plan.items for seconds in self._benchmark.stats.stats.data]
@@ -131,17 +141,19 @@ class Measure:
             ns_iqr=[low, high],
             rate=1e9 / median,
             series=plan.series,
+            sizes=dict(plan.sizes),
         )
         if plan.bytes:
             info.update(bytes=plan.bytes, gb_per_s=plan.bytes / (median * plan.items))
         # the first timing of a limit was part of the warm-up round
-        info["limits"] = {
-            name: {
+        info["limits"] = {}
+        for name, own in times.items():
+            speeds = [a / b for a, b in zip(own[1:], subject, strict=True)]
+            info["limits"][name] = {
                 "ns": spread(own[1:])[1],
-                "speed": spread([a / b for a, b in zip(own[1:], subject, strict=True)]),
+                "speed": spread(speeds),
+                "rounds": [float(f"{speed:.4g}") for speed in speeds],
             }
-            for name, own in times.items()
-        }
         info["bars"] = [self._bar(bar, plan, info, subject) for bar in plan.bars]
 
     @staticmethod

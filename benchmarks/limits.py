@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Builds and loads the C loops that benchmarks are held against (c/bare.c, c/_limits.pyx)."""
+"""Builds and loads the C loops that benchmarks are held against (c/*.c, c/_limits.pyx)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _build() -> Path:
     flags = shlex.split(os.environ.get("PGSTE_CFLAGS", ""))
     extension = setuptools.Extension(
         "_limits",
-        [os.path.relpath(here / name) for name in ("_limits.pyx", "bare.c")],
+        [os.path.relpath(here / name) for name in ("_limits.pyx", "bare.c", "visits.c")],
         include_dirs=[pgste.get_include(), str(here)],
         libraries=["pgste"],
         library_dirs=[package],

@@ -11,6 +11,8 @@ cdef extern from "bare.h" nogil:
     void bare_memset_blocks(uint8_t *, const int64_t *, uint64_t, uint64_t, int)
     uint64_t bare_lines(const char *, uint64_t)
     void bare_update(uint8_t *, const int64_t *, uint64_t)
+    uint64_t bare_spin(uint64_t)
+    uint64_t bare_visits(uint64_t, uint64_t)
     uint64_t bare_two_words(
         uint64_t *, const uint64_t *, unsigned, const int64_t *, uint64_t, uint8_t *, uint64_t *
     )
@@ -88,6 +90,24 @@ def lines(const uint8_t[::1] text):
     with nogil:
         nr = bare_lines(<const char *>&text[0], text.shape[0])
     return nr
+
+
+def spin(uint64_t nr):
+    """So many steps of arithmetic without memory."""
+    cdef uint64_t last
+    with nogil:
+        last = bare_spin(nr)
+    return last
+
+
+def visits(uint64_t keys, uint64_t nr):
+    """So many look-ups of random keys of so many: how many different ones came."""
+    cdef uint64_t found
+    with nogil:
+        found = bare_visits(keys, nr)
+    if found == 0:
+        raise MemoryError(f"keys: {keys}")
+    return found
 
 
 def update(uint8_t[::1] data, const int64_t[::1] gfns):

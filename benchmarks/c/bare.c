@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the machine can do, for benchmarks to be held against: plain reads and writes, a bare
- * read-modify-write of random bytes, and ESSA on two 64-bit words a page as a kernel keeps
- * them (docs/model.md, section 2, pgtable), with and without the lock bit.
+ * read-modify-write of random bytes, arithmetic alone, and ESSA on two 64-bit words a page as a
+ * kernel keeps them (docs/model.md, section 2, pgtable), with and without the lock bit.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -87,6 +87,16 @@ void bare_update(uint8_t *bytes, const int64_t *gfns, uint64_t nr)
 	}
 	for (; i < nr; i++)
 		bytes[gfns[i]] = (uint8_t)(bytes[gfns[i]] * 5 + 1);
+}
+
+/* Arithmetic that depends on itself and touches no memory: what a core has, alone. */
+uint64_t bare_spin(uint64_t nr)
+{
+	uint64_t x = nr;
+
+	for (uint64_t i = 0; i < nr; i++)
+		x = x * UINT64_C(6364136223846793005) + 1442695040888963407u;
+	return x;
 }
 
 /* One ESSA on the words of a page: the result byte; *append: the page goes on the list. */

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""A result of the benchmark suite as a file, and its numbers as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KEYS = {"ns", "ns_iqr", "limits", "bars", "unit"}
+# Files of benchmarks, which are pytest-benchmark's groups, in the order of the report.
+TOPICS = {
+    "essa": "ESSA on many pages",
+    "dtypes": "Gfns of every integer dtype",
+    "scalar": "One call from Python",
+    "scans": "Whole-table scans",
+    "words": "Kernel-format words",
+    "zap": "Intercepts, zap, swap-out, faults",
+    "replay": "Replay",
+    "decode": "Trace decoding",
+    "files": "Trace files",
+    "guarantees": "Search for guarantees",
+    "threads": "Two virtual CPUs, and what the machine has for two threads",
+    "parallel": "threads=2",
+    "memory": "Memory",
+}
+PREFIXES = {1e9: "G", 1e6: "M", 1e3: "k"}
+
+
+class ReportError(Exception):
+    """A file that is no result of this suite."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One benchmark: its name, and what `harness.Measure` found (see there for the keys)."""
+
+    name: str
+    info: Mapping[str, Any]
+    group: str = ""
+
+    @property
+    def basis(self) -> str | None:
+        """The limit that a comparison of two runs is made by, if there is one."""
+        return next(iter(self.info["limits"]), None)
+
+
+def load(path: Path) -> tuple[dict[str, Any], list[Result]]:
+    """The whole file, and its benchmarks; ReportError says what is wrong with it."""
+    try:
+        data = json.loads(path.read_text())
+        results = [
+            Result(each["name"], each["extra_info"], each.get("group") or "")
+            for each in data["benchmarks"]
+        ]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ReportError(f"{path}: not a result of pytest-benchmark: {error}") from error
+    for result in results:
+        missing = KEYS - set(result.info)
+        if missing:
+            raise ReportError(f"{path}: {result.name} has no {', '.join(sorted(missing))}")
+    if not results:
+        raise ReportError(f"{path}: no benchmarks in it")
+    return data, results
+
+
+def by_topic(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Titles of TOPICS, in their order, and the results of each; the unknown ones last."""
+    found: dict[str, list[Result]] = {}
+    order = list(TOPICS)
+    for result in sorted(
+        results, key=lambda each: order.index(each.group) if each.group in order else len(order)
+    ):
+        found.setdefault(TOPICS.get(result.group, result.group or "Others"), []).append(result)
+    return found
+
+
+# ---- numbers as text --------------------------------------------------------------------
+
+
+def number(value: float) -> str:
+    """Three digits: 0.0251, 1.25, 43.1 M."""
+    for size, prefix in PREFIXES.items():
+        if abs(value) >= size:
+            return f"{value / size:.3g} {prefix}"
+    return f"{value:.3g}"
+
+
+def with_quartiles(quartiles: Sequence[float], unit: str) -> str:
+    """Median and, if they differ from it, quartiles: "1.07 x (1.02 to 1.1)"."""
+    low, median, high = quartiles
+    text = with_unit(median, unit) if unit else number(median)
+    return text if low == high else f"{text} ({number(low)} to {number(high)})"
+
+
+def size(nr_bytes: float) -> str:
+    """Bytes in binary units: 64 MiB."""
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if abs(nr_bytes) >= 1 << power:
+            return f"{nr_bytes / (1 << power):.3g} {unit}"
+    return f"{nr_bytes:.0f} bytes"
+
+
+def with_unit(value: float, unit: str) -> str:
+    """A number as a bar has it: "1.07 x", "43.1 M events/s"."""
+    text = number(value)
+    return f"{text}{'' if text[-1:].isalpha() else ' '}{unit}"
+
+
+def bar_text(bar: Mapping[str, Any]) -> str:
+    """What a bar asks for."""
+    if bar["at_least"] is not None:
+        return f"at least {with_unit(bar['at_least'], bar['unit'])}"
+    return f"at most {with_unit(bar['at_most'], bar['unit'])}"
+
+
+def verdict(bar: Mapping[str, Any]) -> str:
+    """Pass, or by how much a bar was missed."""
+    if bar["pass"]:
+        return "pass"
+    median = bar["measured"][1]
+    if bar["at_least"] is not None:
+        missed = 1 - median / bar["at_least"]
+    else:
+        missed = median / bar["at_most"] - 1
+    return f"**short** by {missed:.0%}" if missed >= 0.005 else "**short** by less than 1%"
