@@ -4,10 +4,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Result
+from benchmarks.results import Result, bar_text, by_topic, with_unit
+
+
+@dataclass(frozen=True)
+class Margin:
+    """A number to reach: its row, quartiles as multiples of the bar, and both as text."""
+
+    row: str
+    reached: Sequence[float]
+    shown: str
+    passes: bool
+
+
+LEAST, MOST = 0.4, 10.0  # of a bar; what lies beyond is drawn there
+LEFT = -1.36  # where the rows' names start, in widths of the panel
 
 Lines = dict[str, dict[int, float]]
 
@@ -83,22 +98,92 @@ def spread_labels(heights: Sequence[float], least: float) -> list[float]:
     return moved
 
 
+def margins(results: Sequence[Result]) -> list[tuple[str, list[Margin]]]:
+    """The numbers to reach by topic: how far each was reached, 1 is the bar and more is better."""
+    found = []
+    for title, members in by_topic(results).items():
+        rows = []
+        for bar in (bar for result in members for bar in result.info["bars"]):
+            low, median, high = bar["measured"]
+            if bar["at_least"] is not None:
+                reached = [value / bar["at_least"] for value in (low, median, high)]
+            else:  # a size may be 0
+                reached = [bar["at_most"] / max(value, 1e-9) for value in (high, median, low)]
+            shown = f"{with_unit(median, bar['unit'])}, {bar_text(bar)}"
+            rows.append(Margin(bar["row"], reached, shown, bar["pass"]))
+        if rows:
+            found.append((title, rows))
+    return found
+
+
 def draw(results: Sequence[Result], path: Path, caption: str) -> None:
-    """The chart: time a page over the size of the guest, with the limits."""
+    """The chart: numbers to reach on top; below, time a page over the size of the guest."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    topics = margins(results)
+    rows = sum(len(members) + 1 for _, members in topics)
+    tall = 0.21 * rows + 1.0 if rows else 0.0
+    figure = pyplot.figure(figsize=(13, tall + 6))
+    lower: Any = figure
+    if rows:
+        parts: Any = figure.subfigures(2, 1, height_ratios=[tall, 6])
+        upper, lower = parts
+        draw_margins(upper, topics)
+    panels = lower.subplots(1, len(PANELS))
     lines = chart_lines(results)
-    figure, panels = pyplot.subplots(1, len(PANELS), figsize=(13, 5.4))
     for axes, (title, kinds) in zip(panels, PANELS.items(), strict=True):
         draw_panel(axes, title, {name: lines[name] for name in kinds if name in lines}, kinds)
-    figure.suptitle("Time a page over the size of the guest", fontsize=14, x=0.02, ha="left")
-    figure.text(0.02, 0.015, caption.replace("`", ""), fontsize=7.5, color="#555555")
-    figure.tight_layout(rect=(0, 0.035, 1, 0.99), w_pad=2)
+    lower.suptitle("Time a page over the size of the guest", fontsize=14, x=0.02, ha="left")
+    lower.subplots_adjust(left=0.07, right=0.985, top=0.87, bottom=0.13, wspace=0.16)
+    lower.text(0.02, 0.02, caption.replace("`", ""), fontsize=7.5, color="#555555")
     figure.savefig(path, dpi=140)
     pyplot.close(figure)
+
+
+def draw_margins(figure: Any, topics: Sequence[tuple[str, Sequence[Margin]]]) -> None:
+    """A line for each number to reach: median, quartiles, and what was asked for."""
+    axes = figure.subplots()
+    bars = [each for _, rows in topics for each in rows]
+    reached = sum(each.passes for each in bars)
+    figure.suptitle(
+        f"Numbers to reach: {reached} of {len(bars)} reached", fontsize=14, x=0.02, ha="left"
+    )
+    place = 0
+    for title, rows in topics:
+        axes.text(
+            LEFT, place, title, transform=axes.get_yaxis_transform(), va="center", weight="bold"
+        )
+        for each in rows:
+            place += 1
+            colour = "#009e73" if each.passes else "#d55e00"
+            low, median, high = (min(max(value, LEAST), MOST) for value in each.reached)
+            axes.plot([1, median], [place, place], color=colour, linewidth=1.2, alpha=0.45)
+            axes.plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.45)
+            beyond = each.reached[1] > MOST
+            axes.plot(median, place, ">" if beyond else "o", color=colour, markersize=5)
+            for x, text, align in ((LEFT + 0.015, each.row, "left"), (1.01, each.shown, "left")):
+                axes.text(
+                    x, place, text, transform=axes.get_yaxis_transform(), va="center", ha=align,
+                    fontsize=8.5, color="#222222" if each.passes else colour,
+                )  # fmt: skip
+        place += 1
+    axes.axvline(1, color="#111111", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlim(LEAST * 0.95, MOST * 1.1)
+    axes.set_ylim(place - 0.5, -0.7)
+    axes.set_yticks([])
+    axes.set_xticks([0.5, 1, 2, 4, 8], ["half", "bar", "2 times", "4 times", "8 times"])
+    axes.minorticks_off()
+    axes.grid(True, axis="x", color="#dddddd", linewidth=0.7)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    height = (
+        figure.get_figure().get_size_inches()[1] * figure.bbox.height / figure.figure.bbox.height
+    )
+    figure.subplots_adjust(left=0.455, right=0.78, top=1 - 0.5 / height, bottom=0.3 / height)
 
 
 def draw_panel(axes: Any, title: str, lines: Lines, kinds: Mapping[str, str]) -> None:

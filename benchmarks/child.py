@@ -58,5 +58,5 @@ def open_trace(path: str, room: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    what = {"compare": compare, "open": open_trace}[sys.argv[1]]
-    print(json.dumps(what(*sys.argv[2:])))
+    verb, *arguments = sys.argv[1:]
+    print(json.dumps(open_trace(*arguments) if verb == "open" else compare(*arguments)))

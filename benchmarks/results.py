@@ -88,25 +88,38 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def with_quartiles(quartiles: Sequence[float], unit: str) -> str:
-    """Median and, if they differ from it, quartiles: "1.07 x (1.02 to 1.1)"."""
-    low, median, high = quartiles
-    text = with_unit(median, unit) if unit else number(median)
-    return text if low == high else f"{text} ({number(low)} to {number(high)})"
-
-
 def size(nr_bytes: float) -> str:
     """Bytes in binary units: 64 MiB."""
     for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
         if abs(nr_bytes) >= 1 << power:
             return f"{nr_bytes / (1 << power):.3g} {unit}"
-    return f"{nr_bytes:.0f} bytes"
+    return f"{number(nr_bytes)} bytes"
+
+
+def seconds(value: float) -> str:
+    """13.1 µs, 1.5 ms, 2 s."""
+    for power, unit in ((1.0, "s"), (1e-3, "ms")):
+        if value >= power:
+            return f"{value / power:.3g} {unit}"
+    return f"{value * 1e6:.3g} µs"
 
 
 def with_unit(value: float, unit: str) -> str:
-    """A number as a bar has it: "1.07 x", "43.1 M events/s"."""
+    """A number as a bar has it: "1.07 x", "43.1 Mevents/s", "1 MiB"."""
+    if unit in ("bytes", "s"):
+        return size(value) if unit == "bytes" else seconds(value)
     text = number(value)
     return f"{text}{'' if text[-1:].isalpha() else ' '}{unit}"
+
+
+def with_quartiles(quartiles: Sequence[float], unit: str) -> str:
+    """Median and, if they differ from it, quartiles: "1.07 x (1.02 to 1.1)"."""
+    low, median, high = quartiles
+    text = with_unit(median, unit) if unit else number(median)
+    if low == high:
+        return text
+    ends = [with_unit(each, unit) if unit == "s" else number(each) for each in (low, high)]
+    return f"{text} ({' to '.join(ends)})"
 
 
 def bar_text(bar: Mapping[str, Any]) -> str:
