@@ -41,8 +41,17 @@ def check(result: Guarantees) -> None:
             assert result.cell(key, question).answer == answer
 
 
-@pytest.mark.parametrize("unit", ["state", "transition"])
-@pytest.mark.parametrize("column", ["none", "madv_free", "cmma_zvm", "reporting"])
+@pytest.mark.parametrize(
+    ("column", "unit"),
+    [
+        ("none", "state"),
+        ("madv_free", "state"),
+        ("cmma_zvm", "state"),
+        ("reporting", "state"),
+        ("none", "transition"),
+        ("cmma_zvm", "transition"),
+    ],
+)
 def bench_search(measure: Measure, column: str, unit: str, short: bool) -> None:
     """One column on one thread: against looking as many random keys up in a hash table."""
     if short and column in LONG:

@@ -130,7 +130,7 @@ def bench_compare_threads(measure: Measure, guests: int, short: bool) -> None:
             check=check,
             limits={"one thread": Limit(lambda: pgste.compare(trace, guests=guests), items)},
             gauges=cores.GAUGES,
-            rounds=9,
+            rounds=9 if guests == 1 else 5,
         )
     )
 

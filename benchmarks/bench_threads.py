@@ -50,6 +50,7 @@ def bench_two_vcpus(measure: Measure, mix: str, short: bool) -> None:
             limits={"one vcpu": Limit(one, gfns.size, prepare)},
             gauges=cores.GAUGES,
             bars=[bar] if mix == "resident" else [],
+            rounds=9,
         )
     )
 
