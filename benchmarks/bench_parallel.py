@@ -137,8 +137,8 @@ def bench_compare_threads(measure: Measure, guests: int, short: bool) -> None:
 
 @pytest.mark.parametrize("pressure", ["none", "heavy"])
 def bench_replays_threads(measure: Measure, pressure: str) -> None:
-    """Two guests on hosts of their own, each replayed by a thread of the caller's."""
-    runs = [Run("synthetic", "cmma", PRESSURE[pressure]) for _ in range(2)]
+    """`run_all` of four guests on hosts of their own."""
+    runs = [Run("synthetic", "cmma", PRESSURE[pressure]) for _ in range(4)]
     items = sum(run.events.size for run in runs)
     answers: list[Any] = []
 
@@ -146,9 +146,11 @@ def bench_replays_threads(measure: Measure, pressure: str) -> None:
         for run in runs:
             run.prepare()
 
+    def replay(threads: int) -> list[int]:
+        return pgste.run_all([run.replay for run in runs if run.replay], threads=threads)
+
     def one() -> None:
-        for run in runs:
-            run.subject()
+        replay(1)
         answers[:] = [run.stats() for run in runs]
 
     def check(done: list[int]) -> None:
@@ -158,7 +160,7 @@ def bench_replays_threads(measure: Measure, pressure: str) -> None:
 
     measure(
         Plan(
-            lambda: cores.at_once(*(run.subject for run in runs)),
+            lambda: replay(2),
             items=items,
             unit="event",
             pages=sum(run.pages for run in runs),
