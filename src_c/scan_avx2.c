@@ -86,7 +86,7 @@ AVX2 static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
 	uint64_t count = 0, i = 0;
 
 	for (; i + 2 * STEP <= nr; i += 2 * STEP) {
-		/* see scan_avx512.c; a fetch never faults, wherever it goes */
+		/* see scan_avx512.h; a fetch never faults, wherever it goes */
 		__builtin_prefetch((const void *)((uintptr_t)state + i + AHEAD));
 		for (unsigned k = 0; k < 2; k++)
 			count += (unsigned)__builtin_popcount((unsigned)_mm256_movemask_epi8(
