@@ -89,8 +89,9 @@ def essa_limit() -> Limit:
     guest = Guest(1 << 24)
     workloads.load(guest, words)
     gfns = workloads.random_gfns(1 << 24, 1 << 20)
+    out = np.zeros(gfns.size, np.uint8)
     return Limit(
-        lambda: guest.essa(Orc.SET_UNUSED, gfns),
+        lambda: guest.essa(Orc.SET_UNUSED, gfns, out=out),
         gfns.size,
         lambda: workloads.reload(guest, words, gfns),
     )
