@@ -39,8 +39,10 @@ class Essa:
 
         What the states are renewed by dirties ten times the memory that ESSA works on; without
         this, the subject would pay for it and the bare loop, which needs no renewal, would not.
+        Small tables stay in the caches.
         """
-        self.bare.read(self.other)
+        if self.pages >= 1 << BIG:
+            self.bare.read(self.other)
 
     def prepare(self) -> None:
         workloads.reload(self.guest, self.words, self.gfns)

@@ -12,10 +12,12 @@
 /* Measured on random gfns: 96 to 128 pages ahead are best, for a bare loop as well. */
 #define PREFETCH 128u
 /*
- * Pages that follow each other in an array: from so many on, the scan kernel is faster.  No
- * more than RUN_MAX are looked at before some are done, as a list may be full before their end.
+ * Pages that follow each other in an array are a run from RUN on, and done by the scan kernel
+ * from RUN_SCAN on.  No more than RUN_MAX are looked at before some are done, as a list may be
+ * full before their end.
  */
 #define RUN 32u
+#define RUN_SCAN 64u
 #define RUN_MAX 1024u
 
 static unsigned essa_one_shared(uint8_t *state, const uint16_t *row)
@@ -145,7 +147,7 @@ static ALWAYS_INLINE void essa_stretch(uint8_t *state, struct essa_list *list,
 	list->seen |= (uint8_t)seen;
 }
 
-/* Pages from index at on, at most n, that follow each other; 0 if they are less than RUN. */
+/* The run from index at on, of at most n pages, to its very end: where the next one starts. */
 static ALWAYS_INLINE uint64_t run_at(enum pgste_gfn_type type, const struct pgste_gfns *gfns,
 				     uint64_t at, uint64_t n)
 {
@@ -162,6 +164,8 @@ static ALWAYS_INLINE uint64_t run_at(enum pgste_gfn_type type, const struct pgst
 			break;
 		nr += RUN;
 	}
+	while (nr && nr < n && gfn_at(type, &all, at + nr) == first + nr)
+		nr++;
 	return nr;
 }
 
@@ -198,19 +202,18 @@ static ALWAYS_INLINE void essa_stretches(struct pgste_guest *guest, struct vcpu 
 		list_make_room(guest, vcpu, &list);
 		before = list.nr;
 		run = shared ? 0 : run_at(type, gfns, at, min_u64(gfns->nr - at, RUN_MAX));
-		if (run) {
+		if (run >= RUN_SCAN) {
 			const uint64_t first = gfn_at(type, gfns, at);
 
 			run_prefetch(guest->state, type, gfns, at, run);
 			n = scan->essa(guest->state + first, run, row,
 				       results ? results + at : NULL, first, &list);
-			patience = RUN;
 		} else {
-			n = min_u64(min_u64(gfns->nr - at, list.limit - list.nr), patience);
+			n = min_u64(run ? run : patience, min_u64(gfns->nr - at, list.limit - list.nr));
 			essa_stretch(guest->state, &list, row->entry, type, gfns, at, n, results,
 				     shared);
-			patience = min_u64(2 * patience, UINT64_C(1) << 16);
 		}
+		patience = run ? RUN : min_u64(2 * patience, UINT64_C(1) << 16);
 		vcpu->appended += list.nr - before;
 		at += n;
 	}

@@ -279,6 +279,22 @@ static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *row, ui
 	return i;
 }
 
+static uint64_t mark(uint64_t *words, uint64_t nr, bool set)
+{
+	const uint64x2_t before = vdupq_n_u64(set ? 0 : ~UINT64_C(0));
+	uint64_t already = 0, i = 0;
+
+	for (; i + 2 <= nr; i += 2) {
+		const uint64x2_t wrong = veorq_u64(before, vld1q_u64(words + i));
+
+		if (vmaxvq_u32(vreinterpretq_u32_u64(wrong)))
+			already += scan_portable.mark(words + i, 2, set);
+		else
+			vst1q_u64(words + i, veorq_u64(before, vdupq_n_u64(~UINT64_C(0))));
+	}
+	return already + scan_portable.mark(words + i, nr - i, set);
+}
+
 const struct scan_ops scan_neon = {
 	.name = "neon",
 	.supported = supported,
@@ -286,6 +302,7 @@ const struct scan_ops scan_neon = {
 	.find_zappable = find_zappable,
 	.count_zappable = count_zappable,
 	.count_states = count_states,
+	.mark = mark,
 	.essa = essa,
 };
 #endif

@@ -220,8 +220,9 @@ cdef class Guest(Reporting):
         Returns
         -------
         ndarray of uint8
-            `out`, or a new array: the result byte for each gfn: ``usage << 2 | content`` before the operation, and
-            0x20 if NODAT was set; 0x10 alone for a page outside the guest (``dat``).
+            `out`, or a new array, with the result byte for each gfn: ``usage << 2 | content``
+            before the operation, and 0x20 if NODAT was set; 0x10 alone for a page outside the
+            guest (``dat``).
 
         Raises
         ------

@@ -135,6 +135,27 @@ static void check_counts(const struct scan_ops *ops, const uint8_t *state, uint6
 	CHECK(ops->find_zappable(state, from, nr) == first);
 }
 
+/* ---- marks ---- */
+
+/* All bits of a run of words that mostly has none of them, or a few, or all. */
+static void check_mark(const struct scan_ops *ops, uint64_t nr, const struct arena *arena)
+{
+	uint64_t *words = place(arena, nr * sizeof(*words), draw(2)), already = 0;
+	const uint64_t rare = 1 + draw(40);
+	const bool set = draw(2);
+
+	for (uint64_t i = 0; i < nr; i++) {
+		const uint64_t other = draw(rare) ? 0 : draw(2) ? UINT64_C(1) << draw(64) : seed;
+
+		words[i] = set ? other : ~other;
+		for (unsigned bit = 0; bit < 64; bit++)
+			already += other >> bit & 1;
+	}
+	CHECK(ops->mark(words, nr, set) == already);
+	for (uint64_t i = 0; i < nr; i++)
+		CHECK(words[i] == (set ? ~UINT64_C(0) : 0));
+}
+
 /* ---- ESSA ---- */
 
 struct essa_case {
@@ -223,6 +244,7 @@ static void check_size(const struct scan_ops *ops, const struct arena arenas[3],
 		for (unsigned k = 0; k < 4; k++)
 			check_find(ops, state, nr, &arenas[2]);
 		check_counts(ops, state, nr);
+		check_mark(ops, nr, &arenas[2]);
 		/* z/VM's rows are not for these loops: they clear SWAP */
 		for (unsigned generation = PGSTE_GEN_PGTABLE; generation <= PGSTE_GEN_DAT; generation++)
 			for (unsigned dirtying = 0; dirtying < 2; dirtying++)
