@@ -3,8 +3,6 @@
  * The guest's free and alloc calls: one bit a page for what its allocator thinks, and the
  * hook of the mechanism (arch_free_page, arch_alloc_page).  docs/model.md section 7.
  */
-#include <string.h>
-
 #include "essa.h"
 
 static uint64_t bits_of(uint64_t gfn, uint64_t nr, uint64_t *in_word)

@@ -11,7 +11,6 @@
 
 #define AVX2 __attribute__((target("avx2,popcnt,bmi")))
 #define STEP 32u
-#define AHEAD 4096u
 /*
  * An operation replaces the low four bits of a state byte and may set DIRTY; in tables, bit 7:
  * the page is appended.
@@ -86,8 +85,7 @@ AVX2 static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
 	uint64_t count = 0, i = 0;
 
 	for (; i + 2 * STEP <= nr; i += 2 * STEP) {
-		/* see scan_avx512.h; a fetch never faults, wherever it goes */
-		__builtin_prefetch((const void *)((uintptr_t)state + i + AHEAD));
+		fetch_ahead(state + i);
 		for (unsigned k = 0; k < 2; k++)
 			count += (unsigned)__builtin_popcount((unsigned)_mm256_movemask_epi8(
 				zappable(load(state + i + k * STEP))));

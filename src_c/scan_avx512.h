@@ -12,22 +12,16 @@
 			      "avx512bitalg,gfni,popcnt,bmi,bmi2")))
 #define STEP 64u
 #define GROUP 4u /* blocks of a round in most loops */
-/*
- * Bytes ahead that are fetched by hand: a loop with more work a line than a plain read does not
- * keep as many lines coming by itself.
- */
-#define AHEAD 4096u
 
 AVX512 static inline __m512i load(const uint8_t *p)
 {
 	return _mm512_loadu_si512((const void *)p);
 }
 
-/* A fetch never faults, wherever it goes. */
 AVX512 static inline void fetch_group(const uint8_t *state)
 {
 	for (unsigned k = 0; k < GROUP; k++)
-		__builtin_prefetch((const void *)((uintptr_t)state + AHEAD + k * STEP));
+		fetch_ahead(state + k * STEP);
 }
 
 /* vpermi2b looks bytes up in 128 entries by their low seven bits. */
