@@ -19,9 +19,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 from setuptools.modified import newer_group
 
-SOURCES = sorted(glob("src_c/*.c"))
-HEADERS = sorted(glob("src_c/*.h"))
-PUBLIC_HEADER = "src_c/pgste.h"
+SOURCES = sorted(glob("src_c/**/*.c", recursive=True))
+HEADERS = sorted(glob("src_c/**/*.h", recursive=True))
+PUBLIC_HEADERS = ["src_c/pgste.h", *sorted(glob("src_c/pgste/*.h"))]
 LIBRARY = "libpgste.so"
 MACROS = [("_GNU_SOURCE", "1")]
 EXTRA = shlex.split(os.environ.get("PGSTE_CFLAGS", ""))
@@ -38,6 +38,7 @@ class BuildExtensions(build_ext):
                 SOURCES,
                 output_dir=os.path.join(self.build_temp, "core"),
                 macros=MACROS,
+                include_dirs=["src_c"],
                 extra_postargs=CFLAGS,
             )
             self.compiler.link_shared_object(
@@ -62,21 +63,23 @@ class BuildExtensions(build_ext):
 
 
 class BuildPackage(build_py):
-    """Puts the public header into the package that is built, where get_include() finds it."""
+    """Puts the public headers into the package that is built, where get_include() finds them."""
 
     def run(self) -> None:
         super().run()
-        if not self.editable_mode:
-            target = self._included_header()
+        for source, target in self._headers().items():
             self.mkpath(os.path.dirname(target))
-            self.copy_file(PUBLIC_HEADER, target)
+            self.copy_file(source, target)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         outputs: list[str] = super().get_outputs(include_bytecode)
-        return outputs if self.editable_mode else [*outputs, self._included_header()]
+        return [*outputs, *self._headers().values()]
 
-    def _included_header(self) -> str:
-        return os.path.join(self.build_lib, "pgste", "include", os.path.basename(PUBLIC_HEADER))
+    def _headers(self) -> dict[str, str]:
+        """Where each goes; an editable install has them in src_c."""
+        include = os.path.join(self.build_lib, "pgste", "include")
+        headers = [] if self.editable_mode else PUBLIC_HEADERS
+        return {path: os.path.join(include, os.path.relpath(path, "src_c")) for path in headers}
 
 
 def extension(source: str) -> Extension:
@@ -88,7 +91,7 @@ def extension(source: str) -> Extension:
         include_dirs=["src_c", numpy.get_include()],
         libraries=["pgste"],
         runtime_library_dirs=[f"$ORIGIN{above}"],
-        depends=[PUBLIC_HEADER, *glob("pgste/**/*.pxd", recursive=True)],
+        depends=[*PUBLIC_HEADERS, *glob("pgste/**/*.pxd", recursive=True)],
         define_macros=[*MACROS, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=CFLAGS,
         extra_link_args=LDFLAGS,

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "guest/guest.h"
 
 #define CHECK(x) do {                                                                        \
 		if (!(x)) {                                                                  \

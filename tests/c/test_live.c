@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tests of src_c/os*.c and live_replay.c: what needs no rights, with arrays in heap blocks of just
+ * Tests of src_c/live/: what needs no rights, with arrays in heap blocks of just
  * their size.  What madvise does to content is asserted as madvise(2) has it.
  */
 #include "pgste.h"

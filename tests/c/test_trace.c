@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tests of src_c/trace_*.c.  Texts are given in heap blocks of just their size, so that the
+ * Tests of src_c/trace/.  Texts are given in heap blocks of just their size, so that the
  * address sanitizer sees every read past the end.  Ring-buffer pages are put together here by
  * the kernel's rules, for both byte orders; the summary is held against one that counts with
  * plain arrays.

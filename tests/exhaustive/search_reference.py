@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The search of docs/guarantees.md over the reference model: slow, and written apart from
-src_c/search*.c.  It counts the states of the smallest systems and plays witnesses."""
+src_c/search/.  It counts the states of the smallest systems and plays witnesses."""
 
 from __future__ import annotations
 

@@ -10,48 +10,48 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-pthread", f"-I{ROOT / 'src_c'}"]
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-pthread"]
 
 # file, what it says, what the faulty copy says, mechanism, questions that become "it happens"
 FAULTS = {
     "ZERO stays when a page is mapped or swapped out": (
-        "pte.c",
-        "guest->state[gfn] &= (uint8_t)~PGSTE_STATE_ZERO;",
-        "(void)guest, (void)gfn;",
+        "memory/pte.c",
+        "mm->state[gfn] &= (uint8_t)~PGSTE_STATE_ZERO;",
+        "(void)mm, (void)gfn;",
         "cmma",
         {"lost_in_use", "stable_zero_lost"},
     ),
     "a zap leaves the swap entry it gave up": (
-        "zap.c",
-        "\tpte_zap(guest, gfn);",
-        "\t(void)cold;",
+        "memory/pte.c",
+        "\tpte_clear(mm, gfn);\n\treturn entry_put(mm, cold);",
+        "\treturn entry_put(mm, cold);",
         "cmma",
         {"entry_lost", "entry_freed_twice"},
     ),
     "the list is reset before it was processed": (
-        "cbrl.c",
+        "guest/cbrl.c",
         "const uint32_t nr = vcpu->nr;",
         "const uint32_t nr = vcpu->nr ? vcpu->nr - 1 : 0;",
         "cmma",
         {"entry_lost"},
     ),
     "a swap entry's usage is not asked for": (
-        "internal.h",
+        "scan/scan.h",
         "(state & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED || (state & PGSTE_STATE_ZERO));",
         "true);",
         "cmma",
         {"lost_in_use"},
     ),
     "reclaim does not see that a lazyfree page is dirty": (
-        "reclaim.c",
-        "bool dirty = f->dirty || (guest->pte[f->gfn] & PTE_DIRTY);",
+        "memory/reclaim.c",
+        "bool dirty = f->dirty || (mm->pte[f->gfn] & PTE_DIRTY);",
         "bool dirty = false;",
         "madv_free",
         {"lost_in_use"},
     ),
     "MADV_DONTNEED spares pages on swap": (
-        "madvise.c",
-        "\t\tdrop_swap(guest, gfn);\n\t} else if (cold & PTE_PRESENT) {\n\t\tpte_unmap",
+        "memory/madvise.c",
+        "\t\tdrop_swap(mm, gfn);\n\t} else if (cold & PTE_PRESENT) {\n\t\tpte_unmap",
         "\t\t;\n\t} else if (cold & PTE_PRESENT) {\n\t\tpte_unmap",
         "madv_dontneed",
         {"free_not_zero", "stale"},
@@ -59,8 +59,9 @@ FAULTS = {
 }
 
 
-def cc(*arguments: str) -> None:
-    subprocess.run(["cc", *FLAGS, *arguments], check=True, capture_output=True, text=True)
+def cc(*arguments: str, include: Path = ROOT / "src_c") -> None:
+    command = ["cc", *FLAGS, f"-I{include}", *arguments]
+    subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +69,16 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
     folder = tmp_path_factory.mktemp("objects")
-    sources = [*(ROOT / "src_c").glob("*.c"), Path(__file__).with_name("search_main.c")]
-    for source in sources:
-        cc("-c", str(source), "-o", str(folder / f"{source.stem}.o"))
+    main = Path(__file__).with_name("search_main.c")
+    for source in [*(ROOT / "src_c").glob("*/*.c"), main]:
+        name = "main" if source is main else object_name(source.relative_to(ROOT / "src_c"))
+        cc("-c", str(source), "-o", str(folder / f"{name}.o"))
     return folder
+
+
+def object_name(source: Path) -> str:
+    """Of src_c/room/file.c: two rooms may have files of the same name."""
+    return "-".join(source.with_suffix("").parts)
 
 
 def shown(binary: Path, mechanism: str) -> set[str]:
@@ -96,12 +103,13 @@ def test_a_fault_is_found(name: str, objects: Path, sound: Path, tmp_path: Path)
     text = (core / file).read_text(encoding="utf-8")
     assert text.count(right) == 1
     (core / file).write_text(text.replace(right, wrong), encoding="utf-8")
-    rebuilt = ["zap", "scan_portable"] if file == "internal.h" else [Path(file).stem]
-    kept = [str(path) for path in objects.glob("*.o") if path.stem not in rebuilt]
+    rebuilt = ["guest/zap.c", "scan/portable.c"] if file == "scan/scan.h" else [file]
+    names = {object_name(Path(path)): path for path in rebuilt}
+    kept = [str(path) for path in objects.glob("*.o") if path.stem not in names]
     made = []
-    for stem in rebuilt:
+    for stem, path in names.items():
         made.append(str(tmp_path / f"{stem}.o"))
-        cc(f"-I{core}", "-c", str(core / f"{stem}.c"), "-o", made[-1])
+        cc("-c", str(core / path), "-o", made[-1], include=core)
     binary = tmp_path / "faulty"
     cc(*kept, *made, "-o", str(binary))
     found, before = shown(binary, mechanism), shown(sound, mechanism)

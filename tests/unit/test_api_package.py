@@ -16,7 +16,7 @@ import pytest
 import pgste
 from pgste import errors
 
-HEADER = (Path(pgste.get_include()) / "pgste.h").read_text()
+HEADER = "".join(p.read_text() for p in sorted(Path(pgste.get_include()).glob("pgste/*.h")))
 BARE_HEADER = re.sub(r"/\*.*?\*/", " ", HEADER, flags=re.DOTALL).replace("\\\n", " ")
 DECLARATIONS = (Path(pgste.__file__).parent / "_c.pxd").read_text()
 

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ground floor: what every room uses and that knows nothing of pages.  Small helpers,
+ * memory for tables, runs of bits, threads for whole-table work, and gfn arguments.
+ */
+#ifndef BASE_BASE_H
+#define BASE_BASE_H
+
+#include "pgste/error.h"
+#include "pgste/gfn.h"
+
+#define NIL UINT32_MAX /* no frame, no slot */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The largest root with root * root <= n. */
+static inline uint64_t isqrt_u64(uint64_t n)
+{
+	uint64_t root = 0;
+
+	for (uint64_t bit = UINT64_C(1) << 31; bit; bit >>= 1)
+		if ((root + bit) * (root + bit) <= n)
+			root += bit;
+	return root;
+}
+
+/*
+ * Fetch what comes after p in a pass over a table: a loop with more work a line than a plain
+ * read does not keep as many lines coming by itself.  A fetch never faults, wherever it goes.
+ */
+#define AHEAD 4096u
+static ALWAYS_INLINE void fetch_ahead(const void *p)
+{
+	__builtin_prefetch((const void *)((uintptr_t)p + AHEAD));
+}
+
+/* ---- tables (table.c) ---- */
+
+/* Zeroed, page aligned, nothing resident until touched; NULL if the OS refuses. */
+void *table_new(uint64_t nr_bytes);
+void table_free(void *table, uint64_t nr_bytes);
+
+/* ---- a bit a page ---- */
+
+static inline uint64_t bitmap_bytes(uint64_t nr_bits)
+{
+	return (nr_bits + 63) / 64 * sizeof(uint64_t);
+}
+
+/* The bits of the pages [gfn, gfn + nr) that lie in gfn's word; *in_word is how many these are. */
+static inline uint64_t bits_of(uint64_t gfn, uint64_t nr, uint64_t *in_word)
+{
+	const uint64_t bit = gfn % 64;
+
+	*in_word = min_u64(nr, 64 - bit);
+	return (*in_word == 64 ? ~UINT64_C(0) : (UINT64_C(1) << *in_word) - 1) << bit;
+}
+
+/* ---- gfn arguments (gfns.c) ---- */
+
+static ALWAYS_INLINE uint64_t gfn_at(enum pgste_gfn_type type, const struct pgste_gfns *gfns,
+				     uint64_t i)
+{
+	const void *data = gfns->data;
+
+	switch (type) {
+	case PGSTE_GFN_U8: return ((const uint8_t *)data)[i];
+	case PGSTE_GFN_U16: return ((const uint16_t *)data)[i];
+	case PGSTE_GFN_U32: return ((const uint32_t *)data)[i];
+	case PGSTE_GFN_U64: return ((const uint64_t *)data)[i];
+	case PGSTE_GFN_I8: return (uint64_t)((const int8_t *)data)[i];
+	case PGSTE_GFN_I16: return (uint64_t)((const int16_t *)data)[i];
+	case PGSTE_GFN_I32: return (uint64_t)((const int32_t *)data)[i];
+	case PGSTE_GFN_I64: return (uint64_t)((const int64_t *)data)[i];
+	case PGSTE_GFN_RANGE: break;
+	}
+	return gfns->first + i;
+}
+#define GFN(gfns, i) gfn_at((gfns)->type, gfns, i)
+
+/* Every gfn < limit?  Reads the array once. */
+bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
+
+/* ---- threads (threads.c) ---- */
+
+#define MAX_THREADS 64u
+/* One part of a table: the pages [from, to). */
+typedef void part_work(void *data, unsigned part, uint64_t from, uint64_t to);
+/* As many of the threads asked for as a table of nr pages can use, at least 1. */
+unsigned threads_useful(unsigned threads, uint64_t nr);
+/* work on each part of [0, nr), one for each of so many threads; returns when all are done. */
+void threads_run(unsigned threads, uint64_t nr, part_work *work, void *data);
+
+#endif

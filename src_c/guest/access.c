@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loads and stores of a guest, and what its host is asked to do with its pages: arguments are
+ * checked, and frees that the mechanism holds back are issued first.  memory/ does the work.
+ */
+#include "guest/guest.h"
+
+int pgste_write(struct pgste_guest *guest, const struct pgste_gfns *gfns, const uint32_t *tags,
+		unsigned tag_step)
+{
+	if (!tags || tag_step > 1)
+		return PGSTE_E_ARG;
+	if (!gfns_below(gfns, guest->mm.nr_pages))
+		return PGSTE_E_GFN;
+	guest_settle(guest);
+	return mm_write(&guest->mm, gfns, tags, tag_step);
+}
+
+int pgste_read(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_t *tags)
+{
+	if (!tags)
+		return PGSTE_E_ARG;
+	if (!gfns_below(gfns, guest->mm.nr_pages))
+		return PGSTE_E_GFN;
+	guest_settle(guest);
+	return mm_read(&guest->mm, gfns, tags);
+}
+
+int pgste_peek(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_t *tags)
+{
+	if (!gfns_below(gfns, guest->mm.nr_pages))
+		return PGSTE_E_GFN;
+	for (uint64_t i = 0; i < gfns->nr; i++)
+		tags[i] = content_of(&guest->mm, GFN(gfns, i));
+	return PGSTE_OK;
+}
+
+int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns)
+{
+	if (!gfns_below(gfns, guest->mm.nr_pages))
+		return PGSTE_E_GFN;
+	guest_settle(guest);
+	return mm_pageout(&guest->mm, gfns);
+}
+
+int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on)
+{
+	if (!gfns_below(gfns, guest->mm.nr_pages))
+		return PGSTE_E_GFN;
+	guest_settle(guest);
+	return mm_set_pinned(&guest->mm, gfns, on);
+}
+
+int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n)
+{
+	uint64_t before;
+
+	for (uint32_t i = 0; i < host->room_mms; i++)
+		if (host->mms[i])
+			guest_settle(guest_of(host->mms[i]));
+	before = host->nr_free;
+	reclaim(host, n);
+	return (int64_t)(host->nr_free - before);
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ESSA instruction on one page, an array of gfns, or a range.  An operation is one look-up
+ * of the page's state byte in the row of its orc (essa_table.c).
+ *
+ * Normal path: a vcpu whose list is full intercepts before its next ESSA, whatever the orc.
+ * The loops therefore run in stretches no longer than the room in the list and need no test
+ * for it a page.  Interpretation path (migration mode): every ESSA intercepts.
+ */
+#include "guest/essa.h"
+
+/* Measured on random gfns: 96 to 128 pages ahead are best, for a bare loop as well. */
+#define PREFETCH 128u
+/*
+ * Pages that follow each other in an array are a run from RUN on, and done by the scan kernel
+ * from RUN_SCAN on.  No more than RUN_MAX are looked at before some are done, as a list may be
+ * full before their end.
+ */
+#define RUN 32u
+#define RUN_SCAN 64u
+#define RUN_MAX 1024u
+
+static unsigned essa_one_shared(uint8_t *state, const uint16_t *row)
+{
+	uint8_t old = __atomic_load_n(state, __ATOMIC_RELAXED);
+	unsigned entry;
+
+	do {
+		entry = row[old];
+	} while (!__atomic_compare_exchange_n(state, &old, ESSA_NEW(entry), true,
+					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	return entry;
+}
+
+static ALWAYS_INLINE unsigned essa_lookup(uint8_t *state, const uint16_t *row, bool shared)
+{
+	unsigned entry;
+
+	if (shared)
+		return essa_one_shared(state, row);
+	entry = row[*state];
+	*state = ESSA_NEW(entry);
+	return entry;
+}
+
+/*
+ * Migration mode: operation, entry into the next slot, all entries processed at once.  z/VM
+ * has no list: what an entry would stand for is done.
+ */
+static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+				 uint64_t gfn)
+{
+	unsigned result = PGSTE_RESULT_EXCEPTION;
+
+	vcpu->essa++;
+	if (gfn < guest->mm.nr_pages) {
+		unsigned entry = essa_one_shared(&guest->mm.state[gfn], guest->rows[orc].entry);
+
+		result = ESSA_RESULT(entry);
+		if (ESSA_APPEND(entry) && guest->mm.generation == PGSTE_GEN_ZVM)
+			zvm_lose(guest, vcpu, gfn);
+		else if (ESSA_APPEND(entry))
+			cbrl_append(vcpu, gfn);
+	}
+	if (guest->mm.generation != PGSTE_GEN_ZVM)
+		cbrl_process(guest, vcpu);
+	return result;
+}
+
+unsigned essa_any(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn)
+{
+	unsigned entry;
+
+	if (guest->interpreted)
+		return essa_interpreted(guest, vcpu, orc, gfn);
+	if (vcpu->nr >= guest->cbrl_entries)
+		cbrl_process(guest, vcpu);
+	vcpu->essa++;
+	if (gfn >= guest->mm.nr_pages)
+		return PGSTE_RESULT_EXCEPTION;
+	entry = essa_lookup(&guest->mm.state[gfn], guest->rows[orc].entry, guest->shared);
+	if (ESSA_APPEND(entry))
+		cbrl_append(vcpu, gfn);
+	return ESSA_RESULT(entry);
+}
+
+static struct essa_list list_open(const struct pgste_guest *guest, struct vcpu *vcpu)
+{
+	return (struct essa_list){
+		.entries = vcpu->cbrl,
+		.nr = vcpu->nr,
+		.limit = guest->cbrl_entries,
+		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0, /* nobody knows what is on it */
+	};
+}
+
+/* A full list is processed before the next ESSA; its pages need no look if none is swapped. */
+static void list_make_room(struct pgste_guest *guest, struct vcpu *vcpu, struct essa_list *list)
+{
+	if (list->nr < list->limit)
+		return;
+	vcpu->nr = list->nr;
+	if (list->seen & PGSTE_STATE_SWAP)
+		cbrl_process(guest, vcpu);
+	else
+		cbrl_pass(vcpu);
+	list->nr = 0;
+	list->seen = 0;
+}
+
+/*
+ * A stretch of n gfns from index at, all inside the guest, with room for n entries.  The
+ * entry is written always and kept only if the page is appended: no branch.  Pointers are in
+ * local variables because a store of a state byte could change anything in memory else.
+ */
+static ALWAYS_INLINE void essa_stretch(uint8_t *state, struct essa_list *list,
+				       const uint16_t *row, enum pgste_gfn_type type,
+				       const struct pgste_gfns *gfns, uint64_t at, uint64_t n,
+				       uint8_t *results, bool shared)
+{
+	const struct pgste_gfns all = *gfns;
+	const uint64_t end = at + n;
+	const uint64_t ahead = end + PREFETCH <= all.nr ? end : /* the rest has no prefetch */
+			       all.nr > PREFETCH && all.nr - PREFETCH > at ?
+			       all.nr - PREFETCH : at;
+	uint64_t *entries = list->entries + list->nr;
+	unsigned seen = 0;
+
+#define ESSA_STEP() do {                                                                     \
+		uint64_t gfn = gfn_at(type, &all, at);                                        \
+		unsigned entry = essa_lookup(&state[gfn], row, shared);                       \
+		*entries = gfn;                                                               \
+		entries += ESSA_APPEND(entry);                                                \
+		seen |= entry;                                                                \
+		if (results)                                                                  \
+			results[at] = ESSA_RESULT(entry);                                     \
+	} while (0)
+#pragma GCC unroll 4
+	for (; at < ahead; at++) {
+		__builtin_prefetch(&state[gfn_at(type, &all, at + PREFETCH)], 1);
+		ESSA_STEP();
+	}
+	for (; at < end; at++)
+		ESSA_STEP();
+#undef ESSA_STEP
+	list->nr = (uint32_t)(entries - list->entries);
+	list->seen |= (uint8_t)seen;
+}
+
+/* The run from index at on, of at most n pages, to its very end: where the next one starts. */
+static ALWAYS_INLINE uint64_t run_at(enum pgste_gfn_type type, const struct pgste_gfns *gfns,
+				     uint64_t at, uint64_t n)
+{
+	const struct pgste_gfns all = *gfns;
+	const uint64_t first = gfn_at(type, &all, at);
+	uint64_t nr = 0;
+
+	while (nr + RUN <= n && gfn_at(type, &all, at + nr + RUN - 1) == first + nr + RUN - 1) {
+		uint64_t other = 0;
+
+		for (uint64_t i = nr; i < nr + RUN; i++)
+			other |= gfn_at(type, &all, at + i) ^ (first + i);
+		if (other)
+			break;
+		nr += RUN;
+	}
+	while (nr && nr < n && gfn_at(type, &all, at + nr) == first + nr)
+		nr++;
+	return nr;
+}
+
+/*
+ * Fetch what comes PREFETCH pages behind a run that is done next, were it runs as well: the
+ * kernel that does this one does not look at the array.
+ */
+static ALWAYS_INLINE void run_prefetch(const uint8_t *state, enum pgste_gfn_type type,
+				       const struct pgste_gfns *gfns, uint64_t at, uint64_t run)
+{
+	const uint64_t end = min_u64(at + run + PREFETCH, gfns->nr);
+
+	for (uint64_t i = at + PREFETCH; i < end; i += RUN)
+		__builtin_prefetch(&state[gfn_at(type, gfns, i)], 1);
+}
+
+/*
+ * All gfns of an array that are inside the guest.  Runs are looked for where the last one
+ * ended, and less and less often as long as there are none.
+ */
+static ALWAYS_INLINE void essa_stretches(struct pgste_guest *guest, struct vcpu *vcpu,
+					 const struct essa_row *row, enum pgste_gfn_type type,
+					 const struct pgste_gfns *gfns, uint8_t *results,
+					 bool shared)
+{
+	const struct scan_ops *scan = scan_ops();
+	struct essa_list list = list_open(guest, vcpu);
+	uint64_t at = 0, patience = RUN;
+
+	while (at < gfns->nr) {
+		uint64_t n, run;
+		uint32_t before;
+
+		list_make_room(guest, vcpu, &list);
+		before = list.nr;
+		run = shared ? 0 : run_at(type, gfns, at, min_u64(gfns->nr - at, RUN_MAX));
+		if (run >= RUN_SCAN) {
+			const uint64_t first = gfn_at(type, gfns, at);
+
+			run_prefetch(guest->mm.state, type, gfns, at, run);
+			n = scan->essa(guest->mm.state + first, run, row,
+				       results ? results + at : NULL, first, &list);
+		} else {
+			n = min_u64(run ? run : patience, min_u64(gfns->nr - at, list.limit - list.nr));
+			essa_stretch(guest->mm.state, &list, row->entry, type, gfns, at, n, results,
+				     shared);
+		}
+		patience = run ? RUN : min_u64(2 * patience, UINT64_C(1) << 16);
+		vcpu->appended += list.nr - before;
+		at += n;
+	}
+	vcpu->nr = list.nr;
+	vcpu->essa += gfns->nr;
+}
+
+#define ESSA_CASE(type)                                                                      \
+	case type:                                                                           \
+		if (guest->shared)                                                           \
+			essa_stretches(guest, vcpu, row, type, gfns, results, true);         \
+		else                                                                         \
+			essa_stretches(guest, vcpu, row, type, gfns, results, false);        \
+		return
+
+void essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+		const struct pgste_gfns *gfns, uint8_t *results)
+{
+	const struct essa_row *row = &guest->rows[orc];
+
+	switch (gfns->type) {
+	ESSA_CASE(PGSTE_GFN_U8);
+	ESSA_CASE(PGSTE_GFN_U16);
+	ESSA_CASE(PGSTE_GFN_U32);
+	ESSA_CASE(PGSTE_GFN_U64);
+	ESSA_CASE(PGSTE_GFN_I8);
+	ESSA_CASE(PGSTE_GFN_I16);
+	ESSA_CASE(PGSTE_GFN_I32);
+	ESSA_CASE(PGSTE_GFN_I64);
+	ESSA_CASE(PGSTE_GFN_RANGE);
+	}
+}
+
+/*
+ * A range inside the guest: by the scan kernel from intercept to intercept, so that every
+ * page sees the list and the zaps that it would see alone.
+ */
+void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
+		uint64_t nr, uint8_t *results)
+{
+	const struct scan_ops *scan = scan_ops();
+	const struct pgste_gfns range = { .type = PGSTE_GFN_RANGE, .first = gfn, .nr = nr };
+	struct essa_list list = list_open(guest, vcpu);
+	uint64_t at = 0;
+
+	if (guest->interpreted) {
+		for (; at < nr; at++) {
+			unsigned result = essa_interpreted(guest, vcpu, orc, gfn + at);
+
+			if (results)
+				results[at] = (uint8_t)result;
+		}
+		return;
+	}
+	if (guest->shared) {
+		essa_array(guest, vcpu, orc, &range, results);
+		return;
+	}
+	while (at < nr) {
+		uint32_t before;
+
+		list_make_room(guest, vcpu, &list);
+		before = list.nr;
+		at += scan->essa(guest->mm.state + gfn + at, nr - at, &guest->rows[orc],
+				 results ? results + at : NULL, gfn + at, &list);
+		vcpu->appended += list.nr - before;
+	}
+	vcpu->nr = list.nr;
+	vcpu->essa += nr;
+}
+
+static int essa_check(const struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
+{
+	if (vcpu >= guest->nr_vcpus)
+		return PGSTE_E_ARG;
+	if (!guest->mech->cmma)
+		return PGSTE_E_PGM_OPERATION;
+	if (guest->vcpus[vcpu].problem_state)
+		return PGSTE_E_PGM_PRIVILEGED;
+	if (orc > PGSTE_ORC_SET_STABLE_NODAT ||
+	    (orc == PGSTE_ORC_SET_STABLE_NODAT && !guest->nodat))
+		return PGSTE_E_PGM_SPECIFICATION;
+	return PGSTE_OK;
+}
+
+#define MAX_GFN (UINT64_C(1) << 52) /* of a 64-bit absolute address */
+
+int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
+	       const struct pgste_gfns *gfns, uint8_t *results)
+{
+	struct vcpu *v;
+	int error = essa_check(guest, vcpu, orc);
+
+	if (error)
+		return error;
+	v = &guest->vcpus[vcpu];
+	if (gfns_below(gfns, guest->mm.nr_pages)) {
+		if (gfns->type == PGSTE_GFN_RANGE)
+			essa_range(guest, v, orc, gfns->first, gfns->nr, results);
+		else if (!guest->interpreted)
+			essa_array(guest, v, orc, gfns, results);
+		else
+			for (uint64_t i = 0; i < gfns->nr; i++) {
+				unsigned r = essa_interpreted(guest, v, orc, GFN(gfns, i));
+
+				if (results)
+					results[i] = (uint8_t)r;
+			}
+		return PGSTE_OK;
+	}
+	if (!gfns_below(gfns, MAX_GFN))
+		return PGSTE_E_GFN;
+	if (guest->mm.generation != PGSTE_GEN_DAT)
+		return PGSTE_E_PGM_ADDRESSING;
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		unsigned r = essa_one(guest, v, orc, GFN(gfns, i));
+
+		if (results)
+			results[i] = (uint8_t)r;
+	}
+	return PGSTE_OK;
+}
+
+int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint64_t gfn)
+{
+	int error = essa_check(guest, vcpu, orc);
+
+	if (error)
+		return error;
+	if (gfn >= guest->mm.nr_pages) {
+		if (gfn >= MAX_GFN)
+			return PGSTE_E_GFN;
+		if (guest->mm.generation != PGSTE_GEN_DAT)
+			return PGSTE_E_PGM_ADDRESSING;
+	}
+	return (int)essa_one(guest, &guest->vcpus[vcpu], orc, gfn);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The invariants of a host and its guests, checked by walking everything.  Tests and fuzzers
+ * call it after every step; the first one that does not hold is named.
+ */
+#include <stdlib.h>
+
+#include "guest/guest.h"
+
+static const char *check_lists(const struct pgste_host *host)
+{
+	uint64_t on_lists = 0;
+
+	for (unsigned l = PGSTE_LIST_ACTIVE; l <= PGSTE_LIST_LAZYFREE; l++) {
+		uint64_t nr = 0;
+		uint32_t prev = NIL;
+
+		for (uint32_t f = host->lists[l].head; f != NIL; f = host->frames[f].next) {
+			if (f >= host->fresh_frame || nr++ > host->lists[l].nr)
+				return "a list runs into a frame never used, or in a circle";
+			if (host->frames[f].prev != prev || host->frames[f].list != l)
+				return "a frame's links or list number do not fit its list";
+			prev = f;
+		}
+		if (host->lists[l].tail != prev || host->lists[l].nr != nr)
+			return "a list's tail or count is wrong";
+		on_lists += nr;
+	}
+	if (on_lists + host->nr_free != host->config.nr_frames)
+		return "frames on lists and free frames do not add up to all frames";
+	return NULL;
+}
+
+static const char *check_free_stacks(const struct pgste_host *host)
+{
+	uint64_t nr = host->config.nr_frames - host->fresh_frame;
+
+	for (uint32_t f = host->free_frame; f != NIL; f = host->frames[f].next)
+		if (host->frames[f].list != PGSTE_LIST_FREE || ++nr > host->nr_free)
+			return "the stack of free frames holds a used frame, or a circle";
+	if (nr != host->nr_free)
+		return "the count of free frames is wrong";
+	nr = host->config.nr_swap_slots - host->fresh_slot;
+	for (uint32_t s = host->free_slot; s != NIL; s = host->slots[s].frame)
+		if (host->slots[s].count != SLOT_FREE || ++nr > host->nr_slots_free)
+			return "the stack of free slots holds a used slot, or a circle";
+	if (nr != host->nr_slots_free)
+		return "the count of free slots is wrong";
+	return NULL;
+}
+
+static const char *check_frames(const struct pgste_host *host)
+{
+	uint64_t nr_cached = 0, nr_pinned = 0;
+
+	for (uint64_t i = 0; i < host->fresh_frame; i++) {
+		const struct frame *f = &host->frames[i];
+		const struct mm *mm;
+
+		if (f->list == PGSTE_LIST_FREE)
+			continue;
+		if (f->owner >= host->room_mms || !host->mms[f->owner])
+			return "a frame's guest is gone";
+		mm = host->mms[f->owner];
+		if (f->gfn >= mm->nr_pages ||
+		    !pte_is_present(mm->pte[f->gfn], mm->state[f->gfn]) ||
+		    (mm->pte[f->gfn] & COLD_FOREIGN) ||
+		    mm->pte[f->gfn] >> PTE_PFRA_SHIFT != i)
+			return "a frame's page does not map it";
+		nr_pinned += f->pinned;
+		if (f->slot == NIL)
+			continue;
+		if (f->slot >= host->fresh_slot || host->slots[f->slot].frame != i ||
+		    host->slots[f->slot].count == SLOT_FREE)
+			return "a frame in the swap cache and its slot do not name one another";
+		if (f->list == PGSTE_LIST_LAZYFREE)
+			return "a lazyfree frame is in the swap cache";
+		nr_cached++;
+	}
+	if (nr_pinned != host->nr_pinned)
+		return "the count of pinned frames is wrong";
+	return nr_cached == host->nr_cached ? NULL : "the count of cached slots is wrong";
+}
+
+/* Every PTE of a guest; uses[slot] counts the entries of each slot. */
+static const char *check_guest(const struct pgste_guest *guest, uint32_t *uses, uint64_t *mapped)
+{
+	const struct pgste_host *host = guest->mm.host;
+	uint64_t nr_foreign = 0;
+
+	for (uint64_t gfn = chunk_next(&guest->mm, 0); gfn < guest->mm.nr_pages;
+	     gfn = chunk_next(&guest->mm, gfn + 1)) {
+		const uint64_t cold = guest->mm.pte[gfn], index = cold >> PTE_PFRA_SHIFT;
+		const uint8_t state = guest->mm.state[gfn];
+
+		if (cold & COLD_FOREIGN) {
+			nr_foreign++;
+		} else if (state & PGSTE_STATE_SWAP) {
+			if (state & PGSTE_STATE_VALID || index >= host->fresh_slot ||
+			    host->slots[index].count == SLOT_FREE)
+				return "a swap entry names a slot that is not in use";
+			uses[index]++;
+		} else if (cold & PTE_PRESENT) {
+			if (index >= host->fresh_frame ||
+			    host->frames[index].list == PGSTE_LIST_FREE ||
+			    host->frames[index].owner != guest->mm.number ||
+			    host->frames[index].gfn != gfn)
+				return "a present PTE names a frame that is not the page's";
+			++*mapped;
+		} else if (cold || state & PGSTE_STATE_VALID) {
+			return "a PTE is neither none, swap, present nor foreign";
+		}
+	}
+	if (nr_foreign != guest->mm.nr_foreign)
+		return "the count of foreign PTEs is wrong";
+	for (uint32_t v = 0; v < guest->nr_vcpus; v++)
+		if (guest->vcpus[v].nr > guest->cbrl_entries)
+			return "a CBRL holds more than its entries";
+	return guest->mech->validate ? guest->mech->validate(guest) : NULL;
+}
+
+static const char *check_uses(const struct pgste_host *host, uint32_t *uses)
+{
+	const char *broken = NULL;
+	uint64_t mapped = 0;
+
+	for (uint32_t i = 0; i < host->room_mms && !broken; i++)
+		if (host->mms[i])
+			broken = check_guest(guest_of(host->mms[i]), uses, &mapped);
+	if (broken)
+		return broken;
+	if (mapped != host->config.nr_frames - host->nr_free)
+		return "frames in use and pages mapped differ in number";
+	for (uint64_t s = 0; s < host->fresh_slot; s++) {
+		if (host->slots[s].count == SLOT_FREE)
+			continue;
+		if (host->slots[s].count != uses[s])
+			return "a slot's use count is not the number of its entries";
+		if (host->slots[s].count == 0 && host->slots[s].frame == NIL)
+			return "a slot that nobody uses is not free";
+	}
+	return NULL;
+}
+
+const char *pgste_validate(const struct pgste_host *host)
+{
+	const char *broken = check_lists(host);
+	uint32_t *uses;
+
+	if (!broken)
+		broken = check_free_stacks(host);
+	if (!broken)
+		broken = check_frames(host);
+	if (broken)
+		return broken;
+	uses = calloc(host->fresh_slot + 1, sizeof(*uses));
+	if (!uses)
+		return "no memory to check with";
+	broken = check_uses(host, uses);
+	free(uses);
+	return broken;
+}

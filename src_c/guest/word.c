@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kernel-format PGSTE and PTE words, composed from the packed state and taken apart again.
+ * Every bit is stored once:
+ *
+ *   bits of the PGSTE            where
+ *   USAGE ZERO NODAT GC          state; CMMA_D (dat) too
+ *   ACC FP (63-59)               rest, bits 0-4
+ *   HR HC (54-53)                rest, bits 5-6
+ *   GR (50)                      rest, bit 7
+ *   UC IN VSIE (47-45), pgtable  rest, bits 10-8
+ *   PREFIX VSIE GMEM (14-12), dat  rest, bits 10-8
+ *   PCL                          nowhere: 0 outside a change
+ *   all others                   odd
+ */
+#include "guest/guest.h"
+
+#define THREE_SHIFT_PGTABLE 45
+#define THREE_SHIFT_DAT 12
+
+static unsigned three_shift(const struct pgste_guest *guest)
+{
+	return guest->mm.generation == PGSTE_GEN_DAT ? THREE_SHIFT_DAT : THREE_SHIFT_PGTABLE;
+}
+
+static uint64_t odd_bits(const struct pgste_guest *guest)
+{
+	uint64_t known = PGSTE_ACC | PGSTE_FP | PGSTE_PCL | PGSTE_HR | PGSTE_HC | PGSTE_GR |
+			 PGSTE_GC | PGSTE_ZERO | PGSTE_NODAT | PGSTE_USAGE |
+			 UINT64_C(7) << three_shift(guest);
+
+	if (guest->mm.generation == PGSTE_GEN_DAT)
+		known |= PGSTE_CMMA_D;
+	return ~known;
+}
+
+static uint64_t pgste_compose(const struct pgste_guest *guest, uint64_t gfn)
+{
+	const uint8_t state = guest->mm.state[gfn];
+	const uint64_t rest = guest->mm.rest[gfn];
+	uint64_t word = guest->odd ? guest->odd[gfn] : 0;
+
+	word |= (uint64_t)(state & PGSTE_STATE_USAGE) << PGSTE_USAGE_SHIFT;
+	word |= state & PGSTE_STATE_ZERO ? PGSTE_ZERO : 0;
+	word |= state & PGSTE_STATE_NODAT ? PGSTE_NODAT : 0;
+	word |= state & PGSTE_STATE_GC ? PGSTE_GC : 0;
+	if (guest->mm.generation == PGSTE_GEN_DAT && (state & PGSTE_STATE_DIRTY))
+		word |= PGSTE_CMMA_D;
+	word |= (rest & 0x1f) << 59 | (rest >> 5 & 3) << 53 | (rest >> 7 & 1) << 50;
+	word |= (rest >> 8 & 7) << three_shift(guest);
+	return word;
+}
+
+static void pgste_decompose(struct pgste_guest *guest, uint64_t gfn, uint64_t word)
+{
+	unsigned kept = PGSTE_STATE_VALID | PGSTE_STATE_SWAP;
+	unsigned state;
+
+	if (guest->mm.generation != PGSTE_GEN_DAT)
+		kept |= PGSTE_STATE_DIRTY;
+	state = guest->mm.state[gfn] & kept;
+	state |= (unsigned)(word >> PGSTE_USAGE_SHIFT) & PGSTE_STATE_USAGE;
+	state |= word & PGSTE_ZERO ? PGSTE_STATE_ZERO : 0;
+	state |= word & PGSTE_NODAT ? PGSTE_STATE_NODAT : 0;
+	state |= word & PGSTE_GC ? PGSTE_STATE_GC : 0;
+	if (guest->mm.generation == PGSTE_GEN_DAT && (word & PGSTE_CMMA_D))
+		state |= PGSTE_STATE_DIRTY;
+	guest->mm.state[gfn] = (uint8_t)state;
+	guest->mm.rest[gfn] = (uint16_t)(word >> 59 | (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
+				      (word >> three_shift(guest) & 7) << 8);
+	if (guest->odd)
+		guest->odd[gfn] = word & odd_bits(guest);
+}
+
+int pgste_get_words(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
+		    uint64_t *pgste, uint64_t *pte)
+{
+	if (!gfns_below(gfns, guest->mm.nr_pages))
+		return PGSTE_E_GFN;
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		const uint64_t gfn = GFN(gfns, i);
+
+		if (pgste)
+			pgste[i] = pgste_compose(guest, gfn);
+		if (pte)
+			pte[i] = pte_compose(guest->mm.pte[gfn], guest->mm.state[gfn]);
+	}
+	return PGSTE_OK;
+}
+
+/* The array of odd bits, made when the first one is loaded. */
+static int need_odd(struct pgste_guest *guest, const uint64_t *pgste, uint64_t nr)
+{
+	const uint64_t mask = odd_bits(guest);
+
+	for (uint64_t i = 0; i < nr && !guest->odd; i++) {
+		if (!(pgste[i] & mask))
+			continue;
+		guest->odd = table_new(guest->mm.nr_pages * sizeof(*guest->odd));
+		if (!guest->odd)
+			return PGSTE_E_NOMEM;
+	}
+	return PGSTE_OK;
+}
+
+int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+		    const uint64_t *pgste, unsigned pgste_step, const uint64_t *pte,
+		    unsigned pte_step)
+{
+	int error;
+
+	if (pgste_step > 1 || pte_step > 1)
+		return PGSTE_E_ARG;
+	if (!gfns_below(gfns, guest->mm.nr_pages))
+		return PGSTE_E_GFN;
+	guest_settle(guest);
+	if (pgste && gfns->nr) {
+		error = need_odd(guest, pgste, pgste_step ? gfns->nr : 1);
+		if (error)
+			return error;
+	}
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		const uint64_t gfn = GFN(gfns, i);
+
+		if (pte)
+			pte_load(&guest->mm, gfn, pte[pte_step ? i : 0]);
+		if (pgste)
+			pgste_decompose(guest, gfn, pgste[pgste_step ? i : 0]);
+	}
+	return PGSTE_OK;
+}
+
+int pgste_get_states(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
+		     uint8_t *states)
+{
+	if (!gfns_below(gfns, guest->mm.nr_pages))
+		return PGSTE_E_GFN;
+	for (uint64_t i = 0; i < gfns->nr; i++)
+		states[i] = guest->mm.state[GFN(gfns, i)];
+	return PGSTE_OK;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Zap: give up the swap entry of a page that the guest does not need (ptep_zap_unused in
+ * pgtable, gmap_helper_zap_one_page in dat), of one page or of all.
+ */
+#include "guest/guest.h"
+
+void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn)
+{
+	const uint64_t cold = __atomic_load_n(&guest->mm.pte[gfn], __ATOMIC_RELAXED);
+
+	if (!(cold & COLD_FOREIGN))
+		__builtin_prefetch(&guest->mm.host->slots[pte_index(cold)], 1);
+}
+
+unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed)
+{
+	uint8_t state = __atomic_load_n(&guest->mm.state[gfn], __ATOMIC_RELAXED);
+
+	if (!state_zappable(state))
+		return 0;
+	if (!guest->shared) {
+		*slots_freed += pte_zap(&guest->mm, gfn);
+		return 1;
+	}
+	/* of two vcpus that try, one succeeds */
+	while (!pte_claim(&guest->mm, gfn, &state))
+		if (!state_zappable(state))
+			return 0;
+	*slots_freed += pte_zap_claimed(&guest->mm, gfn);
+	return 1;
+}
+
+int64_t pgste_zap(struct pgste_guest *guest, uint64_t gfn)
+{
+	uint64_t slots_freed = 0;
+	unsigned zapped;
+
+	if (gfn >= guest->mm.nr_pages)
+		return PGSTE_E_GFN;
+	guest_settle(guest);
+	zapped = zap_entry(guest, gfn, &slots_freed);
+	guest->mm.stats.zapped += zapped;
+	guest->mm.stats.zap_slots_freed += slots_freed;
+	return zapped;
+}
+
+/* Where in the table zaps are to be made; parts without any are passed over. */
+struct zap_parts {
+	const struct pgste_guest *guest;
+	uint64_t first[MAX_THREADS], to[MAX_THREADS];
+};
+
+static void zap_search(void *data, unsigned part, uint64_t from, uint64_t to)
+{
+	struct zap_parts *z = data;
+
+	z->first[part] = scan_ops()->find_zappable(z->guest->mm.state, from, to);
+	z->to[part] = to;
+}
+
+static uint64_t zap_range(struct pgste_guest *guest, uint64_t gfn, uint64_t to,
+			  uint64_t *slots_freed)
+{
+	const struct scan_ops *scan = scan_ops();
+	uint64_t zapped = 0;
+
+	for (; gfn < to; gfn++) {
+		gfn = scan->find_zappable(guest->mm.state, gfn, to);
+		/* zappable pages come in runs: no new search for the next one */
+		for (; gfn < to && state_zappable(guest->mm.state[gfn]); gfn++)
+			zapped += zap_entry(guest, gfn, slots_freed);
+	}
+	return zapped;
+}
+
+/*
+ * The search runs on the threads up to the first page of each part; the zaps themselves are
+ * made in ascending order by the caller's thread, as they share the host's swap slots.
+ */
+int64_t pgste_zap_scan(struct pgste_guest *guest, unsigned threads)
+{
+	struct zap_parts z = { .guest = guest };
+	uint64_t slots_freed = 0, zapped = 0;
+
+	guest_settle(guest);
+	threads = threads_useful(threads, guest->mm.nr_pages);
+	threads_run(threads, guest->mm.nr_pages, zap_search, &z);
+	for (unsigned i = 0; i < threads; i++)
+		zapped += zap_range(guest, z.first[i], z.to[i], &slots_freed);
+	guest->mm.stats.zapped += zapped;
+	guest->mm.stats.zap_slots_freed += slots_freed;
+	return (int64_t)zapped;
+}

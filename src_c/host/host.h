@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Host memory: frames, their free stack and LRU lists, swap slots and the swap cache.  It knows
+ * which page owns a frame (a number and a gfn), and neither guests nor PTEs.
+ */
+#ifndef HOST_HOST_H
+#define HOST_HOST_H
+
+#include <pthread.h>
+
+#include "base/base.h"
+#include "pgste/host.h"
+
+struct mm; /* an address space, memory/memory.h */
+
+/* 24 bytes a frame. */
+struct frame {
+	uint32_t prev, next; /* list neighbours; next also links the free stack */
+	uint32_t tag;
+	uint32_t slot;	     /* swap cache, or NIL */
+	uint64_t gfn : 40;
+	uint64_t owner : 16; /* number of its mm */
+	uint64_t list : 2;
+	uint64_t referenced : 1;
+	uint64_t dirty : 1;
+	uint64_t pinned : 1; /* somebody holds a reference beside the mapping */
+};
+
+#define SLOT_FREE UINT32_MAX /* count of a slot on the free stack */
+/* 12 bytes a slot. */
+struct slot {
+	uint32_t count;
+	uint32_t frame; /* cached frame or NIL; on the free stack the next free slot */
+	uint32_t tag;
+};
+
+struct list {
+	uint32_t head, tail;
+	uint64_t nr;
+};
+
+struct pgste_host {
+	struct frame *frames;
+	struct slot *slots;
+	struct pgste_host_config config;
+	uint32_t free_frame, free_slot; /* tops of the free stacks, or NIL */
+	uint64_t fresh_frame, fresh_slot; /* lowest never used */
+	uint64_t nr_free, nr_slots_free, nr_cached, nr_pinned;
+	struct list lists[4]; /* by enum pgste_frame_list; the first is unused */
+	struct mm **mms;      /* by number; NULL where there is none */
+	uint32_t nr_mms, room_mms;
+	uint32_t nr_volatile; /* of these, how many may have pages that go without a slot */
+	enum pgste_rearm rearm;
+	struct pgste_host_stats stats; /* events and peaks; levels are filled in on demand */
+	pthread_mutex_t lock;	       /* swap slots, when vcpus on several threads zap */
+};
+
+static inline bool swap_nearly_full(const struct pgste_host *host)
+{
+	return 2 * host->nr_slots_free < host->config.nr_swap_slots;
+}
+
+/* ---- address spaces (host.c) ---- */
+
+/* The number that an address space gets, the lowest that is free; NIL: no memory, or too many. */
+uint32_t host_join(struct pgste_host *host, struct mm *mm);
+void host_leave(struct pgste_host *host, uint32_t number);
+
+/* ---- frames (frame.c) ---- */
+
+void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame);
+void list_del(struct pgste_host *host, uint32_t frame);
+/* A free frame, on no list yet; there must be one. */
+uint32_t frame_take(struct pgste_host *host);
+/* Off its list, out of the swap cache, onto the free stack. */
+void frame_put(struct pgste_host *host, uint32_t frame);
+
+/* ---- swap slots (swap.c) ---- */
+
+uint32_t slot_get(struct pgste_host *host); /* count 0, no frame; the caller checked for room */
+bool slot_put_use(struct pgste_host *host, uint32_t slot);   /* true: the slot is free now */
+bool slot_uncache(struct pgste_host *host, uint32_t frame); /* true: the slot is free now */
+void slot_cache(struct pgste_host *host, uint32_t slot, uint32_t frame);
+
+#endif

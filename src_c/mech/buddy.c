@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The buddy view, see buddy.h: blocks that merge and split by address, a list of free blocks
+ * for each order, a list of parked blocks for each vcpu.
+ */
+#include <stdlib.h>
+
+#include "mech/buddy.h"
+
+bool buddy_init(struct buddy *buddy, uint64_t nr_pages, uint32_t nr_vcpus)
+{
+	buddy->nr_pages = nr_pages;
+	buddy->nr_vcpus = nr_vcpus;
+	buddy->nodes = table_new(nr_pages * sizeof(*buddy->nodes));
+	buddy->known = table_new(bitmap_bytes(nr_pages));
+	buddy->parked = calloc(nr_vcpus, sizeof(*buddy->parked));
+	if (!buddy->nodes || !buddy->known || !buddy->parked)
+		return false;
+	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
+		buddy->lists[o] = (struct buddy_list){ .head = BUDDY_NIL, .tail = BUDDY_NIL };
+	for (uint32_t v = 0; v < nr_vcpus; v++)
+		buddy->parked[v] = (struct buddy_list){ .head = BUDDY_NIL, .tail = BUDDY_NIL };
+	return true;
+}
+
+void buddy_exit(struct buddy *buddy)
+{
+	table_free(buddy->nodes, buddy->nr_pages * sizeof(*buddy->nodes));
+	table_free(buddy->known, bitmap_bytes(buddy->nr_pages));
+	free(buddy->parked);
+}
+
+/* ---- known pages ---- */
+
+bool buddy_knows(const struct buddy *buddy, uint64_t gfn, uint64_t nr)
+{
+	for (uint64_t step; nr; gfn += step, nr -= step)
+		if (buddy->known[gfn / 64] & bits_of(gfn, nr, &step))
+			return true;
+	return false;
+}
+
+void buddy_learn(struct buddy *buddy, uint64_t gfn, uint64_t nr)
+{
+	for (uint64_t step; nr; gfn += step, nr -= step)
+		buddy->known[gfn / 64] |= bits_of(gfn, nr, &step);
+}
+
+void buddy_forget(struct buddy *buddy, uint64_t gfn, uint64_t nr)
+{
+	for (uint64_t step; nr; gfn += step, nr -= step)
+		buddy->known[gfn / 64] &= ~bits_of(gfn, nr, &step);
+}
+
+uint64_t buddy_block_of(const struct buddy *buddy, uint64_t gfn)
+{
+	for (unsigned o = 0; o <= buddy->max_order; o++) {
+		const uint64_t block = gfn >> o << o;
+		const struct buddy_node *node = &buddy->nodes[block];
+
+		if (node->where != BUDDY_NOWHERE && node->order >= o)
+			return block;
+	}
+	return BUDDY_NIL;
+}
+
+/* ---- lists ---- */
+
+#define LINK_MASK BUDDY_NIL
+
+static void link_block(struct buddy *buddy, struct buddy_list *list, uint64_t block,
+		       bool to_tail)
+{
+	struct buddy_node *node = &buddy->nodes[block];
+
+	node->prev = (to_tail ? list->tail : BUDDY_NIL) & LINK_MASK;
+	node->next = (to_tail ? BUDDY_NIL : list->head) & LINK_MASK;
+	if (node->prev != BUDDY_NIL)
+		buddy->nodes[node->prev].next = block & LINK_MASK;
+	else
+		list->head = block;
+	if (node->next != BUDDY_NIL)
+		buddy->nodes[node->next].prev = block & LINK_MASK;
+	else
+		list->tail = block;
+	list->nr_blocks++;
+	list->nr_pages += UINT64_C(1) << node->order;
+}
+
+static void unlink_block(struct buddy *buddy, struct buddy_list *list, uint64_t block)
+{
+	const struct buddy_node *node = &buddy->nodes[block];
+
+	if (node->prev != BUDDY_NIL)
+		buddy->nodes[node->prev].next = node->next;
+	else
+		list->head = node->next;
+	if (node->next != BUDDY_NIL)
+		buddy->nodes[node->next].prev = node->prev;
+	else
+		list->tail = node->prev;
+	list->nr_blocks--;
+	list->nr_pages -= UINT64_C(1) << node->order;
+}
+
+void buddy_rotate(struct buddy *buddy, unsigned order, uint64_t to_head)
+{
+	struct buddy_list *list = &buddy->lists[order];
+	const uint64_t before = buddy->nodes[to_head].prev;
+
+	if (before == BUDDY_NIL)
+		return;
+	buddy->nodes[list->tail].next = list->head & LINK_MASK;
+	buddy->nodes[list->head].prev = list->tail & LINK_MASK;
+	buddy->nodes[before].next = BUDDY_NIL;
+	buddy->nodes[to_head].prev = BUDDY_NIL;
+	list->head = to_head;
+	list->tail = before;
+}
+
+static void set_node(struct buddy *buddy, uint64_t block, unsigned order,
+		     enum buddy_where where)
+{
+	struct buddy_node *node = &buddy->nodes[block];
+
+	node->order = order & 0x3f;
+	node->where = where & 3;
+	node->reported = 0;
+}
+
+static void add_free(struct buddy *buddy, uint64_t block, unsigned order, bool to_tail)
+{
+	set_node(buddy, block, order, BUDDY_FREE);
+	link_block(buddy, &buddy->lists[order], block, to_tail);
+	buddy->nr_free += UINT64_C(1) << order;
+}
+
+void buddy_remove(struct buddy *buddy, uint64_t block)
+{
+	struct buddy_node *node = &buddy->nodes[block];
+
+	if (node->where == BUDDY_FREE) {
+		unlink_block(buddy, &buddy->lists[node->order], block);
+		buddy->nr_free -= UINT64_C(1) << node->order;
+	} else if (node->where == BUDDY_PARKED) {
+		unlink_block(buddy, &buddy->parked[node->vcpu], block);
+	}
+	node->where = BUDDY_NOWHERE;
+	node->reported = 0;
+}
+
+void buddy_park(struct buddy *buddy, uint32_t vcpu, uint64_t block, unsigned order)
+{
+	set_node(buddy, block, order, BUDDY_PARKED);
+	buddy->nodes[block].vcpu = vcpu & 0x3ff;
+	link_block(buddy, &buddy->parked[vcpu], block, true);
+}
+
+void buddy_isolate(struct buddy *buddy, uint64_t block)
+{
+	const unsigned order = buddy->nodes[block].order;
+
+	buddy_remove(buddy, block);
+	set_node(buddy, block, order, BUDDY_ISOLATED);
+}
+
+/* ---- merge and split ---- */
+
+static bool is_free_block(const struct buddy *buddy, uint64_t block, unsigned order)
+{
+	return block < buddy->nr_pages && buddy->nodes[block].where == BUDDY_FREE &&
+	       buddy->nodes[block].order == order;
+}
+
+uint64_t buddy_add(struct buddy *buddy, uint64_t block, unsigned order, bool returned)
+{
+	bool to_tail = returned;
+
+	for (; order < buddy->max_order; order++) {
+		const uint64_t half = block ^ UINT64_C(1) << order;
+
+		if (!is_free_block(buddy, half, order))
+			break;
+		buddy_remove(buddy, half);
+		block &= half;
+	}
+	/*
+	 * If the other half is freed soon, the two will merge into a block that merges again:
+	 * better not hand this one out first.
+	 */
+	if (order + 1 < buddy->max_order) {
+		const uint64_t above = block & ~(UINT64_C(1) << order);
+
+		to_tail |= is_free_block(buddy, above ^ UINT64_C(1) << (order + 1), order + 1);
+	}
+	add_free(buddy, block, order, to_tail);
+	return block;
+}
+
+void buddy_split(struct buddy *buddy, uint64_t block, unsigned order, uint64_t from,
+		 uint64_t end)
+{
+	const uint64_t size = UINT64_C(1) << order;
+
+	if (from <= block && block + size <= end)
+		return;
+	if (end <= block || block + size <= from) {
+		add_free(buddy, block, order, false);
+		return;
+	}
+	buddy_split(buddy, block, order - 1, from, end);
+	buddy_split(buddy, block + size / 2, order - 1, from, end);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A buddy allocator's free blocks, as the frees and allocs of a guest imply them: what
+ * mm/page_alloc.c keeps in zone->free_area and in its per-CPU lists (Linux 6.1), with one
+ * zone and one migratetype.  docs/model.md section 11.
+ */
+#ifndef MECH_BUDDY_H
+#define MECH_BUDDY_H
+
+#include "base/base.h"
+
+#define BUDDY_NIL ((UINT64_C(1) << 41) - 1) /* no block; one more than any gfn needs */
+
+enum buddy_where { BUDDY_NOWHERE = 0, BUDDY_PARKED, BUDDY_FREE, BUDDY_ISOLATED };
+
+/* At the first page of each block; that of any other page is BUDDY_NOWHERE. */
+struct buddy_node {
+	uint64_t prev : 41;
+	uint64_t order : 6;
+	uint64_t where : 2;
+	uint64_t reported : 1; /* free blocks only */
+	uint64_t next : 41;
+	uint64_t vcpu : 10; /* parked blocks only */
+};
+
+struct buddy_list {
+	uint64_t head, tail; /* BUDDY_NIL both, or neither */
+	uint64_t nr_blocks, nr_pages;
+};
+
+struct buddy {
+	struct buddy_node *nodes;
+	uint64_t *known; /* a bit a page: it is in some block */
+	uint64_t nr_pages;
+	uint64_t nr_free;	   /* pages of free blocks */
+	struct buddy_list *parked; /* of each vcpu, oldest at the head */
+	uint32_t nr_vcpus;
+	unsigned max_order;
+	struct buddy_list lists[PGSTE_MAX_ORDER + 1];
+};
+
+bool buddy_init(struct buddy *buddy, uint64_t nr_pages, uint32_t nr_vcpus);
+void buddy_exit(struct buddy *buddy);
+/* Is any of the pages in a block? */
+bool buddy_knows(const struct buddy *buddy, uint64_t gfn, uint64_t nr);
+void buddy_learn(struct buddy *buddy, uint64_t gfn, uint64_t nr);
+void buddy_forget(struct buddy *buddy, uint64_t gfn, uint64_t nr);
+/* First page of the block of a page that is in one. */
+uint64_t buddy_block_of(const struct buddy *buddy, uint64_t gfn);
+void buddy_park(struct buddy *buddy, uint32_t vcpu, uint64_t block, unsigned order);
+/* __free_one_page: merge as far as it goes; the block it became.  returned: FPI_TO_TAIL. */
+uint64_t buddy_add(struct buddy *buddy, uint64_t block, unsigned order, bool returned);
+/* Take a block off its list, or out of the batch; its pages stay known. */
+void buddy_remove(struct buddy *buddy, uint64_t block);
+void buddy_isolate(struct buddy *buddy, uint64_t block);
+/* expand: the parts of a removed block outside [from, end) become free blocks again. */
+void buddy_split(struct buddy *buddy, uint64_t block, unsigned order, uint64_t from,
+		 uint64_t end);
+void buddy_rotate(struct buddy *buddy, unsigned order, uint64_t to_head);
+
+#endif

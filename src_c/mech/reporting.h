@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* What free page reporting knows of a guest; reporting.c works on it, others look at it. */
+#ifndef MECH_REPORTING_H
+#define MECH_REPORTING_H
+
+#include "mech/buddy.h"
+#include "mech/mech.h"
+#include "pgste/reporting.h"
+
+struct reporting {
+	struct buddy buddy;
+	struct pgste_report_config config;
+	enum pgste_report_status status;
+	uint64_t due; /* NEVER: nothing is */
+	bool passing; /* in a pass */
+	bool calling; /* and in a report call of it */
+	unsigned order; /* list that the pass is at; above max_order: past the last */
+	bool in_list;	/* budget holds */
+	int64_t budget;
+	uint32_t nr_batch;
+	uint64_t batch[PGSTE_REPORT_CAPACITY]; /* isolated blocks, the first one first */
+	uint64_t passes, skipped, blocks;
+	bool used; /* something was freed: too late for other settings */
+};
+
+#define NEVER UINT64_MAX
+
+/* Start afresh with these settings. */
+void reporting_apply(struct reporting *r, const struct pgste_report_config *config);
+/* The first broken invariant of the view, or NULL. */
+const char *reporting_validate(const struct pgste_guest *guest);
+
+#endif

@@ -1,5 +1,0 @@
-/* SPDX-License-Identifier: MIT */
-/* none: the guest tells its host nothing about free pages. */
-#include "internal.h"
-
-const struct mech mech_none = { .name = "none" };

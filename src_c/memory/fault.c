@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loads and stores of the mm, and the faults they take: zero fill (do_anonymous_page) and
+ * swap-in (do_swap_page).  docs/model.md section 4.
+ */
+#include "memory/memory.h"
+
+static uint32_t frame_for(struct mm *mm, uint64_t gfn)
+{
+	uint32_t frame = frame_get(mm->host);
+
+	if (frame != NIL) {
+		struct frame *f = &mm->host->frames[frame];
+
+		f->gfn = gfn & ((UINT64_C(1) << 40) - 1);
+		f->owner = mm->number & 0xffff;
+	}
+	return frame;
+}
+
+static int fault_zero(struct mm *mm, uint64_t gfn, enum pte_access access,
+		      uint32_t *frame)
+{
+	struct pgste_host *host = mm->host;
+
+	*frame = frame_for(mm, gfn);
+	if (*frame == NIL)
+		return PGSTE_E_NO_FRAME;
+	host->frames[*frame].dirty = 1;
+	list_add(host, PGSTE_LIST_INACTIVE, *frame);
+	chunk_touch(mm, gfn);
+	pte_map_zero(mm, gfn, *frame, access);
+	host->stats.zero_fills++;
+	mm->stats.zero_fills++;
+	return PGSTE_OK;
+}
+
+static int fault_swap(struct mm *mm, uint64_t gfn, enum pte_access access,
+		      uint32_t *frame)
+{
+	struct pgste_host *host = mm->host;
+	const uint32_t slot = pte_index(mm->pte[gfn]);
+	struct slot *s = &host->slots[slot];
+
+	*frame = frame_for(mm, gfn);
+	if (*frame == NIL)
+		return PGSTE_E_NO_FRAME;
+	host->frames[*frame].tag = s->tag;
+	if (s->count == 1 && s->frame == NIL && access == PTE_LOAD && !swap_nearly_full(host)) {
+		/* a clean copy stays on the slot (E4) */
+		s->count = 0;
+		slot_cache(host, slot, *frame);
+	} else {
+		host->frames[*frame].dirty = 1;
+		slot_put_use(host, slot);
+	}
+	list_add(host, PGSTE_LIST_INACTIVE, *frame);
+	pte_map_swapped(mm, gfn, *frame, access);
+	host->stats.swap_ins++;
+	mm->stats.swap_ins++;
+	return PGSTE_OK;
+}
+
+static int fault_mapped(struct mm *mm, uint64_t gfn, enum pte_access access,
+			uint32_t *frame)
+{
+	const uint64_t cold = mm->pte[gfn];
+	const uint8_t state = mm->state[gfn];
+
+	if (cold & COLD_FOREIGN)
+		return PGSTE_E_FOREIGN;
+	if (state & PGSTE_STATE_SWAP)
+		return fault_swap(mm, gfn, access, frame);
+	if (!pte_is_present(cold, state))
+		return fault_zero(mm, gfn, access, frame);
+	if (!page_is_young(mm, gfn) || (access == PTE_STORE && (cold & PTE_PROTECT)))
+		pte_touch(mm, gfn, access);
+	*frame = pte_index(cold);
+	return PGSTE_OK;
+}
+
+/* The page's frame, mapped for the access; on an error nothing has changed but reclaim. */
+int fault_in(struct mm *mm, uint64_t gfn, enum pte_access access, uint32_t *frame)
+{
+	int error;
+
+	if (!mm->rules)
+		return fault_mapped(mm, gfn, access, frame);
+	error = mm->rules->access(mm, gfn);
+	if (!error)
+		error = fault_mapped(mm, gfn, access, frame);
+	if (!error && access == PTE_STORE)
+		mm->rules->stored(mm, gfn);
+	return error;
+}
+
+/* What a load would give. */
+uint32_t content_of(const struct mm *mm, uint64_t gfn)
+{
+	const uint64_t cold = mm->pte[gfn];
+	const uint32_t index = pte_index(cold);
+
+	if (cold & COLD_FOREIGN)
+		return 0;
+	if (mm->state[gfn] & PGSTE_STATE_SWAP)
+		return mm->host->slots[index].tag;
+	if (cold & PTE_PRESENT)
+		return mm->host->frames[index].tag;
+	return 0;
+}
+
+/*
+ * May the call fail half way?  Each access takes at most one frame or slot for good, and
+ * reclaim turns a free slot into a free frame whenever there is one and no frame is pinned;
+ * so with as many of the two as accesses it cannot.
+ */
+static bool may_run_dry(const struct mm *mm, const struct pgste_gfns *gfns)
+{
+	const struct pgste_host *host = mm->host;
+
+	return gfns->nr > host->nr_free + host->nr_slots_free || host->nr_pinned ||
+	       mm->nr_foreign || mm->rules;
+}
+
+/* gfn by gfn: tags NULL is a load into loaded, which may be NULL too. */
+static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
+		      const uint32_t *tags, unsigned tag_step, uint32_t *loaded)
+{
+	struct frame *frames = mm->host->frames;
+
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		uint32_t frame = NIL;
+		int error = fault_in(mm, GFN(gfns, i), tags ? PTE_STORE : PTE_LOAD, &frame);
+
+		if (error)
+			return error;
+		if (tags)
+			frames[frame].tag = tags[tag_step ? i : 0];
+		else
+			loaded[i] = frames[frame].tag;
+	}
+	return PGSTE_OK;
+}
+
+/* All or nothing: what was done before an error is undone. */
+static int access_or_undo(struct mm *mm, const struct pgste_gfns *gfns, const uint32_t *tags,
+			  unsigned tag_step, uint32_t *loaded)
+{
+	struct snapshot *snapshot = NULL;
+	int error;
+
+	if (may_run_dry(mm, gfns)) {
+		snapshot = snapshot_take(mm, gfns);
+		if (!snapshot)
+			return PGSTE_E_NOMEM;
+	}
+	error = access_all(mm, gfns, tags, tag_step, loaded);
+	if (error)
+		snapshot_restore(snapshot);
+	snapshot_free(snapshot);
+	return error;
+}
+
+int mm_write(struct mm *mm, const struct pgste_gfns *gfns, const uint32_t *tags,
+	     unsigned tag_step)
+{
+	return access_or_undo(mm, gfns, tags, tag_step, NULL);
+}
+
+int mm_read(struct mm *mm, const struct pgste_gfns *gfns, uint32_t *tags)
+{
+	return access_or_undo(mm, gfns, NULL, 0, tags);
+}

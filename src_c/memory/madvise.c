@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What madvise does to one page of a guest's private anonymous memory: MADV_DONTNEED
+ * (zap_pte_range) and MADV_FREE (madvise_free_pte_range).  docs/model.md section 7.
+ */
+#include "memory/memory.h"
+
+/* Foreign words are cleared without the host hearing of it. */
+static void drop_foreign(struct mm *mm, uint64_t gfn)
+{
+	if (pte_is_present(mm->pte[gfn], mm->state[gfn])) {
+		pte_unmap(mm, gfn);
+		mm->nr_foreign--;
+	} else {
+		pte_zap(mm, gfn);
+	}
+}
+
+static void drop_swap(struct mm *mm, uint64_t gfn)
+{
+	mm->stats.hint_slots_freed += pte_zap(mm, gfn);
+}
+
+void madvise_dontneed(struct mm *mm, uint64_t gfn)
+{
+	const uint64_t cold = mm->pte[gfn];
+
+	if (cold & COLD_FOREIGN) {
+		drop_foreign(mm, gfn);
+	} else if (mm->state[gfn] & PGSTE_STATE_SWAP) {
+		drop_swap(mm, gfn);
+	} else if (cold & PTE_PRESENT) {
+		pte_unmap(mm, gfn);
+		frame_put(mm->host, pte_index(cold));
+		mm->stats.hint_frames_freed++;
+	}
+}
+
+static void lazyfree(struct mm *mm, uint64_t gfn, uint32_t frame)
+{
+	struct pgste_host *host = mm->host;
+	struct frame *f = &host->frames[frame];
+
+	if (f->slot != NIL) {
+		/* folio_free_swap fails while somebody else uses the slot */
+		if (host->slots[f->slot].count != 0)
+			return;
+		mm->stats.hint_slots_freed += slot_uncache(host, frame);
+	}
+	f->dirty = 0;
+	pte_lazyfree(mm, gfn);
+	if (f->list == PGSTE_LIST_LAZYFREE)
+		return;
+	list_del(host, frame);
+	f->referenced = 0;
+	list_add(host, PGSTE_LIST_LAZYFREE, frame);
+}
+
+void madvise_free(struct mm *mm, uint64_t gfn)
+{
+	const uint64_t cold = mm->pte[gfn];
+
+	if (cold & COLD_FOREIGN)
+		drop_foreign(mm, gfn);
+	else if (mm->state[gfn] & PGSTE_STATE_SWAP)
+		drop_swap(mm, gfn);
+	else if (cold & PTE_PRESENT)
+		lazyfree(mm, gfn, pte_index(cold));
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An address space of the host: what it has of each page of one guest.  This room is the only
+ * writer of PTEs: faults, reclaim, madvise and zap change them through pte.c.
+ *
+ * A page costs 11 bytes here:
+ *
+ *   state   1 byte   the eight bits that ESSA needs, see pgste/word.h
+ *   pte     8 bytes  the PTE less what the state byte says (INVALID; that it is a swap entry)
+ *   rest    2 bytes  the PGSTE's other defined bits, see guest/word.c
+ *
+ * All of it comes zeroed from mmap, and zero is "in use, stable, nothing mapped".
+ */
+#ifndef MEMORY_MEMORY_H
+#define MEMORY_MEMORY_H
+
+#include "host/host.h"
+#include "pgste/generation.h"
+#include "pgste/guest.h"
+#include "pgste/word.h"
+
+struct mm;
+
+/* What a hypervisor decides by the usage of a page; KVM decides nothing here and has none. */
+struct usage_rules {
+	/* May the guest touch the page?  PGSTE_OK, or the program interruption. */
+	int (*access)(struct mm *mm, uint64_t gfn);
+	/* A store is made. */
+	void (*stored)(struct mm *mm, uint64_t gfn);
+	/* Is this resident page dropped instead of being written to swap? */
+	bool (*drops)(const struct mm *mm, uint64_t gfn);
+	/* The page leaves memory, dropped or written. */
+	void (*evicted)(struct mm *mm, uint64_t gfn, bool dropped);
+};
+
+struct mm {
+	uint8_t *state;
+	uint64_t *pte;
+	uint16_t *rest;
+	uint64_t *touched; /* a bit for each CHUNK pages: one of them may have a PTE */
+	uint64_t nr_pages;
+	struct pgste_host *host;
+	const struct usage_rules *rules; /* NULL on KVM */
+	uint64_t nr_foreign;		 /* PTEs that name nothing of the host */
+	uint32_t number;		 /* host->mms[number] */
+	enum pgste_generation generation;
+	struct pgste_guest_stats stats; /* what is not counted in the vcpus */
+};
+
+/* ---- life (mm.c) ---- */
+
+/* Tables for mm->nr_pages, and a number on mm->host; false: no memory, and nothing is kept. */
+bool mm_init(struct mm *mm);
+/* Gives frames and slots back, leaves the host, frees the tables. */
+void mm_exit(struct mm *mm);
+
+/* So that a large guest of which little was used can be walked in little time. */
+#define CHUNK_SHIFT 12
+#define CHUNK (UINT64_C(1) << CHUNK_SHIFT)
+
+static inline void chunk_touch(struct mm *mm, uint64_t gfn)
+{
+	mm->touched[gfn >> CHUNK_SHIFT >> 6] |= UINT64_C(1) << (gfn >> CHUNK_SHIFT & 63);
+}
+
+/* The first page >= gfn that may have a PTE, nr_pages if there is none. */
+uint64_t chunk_next(const struct mm *mm, uint64_t gfn);
+
+/* ---- PTEs ---- */
+
+#define REST_UC UINT16_C(0x0400) /* in rest, pgtable: a store was possible */
+
+/* In the cold pte the INVALID bit is free, as the state byte has it: */
+#define COLD_FOREIGN PTE_INVALID
+
+static inline bool pte_is_present(uint64_t cold, uint8_t state)
+{
+	return (cold & PTE_PRESENT) != 0 && !(state & PGSTE_STATE_SWAP);
+}
+
+/* The frame of a present page, the slot of a swapped one. */
+static inline uint32_t pte_index(uint64_t cold)
+{
+	return (uint32_t)(cold >> PTE_PFRA_SHIFT);
+}
+
+/* The PTE in the kernel's format. */
+static inline uint64_t pte_compose(uint64_t cold, uint8_t state)
+{
+	return (cold & ~COLD_FOREIGN) | (state & PGSTE_STATE_VALID ? 0 : PTE_INVALID) |
+	       (state & PGSTE_STATE_SWAP ? PTE_PROTECT : 0);
+}
+
+/* Touched since it was aged?  KVM ages by INVALID; z/VM has the key's reference bit. */
+static inline bool page_is_young(const struct mm *mm, uint64_t gfn)
+{
+	return mm->generation == PGSTE_GEN_ZVM ? mm->pte[gfn] & PTE_YOUNG :
+						 mm->state[gfn] & PGSTE_STATE_VALID;
+}
+
+/* How a PTE changes, docs/model.md section 3 (pte.c). */
+enum pte_access { PTE_LOAD, PTE_STORE };
+void pte_map_zero(struct mm *mm, uint64_t gfn, uint32_t frame, enum pte_access access);
+void pte_map_swapped(struct mm *mm, uint64_t gfn, uint32_t frame, enum pte_access access);
+void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access);
+void pte_age(struct mm *mm, uint64_t gfn);
+void pte_unmap(struct mm *mm, uint64_t gfn);
+void pte_swap_out(struct mm *mm, uint64_t gfn, uint32_t slot);
+void pte_lazyfree(struct mm *mm, uint64_t gfn);
+void pte_restore(struct mm *mm, uint64_t gfn);
+/* pte_clear: a plain store, the PGSTE does not change. */
+void pte_clear(struct mm *mm, uint64_t gfn);
+/* Give up the swap entry of a page: is its slot free now? */
+bool pte_zap(struct mm *mm, uint64_t gfn);
+/*
+ * The same while vcpus on other threads may try it too: whoever clears SWAP in the state byte
+ * has the page.  pte_claim does so if the byte is still *old; if not, *old is what it is.
+ */
+static inline bool pte_claim(struct mm *mm, uint64_t gfn, uint8_t *old)
+{
+	const uint8_t new = *old & (uint8_t)~(PGSTE_STATE_SWAP | PGSTE_STATE_VALID);
+
+	return __atomic_compare_exchange_n(&mm->state[gfn], old, new, true, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED);
+}
+bool pte_zap_claimed(struct mm *mm, uint64_t gfn);
+/* A word from outside: what the old one held is given back, docs/model.md section 1. */
+void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte);
+/* Make the PTE none, whatever it is, giving back what it holds; counts nothing. */
+void pte_drop(struct mm *mm, uint64_t gfn);
+
+/* ---- faults (fault.c) ---- */
+
+/* One load or store; PGSTE_OK or PGSTE_E_NO_FRAME, PGSTE_E_FOREIGN (no change). */
+int fault_in(struct mm *mm, uint64_t gfn, enum pte_access access, uint32_t *frame);
+/* What a load would give. */
+uint32_t content_of(const struct mm *mm, uint64_t gfn);
+/* Loads or stores of all gfns, which are inside; as pgste_read and pgste_write. */
+int mm_write(struct mm *mm, const struct pgste_gfns *gfns, const uint32_t *tags,
+	     unsigned tag_step);
+int mm_read(struct mm *mm, const struct pgste_gfns *gfns, uint32_t *tags);
+
+/* ---- reclaim (reclaim.c) ---- */
+
+/* A frame for one page, on no list yet, reclaiming as needed; NIL: none to be had. */
+uint32_t frame_get(struct pgste_host *host);
+/* Free frames until n more are free, or nothing can be taken. */
+void reclaim(struct pgste_host *host, uint64_t n);
+/* Pages that left memory, or an error with nothing changed: pgste_swap_out, gfns inside. */
+int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns);
+/* Pages whose pin changed: pgste_set_pinned, gfns inside. */
+int64_t mm_set_pinned(struct mm *mm, const struct pgste_gfns *gfns, bool on);
+
+/* ---- madvise (madvise.c): what the host does for one page ---- */
+
+void madvise_dontneed(struct mm *mm, uint64_t gfn);
+void madvise_free(struct mm *mm, uint64_t gfn);
+
+/* ---- undo (undo.c) for calls that may fail half way ---- */
+
+struct snapshot;
+struct snapshot *snapshot_take(struct mm *mm, const struct pgste_gfns *gfns);
+void snapshot_restore(struct snapshot *snapshot);
+void snapshot_free(struct snapshot *snapshot);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of an address space: its tables, and its place on the host. */
+#include "memory/memory.h"
+
+/* The table of states is a little longer than the guest, so that scans may load whole vectors. */
+#define PADDING UINT64_C(64)
+
+static uint64_t chunks(uint64_t nr_pages)
+{
+	return (nr_pages + CHUNK - 1) >> CHUNK_SHIFT;
+}
+
+uint64_t chunk_next(const struct mm *mm, uint64_t gfn)
+{
+	const uint64_t nr = chunks(mm->nr_pages);
+	uint64_t chunk = gfn >> CHUNK_SHIFT;
+
+	if (gfn >= mm->nr_pages)
+		return mm->nr_pages;
+	if (mm->touched[chunk >> 6] >> (chunk & 63) & 1)
+		return gfn;
+	for (chunk++; chunk < nr; chunk = (chunk | 63) + 1) {
+		const uint64_t word = mm->touched[chunk >> 6] >> (chunk & 63);
+
+		if (word)
+			return (chunk + (uint64_t)__builtin_ctzll(word)) << CHUNK_SHIFT;
+	}
+	return mm->nr_pages;
+}
+
+static void free_tables(struct mm *mm)
+{
+	const uint64_t nr = mm->nr_pages;
+
+	table_free(mm->state, nr + PADDING);
+	table_free(mm->pte, nr * sizeof(*mm->pte));
+	table_free(mm->rest, nr * sizeof(*mm->rest));
+	table_free(mm->touched, bitmap_bytes(chunks(nr)));
+}
+
+bool mm_init(struct mm *mm)
+{
+	const uint64_t nr = mm->nr_pages;
+
+	mm->state = table_new(nr + PADDING);
+	mm->pte = table_new(nr * sizeof(*mm->pte));
+	mm->rest = table_new(nr * sizeof(*mm->rest));
+	mm->touched = table_new(bitmap_bytes(chunks(nr)));
+	mm->number = NIL;
+	if (mm->state && mm->pte && mm->rest && mm->touched)
+		mm->number = host_join(mm->host, mm);
+	if (mm->number == NIL) {
+		free_tables(mm);
+		return false;
+	}
+	mm->host->nr_volatile += mm->rules != NULL;
+	return true;
+}
+
+void mm_exit(struct mm *mm)
+{
+	for (uint64_t gfn = chunk_next(mm, 0); gfn < mm->nr_pages; gfn = chunk_next(mm, gfn + 1))
+		pte_drop(mm, gfn);
+	mm->host->nr_volatile -= mm->rules != NULL;
+	host_leave(mm->host, mm->number);
+	free_tables(mm);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a PTE changes: docs/model.md section 3 as code.  pgtable has two routes, set
+ * (ptep_set_pte_at, clears ZERO) and exchange (ptep_xchg_*, does not); dat has one
+ * (__dat_ptep_xchg), which clears ZERO when a page is mapped, unmapped or made young.
+ */
+#include "memory/memory.h"
+
+#define PTE_MAPPED (PTE_NOEXEC | PTE_READ | PTE_YOUNG | PTE_PRESENT)
+#define PTE_DAT_MAPPED (PTE_WRITE | PTE_YOUNG | PTE_PRESENT)
+
+/* The state bits of a PTE in the kernel's format. */
+static inline uint8_t pte_state(uint64_t pte)
+{
+	bool swap = (pte & (PTE_PROTECT | PTE_PRESENT)) == PTE_PROTECT;
+
+	return (uint8_t)((pte & PTE_INVALID ? 0 : PGSTE_STATE_VALID) |
+			 (swap ? PGSTE_STATE_SWAP : 0));
+}
+
+/* Replace the PTE by a word of the host's own; the PGSTE stays. */
+static inline void pte_store(struct mm *mm, uint64_t gfn, uint64_t pte)
+{
+	uint8_t bits = pte_state(pte);
+	uint64_t cold = pte & ~PTE_INVALID;
+
+	if (bits & PGSTE_STATE_SWAP)
+		cold &= ~PTE_PROTECT;
+	mm->pte[gfn] = cold;
+	mm->state[gfn] = (uint8_t)((mm->state[gfn] & ~(PGSTE_STATE_VALID | PGSTE_STATE_SWAP)) |
+				   bits);
+}
+
+static void clear_zero(struct mm *mm, uint64_t gfn)
+{
+	mm->state[gfn] &= (uint8_t)~PGSTE_STATE_ZERO;
+}
+
+static void clear_zero_dat(struct mm *mm, uint64_t gfn)
+{
+	if (mm->generation == PGSTE_GEN_DAT)
+		clear_zero(mm, gfn);
+}
+
+/* pgste_set_pte: a PTE that lets the guest write sets the user-dirty bit. */
+static void note_writable(struct mm *mm, uint64_t gfn, uint64_t pte)
+{
+	const uint64_t mask = PTE_PRESENT | PTE_WRITE | PTE_INVALID | PTE_PROTECT;
+
+	if (mm->generation == PGSTE_GEN_PGTABLE && (pte & mask) == (PTE_PRESENT | PTE_WRITE))
+		mm->rest[gfn] |= REST_UC;
+}
+
+static void pte_map(struct mm *mm, uint64_t gfn, uint32_t frame, uint64_t bits)
+{
+	uint64_t pte = (uint64_t)frame << PTE_PFRA_SHIFT | bits;
+
+	clear_zero(mm, gfn);
+	pte_store(mm, gfn, pte);
+	note_writable(mm, gfn, pte);
+}
+
+static uint64_t dat_bits(enum pte_access access)
+{
+	return PTE_DAT_MAPPED | (access == PTE_STORE ? PTE_DIRTY : PTE_PROTECT);
+}
+
+/* do_anonymous_page maps a fresh page writable and dirty even for a load. */
+void pte_map_zero(struct mm *mm, uint64_t gfn, uint32_t frame, enum pte_access access)
+{
+	uint64_t bits = PTE_MAPPED | PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY;
+
+	if (mm->generation == PGSTE_GEN_DAT)
+		bits = dat_bits(access);
+	pte_map(mm, gfn, frame, bits);
+}
+
+/* do_swap_page maps read-only and clean for a load, so that a store is seen. */
+void pte_map_swapped(struct mm *mm, uint64_t gfn, uint32_t frame,
+		     enum pte_access access)
+{
+	uint64_t bits = PTE_MAPPED;
+
+	if (mm->generation == PGSTE_GEN_DAT)
+		bits = dat_bits(access);
+	else
+		bits |= access == PTE_STORE ? PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY : PTE_PROTECT;
+	pte_map(mm, gfn, frame, bits);
+}
+
+/* A load or store of a present page: made young, and at a first store dirty. */
+void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
+{
+	uint64_t old = pte_compose(mm->pte[gfn], mm->state[gfn]);
+	uint64_t new = old;
+
+	if ((old & PTE_INVALID) || mm->generation == PGSTE_GEN_ZVM)
+		new = (new | PTE_YOUNG) & ~PTE_INVALID;
+	if (access == PTE_STORE && (old & PTE_PROTECT)) {
+		new = (new | PTE_DIRTY | PTE_WRITE) & ~PTE_PROTECT;
+		if (mm->generation != PGSTE_GEN_DAT)
+			new |= PTE_SOFT_DIRTY;
+	}
+	if (new == old)
+		return;
+	clear_zero_dat(mm, gfn);
+	pte_store(mm, gfn, new);
+	note_writable(mm, gfn, new);
+}
+
+/* Ageing alone leaves ZERO in both generations; z/VM clears the key's reference bit only. */
+void pte_age(struct mm *mm, uint64_t gfn)
+{
+	uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
+
+	pte &= ~PTE_YOUNG;
+	if (mm->generation != PGSTE_GEN_ZVM)
+		pte |= PTE_INVALID;
+	if (mm->generation == PGSTE_GEN_DAT)
+		pte = (pte & ~PTE_DIRTY) | PTE_PROTECT;
+	pte_store(mm, gfn, pte);
+}
+
+void pte_unmap(struct mm *mm, uint64_t gfn)
+{
+	clear_zero_dat(mm, gfn);
+	pte_store(mm, gfn, PTE_NONE);
+}
+
+void pte_swap_out(struct mm *mm, uint64_t gfn, uint32_t slot)
+{
+	clear_zero(mm, gfn);
+	pte_store(mm, gfn, PTE_SWAP | (uint64_t)slot << PTE_PFRA_SHIFT);
+}
+
+void pte_lazyfree(struct mm *mm, uint64_t gfn)
+{
+	uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
+
+	if (!(pte & (PTE_YOUNG | PTE_DIRTY)))
+		return;
+	clear_zero(mm, gfn);
+	pte_store(mm, gfn,
+		  (pte & ~(PTE_YOUNG | PTE_DIRTY)) | PTE_INVALID | PTE_PROTECT);
+}
+
+/* Reclaim puts the PTE of a dirty lazyfree page back as it was: set, which clears ZERO. */
+void pte_restore(struct mm *mm, uint64_t gfn)
+{
+	clear_zero(mm, gfn);
+	note_writable(mm, gfn, pte_compose(mm->pte[gfn], mm->state[gfn]));
+}
+
+void pte_clear(struct mm *mm, uint64_t gfn)
+{
+	pte_store(mm, gfn, PTE_NONE);
+}
+
+/* ---- giving back what a PTE holds ---- */
+
+/* A swap entry is gone from its PTE: one use less of the slot, if it was one of the host's. */
+static bool entry_put(struct mm *mm, uint64_t cold)
+{
+	if (!(cold & COLD_FOREIGN))
+		return slot_put_use(mm->host, pte_index(cold));
+	mm->nr_foreign--;
+	return false;
+}
+
+bool pte_zap(struct mm *mm, uint64_t gfn)
+{
+	const uint64_t cold = mm->pte[gfn];
+
+	pte_clear(mm, gfn);
+	return entry_put(mm, cold);
+}
+
+bool pte_zap_claimed(struct mm *mm, uint64_t gfn)
+{
+	/* the page is ours: nothing but a zap changes PTEs while vcpus run */
+	const uint64_t cold = mm->pte[gfn];
+	bool freed;
+
+	/* atomic, as another vcpu's zap_prefetch may look at it */
+	__atomic_store_n(&mm->pte[gfn], 0, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&mm->host->lock);
+	freed = entry_put(mm, cold);
+	pthread_mutex_unlock(&mm->host->lock);
+	return freed;
+}
+
+void pte_drop(struct mm *mm, uint64_t gfn)
+{
+	const uint64_t cold = mm->pte[gfn];
+	const uint8_t state = mm->state[gfn];
+
+	pte_clear(mm, gfn);
+	if ((cold & COLD_FOREIGN) || (state & PGSTE_STATE_SWAP))
+		entry_put(mm, cold);
+	else if (cold & PTE_PRESENT)
+		frame_put(mm->host, pte_index(cold));
+}
+
+/*
+ * A word from outside.  If it names the frame that the page has, the page keeps it; otherwise
+ * what the old word held is given back, and the new one takes a use of a slot or is foreign.
+ */
+void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte)
+{
+	struct pgste_host *host = mm->host;
+	const uint64_t cold = mm->pte[gfn];
+	const uint64_t old = pte_compose(cold, mm->state[gfn]);
+	const uint64_t index = pte >> PTE_PFRA_SHIFT;
+
+	if (pte == old)
+		return;
+	if ((pte & PTE_PRESENT) && (old & PTE_PRESENT) && !(cold & COLD_FOREIGN) &&
+	    index == old >> PTE_PFRA_SHIFT) {
+		pte_store(mm, gfn, pte);
+		return;
+	}
+	pte_drop(mm, gfn);
+	pte_store(mm, gfn, pte);
+	if (pte == PTE_NONE)
+		return;
+	chunk_touch(mm, gfn);
+	if ((pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) && !(pte & PTE_SWAP_TYPE) &&
+	    index < host->fresh_slot && host->slots[index].count != SLOT_FREE &&
+	    host->slots[index].count != 0) {
+		host->slots[index].count++;
+		return;
+	}
+	mm->pte[gfn] |= COLD_FOREIGN;
+	mm->nr_foreign++;
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reclaim: two lists and a young bit as in mm/vmscan.c, taken one page at a time, and the
+ * ways a page leaves memory (try_to_unmap_one): dropped because its guest page is unused,
+ * discarded because it is lazyfree, or written to swap.  docs/model.md section 4.
+ */
+#include "memory/memory.h"
+
+static struct mm *owner(const struct pgste_host *host, uint32_t frame)
+{
+	return host->mms[host->frames[frame].owner];
+}
+
+static void list_move(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame)
+{
+	list_del(host, frame);
+	list_add(host, list, frame);
+}
+
+/* Age the page; in dat the PTE's DIRTY is lost to it and kept in the frame. */
+static void age(struct mm *mm, struct frame *f)
+{
+	if (mm->generation == PGSTE_GEN_DAT && (mm->pte[f->gfn] & PTE_DIRTY))
+		f->dirty = 1;
+	pte_age(mm, f->gfn);
+}
+
+static bool drop_lazyfree(struct pgste_host *host, uint32_t frame)
+{
+	struct frame *f = &host->frames[frame];
+	struct mm *mm = owner(host, frame);
+
+	bool dirty = f->dirty || (mm->pte[f->gfn] & PTE_DIRTY);
+
+	if (dirty || f->pinned) {
+		pte_restore(mm, f->gfn);
+		if (dirty || host->rearm == PGSTE_REARM_REFERENCED) {
+			list_move(host, PGSTE_LIST_ACTIVE, frame);
+			host->stats.lazyfree_rearmed++;
+		}
+		return false;
+	}
+	pte_unmap(mm, f->gfn);
+	frame_put(host, frame);
+	host->stats.lazyfree_discards++;
+	mm->stats.lazyfree_discards++;
+	return true;
+}
+
+static void write_swap(struct pgste_host *host, uint32_t frame)
+{
+	struct frame *f = &host->frames[frame];
+	struct mm *mm = owner(host, frame);
+	struct slot *slot = &host->slots[f->slot];
+
+	if (f->dirty || (mm->pte[f->gfn] & PTE_DIRTY)) {
+		slot->tag = f->tag;
+		host->stats.swap_outs++;
+		mm->stats.swap_outs++;
+	} else {
+		host->stats.clean_evictions++;
+	}
+	if (mm->rules)
+		mm->rules->evicted(mm, f->gfn, false);
+	pte_swap_out(mm, f->gfn, f->slot);
+	slot->count++;
+	frame_put(host, frame);
+}
+
+/* z/VM: unused, volatile, or potentially volatile and unchanged; no slot is needed. */
+static void drop_volatile(struct pgste_host *host, uint32_t frame)
+{
+	struct frame *f = &host->frames[frame];
+	struct mm *mm = owner(host, frame);
+
+	if ((mm->state[f->gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED) {
+		host->stats.unused_discards++;
+		mm->stats.unused_discards++;
+	} else {
+		host->stats.volatile_discards++;
+		mm->stats.volatile_discards++;
+	}
+	mm->rules->evicted(mm, f->gfn, true);
+	pte_unmap(mm, f->gfn);
+	frame_put(host, frame);
+}
+
+/* Would drop_or_write want a slot that the frame does not have? */
+static bool needs_slot(const struct pgste_host *host, uint32_t frame)
+{
+	const struct frame *f = &host->frames[frame];
+	const struct mm *mm = owner(host, frame);
+
+	return f->list != PGSTE_LIST_LAZYFREE && f->slot == NIL &&
+	       !(mm->rules && mm->rules->drops(mm, f->gfn));
+}
+
+/* A reference that is not the mapping's: shrink_folio_list leaves such anonymous pages be. */
+static bool is_kept(const struct frame *f)
+{
+	return f->pinned && f->list != PGSTE_LIST_LAZYFREE;
+}
+
+/*
+ * Take the frame from its page.  A slot is taken first, as add_to_swap comes before the
+ * unmap: even a page that is then dropped needs one for a moment; the caller sees to it that
+ * a page that needs a slot finds one.
+ */
+bool drop_or_write(struct pgste_host *host, uint32_t frame)
+{
+	struct frame *f = &host->frames[frame];
+	struct mm *mm = owner(host, frame);
+
+	if (f->list == PGSTE_LIST_LAZYFREE)
+		return drop_lazyfree(host, frame);
+	if (mm->rules && mm->rules->drops(mm, f->gfn)) {
+		drop_volatile(host, frame);
+		return true;
+	}
+	if (f->slot == NIL) {
+		slot_cache(host, slot_get(host), frame);
+		f->dirty = 1;
+	}
+	if ((mm->state[f->gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED) {
+		pte_unmap(mm, f->gfn);
+		frame_put(host, frame);
+		host->stats.unused_discards++;
+		mm->stats.unused_discards++;
+	} else {
+		write_swap(host, frame);
+	}
+	return true;
+}
+
+/*
+ * folio_check_references: a young page stays, one found young twice is activated.  False: it
+ * will stay however often it is tried.
+ */
+static bool shrink(struct pgste_host *host, uint32_t frame)
+{
+	struct frame *f = &host->frames[frame];
+	struct mm *mm = owner(host, frame);
+	bool was_referenced = f->referenced;
+	enum pgste_frame_list list = (enum pgste_frame_list)f->list;
+
+	host->stats.scanned++;
+	f->referenced = 0;
+	if (!page_is_young(mm, f->gfn)) {
+		if (!is_kept(f) && !(needs_slot(host, frame) && !host->nr_slots_free) &&
+		    (drop_or_write(host, frame) || f->list != PGSTE_LIST_LAZYFREE))
+			return true;
+		list_move(host, list, frame);
+		return false;
+	}
+	age(mm, f);
+	f->referenced = 1;
+	if (was_referenced && list == PGSTE_LIST_INACTIVE)
+		list = PGSTE_LIST_ACTIVE;
+	list_move(host, list, frame);
+	return true;
+}
+
+/* inactive_is_low: the larger the memory, the smaller the inactive share that will do. */
+static bool inactive_is_low(const struct pgste_host *host)
+{
+	uint64_t active = host->lists[PGSTE_LIST_ACTIVE].nr;
+	uint64_t inactive = host->lists[PGSTE_LIST_INACTIVE].nr;
+	uint64_t gb = (active + inactive) >> 18;
+
+	return inactive == 0 || inactive * (gb ? isqrt_u64(10 * gb) : 1) < active;
+}
+
+/* shrink_active_list: a batch from its tail moves on, young or not. */
+static void deactivate(struct pgste_host *host)
+{
+	struct list *active = &host->lists[PGSTE_LIST_ACTIVE];
+
+	for (uint32_t i = 0; i < host->config.batch && active->tail != NIL; i++) {
+		uint32_t frame = active->tail;
+		struct frame *f = &host->frames[frame];
+		struct mm *mm = owner(host, frame);
+
+		if (page_is_young(mm, f->gfn))
+			age(mm, f);
+		list_move(host, PGSTE_LIST_INACTIVE, frame);
+	}
+}
+
+void reclaim(struct pgste_host *host, uint64_t n)
+{
+	const uint64_t used = host->config.nr_frames - host->nr_free;
+	const uint64_t goal = n > used ? host->config.nr_frames : host->nr_free + n;
+	uint64_t budget = 4 * used + 32;
+	uint64_t kept = 0; /* lazyfree pages that stay although clean */
+
+	host->stats.reclaims++;
+	for (; host->nr_free < goal && budget > 0; budget--) {
+		const struct list *lazyfree = &host->lists[PGSTE_LIST_LAZYFREE];
+		const struct list *inactive = &host->lists[PGSTE_LIST_INACTIVE];
+
+		if (lazyfree->nr > kept) {
+			kept += !shrink(host, lazyfree->tail);
+			continue;
+		}
+		/* without a free slot, Linux does not even look at anonymous memory (B4) */
+		if (!(host->nr_slots_free || host->nr_volatile) ||
+		    !(inactive->nr + host->lists[PGSTE_LIST_ACTIVE].nr))
+			break;
+		if (inactive_is_low(host))
+			deactivate(host);
+		shrink(host, inactive->tail);
+	}
+}
+
+uint32_t frame_get(struct pgste_host *host)
+{
+	if (host->nr_free <= host->config.low)
+		reclaim(host, host->config.high - host->nr_free);
+	return host->nr_free ? frame_take(host) : NIL;
+}
+
+/* One page of MADV_PAGEOUT: 1 if its frame went, 0 if not, or an error with nothing changed. */
+static int page_out(struct mm *mm, uint64_t gfn)
+{
+	struct pgste_host *host = mm->host;
+	uint64_t cold = mm->pte[gfn];
+	uint32_t frame = pte_index(cold);
+	struct frame *f;
+
+	if (!pte_is_present(cold, mm->state[gfn]))
+		return 0;
+	if (cold & COLD_FOREIGN)
+		return PGSTE_E_FOREIGN;
+	f = &host->frames[frame];
+	if (is_kept(f))
+		return 0;
+	if (needs_slot(host, frame) && !host->nr_slots_free)
+		return PGSTE_E_NO_SWAP;
+	if (page_is_young(mm, gfn))
+		age(mm, f);
+	f->referenced = 0;
+	return drop_or_write(host, frame);
+}
+
+int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns)
+{
+	struct snapshot *snapshot = NULL;
+	int64_t nr_out = 0;
+
+	if (gfns->nr > mm->host->nr_slots_free || mm->nr_foreign) {
+		snapshot = snapshot_take(mm, gfns);
+		if (!snapshot)
+			return PGSTE_E_NOMEM;
+	}
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		int out = page_out(mm, GFN(gfns, i));
+
+		if (out < 0) {
+			snapshot_restore(snapshot);
+			nr_out = out;
+			break;
+		}
+		nr_out += out;
+	}
+	snapshot_free(snapshot);
+	return nr_out;
+}
+
+int64_t mm_set_pinned(struct mm *mm, const struct pgste_gfns *gfns, bool on)
+{
+	int64_t changed = 0;
+
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		const uint64_t gfn = GFN(gfns, i), cold = mm->pte[gfn];
+		struct frame *f;
+
+		if (!pte_is_present(cold, mm->state[gfn]) || (cold & COLD_FOREIGN))
+			continue;
+		f = &mm->host->frames[pte_index(cold)];
+		if (f->pinned == on)
+			continue;
+		f->pinned = on;
+		mm->host->nr_pinned += on ? UINT64_C(1) : UINT64_MAX;
+		changed++;
+	}
+	return changed;
+}

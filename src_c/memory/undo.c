@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Undo for calls that may run out of memory half way: what such a call may change is copied
+ * before, and put back if it fails.  That is the host itself, its frames and slots as far as
+ * they were ever used, all counters, and the pages that own a frame or are named in the call;
+ * no other page's words can change.  Taken only when a call might really fail.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory/memory.h"
+
+struct page_words {
+	struct mm *mm;
+	uint64_t gfn, pte;
+	uint16_t rest;
+	uint8_t state;
+};
+
+struct snapshot {
+	struct pgste_host *live, host;
+	struct frame *frames;
+	struct slot *slots;
+	struct pgste_guest_stats *stats; /* of each address space of the host */
+	struct page_words *pages;
+	uint64_t nr_pages;
+};
+
+void snapshot_free(struct snapshot *s)
+{
+	if (!s)
+		return;
+	free(s->frames);
+	free(s->slots);
+	free(s->stats);
+	free(s->pages);
+	free(s);
+}
+
+static void save_page(struct snapshot *s, struct mm *mm, uint64_t gfn)
+{
+	s->pages[s->nr_pages++] = (struct page_words){
+		.mm = mm,
+		.gfn = gfn,
+		.pte = mm->pte[gfn],
+		.rest = mm->rest[gfn],
+		.state = mm->state[gfn],
+	};
+}
+
+static void *copy_of(const void *from, uint64_t nr, size_t size)
+{
+	void *to = nr > SIZE_MAX / size ? NULL : malloc(nr ? nr * size : 1);
+
+	if (to && nr)
+		memcpy(to, from, nr * size);
+	return to;
+}
+
+struct snapshot *snapshot_take(struct mm *mm, const struct pgste_gfns *gfns)
+{
+	struct pgste_host *host = mm->host;
+	struct snapshot *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->live = host;
+	s->host = *host;
+	s->frames = copy_of(host->frames, host->fresh_frame, sizeof(*s->frames));
+	s->slots = copy_of(host->slots, host->fresh_slot, sizeof(*s->slots));
+	s->stats = calloc(host->room_mms, sizeof(*s->stats));
+	s->pages = calloc(host->fresh_frame + gfns->nr + 1, sizeof(*s->pages));
+	if (!s->frames || !s->slots || !s->stats || !s->pages) {
+		snapshot_free(s);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < host->room_mms; i++)
+		if (host->mms[i])
+			s->stats[i] = host->mms[i]->stats;
+	for (uint64_t i = 0; i < host->fresh_frame; i++)
+		if (host->frames[i].list != PGSTE_LIST_FREE)
+			save_page(s, host->mms[host->frames[i].owner], host->frames[i].gfn);
+	for (uint64_t i = 0; i < gfns->nr; i++)
+		save_page(s, mm, GFN(gfns, i));
+	return s;
+}
+
+void snapshot_restore(struct snapshot *s)
+{
+	struct pgste_host *host;
+
+	if (!s)
+		return;
+	host = s->live;
+	/* the lock is not ours to copy; the rest of the host is plain data */
+	s->host.lock = host->lock;
+	*host = s->host;
+	memcpy(host->frames, s->frames, host->fresh_frame * sizeof(*s->frames));
+	memcpy(host->slots, s->slots, host->fresh_slot * sizeof(*s->slots));
+	for (uint32_t i = 0; i < host->room_mms; i++)
+		if (host->mms[i])
+			host->mms[i]->stats = s->stats[i];
+	for (uint64_t i = 0; i < s->nr_pages; i++) {
+		const struct page_words *p = &s->pages[i];
+
+		p->mm->pte[p->gfn] = p->pte;
+		p->mm->rest[p->gfn] = p->rest;
+		p->mm->state[p->gfn] = p->state;
+	}
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Host memory: frames, swap slots, reclaim. */
+#ifndef PGSTE_HOST_H
+#define PGSTE_HOST_H
+
+#include "gfn.h"
+
+PGSTE_BEGIN
+
+#define PGSTE_MAX_FRAMES UINT64_C(0xfffffffe)
+#define PGSTE_MAX_GUESTS 65535u
+
+struct pgste_host_config {
+	uint64_t nr_frames;	/* 1 .. PGSTE_MAX_FRAMES */
+	uint64_t nr_swap_slots; /* 0 .. PGSTE_MAX_FRAMES */
+	uint64_t low;	 /* reclaim starts when free frames <= low at an allocation */
+	uint64_t high;	 /* and goes on until free frames >= high; low < high <= nr_frames */
+	uint32_t batch;	 /* pages that are moved from the active list at a time, >= 1 */
+};
+
+/* Fill in the defaults for low, high and batch from nr_frames; see docs/model.md. */
+void pgste_host_defaults(struct pgste_host_config *config);
+/* PGSTE_E_ARG: a field out of range; PGSTE_E_NOMEM. */
+int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **host);
+/* PGSTE_E_BUSY while guests live. */
+int pgste_host_free(struct pgste_host *host);
+
+/*
+ * What reclaim does with a lazyfree page that is clean but has a reference beside its
+ * mapping: PGSTE_REARM_REFERENCED (v6.1) makes it an ordinary page again, as a dirty one;
+ * PGSTE_REARM_DIRTY (2025) leaves it lazyfree.  A new host has the first.  PGSTE_E_ARG.
+ */
+enum pgste_rearm { PGSTE_REARM_REFERENCED = 0, PGSTE_REARM_DIRTY = 1 };
+int pgste_host_set_rearm(struct pgste_host *host, enum pgste_rearm rearm);
+
+/* Free frames until n more are free, or nothing is left to take: frames freed. */
+int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n);
+/*
+ * Reclaim exactly these pages now, as MADV_PAGEOUT does: unused pages are dropped, clean
+ * lazyfree pages discarded, others written to swap.  Pages without a frame are skipped.
+ * Pages that left memory, or PGSTE_E_GFN, PGSTE_E_NO_SWAP, PGSTE_E_FOREIGN.
+ */
+int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns);
+
+/*
+ * An extra reference to the frames of these pages (get_user_pages and the like), on or off:
+ * pages without a frame are skipped.  Reclaim leaves pinned pages alone, lazyfree ones see
+ * above.  It ends when the page loses the frame.  Pages that it changed, or PGSTE_E_GFN.
+ */
+int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on);
+
+#define PGSTE_HOST_STATS(X)                                                                 \
+	X(frames)	     /* frames in all */                                             \
+	X(frames_free)	     /* free now */                                                  \
+	X(frames_active)     /* on the active list */                                        \
+	X(frames_inactive)   /* on the inactive list */                                      \
+	X(frames_lazyfree)   /* on the lazyfree list */                                      \
+	X(swap_slots)	     /* slots in all */                                              \
+	X(swap_slots_free)   /* neither used nor held by the swap cache */                   \
+	X(swap_slots_cached) /* held or shared by the swap cache */                          \
+	X(frames_peak)	     /* most frames in use at once since the last stats reset */     \
+	X(swap_peak)	     /* most slots in use at once since the last stats reset */      \
+	X(swap_outs)	     /* pages written to swap */                                     \
+	X(swap_ins)	     /* pages read from swap */                                      \
+	X(clean_evictions)   /* pages evicted whose slot still held them: no write */        \
+	X(unused_discards)   /* unused pages that reclaim dropped unwritten (B2) */          \
+	X(lazyfree_discards) /* lazyfree pages that reclaim dropped unwritten (C3) */        \
+	X(lazyfree_rearmed)  /* lazyfree pages that reclaim made ordinary again */           \
+	X(zero_fills)	     /* frames handed out zeroed */                                  \
+	X(scanned)	     /* pages that reclaim looked at */                              \
+	X(reclaims)	     /* times that reclaim ran */                                    \
+	X(volatile_discards) /* volatile pages that reclaim dropped unwritten (z/VM) */
+
+struct pgste_host_stats {
+	PGSTE_HOST_STATS(PGSTE_STATS_FIELD)
+};
+void pgste_host_get_stats(const struct pgste_host *host, struct pgste_host_stats *stats);
+/* Zero the event counters of the host (not those of its guests); peaks restart at now. */
+void pgste_host_reset_stats(struct pgste_host *host);
+/* Name of the i-th field in struct order, NULL past the end. */
+const char *pgste_host_stats_name(unsigned i);
+
+/* One swap slot: use count, cached frame (UINT32_MAX: none), content tag. PGSTE_E_ARG. */
+struct pgste_slot_info {
+	uint32_t count;
+	uint32_t frame;
+	uint32_t tag;
+};
+int pgste_host_slot(const struct pgste_host *host, uint64_t slot, struct pgste_slot_info *info);
+
+enum pgste_frame_list {
+	PGSTE_LIST_FREE = 0, PGSTE_LIST_ACTIVE, PGSTE_LIST_INACTIVE, PGSTE_LIST_LAZYFREE
+};
+struct pgste_frame_info {
+	enum pgste_frame_list list;
+	uint32_t guest; /* pgste_guest_number of the owner; 0 when free */
+	uint64_t gfn;
+	uint32_t tag;
+	uint32_t slot;	/* swap slot of the swap cache, UINT32_MAX: none */
+	bool referenced, dirty, pinned;
+};
+int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste_frame_info *info);
+/* Frames of a list, head (newest) first, at most max of them: how many the list has. */
+int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list list,
+			uint32_t *frames, uint64_t max);
+
+PGSTE_END
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Events of a page allocator, replayed through guests. */
+#ifndef PGSTE_REPLAY_H
+#define PGSTE_REPLAY_H
+
+#include "trace.h"
+
+PGSTE_BEGIN
+
+/*
+ * A replay drives one or more guests of one host with the same events: event by event, each
+ * guest in turn.  A block's pfn less base_pfn is its gfn.  Setup (not counted): pages whose
+ * first event is a free are written, the others freed, and all counters are reset.
+ */
+struct pgste_replay;
+
+#define PGSTE_REPLAY_STATS(X)                                                                \
+	X(events)	  /* events replayed, over all guests */                              \
+	X(stale_allocs)	  /* alloc events where a read before the first write gives old data */ \
+	X(stale_pages)	  /* pages of these */                                                \
+	X(implied_frees)  /* pages allocated while live: freed first */                       \
+	X(ignored_frees)  /* pages freed while free: left out */
+
+struct pgste_replay_stats {
+	PGSTE_REPLAY_STATS(PGSTE_STATS_FIELD)
+	double frame_seconds; /* integral of frames in use over trace time */
+	double swap_seconds;  /* integral of swap slots in use over trace time */
+	double seconds;	      /* trace time covered */
+};
+const char *pgste_replay_stats_name(unsigned i);
+
+/*
+ * events, nr: the whole trace, read for the setup; must outlive the replay unchanged.
+ * times_ns: nr times, or NULL.  PGSTE_E_ARG: no guest, guests of several hosts, an event
+ * that lies outside [base_pfn, base_pfn + pages of a guest), order > 39, kind > 1;
+ * PGSTE_E_NO_FRAME during setup (the guests are then as far as setup went).
+ */
+int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint64_t base_pfn,
+		     const uint64_t *events, const uint64_t *times_ns, uint64_t nr,
+		     struct pgste_replay **replay);
+void pgste_replay_free(struct pgste_replay *replay);
+/*
+ * Replay the next n events at most: how many, 0 at the end.  On PGSTE_E_NO_FRAME the events
+ * before the failing one are done, pgste_replay_position tells which it is; that one may be
+ * half done, and the replay is over.  Between calls the last run of frees may be held back
+ * to join with the next; any other call on the guest that could see it issues it.
+ */
+int64_t pgste_replay_run(struct pgste_replay *replay, uint64_t n);
+uint64_t pgste_replay_position(const struct pgste_replay *replay);
+void pgste_replay_get_stats(const struct pgste_replay *replay, struct pgste_replay_stats *stats);
+
+PGSTE_END
+
+#endif

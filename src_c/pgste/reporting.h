@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* Free page reporting, the mechanism "reporting": settings and state; docs/model.md section 11. */
+#ifndef PGSTE_REPORTING_H
+#define PGSTE_REPORTING_H
+
+#include "guest.h"
+
+PGSTE_BEGIN
+
+#define PGSTE_REPORT_CAPACITY 32u
+
+/* What the guest does to free pages: nothing, init_on_free, page_poison (0xaa). */
+enum pgste_poison {
+	PGSTE_POISON_NONE = 0, PGSTE_POISON_INIT_ON_FREE, PGSTE_POISON_PAGE_POISON
+};
+
+/* Settings of the mechanism "reporting"; docs/model.md section 11. */
+struct pgste_report_config {
+	uint32_t order;	       /* smallest order that is reported, <= max_order */
+	uint32_t max_order;    /* of the buddy, <= PGSTE_MAX_ORDER */
+	uint32_t parked_order; /* blocks up to it are parked when freed, <= max_order */
+	uint32_t capacity;     /* blocks in a call, 1 .. PGSTE_REPORT_CAPACITY */
+	uint64_t parked_high;  /* pages parked on a vcpu from which on some leave */
+	uint32_t parked_batch; /* how many pages leave then, >= 1 */
+	uint64_t delay_ns;     /* from a request to its pass, <= PGSTE_MAX_NS */
+	uint64_t ack_ns;       /* what a report call takes, <= PGSTE_MAX_NS */
+	uint64_t min, low;     /* watermarks of the zone in pages, <= PGSTE_MAX_PAGES */
+	uint64_t spare;	       /* free pages that the view does not show, <= PGSTE_MAX_PAGES */
+	enum pgste_poison poison;
+	bool negotiated;       /* the device has PAGE_POISON */
+	bool inhibited;	       /* the host acks and does not discard */
+};
+/* The kernel's, for a guest of this size and number of vcpus. */
+void pgste_report_defaults(const struct pgste_guest *guest, struct pgste_report_config *config);
+/*
+ * PGSTE_E_NAME: not the guest's mechanism; PGSTE_E_ARG: a field out of range; PGSTE_E_BUSY:
+ * something was freed or time has passed.
+ */
+int pgste_report_configure(struct pgste_guest *guest, const struct pgste_report_config *config);
+
+enum pgste_report_status {
+	PGSTE_REPORT_OFF = 0, PGSTE_REPORT_IDLE, PGSTE_REPORT_REQUESTED, PGSTE_REPORT_ACTIVE
+};
+struct pgste_report_state {
+	struct pgste_report_config config;
+	enum pgste_report_status status;
+	uint64_t due_ns;	  /* when the worker runs next; UINT64_MAX: not asked to */
+	uint64_t pages_free;	  /* in free blocks of the buddy */
+	uint64_t pages_parked;	  /* on the per-CPU lists */
+	uint64_t pages_isolated;  /* in the report call under way */
+	uint64_t blocks_isolated;
+	uint64_t passes;	  /* since the guest is there; not reset by reset_stats */
+	uint64_t passes_skipped;  /* of these, for want of free memory */
+	uint64_t blocks_reported; /* acked by the host */
+};
+struct pgste_block {
+	uint64_t gfn;
+	uint32_t order;
+	bool reported;
+};
+/* All four: PGSTE_E_NAME for a guest of another mechanism. */
+int pgste_report_get_state(const struct pgste_guest *guest, struct pgste_report_state *state);
+/* Free blocks of an order, head first, at most max of them: how many.  PGSTE_E_ARG. */
+int64_t pgste_report_free_list(const struct pgste_guest *guest, unsigned order,
+			       struct pgste_block *blocks, uint64_t max);
+/* Blocks parked on a vcpu, oldest first.  PGSTE_E_ARG. */
+int64_t pgste_report_parked(const struct pgste_guest *guest, uint32_t vcpu,
+			    struct pgste_block *blocks, uint64_t max);
+/* Blocks in the report call under way, in the order in which they were isolated. */
+int64_t pgste_report_isolated(const struct pgste_guest *guest, struct pgste_block *blocks,
+			      uint64_t max);
+
+PGSTE_END
+
+#endif

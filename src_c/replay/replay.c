@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Replay of page allocator events through the guests of one host.  docs/model.md section 9.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "replay/steps.h"
+
+/* Events ahead of the current one whose pages are fetched, and whose frames are. */
+#define PREFETCH_PAGE 64u
+#define PREFETCH_FRAME 24u
+
+/* The pages of a block whose free bit is `is`, as runs. */
+static uint64_t next_run(const struct pgste_guest *guest, uint64_t at, uint64_t end, bool is,
+			 uint64_t *nr)
+{
+	while (at < end && page_is_free(guest, at) != is)
+		at++;
+	for (*nr = 0; at + *nr < end && page_is_free(guest, at + *nr) == is; ++*nr)
+		;
+	return at;
+}
+
+static void replay_free(struct pgste_replay *r, struct pgste_guest *guest, uint64_t gfn,
+			unsigned order)
+{
+	const uint64_t nr = UINT64_C(1) << order, end = gfn + nr;
+	uint64_t run, done = 0;
+
+	if (nr == 1) {
+		if (page_is_free(guest, gfn))
+			r->ignored_frees++;
+		else
+			replay_free_run(guest, gfn, 1, 0);
+		return;
+	}
+	for (uint64_t at = next_run(guest, gfn, end, false, &run); run;
+	     at = next_run(guest, at + run, end, false, &run)) {
+		replay_free_run(guest, at, run, run == nr ? order : 0);
+		done += run;
+	}
+	r->ignored_frees += nr - done;
+}
+
+/* A page in use that is allocated again was freed in between, unseen. */
+static void imply_frees(struct pgste_replay *r, struct pgste_guest *guest, uint64_t gfn,
+			uint64_t nr)
+{
+	for (uint64_t i = 0; i < nr; i++) {
+		if (page_is_free(guest, gfn + i))
+			continue;
+		replay_free_run(guest, gfn + i, 1, 0);
+		guest_settle(guest);
+		r->implied_frees++;
+	}
+}
+
+static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint64_t gfn,
+			unsigned order)
+{
+	const uint64_t nr = UINT64_C(1) << order;
+	uint64_t nr_stale = 0;
+
+	guest_settle(guest);
+	imply_frees(r, guest, gfn, nr);
+	replay_mark(guest, gfn, nr, false);
+	guest->vcpus[0].pages_allocated += nr;
+	replay_hint_alloc(guest, gfn, nr, order);
+	for (uint64_t i = 0; i < nr; i++) {
+		bool stale;
+		int error = replay_first_store(guest, gfn + i, replay_next_tag(r), &stale);
+
+		if (error)
+			return error;
+		nr_stale += stale;
+	}
+	r->stale_pages += nr_stale;
+	r->stale_allocs += nr_stale != 0;
+	return PGSTE_OK;
+}
+
+static ALWAYS_INLINE int replay_event(struct pgste_replay *r, uint64_t event)
+{
+	const uint64_t gfn = PGSTE_EVENT_PFN(event) - r->base_pfn;
+	const unsigned order = PGSTE_EVENT_ORDER(event);
+
+	for (unsigned i = 0; i < r->nr_guests; i++) {
+		if (PGSTE_EVENT_KIND(event) == PGSTE_EVENT_FREE) {
+			replay_free(r, r->guests[i], gfn, order);
+		} else {
+			int error = replay_alloc(r, r->guests[i], gfn, order);
+
+			if (error)
+				return error;
+		}
+	}
+	return PGSTE_OK;
+}
+
+/* Fetch what the events ahead of this one will touch of the first guest. */
+static ALWAYS_INLINE void prefetch(const struct pgste_guest *guest, const uint64_t *event,
+				   uint64_t base_pfn)
+{
+	const uint64_t far = PGSTE_EVENT_PFN(event[PREFETCH_PAGE]) - base_pfn;
+	const uint64_t near = PGSTE_EVENT_PFN(event[PREFETCH_FRAME]) - base_pfn;
+	const uint32_t index = pte_index(guest->mm.pte[near]);
+	const void *frame = &guest->mm.host->frames[index];
+	const void *slot = &guest->mm.host->slots[index];
+
+	__builtin_prefetch(&guest->mm.state[far], 1);
+	__builtin_prefetch(&guest->mm.pte[far], 1);
+	/* of a page without a mapping it is frame 0, which does no harm */
+	__builtin_prefetch(guest->mm.state[near] & PGSTE_STATE_SWAP ? slot : frame, 1);
+}
+
+static void account(struct pgste_replay *r, uint64_t time)
+{
+	const struct pgste_host *host = r->guests[0]->mm.host;
+	const double ns = (double)time;
+
+	r->ns += ns;
+	r->frame_ns += ns * (double)(host->config.nr_frames - host->nr_free);
+	r->swap_ns += ns * (double)(host->config.nr_swap_slots - host->nr_slots_free);
+}
+
+/* Let time pass until something is due, or for left ns; whether something is. */
+static bool pass_until_due(struct pgste_replay *r, uint64_t *left)
+{
+	uint64_t step = *left;
+	bool any = false;
+
+	for (unsigned i = 0; i < r->nr_guests; i++) {
+		const struct pgste_guest *guest = r->guests[i];
+		const uint64_t due = guest->mech->due ? guest->mech->due(guest) : UINT64_MAX;
+		const uint64_t wait = due > guest->now_ns ? due - guest->now_ns : 0;
+
+		if (due != UINT64_MAX && wait <= step) {
+			step = wait;
+			any = true;
+		}
+	}
+	account(r, step);
+	*left -= step;
+	for (unsigned i = 0; i < r->nr_guests; i++)
+		r->guests[i]->now_ns += step;
+	return any;
+}
+
+static void pass_time(struct pgste_replay *r, uint64_t left)
+{
+	while (pass_until_due(r, &left))
+		for (unsigned i = 0; i < r->nr_guests; i++) {
+			struct pgste_guest *guest = r->guests[i];
+
+			if (guest->mech->due && guest->mech->due(guest) <= guest->now_ns)
+				guest->mech->tick(guest);
+		}
+}
+
+static ALWAYS_INLINE void to_next_event(struct pgste_replay *r, uint64_t at)
+{
+	uint64_t ns = 0;
+
+	if (at + 1 >= r->nr)
+		return;
+	if (r->times && r->times[at + 1] > r->times[at])
+		ns = r->times[at + 1] - r->times[at];
+	if (r->clocked)
+		pass_time(r, ns);
+	else if (ns)
+		account(r, ns);
+}
+
+int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
+{
+	const uint64_t start = r->at, end = start + min_u64(n, r->nr - start);
+	const uint64_t *events = r->events;
+
+	if (r->error)
+		return r->error;
+	for (uint64_t at = start; at < end; at++) {
+		if (at + PREFETCH_PAGE < r->nr)
+			prefetch(r->guests[0], events + at, r->base_pfn);
+		r->error = replay_event(r, events[at]);
+		if (r->error)
+			return r->error;
+		to_next_event(r, at);
+		r->at = at + 1;
+	}
+	/* the last run of frees, which nothing can join any more */
+	if (r->at == r->nr)
+		for (unsigned i = 0; i < r->nr_guests; i++)
+			guest_settle(r->guests[i]);
+	return (int64_t)(end - start);
+}
+
+/* ---- new ---- */
+
+/* Every event inside [base_pfn, base_pfn + nr_pages), and of a kind and order that exist? */
+static bool events_valid(const uint64_t *events, uint64_t nr, uint64_t base_pfn, uint64_t nr_pages)
+{
+	for (uint64_t i = 0; i < nr; i++) {
+		const uint64_t pfn = PGSTE_EVENT_PFN(events[i]);
+		const unsigned order = PGSTE_EVENT_ORDER(events[i]);
+
+		if (PGSTE_EVENT_KIND(events[i]) > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER ||
+		    pfn < base_pfn || pfn - base_pfn >= nr_pages ||
+		    UINT64_C(1) << order > nr_pages - (pfn - base_pfn))
+			return false;
+	}
+	return true;
+}
+
+static bool guests_valid(struct pgste_guest *const *guests, unsigned nr_guests,
+			 uint64_t *nr_pages)
+{
+	*nr_pages = PGSTE_MAX_PAGES;
+	if (nr_guests == 0)
+		return false;
+	for (unsigned i = 0; i < nr_guests; i++) {
+		if (guests[i]->mm.host != guests[0]->mm.host)
+			return false;
+		*nr_pages = min_u64(*nr_pages, guests[i]->mm.nr_pages);
+	}
+	return true;
+}
+
+int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint64_t base_pfn,
+		     const uint64_t *events, const uint64_t *times_ns, uint64_t nr,
+		     struct pgste_replay **replay)
+{
+	struct pgste_replay *r;
+	uint64_t nr_pages;
+	int error;
+
+	if (!guests_valid(guests, nr_guests, &nr_pages) ||
+	    !events_valid(events, nr, base_pfn, nr_pages))
+		return PGSTE_E_ARG;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return PGSTE_E_NOMEM;
+	*r = (struct pgste_replay){
+		.nr_guests = nr_guests,
+		.base_pfn = base_pfn,
+		.events = events,
+		.times = times_ns,
+		.nr = nr,
+		.guests = malloc(nr_guests * sizeof(struct pgste_guest *)),
+	};
+	error = PGSTE_E_NOMEM;
+	if (r->guests) {
+		memcpy(r->guests, guests, nr_guests * sizeof(*guests));
+		error = replay_setup(r, nr_pages);
+	}
+	if (error) {
+		pgste_replay_free(r);
+		return error;
+	}
+	*replay = r;
+	return PGSTE_OK;
+}
+
+void pgste_replay_free(struct pgste_replay *replay)
+{
+	if (!replay)
+		return;
+	free(replay->guests);
+	free(replay);
+}
+
+uint64_t pgste_replay_position(const struct pgste_replay *replay)
+{
+	return replay->at;
+}
+
+void pgste_replay_get_stats(const struct pgste_replay *r, struct pgste_replay_stats *stats)
+{
+	*stats = (struct pgste_replay_stats){
+		.events = r->at * r->nr_guests,
+		.stale_allocs = r->stale_allocs,
+		.stale_pages = r->stale_pages,
+		.implied_frees = r->implied_frees,
+		.ignored_frees = r->ignored_frees,
+		.frame_seconds = r->frame_ns * 1e-9,
+		.swap_seconds = r->swap_ns * 1e-9,
+		.seconds = r->ns * 1e-9,
+	};
+}
+
+#define STAT_NAME(name) #name,
+static const char *const stat_names[] = { PGSTE_REPLAY_STATS(STAT_NAME) };
+
+const char *pgste_replay_stats_name(unsigned i)
+{
+	return i < sizeof(stat_names) / sizeof(stat_names[0]) ? stat_names[i] : NULL;
+}

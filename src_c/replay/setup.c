@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Before a replay: pages whose first event is an alloc are free, those whose first event is a
+ * free hold something.  docs/model.md section 9.
+ */
+#include "replay/steps.h"
+
+static uint64_t block_of(const struct pgste_replay *r, uint64_t event, uint64_t *nr)
+{
+	*nr = UINT64_C(1) << PGSTE_EVENT_ORDER(event);
+	return PGSTE_EVENT_PFN(event) - r->base_pfn;
+}
+
+struct first_events {
+	uint64_t *seen, *is_free; /* a bit a page: in an event; the first one frees it */
+	uint64_t nr_bytes;
+};
+
+static void first_events_of(const struct pgste_replay *r, struct first_events *first)
+{
+	for (uint64_t i = 0; i < r->nr; i++) {
+		uint64_t nr, gfn = block_of(r, r->events[i], &nr);
+		const bool is_free = PGSTE_EVENT_KIND(r->events[i]) == PGSTE_EVENT_FREE;
+
+		for (uint64_t page = gfn; page < gfn + nr; page++) {
+			const uint64_t bit = UINT64_C(1) << page % 64;
+
+			if (!(first->seen[page / 64] & bit) && is_free)
+				first->is_free[page / 64] |= bit;
+			first->seen[page / 64] |= bit;
+		}
+	}
+}
+
+/* Pages whose first event is an alloc are free, as they were since boot. */
+static void setup_free(struct pgste_guest *guest, const struct first_events *first,
+		       uint64_t nr_words)
+{
+	uint64_t start = 0, nr = 0;
+
+	for (uint64_t word = 0; word < nr_words; word++) {
+		uint64_t bits = first->seen[word] & ~first->is_free[word];
+
+		for (; bits; bits &= bits - 1) {
+			const uint64_t gfn = word * 64 + (uint64_t)__builtin_ctzll(bits);
+
+			if (nr && start + nr == gfn) {
+				nr++;
+				continue;
+			}
+			if (nr)
+				replay_free_run(guest, start, nr, 0);
+			start = gfn;
+			nr = 1;
+		}
+	}
+	if (nr)
+		replay_free_run(guest, start, nr, 0);
+	guest_settle(guest);
+}
+
+/* Pages whose first event is a free hold something of the guest's. */
+static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
+		       const struct first_events *first, uint64_t nr_words)
+{
+	for (uint64_t word = 0; word < nr_words; word++) {
+		for (uint64_t bits = first->is_free[word]; bits; bits &= bits - 1) {
+			bool stale;
+			const uint64_t gfn = word * 64 + (uint64_t)__builtin_ctzll(bits);
+			int error = replay_first_store(guest, gfn, replay_next_tag(r), &stale);
+
+			if (error)
+				return error;
+		}
+	}
+	return PGSTE_OK;
+}
+
+int replay_setup(struct pgste_replay *r, uint64_t nr_pages)
+{
+	const uint64_t nr_words = (nr_pages + 63) / 64;
+	struct first_events first = { .nr_bytes = nr_words * sizeof(uint64_t) };
+	int error = PGSTE_E_NOMEM;
+
+	first.seen = table_new(first.nr_bytes);
+	first.is_free = table_new(first.nr_bytes);
+	if (first.seen && first.is_free) {
+		first_events_of(r, &first);
+		error = PGSTE_OK;
+	}
+	for (unsigned i = 0; i < r->nr_guests && !error; i++) {
+		struct pgste_guest *guest = r->guests[i];
+
+		setup_free(guest, &first, nr_words);
+		error = setup_store(r, guest, &first, nr_words);
+		for (uint32_t v = 0; v < guest->nr_vcpus; v++)
+			cbrl_process(guest, &guest->vcpus[v]);
+		if (guest->mech->replay_starts)
+			guest->mech->replay_starts(guest);
+		r->clocked |= guest->mech->due != NULL;
+	}
+	if (!error) {
+		for (unsigned i = 0; i < r->nr_guests; i++)
+			pgste_guest_reset_stats(r->guests[i]);
+		pgste_host_reset_stats(r->guests[0]->mm.host);
+	}
+	table_free(first.seen, first.nr_bytes);
+	table_free(first.is_free, first.nr_bytes);
+	return error;
+}

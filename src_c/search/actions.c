@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The actions of the search, each a call of the engine.  docs/guarantees.md has them in words.
+ *
+ * What may race with a store is cut where another vcpu could come in: between the pages of a
+ * list or of the whole table, so that "zap" of one page at any time covers a store in the
+ * middle of either, and between the guest's free and the moment its host hears of it.
+ */
+#include "search/actions.h"
+#include "search/observe.h"
+
+/* ---- actions: false if it does not apply, or the system refuses it without a trace ---- */
+
+static int store(struct search_system *s, uint64_t gfn)
+{
+	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
+	const uint32_t tag = tag_of(gfn, LABEL_NEW);
+
+	if (gfn == WATCHED)
+		content_is_old(s);
+	return pgste_write(s->guest, &one, &tag, 0);
+}
+
+static int load(struct search_system *s, uint64_t gfn, uint32_t *tag)
+{
+	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
+
+	return pgste_read(s->guest, &one, tag);
+}
+
+static bool out_of_protocol(const struct search_system *s, enum pgste_action action, uint64_t gfn)
+{
+	const bool is_free = page_is_free(s->guest, gfn);
+
+	if (gfn == WATCHED || !s->config->obedient)
+		return false;
+	return action == PGSTE_ACTION_ALLOC ? !is_free : is_free;
+}
+
+static bool refused(int error, struct search_system *s, bool *found)
+{
+	if (pgste_pgm_code(error)) {
+		found[PGSTE_QUESTION_TOUCH_FAULTS] |= s->watched.phase == PHASE_FREE;
+		found[PGSTE_QUESTION_REUSE_FAILS] |= s->watched.phase == PHASE_TAKEN;
+	}
+	return error != PGSTE_OK;
+}
+
+static void stored(struct observed *w, enum store store)
+{
+	w->store = (uint8_t)store;
+	w->read_zero = w->dropped = false;
+}
+
+static bool do_write(struct search_system *s, uint64_t gfn, bool *found)
+{
+	static const enum store when[] = {
+		[PHASE_IN_USE] = STORE_IN_USE,
+		[PHASE_FREE] = STORE_FREE,
+		[PHASE_TAKEN] = STORE_TAKEN,
+	};
+	int error = store(s, gfn);
+
+	if (gfn != WATCHED)
+		return !error;
+	if (refused(error, s, found))
+		return false;
+	stored(&s->watched, when[s->watched.phase]);
+	/* a page that waits for its report is one that the host is being told about */
+	if (s->watched.phase == PHASE_FREE && search_reporting_pending(s, WATCHED))
+		s->watched.store = STORE_RACED;
+	return true;
+}
+
+static bool do_read(struct search_system *s, uint64_t gfn, bool *found)
+{
+	uint32_t tag = 0;
+	int error = load(s, gfn, &tag);
+
+	if (gfn != WATCHED)
+		return !error;
+	if (refused(error, s, found))
+		return false;
+	if (tag == 0 && s->watched.store == STORE_NONE)
+		s->watched.read_zero = true;
+	return true;
+}
+
+static bool do_free(struct search_system *s, uint64_t gfn, bool raced)
+{
+	if (gfn != WATCHED)
+		return !raced && !pgste_free_page(s->guest, 0, gfn);
+	if (raced && (s->watched.phase == PHASE_FREE || store(s, gfn)))
+		return false;
+	s->watched = (struct observed){ .phase = PHASE_FREE };
+	if (raced)
+		stored(&s->watched, STORE_RACED);
+	else
+		content_is_old(s);
+	return !pgste_free_page(s->guest, 0, gfn);
+}
+
+static bool do_alloc(struct search_system *s, uint64_t gfn)
+{
+	if (gfn == WATCHED)
+		s->watched.phase = PHASE_IN_USE;
+	return !pgste_alloc_page(s->guest, 0, gfn);
+}
+
+static bool do_take(struct search_system *s, uint64_t gfn)
+{
+	if (gfn != WATCHED || s->watched.phase != PHASE_FREE)
+		return false;
+	s->watched.phase = PHASE_TAKEN;
+	/* the host hears nothing of it anyway: what is skipped is only the oracle's word */
+	if (s->guest->mech == &mech_reporting)
+		pgste_alloc_page(s->guest, 0, gfn);
+	return true;
+}
+
+static bool do_swap_in(struct search_system *s, uint64_t gfn)
+{
+	uint32_t tag;
+
+	return (s->guest->mm.state[gfn] & PGSTE_STATE_SWAP) && !load(s, gfn, &tag);
+}
+
+/* Nobody holds a page any more, and the host takes what it can get, until nothing goes. */
+static void run_short(struct search_system *s)
+{
+	const struct pgste_gfns all = { .nr = s->guest->mm.nr_pages };
+
+	pgste_set_pinned(s->guest, &all, false);
+	for (unsigned tries = 0; tries < 4; tries++)
+		pgste_host_reclaim(s->host, s->config->nr_frames);
+}
+
+static bool act_on_page(struct search_system *s, enum pgste_action action, uint64_t gfn,
+			bool *found)
+{
+	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
+
+	switch (action) {
+	case PGSTE_ACTION_WRITE:
+		return !out_of_protocol(s, action, gfn) && do_write(s, gfn, found);
+	case PGSTE_ACTION_READ:
+		return !out_of_protocol(s, action, gfn) && do_read(s, gfn, found);
+	case PGSTE_ACTION_FREE:
+		return !out_of_protocol(s, action, gfn) && do_free(s, gfn, false);
+	case PGSTE_ACTION_FREE_RACED: return do_free(s, gfn, true);
+	case PGSTE_ACTION_ALLOC: return !out_of_protocol(s, action, gfn) && do_alloc(s, gfn);
+	case PGSTE_ACTION_TAKE: return do_take(s, gfn);
+	case PGSTE_ACTION_SWAP_OUT: return pgste_swap_out(s->guest, &one) > 0;
+	case PGSTE_ACTION_SWAP_IN: return do_swap_in(s, gfn);
+	case PGSTE_ACTION_ZAP: return pgste_zap(s->guest, gfn) > 0;
+	case PGSTE_ACTION_PIN:
+		return pgste_set_pinned(s->guest, &one, true) > 0 ||
+		       pgste_set_pinned(s->guest, &one, false) > 0;
+	default: return false;
+	}
+}
+
+static bool act_on_all(struct search_system *s, enum pgste_action action)
+{
+	switch (action) {
+	case PGSTE_ACTION_RECLAIM: pgste_host_reclaim(s->host, 1); return true;
+	case PGSTE_ACTION_INTERCEPT: pgste_intercept(s->guest, 0); return true;
+	case PGSTE_ACTION_ZAP_SCAN: pgste_zap_scan(s->guest, 1); return true;
+	case PGSTE_ACTION_REPORT: search_reporting_next(s); return true;
+	case PGSTE_ACTION_RESET: pgste_reset_cmma(s->guest); return true;
+	case PGSTE_ACTION_MIGRATE:
+		pgste_set_migration(s->guest, !pgste_get_migration(s->guest));
+		return true;
+	default: return false;
+	}
+}
+
+static bool action_has_page(enum pgste_action action)
+{
+	return action < PGSTE_ACTION_RECLAIM;
+}
+
+/* Actions that can do nothing under a mechanism are left out; docs/guarantees.md. */
+static bool belongs(const struct search_system *s, enum pgste_action action)
+{
+	const bool zvm = s->guest->mm.generation == PGSTE_GEN_ZVM;
+
+	switch (action) {
+	case PGSTE_ACTION_INTERCEPT:
+	case PGSTE_ACTION_ZAP:
+	case PGSTE_ACTION_ZAP_SCAN:
+	case PGSTE_ACTION_MIGRATE: return s->guest->mech->cmma && !zvm;
+	case PGSTE_ACTION_RESET: return s->guest->mech->cmma;
+	case PGSTE_ACTION_REPORT: return search_reporting_due(s);
+	case PGSTE_ACTION_PIN: return s->guest->mech == &mech_madv_free;
+	default: return true;
+	}
+}
+
+/* Would the page's content go if the host ran short now?  The state is not kept. */
+static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
+{
+	const struct observed *w = &s->watched;
+
+	if (w->phase == PHASE_FREE && w->store == STORE_NONE && content_of(&s->guest->mm, WATCHED)) {
+		run_short(s);
+		ASK(NOT_ZAPPED_LATER, true, has_content(s, WATCHED));
+	}
+	return false;
+}
+
+bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn)
+{
+	const uint8_t state = s->guest->mm.state[gfn];
+
+	if (!belongs(s, action) || (gfn && !action_has_page(action)))
+		return false;
+	switch (action) {
+	case PGSTE_ACTION_FREE_RACED:
+	case PGSTE_ACTION_TAKE: return gfn == WATCHED;
+	case PGSTE_ACTION_SWAP_OUT:
+	case PGSTE_ACTION_PIN: return pte_is_present(s->guest->mm.pte[gfn], state);
+	case PGSTE_ACTION_SWAP_IN: return state & PGSTE_STATE_SWAP;
+	case PGSTE_ACTION_ZAP: return state_zappable(state);
+	default: return true;
+	}
+}
+
+bool action_do(struct search_system *s, enum pgste_action action, uint64_t gfn, bool *found,
+	       uint64_t *premises)
+{
+	struct before b;
+
+	if (action == PGSTE_ACTION_PRESSURE)
+		return pressure(s, found, premises);
+	note_before(s, &b);
+	if (!(action_has_page(action) ? act_on_page(s, action, gfn, found) : act_on_all(s, action)))
+		return false;
+	observe(s, action, action_has_page(action) ? gfn : SEARCH_MAX_PAGES, &b, found, premises);
+	return true;
+}

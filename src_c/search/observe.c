@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an observer of page 0 learns from an action: the questions of the search.
+ * docs/guarantees.md has them in words.
+ */
+#include "search/observe.h"
+
+/* What a load of the watched page would show; it may be refused. */
+struct view {
+	bool readable;
+	uint32_t tag;
+};
+
+static struct view look(const struct search_system *s)
+{
+	struct view v = { .readable = true, .tag = content_of(&s->guest->mm, WATCHED) };
+
+	if (s->guest->mm.rules)
+		v.readable = s->guest->mm.rules->access(&s->guest->mm, WATCHED) == PGSTE_OK;
+	return v;
+}
+
+bool has_content(const struct search_system *s, uint64_t gfn)
+{
+	return s->guest->mm.pte[gfn] != 0 || (s->guest->mm.state[gfn] & PGSTE_STATE_SWAP);
+}
+
+static void relabel(uint32_t *tag)
+{
+	if (tag && tag_label(*tag) == LABEL_NEW)
+		*tag = tag_of(WATCHED, LABEL_OLD);
+}
+
+void content_is_old(struct search_system *s)
+{
+	relabel(page_tag(s, WATCHED));
+	relabel(page_slot_tag(s, WATCHED));
+}
+
+static uint32_t listed(const struct vcpu *vcpu)
+{
+	uint32_t pages = 0;
+
+	for (uint32_t i = 0; i < vcpu->nr; i++)
+		pages |= UINT32_C(1) << vcpu->cbrl[i];
+	return pages;
+}
+
+void note_before(const struct search_system *s, struct before *b)
+{
+	const struct vcpu *vcpu = &s->guest->vcpus[0];
+
+	*b = (struct before){ .watched = s->watched, .state = s->guest->mm.state[WATCHED] };
+	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++) {
+		b->had_content[gfn] = has_content(s, gfn);
+		b->zappable[gfn] = state_zappable(s->guest->mm.state[gfn]) ||
+				   search_reporting_pending(s, gfn);
+		b->content[gfn] = content_of(&s->guest->mm, gfn);
+	}
+	b->nr_listed = vcpu->nr;
+	b->listed = listed(vcpu);
+	b->appended = vcpu->appended;
+	b->processed = vcpu->processed;
+}
+
+static bool is_touch(enum pgste_action action)
+{
+	return action == PGSTE_ACTION_WRITE || action == PGSTE_ACTION_READ;
+}
+
+static bool is_free(enum pgste_action action)
+{
+	return action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_FREE_RACED;
+}
+
+/* Right after a free or alloc of the watched page. */
+static void observe_call(struct search_system *s, enum pgste_action action,
+		       const struct before *b, bool *found, uint64_t *premises)
+{
+	const struct view v = look(s);
+	const bool freed = action == PGSTE_ACTION_FREE && b->watched.phase != PHASE_FREE;
+	const bool allocated = action == PGSTE_ACTION_ALLOC && b->watched.phase == PHASE_FREE &&
+			       b->watched.store == STORE_NONE;
+
+	ASK(FREE_NOT_ZERO, freed, !v.readable || v.tag != 0);
+	ASK(FREE_READABLE, freed, v.readable);
+	ASK(FREE_SWAPPED_NOT_ZERO, freed && (b->state & PGSTE_STATE_SWAP),
+	    !v.readable || v.tag != 0);
+	ASK(NOT_ZAPPED_AT_ONCE, freed && b->had_content[WATCHED], has_content(s, WATCHED));
+	ASK(ALLOC_NOT_ZERO, allocated, !v.readable || v.tag != 0);
+}
+
+/* The life of the watched page's content. */
+static void observe_content(struct search_system *s, enum pgste_action action,
+			  const struct before *b, bool *found, uint64_t *premises)
+{
+	struct observed *w = &s->watched;
+	const struct view v = look(s);
+	const bool none = w->store == STORE_NONE;
+	const bool dropped = b->had_content[WATCHED] && !has_content(s, WATCHED);
+	bool lost;
+
+	ASK(ZAPPED, w->phase == PHASE_FREE && none, dropped);
+	if (dropped)
+		w->dropped = true;
+	ASK(STALE, v.readable && none, v.tag != 0);
+	ASK(ZAP_NOT_ZERO, v.readable && none && w->dropped, v.tag != 0);
+	ASK(STALE_AFTER_ZERO, v.readable && none && w->read_zero, v.tag != 0);
+	lost = v.readable && v.tag != tag_of(WATCHED, LABEL_NEW);
+	ASK(LOST_IN_USE, w->store == STORE_IN_USE, lost);
+	ASK(LOST_FREE, w->store == STORE_FREE && w->phase == PHASE_IN_USE, lost);
+	ASK(LOST_TAKEN, w->store == STORE_TAKEN && w->phase == PHASE_TAKEN, lost);
+	ASK(LOST_RACED, w->store == STORE_RACED, lost);
+	premises[PGSTE_QUESTION_REUSE_FAILS] += w->phase == PHASE_TAKEN;
+	premises[PGSTE_QUESTION_TOUCH_FAULTS] += b->watched.phase == PHASE_FREE && is_touch(action);
+	found[PGSTE_QUESTION_REUSE_FAILS] |= found[PGSTE_QUESTION_LOST_TAKEN];
+	/* what is known to be gone is not waited for any longer */
+	if (lost && !none && (w->store != STORE_FREE || w->phase == PHASE_IN_USE)) {
+		w->store = STORE_NONE;
+		content_is_old(s);
+	}
+}
+
+/* The list, and pages that an action was not about. */
+static void observe_list(struct search_system *s, enum pgste_action action, uint64_t about,
+		       const struct before *b, bool *found, uint64_t *premises)
+{
+	const struct vcpu *vcpu = &s->guest->vcpus[0];
+	const uint32_t gone = b->listed & ~listed(vcpu);
+	/* a raced free stores too, which may take another page's frame */
+	const bool may_zap = action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_ALLOC ||
+			     action == PGSTE_ACTION_REPORT || action == PGSTE_ACTION_ZAP ||
+			     action == PGSTE_ACTION_INTERCEPT || action == PGSTE_ACTION_ZAP_SCAN;
+	const bool had_zero = (b->state & (PGSTE_STATE_USAGE | PGSTE_STATE_ZERO)) ==
+			      PGSTE_STATE_ZERO && b->content[WATCHED] != 0;
+
+	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++) {
+		const uint32_t tag = content_of(&s->guest->mm, gfn);
+
+		ASK(ZAP_HARMS, s->guest->mech != &mech_none && may_zap && gfn != about &&
+		    !b->zappable[gfn] && b->had_content[gfn], tag != b->content[gfn]);
+		found[PGSTE_QUESTION_ZAP_HARMS] |= tag != 0 && tag != tag_of(gfn, tag_label(tag));
+		ASK(ENTRY_LOST, gone >> gfn & 1, state_zappable(s->guest->mm.state[gfn]));
+	}
+	found[PGSTE_QUESTION_ENTRY_LOST] |= vcpu->nr != b->nr_listed + (vcpu->appended - b->appended) -
+					    (vcpu->processed - b->processed);
+	ASK(ENTRY_FREED_TWICE, vcpu->processed != b->processed, pgste_validate(s->host) != NULL);
+	ASK(STABLE_ZERO_LOST, had_zero && b->watched.phase == PHASE_IN_USE &&
+	    !(about == WATCHED && (is_free(action) || action == PGSTE_ACTION_WRITE)),
+	    content_of(&s->guest->mm, WATCHED) == 0);
+}
+
+void observe(struct search_system *s, enum pgste_action action, uint64_t about,
+	   const struct before *b, bool *found, uint64_t *premises)
+{
+	if (about == WATCHED)
+		observe_call(s, action, b, found, premises);
+	observe_list(s, action, about, b, found, premises);
+	observe_content(s, action, b, found, premises);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Free page reporting in the searched system: settings so small that every block is reported,
+ * a report call that takes a moment, and the worker's state as bits of the key.
+ *
+ *   page word, from bit 34    bits       rest word, from bit 16   bits
+ *   where its block is        34-35      status                   16-17
+ *   order of the block        36-37      due, passing, calling    18-20
+ *   Reported                  38         order, in_list           21-23
+ *   position in its list      39-40      budget + 1               24-25
+ *                                        blocks isolated          26
+ */
+#include "mech/reporting.h"
+#include "search/system.h"
+
+int search_reporting_configure(struct search_system *s)
+{
+	struct pgste_report_config config;
+
+	if (s->guest->mech != &mech_reporting)
+		return PGSTE_OK;
+	pgste_report_defaults(s->guest, &config);
+	config.order = 0;
+	config.max_order = s->guest->mm.nr_pages > 1;
+	config.parked_order = 0;
+	config.parked_high = config.parked_batch = 1;
+	config.capacity = 1;
+	config.delay_ns = config.ack_ns = 1;
+	config.min = config.low = 0;
+	config.spare = PGSTE_REPORT_CAPACITY; /* the watermarks never stop a pass */
+	config.poison = s->config->poison;
+	return pgste_report_configure(s->guest, &config);
+}
+
+static uint64_t list_position(const struct buddy *buddy, uint64_t block)
+{
+	uint64_t at = 0;
+
+	for (uint64_t b = buddy->lists[buddy->nodes[block].order].head; b != block;
+	     b = buddy->nodes[b].next)
+		at++;
+	return at;
+}
+
+void search_reporting_save(const struct search_system *s, uint64_t *key)
+{
+	const struct reporting *r = s->guest->mech_data;
+	uint64_t rest;
+
+	if (s->guest->mech != &mech_reporting)
+		return;
+	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++) {
+		const struct buddy_node *node = &r->buddy.nodes[gfn];
+
+		if (node->where == BUDDY_NOWHERE)
+			continue;
+		key[gfn] |= (uint64_t)node->where << 34 | (uint64_t)node->order << 36;
+		if (node->where == BUDDY_FREE)
+			key[gfn] |= (uint64_t)node->reported << 38 |
+				    list_position(&r->buddy, gfn) << 39;
+	}
+	rest = (uint64_t)r->status << 16 | (uint64_t)(r->due != NEVER) << 18;
+	if (r->passing)
+		rest |= UINT64_C(1) << 19 | (uint64_t)r->order << 21 |
+			(uint64_t)r->in_list << 23;
+	if (r->passing && r->in_list)
+		rest |= (uint64_t)(r->budget + 1) << 24;
+	rest |= (uint64_t)r->calling << 20 | (uint64_t)r->nr_batch << 26;
+	key[SEARCH_MAX_PAGES] |= rest;
+}
+
+static void restore_block(struct reporting *r, uint64_t gfn, uint64_t word)
+{
+	const unsigned order = (unsigned)(word >> 36 & 3);
+
+	buddy_learn(&r->buddy, gfn, UINT64_C(1) << order);
+	buddy_add(&r->buddy, gfn, order, true);
+	if ((word >> 34 & 3) == BUDDY_ISOLATED) {
+		buddy_isolate(&r->buddy, gfn);
+		r->batch[0] = gfn;
+	} else {
+		r->buddy.nodes[gfn].reported = word >> 38 & 1;
+	}
+}
+
+void search_reporting_restore(struct search_system *s, const uint64_t *key)
+{
+	struct reporting *r = s->guest->mech_data;
+	const uint64_t rest = key[SEARCH_MAX_PAGES];
+
+	if (s->guest->mech != &mech_reporting)
+		return;
+	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++) {
+		buddy_remove(&r->buddy, gfn);
+		buddy_forget(&r->buddy, gfn, 1);
+	}
+	/* those in a call first: nothing may merge with them */
+	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
+		if ((key[gfn] >> 34 & 3) == BUDDY_ISOLATED)
+			restore_block(r, gfn, key[gfn]);
+	for (uint64_t at = 0; at < SEARCH_MAX_PAGES; at++)
+		for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
+			if ((key[gfn] >> 34 & 3) == BUDDY_FREE && (key[gfn] >> 39 & 3) == at)
+				restore_block(r, gfn, key[gfn]);
+	s->guest->now_ns = 0;
+	r->status = (enum pgste_report_status)(rest >> 16 & 3);
+	r->due = rest >> 18 & 1 ? 1 : NEVER;
+	r->passing = rest >> 19 & 1;
+	r->calling = rest >> 20 & 1;
+	r->order = rest >> 21 & 3;
+	r->in_list = rest >> 23 & 1;
+	r->budget = (int64_t)(rest >> 24 & 3) - 1;
+	r->nr_batch = rest >> 26 & 1;
+}
+
+/* The worker does the next thing that is due: a pass starts, or a call is acked. */
+bool search_reporting_due(const struct search_system *s)
+{
+	const struct reporting *r = s->guest->mech_data;
+
+	return s->guest->mech == &mech_reporting && r->due != NEVER;
+}
+
+void search_reporting_next(struct search_system *s)
+{
+	const struct reporting *r = s->guest->mech_data;
+
+	pgste_advance(s->guest, r->due > s->guest->now_ns ? r->due - s->guest->now_ns : 0);
+}
+
+/* May the host still discard the page?  Until the ack of the report that it is for. */
+bool search_reporting_pending(const struct search_system *s, uint64_t gfn)
+{
+	const struct reporting *r = s->guest->mech_data;
+	uint64_t block;
+
+	if (s->guest->mech != &mech_reporting || !buddy_knows(&r->buddy, gfn, 1))
+		return false;
+	block = buddy_block_of(&r->buddy, gfn);
+	return !r->buddy.nodes[block].reported;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The state of the searched system as a few words, and back.  Nothing of the state is left
+ * out but counters and the numbers of frames and slots, which mean nothing: every frame and
+ * slot in use belongs to one page, and that page's word describes it.
+ *
+ *   page word      bits        rest word      bits
+ *   state byte     0-7         CBRL length    0-1
+ *   PTE bits       8-19        its entries    2-7
+ *   UC             20          migration      8
+ *   frame: list    21-22       watched page   9-15
+ *     position     23-24
+ *     referenced, dirty, pinned, cached  25-28
+ *     tag label    29-30
+ *   slot tag label 31-32
+ *   free           33          reporting     16-26
+ *   reporting      34-40
+ */
+#include <string.h>
+
+#include "search/system.h"
+
+#define PTE_LOW UINT64_C(0xfff)
+
+int system_new(struct search_system *s, const struct pgste_search_config *config)
+{
+	struct pgste_host_config host = {
+		.nr_frames = config->nr_frames,
+		.nr_swap_slots = config->nr_swap_slots,
+	};
+	const struct pgste_guest_config guest = {
+		.nr_pages = config->nr_pages,
+		.generation = config->generation,
+		.mechanism = config->mechanism,
+		.nr_vcpus = 1,
+		.cbrl_entries = config->cbrl_entries,
+	};
+	int error;
+
+	*s = (struct search_system){ .config = config };
+	pgste_host_defaults(&host);
+	error = pgste_host_new(&host, &s->host);
+	if (!error)
+		error = pgste_host_set_rearm(s->host, config->rearm);
+	if (!error)
+		error = pgste_guest_new(s->host, &guest, &s->guest);
+	if (!error)
+		error = search_reporting_configure(s);
+	if (error)
+		system_free(s);
+	else
+		chunk_touch(&s->guest->mm, 0); /* restoring a state does not */
+	return error;
+}
+
+void system_free(struct search_system *s)
+{
+	pgste_guest_free(s->guest);
+	pgste_host_free(s->host);
+}
+
+static struct frame *page_frame(const struct search_system *s, uint64_t gfn)
+{
+	const uint64_t cold = s->guest->mm.pte[gfn];
+
+	if (!pte_is_present(cold, s->guest->mm.state[gfn]))
+		return NULL;
+	return &s->host->frames[cold >> PTE_PFRA_SHIFT];
+}
+
+static struct slot *page_slot(const struct search_system *s, uint64_t gfn)
+{
+	const struct frame *f = page_frame(s, gfn);
+
+	if (f)
+		return f->slot == NIL ? NULL : &s->host->slots[f->slot];
+	if (s->guest->mm.state[gfn] & PGSTE_STATE_SWAP)
+		return &s->host->slots[s->guest->mm.pte[gfn] >> PTE_PFRA_SHIFT];
+	return NULL;
+}
+
+uint32_t *page_tag(struct search_system *s, uint64_t gfn)
+{
+	struct frame *f = page_frame(s, gfn);
+
+	return f ? &f->tag : NULL;
+}
+
+uint32_t *page_slot_tag(struct search_system *s, uint64_t gfn)
+{
+	struct slot *slot = page_slot(s, gfn);
+
+	return slot ? &slot->tag : NULL;
+}
+
+static uint64_t position(const struct pgste_host *host, const struct frame *frame)
+{
+	uint64_t at = 0;
+
+	for (uint32_t f = host->lists[frame->list].head; &host->frames[f] != frame;
+	     f = host->frames[f].next)
+		at++;
+	return at;
+}
+
+static uint64_t save_page(const struct search_system *s, uint64_t gfn)
+{
+	const struct pgste_guest *guest = s->guest;
+	const struct frame *f = page_frame(s, gfn);
+	const struct slot *slot = page_slot(s, gfn);
+	uint64_t word = guest->mm.state[gfn] | (guest->mm.pte[gfn] & PTE_LOW) << 8;
+
+	word |= (uint64_t)!!(guest->mm.rest[gfn] & REST_UC) << 20;
+	if (f) {
+		word |= (uint64_t)f->list << 21 | position(s->host, f) << 23;
+		word |= (uint64_t)f->referenced << 25 | (uint64_t)f->dirty << 26;
+		word |= (uint64_t)f->pinned << 27 | (uint64_t)(f->slot != NIL) << 28;
+		word |= (uint64_t)tag_label(f->tag) << 29;
+	}
+	if (slot)
+		word |= (uint64_t)tag_label(slot->tag) << 31;
+	return word | (uint64_t)page_is_free(guest, gfn) << 33;
+}
+
+void system_save(const struct search_system *s, uint64_t *key)
+{
+	const struct vcpu *vcpu = &s->guest->vcpus[0];
+	const struct observed *w = &s->watched;
+	uint64_t rest = vcpu->nr;
+
+	for (uint32_t i = 0; i < vcpu->nr; i++)
+		rest |= vcpu->cbrl[i] << (2 + 2 * i);
+	rest |= (uint64_t)s->guest->migration << 8;
+	rest |= (uint64_t)w->phase << 9 | (uint64_t)w->store << 11;
+	rest |= (uint64_t)w->read_zero << 14 | (uint64_t)w->dropped << 15;
+	memset(key, 0, SEARCH_WORDS * sizeof(*key));
+	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
+		key[gfn] = save_page(s, gfn);
+	key[SEARCH_MAX_PAGES] = rest;
+	search_reporting_save(s, key);
+}
+
+/* An empty host, to which the pages' frames and slots are then added in order. */
+static void empty_host(struct pgste_host *host)
+{
+	host->free_frame = host->free_slot = NIL;
+	host->fresh_frame = host->fresh_slot = 0;
+	host->nr_free = host->config.nr_frames;
+	host->nr_slots_free = host->config.nr_swap_slots;
+	host->nr_cached = 0;
+	for (unsigned i = 0; i < 4; i++)
+		host->lists[i] = (struct list){ .head = NIL, .tail = NIL };
+}
+
+static void restore_frame(struct search_system *s, uint64_t gfn, uint64_t word)
+{
+	const uint32_t number = frame_take(s->host);
+	struct frame *f = &s->host->frames[number];
+
+	f->gfn = gfn & 3;
+	f->owner = s->guest->mm.number & 0xffff;
+	f->tag = tag_of(gfn, (enum label)(word >> 29 & 3));
+	f->list = word >> 21 & 3;
+	f->referenced = word >> 25 & 1;
+	f->dirty = word >> 26 & 1;
+	f->pinned = word >> 27 & 1;
+	if (word >> 28 & 1)
+		slot_cache(s->host, slot_get(s->host), number);
+	s->guest->mm.pte[gfn] |= (uint64_t)number << PTE_PFRA_SHIFT;
+}
+
+static void restore_page(struct search_system *s, uint64_t gfn, uint64_t word)
+{
+	struct pgste_guest *guest = s->guest;
+	struct slot *slot;
+
+	guest->mm.state[gfn] = (uint8_t)word;
+	guest->mm.pte[gfn] = word >> 8 & PTE_LOW;
+	guest->mm.rest[gfn] = word >> 20 & 1 ? REST_UC : 0;
+	mark_pages(guest, gfn, 1, word >> 33 & 1);
+	if (pte_is_present(guest->mm.pte[gfn], guest->mm.state[gfn])) {
+		restore_frame(s, gfn, word);
+	} else if (guest->mm.state[gfn] & PGSTE_STATE_SWAP) {
+		const uint32_t number = slot_get(s->host);
+
+		s->host->slots[number].count = 1;
+		guest->mm.pte[gfn] |= (uint64_t)number << PTE_PFRA_SHIFT;
+	}
+	slot = page_slot(s, gfn);
+	if (slot)
+		slot->tag = tag_of(gfn, (enum label)(word >> 31 & 3));
+}
+
+/* The lists, each from its tail up: positions say where a page's frame was. */
+static void restore_lists(struct search_system *s, const uint64_t *key)
+{
+	for (uint64_t at = SEARCH_MAX_PAGES; at--;)
+		for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++) {
+			struct frame *f = page_frame(s, gfn);
+
+			if (f && (key[gfn] >> 23 & 3) == at)
+				list_add(s->host, (enum pgste_frame_list)f->list,
+					 (uint32_t)(f - s->host->frames));
+		}
+}
+
+void system_restore(struct search_system *s, const uint64_t *key)
+{
+	const uint64_t rest = key[SEARCH_MAX_PAGES];
+	struct vcpu *vcpu = &s->guest->vcpus[0];
+
+	empty_host(s->host);
+	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
+		restore_page(s, gfn, key[gfn]);
+	restore_lists(s, key);
+	vcpu->nr = rest & 3;
+	for (uint32_t i = 0; i < vcpu->nr; i++)
+		vcpu->cbrl[i] = rest >> (2 + 2 * i) & 3;
+	if (s->guest->migration != (rest >> 8 & 1)) {
+		/* the mode alone: attribute-dirty bits are in the state bytes */
+		s->guest->migration = rest >> 8 & 1;
+		s->guest->interpreted = s->guest->migration ||
+					s->guest->mm.generation == PGSTE_GEN_ZVM;
+		s->guest->rows = essa_rows(s->guest->mm.generation, s->guest->migration);
+	}
+	s->watched = (struct observed){
+		.phase = rest >> 9 & 3,
+		.store = rest >> 11 & 7,
+		.read_zero = rest >> 14 & 1,
+		.dropped = rest >> 15 & 1,
+	};
+	search_reporting_restore(s, key);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tiny system that is searched: a guest of one to three pages on a host of its own, what an
+ * outside observer knows of the watched page, and the two packed into a key.
+ * docs/guarantees.md.
+ */
+#ifndef SEARCH_SYSTEM_H
+#define SEARCH_SYSTEM_H
+
+#include "mech/mech.h"
+#include "pgste/search.h"
+
+#define SEARCH_MAX_PAGES 3u
+#define SEARCH_WORDS (SEARCH_MAX_PAGES + 1) /* of a key: one for each page, one for the rest */
+
+/* What a load would show, relative to what the guest did with the page. */
+enum label {
+	LABEL_ZERO = 0,
+	LABEL_NEW, /* the last store, the page not freed since */
+	LABEL_OLD, /* an earlier store, or one from before the last free */
+};
+/* A content tag says whose it is: no page may ever show another's. */
+static inline uint32_t tag_of(uint64_t gfn, enum label label)
+{
+	return label == LABEL_ZERO ? 0 : ((uint32_t)gfn + 1) << 2 | (uint32_t)label;
+}
+
+static inline enum label tag_label(uint32_t tag)
+{
+	return (enum label)(tag & 3);
+}
+
+#define WATCHED UINT64_C(0) /* pages are alike, so one is enough to watch */
+
+/* Where a page is in its life, as the guest sees it. */
+enum phase {
+	PHASE_IN_USE = 0, /* from the start, or allocated */
+	PHASE_FREE,
+	PHASE_TAKEN, /* in use again, but alloc was skipped */
+};
+
+/* When the last store was made; it is expected to last until the page is freed. */
+enum store {
+	STORE_NONE = 0,
+	STORE_IN_USE,
+	STORE_FREE,  /* between free and alloc */
+	STORE_TAKEN, /* alloc was skipped */
+	STORE_RACED, /* while free, or a report, was telling the host */
+};
+
+/* The oracle of one page. */
+struct observed {
+	uint8_t phase, store;
+	bool read_zero; /* a load gave zero since the last free or store */
+	bool dropped;	/* the host gave the content up since then */
+};
+
+struct search_system {
+	const struct pgste_search_config *config;
+	struct pgste_host *host;
+	struct pgste_guest *guest;
+	struct observed watched;
+};
+
+/* ---- life and state (system.c) ---- */
+
+int system_new(struct search_system *s, const struct pgste_search_config *config);
+void system_free(struct search_system *s);
+/* The whole state, with frames and slots numbered by the pages that have them. */
+void system_save(const struct search_system *s, uint64_t *key);
+void system_restore(struct search_system *s, const uint64_t *key);
+uint32_t *page_tag(struct search_system *s, uint64_t gfn);	 /* of its frame, or NULL */
+uint32_t *page_slot_tag(struct search_system *s, uint64_t gfn); /* of its swap slot, or NULL */
+
+/* ---- free page reporting (reporting.c): nothing, for guests of another mechanism ---- */
+
+int search_reporting_configure(struct search_system *s);
+void search_reporting_save(const struct search_system *s, uint64_t *key);
+void search_reporting_restore(struct search_system *s, const uint64_t *key);
+bool search_reporting_due(const struct search_system *s);
+void search_reporting_next(struct search_system *s);
+bool search_reporting_pending(const struct search_system *s, uint64_t gfn);
+
+#endif
