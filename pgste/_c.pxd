@@ -32,6 +32,7 @@ cdef extern from "pgste.h" nogil:
         PGSTE_E_PGM_ADDRESSING
         PGSTE_E_PGM_SPECIFICATION
         PGSTE_E_PGM_DISCARD
+        PGSTE_E_CHANGED
         PGSTE_E_LAST
 
     const char *pgste_strerror(int error)

@@ -244,36 +244,34 @@ static int page_out(struct mm *mm, uint64_t gfn)
 
 int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns)
 {
+	struct pgste_gfns all = *gfns;
 	struct snapshot *snapshot = NULL;
 	int64_t nr_out = 0;
+	int out = PGSTE_OK;
 
-	if (gfns->nr > mm->host->nr_slots_free || mm->nr_foreign) {
-		snapshot = snapshot_take(mm, gfns);
-		if (!snapshot)
-			return PGSTE_E_NOMEM;
-	}
-	for (uint64_t i = 0; i < gfns->nr; i++) {
-		int out = page_out(mm, GFN(gfns, i));
-
-		if (out < 0) {
-			snapshot_restore(snapshot);
-			nr_out = out;
-			break;
-		}
+	if (all.nr > mm->host->nr_slots_free || mm->nr_foreign)
+		out = snapshot_take(mm, &all, &snapshot);
+	for (uint64_t gfn, i = 0; i < all.nr && out >= 0; i++) {
+		out = gfn_get(&all, i, mm->nr_pages, &gfn) ? page_out(mm, gfn) : PGSTE_E_CHANGED;
 		nr_out += out;
 	}
+	if (out < 0)
+		snapshot_restore(snapshot);
 	snapshot_free(snapshot);
-	return nr_out;
+	return out < 0 ? out : nr_out;
 }
 
 int64_t mm_set_pinned(struct mm *mm, const struct pgste_gfns *gfns, bool on)
 {
 	int64_t changed = 0;
 
-	for (uint64_t i = 0; i < gfns->nr; i++) {
-		const uint64_t gfn = GFN(gfns, i), cold = mm->pte[gfn];
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		uint64_t cold;
 		struct frame *f;
 
+		if (!gfn_get(gfns, i, mm->nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		cold = mm->pte[gfn];
 		if (!pte_is_present(cold, mm->state[gfn]) || (cold & COLD_FOREIGN))
 			continue;
 		f = &mm->host->frames[pte_index(cold)];
