@@ -1,4 +1,5 @@
-"""Types of the compiled module _live; pgste/_live.pyx has the docstrings."""
+# SPDX-License-Identifier: MIT
+"""Types of the compiled module live; live.pyx has the docstrings."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ error codes come back as exceptions.  `pgste.live.Memory` is the class for users
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_E_GFN,
     PGSTE_E_NOMEM,
     PGSTE_LIVE_ANONYMOUS,

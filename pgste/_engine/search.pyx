@@ -4,7 +4,7 @@
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_SEARCH_STEPS,
     pgste_action_name,
     pgste_generation,

@@ -4,7 +4,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_E_ARG,
     PGSTE_E_NOMEM,
     PGSTE_MIN_EVENT_LINE,
@@ -85,7 +85,7 @@ cdef class TextDecoder:
 cdef class RingDecoder:
     """Decoder of ring-buffer pages (pgste_ring_decode).
 
-    ``layout`` has an int for each field of struct pgste_ring_format (pgste.trace_dat.ring_layout
+    ``layout`` has an int for each field of struct pgste_ring_format (pgste.traces.dat.ring_layout
     makes it); ValueError for one that is missing or makes no sense.
     """
 

@@ -10,14 +10,14 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from pgste.calibrate import LENGTHS, Cost, Profile, calibrate
-from pgste.cli_common import (
+from pgste.cli.common import (
     add_live_arguments,
     kernel_name,
     plain_table,
     progress_bar,
     terminable,
 )
+from pgste.live.calibrate import LENGTHS, Cost, Profile, calibrate
 from pgste.units import format_bytes, format_count
 
 __all__ = ["add_arguments", "run"]

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pgste.trace import Trace, sample_trace
+from pgste.traces import Trace, sample_trace
 
 __all__ = [
     "TRACE_HELP",

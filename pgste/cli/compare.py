@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pgste import cli_pagecache
 from pgste._engine import mechanisms
-from pgste.calibrate import ESTIMATE_ROWS, Profile, estimate
-from pgste.cli_common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
-from pgste.compare import ROWS, Comparison, Row, compare
+from pgste.cli.common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
+from pgste.study.compare import compare
+from pgste.study.costs import ESTIMATE_ROWS, Profile, estimate
+from pgste.study.result import ROWS, Comparison, Row
 from pgste.units import PAGE_BYTES, format_bytes, format_count, format_rate, parse_frames
 
 __all__ = ["add_arguments", "run"]
@@ -181,7 +181,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
     if args.plot:
         comparison.plot(args.plot)
-    volatile = cli_pagecache.measure() if args.flavour == "zvm" else None
+    volatile = None
+    if args.flavour == "zvm":
+        from pgste.cli import pagecache  # of no use to others
+
+        volatile = pagecache.measure()
     if args.json:
         data = comparison.to_dict()
         if volatile:
@@ -200,7 +204,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False)
     if volatile:
         console.print()
-        cli_pagecache.print_tables(console, volatile)
+        pagecache.print_tables(console, volatile)
     if args.plot:
         console.print(f"\ndrawn: {args.plot}", highlight=False)
     return 0

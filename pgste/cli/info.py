@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pgste.cli_common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
-from pgste.trace import Trace
+from pgste.cli.common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
+from pgste.traces.trace import Trace
 from pgste.units import format_count, format_rate
 
 __all__ = ["add_arguments", "run"]

@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from pgste import conformance
-from pgste.cli_common import (
+from pgste.cli.common import (
     add_live_arguments,
     kernel_name,
     open_trace,
@@ -25,9 +24,10 @@ from pgste.cli_common import (
     progress_bar,
     terminable,
 )
-from pgste.live import HINTS, Refused
-from pgste.live_replay import LiveReplay, Run, live_replay
-from pgste.pressure import SwapFile, swap_bytes
+from pgste.live.check import Result, check
+from pgste.live.memory import HINTS, Refused
+from pgste.live.pressure import SwapFile, swap_bytes
+from pgste.live.replay import LiveReplay, Run, live_replay
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
 
 __all__ = ["add_arguments", "run"]
@@ -38,52 +38,52 @@ CHECK_SWAP_BYTES = 64 << 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
     text = "hold the model against this machine's kernel, page by page"
-    check = jobs.add_parser("check", help=text, description=text)
-    check.add_argument(
+    job = jobs.add_parser("check", help=text, description=text)
+    job.add_argument(
         "--ops",
         type=int,
         default=1_000_000,
         metavar="N",
         help="page-operations of each run (default 1000000)",
     )
-    check.add_argument(
+    job.add_argument(
         "--swap",
         choices=("on", "off", "both"),
         default="both",
         help="with a swap file, without, or first one and then the other (default)",
     )
-    check.add_argument(
+    job.add_argument(
         "--mechanism",
         choices=tuple(HINTS),
         action="append",
         help="may be given more than once (default: madv_free, madv_dontneed)",
     )
-    check.add_argument(
+    job.add_argument(
         "--pages", type=int, default=128, metavar="N", help="pages of the memory (default 128)"
     )
-    check.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
-    add_live_arguments(check)
+    job.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    add_live_arguments(job)
     text = "replay a trace on real memory under a real limit, beside the model's prediction"
-    replay = jobs.add_parser("replay", help=text, description=text)
-    replay.add_argument("trace", nargs="?", metavar="TRACE", help="default: the package's sample")
-    replay.add_argument(
+    job = jobs.add_parser("replay", help=text, description=text)
+    job.add_argument("trace", nargs="?", metavar="TRACE", help="default: the package's sample")
+    job.add_argument(
         "--mechanism",
         choices=tuple(HINTS),
         action="append",
         help="may be given more than once (default: all)",
     )
-    replay.add_argument(
+    job.add_argument(
         "--limit",
         metavar="SIZE",
         help="a size (160M), or a share of the peak of pages in use (default 75%%)",
     )
-    replay.add_argument(
+    job.add_argument(
         "--most",
         metavar="SIZE",
         help="cut the trace to this much memory in use at once (default: half of what there is)",
     )
-    replay.add_argument("--plot", metavar="FILE", help="draw memory and swap (.png, .svg, .pdf)")
-    add_live_arguments(replay)
+    job.add_argument("--plot", metavar="FILE", help="draw memory and swap (.png, .svg, .pdf)")
+    add_live_arguments(job)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _run_check(args: argparse.Namespace, console: Console) -> int:
-    results: list[conformance.Result] = []
+    results: list[Result] = []
     skipped: list[tuple[bool, str]] = []
     for swap in {"off": (False,), "on": (True,), "both": (False, True)}[args.swap]:
         with ExitStack() as stack:
@@ -119,7 +119,7 @@ def _run_check(args: argparse.Namespace, console: Console) -> int:
                     progress.update(task, completed=done, told=f"{done:,} page-operations")
 
                 results.append(
-                    conformance.check(
+                    check(
                         args.ops,
                         swap=swap,
                         mechanism=mechanism,
@@ -135,9 +135,7 @@ def _run_check(args: argparse.Namespace, console: Console) -> int:
     return int(not results or any(result.divergence for result in results))
 
 
-def _check_dict(
-    results: list[conformance.Result], skipped: list[tuple[bool, str]]
-) -> dict[str, Any]:
+def _check_dict(results: list[Result], skipped: list[tuple[bool, str]]) -> dict[str, Any]:
     runs = []
     for result in results:
         run = {**vars(result), "divergence": None}
@@ -157,9 +155,7 @@ def _check_dict(
     }
 
 
-def _print_check(
-    results: list[conformance.Result], skipped: list[tuple[bool, str]], console: Console
-) -> None:
+def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console: Console) -> None:
     console.print(f"model against kernel: {kernel_name()}", highlight=False)
     console.print()
     table = plain_table()
@@ -197,7 +193,7 @@ def _print_check(
             console.print(str(result.divergence), highlight=False, markup=False)
 
 
-def _print_choices(results: list[conformance.Result], console: Console) -> None:
+def _print_choices(results: list[Result], console: Console) -> None:
     sums: dict[bool, Counter[tuple[str, str]]] = {}
     for result in results:
         sums.setdefault(result.swap, Counter()).update(result.choices)
@@ -299,7 +295,7 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
             progress=advance,
         )
     if args.plot:
-        from pgste.plot_live import plot_live_replay
+        from pgste.live.plot import plot_live_replay
 
         plot_live_replay(result, args.plot)
     if args.json:

@@ -11,9 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from pgste._engine import Guest, Host, Replay, mechanisms
-from pgste.cli_common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
-from pgste.compare import guest_pages, kernel_watermarks
+from pgste.cli.common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
 from pgste.enums import PteBits
+from pgste.study.sizes import guest_pages, kernel_watermarks
 from pgste.units import format_count, parse_frames
 
 __all__ = ["add_arguments", "run"]
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         nr = round(len(trace) * args.at)
         task = progress.add_task(args.mechanism, total=nr)
         _run_in_steps(replay, nr, lambda done: progress.update(task, completed=done))
-    from pgste import plot  # matplotlib takes longer to import than most verbs to run
+    from pgste.study import plot  # matplotlib takes longer to import than most verbs to run
 
     classes = plot.classify(
         guest.states(),

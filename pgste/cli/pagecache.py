@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pgste.cli_common import plain_table
-from pgste.pagecache import COLD_PAGES, POLICIES, PageIo, cold_page, file_accesses, replay
+from pgste.cli.common import plain_table
+from pgste.study.pagecache import COLD_PAGES, POLICIES, PageIo, cold_page, file_accesses, replay
 from pgste.units import format_count
 
 __all__ = ["measure", "print_tables"]

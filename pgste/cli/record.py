@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pgste.cli_common import progress_bar
-from pgste.record import import_perf, record
+from pgste.cli.common import progress_bar
+from pgste.live.record import import_perf, record
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
 
 __all__ = ["add_arguments", "run"]

@@ -12,10 +12,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pgste.judge import Finding, judge
-from pgste.path import NOT_ASKED_FOR, ORDERS, STEPS, Order, PageView, Stage
-from pgste.path import describe as describe_content
-from pgste.scenarios import SCENARIOS, Act, Line, Outcome, Report, run_scenario
+from pgste.freepath.judge import Finding, judge
+from pgste.freepath.orders import NOT_ASKED_FOR, ORDERS, STEPS, Order, Stage
+from pgste.freepath.page import PageView
+from pgste.freepath.page import describe as describe_content
+from pgste.freepath.scenarios import SCENARIOS, Act, Line, Outcome, Report, run_scenario
 
 __all__ = ["add_arguments", "run"]
 

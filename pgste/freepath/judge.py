@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from pgste._engine import Guest, Host
-from pgste.path import STEPS, AllocatorPath, Boot, Order, Stage, Touch, describe, view
+from pgste.freepath.allocator import AllocatorPath
+from pgste.freepath.orders import STEPS, Boot, Order, Stage, Touch
+from pgste.freepath.page import describe, view
+from pgste.freepath.run import Flavour
 
 __all__ = ["Finding", "judge"]
 
@@ -23,7 +25,6 @@ class Finding:
     kvm: str
 
 
-Flavour = Literal["kvm", "zvm"]
 _JUDGED = 2  # the page that the steps are tried on
 
 
@@ -37,17 +38,17 @@ def _outcome(order: Order, stage: Stage, step: str, flavour: Flavour) -> tuple[b
     Other steps that touch content are left out, so that each is judged for itself.
     """
     guest = _small_guest(flavour)
-    path = AllocatorPath(guest, order)
-    path.store(_JUDGED, 0xDA7A)
+    allocator = AllocatorPath(guest, order)
+    allocator.store(_JUDGED, 0xDA7A)
     names = order.free if stage is Stage.FREE else order.alloc
     if stage is Stage.ALLOC:
         for name in ("arch_free_page", "debug_unmap"):
             if name in order.free:
-                path.step(name, range(_JUDGED, _JUDGED + 1), 0)
+                allocator.step(name, range(_JUDGED, _JUDGED + 1), 0)
     for name in names:
         if name != step and STEPS[name].touch is not Touch.NOTHING:
             continue
-        result = path.step(name, range(_JUDGED, _JUDGED + 1), 0)
+        result = allocator.step(name, range(_JUDGED, _JUDGED + 1), 0)
         if result.fault is not None:
             return False, result.fault
         if name == step:
@@ -69,14 +70,14 @@ def _outcome(order: Order, stage: Stage, step: str, flavour: Flavour) -> tuple[b
 def _in_use_after(order: Order, flavour: Flavour) -> tuple[bool, str]:
     """Free and allocate a page, store in it, and have the host reclaim it."""
     guest = _small_guest(flavour)
-    path = AllocatorPath(guest, order)
-    path.free(_JUDGED)
-    path.alloc(_JUDGED)
-    result = path.store(_JUDGED, 0xDA7A)
+    allocator = AllocatorPath(guest, order)
+    allocator.free(_JUDGED)
+    allocator.alloc(_JUDGED)
+    result = allocator.store(_JUDGED, 0xDA7A)
     if result.fault is not None:
         return False, result.fault
     guest.host.swap_out(guest, _JUDGED)
-    content = path.load(_JUDGED)
+    content = allocator.load(_JUDGED)
     read = int(guest.peek(_JUDGED)[0])
     return read == 0xDA7A, content.text
 
@@ -84,12 +85,12 @@ def _in_use_after(order: Order, flavour: Flavour) -> tuple[bool, str]:
 def _poison_survives(order: Order, flavour: Flavour) -> tuple[bool, str]:
     """Free a page with page_poison, have the host reclaim it, and allocate it again."""
     guest = _small_guest(flavour)
-    path = AllocatorPath(guest, order, Boot(page_poison=True))
-    path.store(_JUDGED, 0xDA7A)
-    results = path.free(_JUDGED)
-    if path.panic is None:
+    allocator = AllocatorPath(guest, order, Boot(page_poison=True))
+    allocator.store(_JUDGED, 0xDA7A)
+    results = allocator.free(_JUDGED)
+    if allocator.panic is None:
         guest.host.swap_out(guest, _JUDGED)
-        results = path.alloc(_JUDGED)
+        results = allocator.alloc(_JUDGED)
     report = next((result.report for result in results if result.report), None)
     return report is None, report or "in order"
 

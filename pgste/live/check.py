@@ -40,10 +40,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pgste.conformance_sides import NONE, PRESENT, SWAPPED, Bits, Kernel, Model, Op, Pages
 from pgste.errors import ArgumentError, PgsteError, UnknownNameError
-from pgste.live import Memory, Refused
-from pgste.pressure import swap_bytes
+from pgste.live.memory import Memory, Refused
+from pgste.live.pressure import swap_bytes
+from pgste.live.sides import NONE, PRESENT, SWAPPED, Bits, Kernel, Model, Op, Pages
 
 BATCH = 31
 """Pages that a CPU queues before they move between lists (PAGEVEC_SIZE of the kernel)."""
@@ -365,7 +365,7 @@ def check(
 
     Args:
         ops: page-operations: an operation on n pages counts n.
-        swap: whether the machine has swap on; the caller sees to it (`pgste.pressure.SwapFile`).
+        swap: whether the machine has swap on; the caller sees to it (`SwapFile`).
         mechanism: what free tells the kernel.
         pages: size of the memory; new for each sequence of `steps` steps.
         seed: the same seed gives the same operations.

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pgste import _live
+from pgste._engine import live
 from pgste.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -58,13 +58,13 @@ class Advice(IntEnum):
 class State(IntFlag):
     """What the kernel shows of a page; 0 is a page of which it holds nothing."""
 
-    PRESENT = _live.PRESENT
-    SWAPPED = _live.SWAPPED
-    ZERO = _live.ZERO
-    HUGE = _live.HUGE
-    EXCLUSIVE = _live.EXCLUSIVE
-    LAZYFREE = _live.LAZYFREE
-    SWAPCACHE = _live.SWAPCACHE
+    PRESENT = live.PRESENT
+    SWAPPED = live.SWAPPED
+    ZERO = live.ZERO
+    HUGE = live.HUGE
+    EXCLUSIVE = live.EXCLUSIVE
+    LAZYFREE = live.LAZYFREE
+    SWAPCACHE = live.SWAPCACHE
 
 
 HINTS: dict[str, Advice | None] = {
@@ -228,7 +228,7 @@ class Memory:
         self._pid = os.getpid()
         self._stats = Stats()
         with self._explained("mmap"):
-            self._map = _live.Mapping(pages, backing, fd)
+            self._map = live.Mapping(pages, backing, fd)
         self._map.allow(vector, scan)
         self._free = np.zeros(self._map.pages, dtype=bool)
         try:
@@ -286,7 +286,7 @@ class Memory:
             raise PgsteError("live memory belongs to the process that made it, not to its child")
         try:
             yield
-        except _live.RefusedCall as refused:
+        except live.RefusedCall as refused:
             why = why_refused(call, refused.errno, self.backing, self.locked)
             raise Refused(refused.errno, call, why, refused.gfn, refused.pages) from None
 

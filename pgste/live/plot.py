@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pgste.live_replay import PAGE_BYTES, LiveReplay
-from pgste.plot import _figure, _save
+from pgste.live.replay import PAGE_BYTES, LiveReplay
+from pgste.study.figure import new_figure, save
 
 __all__ = ["plot_live_replay"]
 
@@ -21,7 +21,7 @@ def plot_live_replay(result: LiveReplay, path: str | os.PathLike[str]) -> None:
     ``path`` ends in .png, .svg or .pdf; ValueError otherwise.
     """
     names = list(result.kernel)
-    figure = _figure(4 + 3 * len(names), 6)
+    figure = new_figure(4 + 3 * len(names), 6)
     grid = figure.subplots(2, len(names), sharex=True, sharey="row", squeeze=False)
     limit = result.limit_pages / _MIB_PAGES
     for column, name in enumerate(names):
@@ -57,4 +57,4 @@ def plot_live_replay(result: LiveReplay, path: str | os.PathLike[str]) -> None:
         ncols=2,
         frameon=False,
     )
-    _save(figure, path)
+    save(figure, path)

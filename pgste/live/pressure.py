@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from pgste import _live
+from pgste._engine import live
 from pgste.errors import ArgumentError
-from pgste.live import Refused
+from pgste.live.memory import Refused
 
 SWAP_MAGIC = b"SWAPSPACE2"
 
@@ -59,8 +59,8 @@ class SwapFile:
         self.path = Path(name)
         try:
             self._format(fd)
-            _live.swap_on(os.fsencode(name))
-        except _live.RefusedCall as refused:
+            live.swap_on(os.fsencode(name))
+        except live.RefusedCall as refused:
             self._unlink()
             raise Refused(refused.errno, "swapon", self._why(refused.errno)) from None
         except BaseException:
@@ -109,8 +109,8 @@ class SwapFile:
         if self.path is None:
             return
         try:
-            _live.swap_off(os.fsencode(self.path))
-        except _live.RefusedCall as refused:
+            live.swap_off(os.fsencode(self.path))
+        except live.RefusedCall as refused:
             why = {
                 errno.ENOMEM: f"memory has no room for what is in it; {self.path} stays on",
                 errno.EPERM: f"it takes root; {self.path} stays on",

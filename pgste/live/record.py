@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pgste._trace import RingDecoder
+from pgste._engine.trace import RingDecoder
 from pgste.errors import ArgumentError
-from pgste.trace import Trace
-from pgste.trace_dat import merge, ring_layout
-from pgste.tracefs import Instance, TraceFs
+from pgste.live.tracefs import Instance, TraceFs
+from pgste.traces.dat import merge, ring_layout
+from pgste.traces.trace import Trace
 
 Progress = Callable[[int, int, float], object]
 """Called with (events so far, events lost so far, seconds)."""

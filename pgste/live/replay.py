@@ -26,11 +26,11 @@ import numpy.typing as npt
 
 from pgste._engine import Guest, Host
 from pgste._engine import Replay as ModelReplay
-from pgste._live import Mapping, RefusedCall, Replay
+from pgste._engine.live import Mapping, RefusedCall, Replay
 from pgste.errors import ArgumentError, PgsteError
-from pgste.live import HINTS, Advice, why_refused
-from pgste.pressure import MemoryLimit, SwapFile, swap_bytes
-from pgste.trace import Trace
+from pgste.live.memory import HINTS, Advice, why_refused
+from pgste.live.pressure import MemoryLimit, SwapFile, swap_bytes
+from pgste.traces.trace import Trace
 
 CHUNK_PAGES = 1 << 10
 """Pages are taken or left out in aligned chunks of the kernel's largest block (4 MiB)."""

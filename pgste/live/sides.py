@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The two sides of `pgste.conformance`: one operation on the model and on the kernel's memory."""
+"""The two sides of `pgste.live.check`: one operation on the model and on the kernel's memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pgste._engine import Guest, Host
 from pgste.enums import PteBits
-from pgste.live import Advice, Memory, State
+from pgste.live.memory import Advice, Memory, State
 
 __all__ = ["NONE", "PRESENT", "SWAPPED", "Bits", "Kernel", "Model", "Op", "Pages"]
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from pgste import _live
+from pgste._engine import live
 from pgste.errors import ArgumentError
-from pgste.live import Refused
+from pgste.live.memory import Refused
 
 OWN_MOUNT = "pgste-tracefs-"
 EVENTS = ("mm_page_alloc", "mm_page_free")
@@ -53,8 +53,8 @@ class TraceFs:
             return found
         where = Path(tempfile.mkdtemp(prefix=OWN_MOUNT))
         try:
-            _live.mount(b"nodev", os.fsencode(where), b"tracefs")
-        except _live.RefusedCall as refused:
+            live.mount(b"nodev", os.fsencode(where), b"tracefs")
+        except live.RefusedCall as refused:
             where.rmdir()
             why = {
                 errno.EPERM: "tracefs is not mounted, and mounting it takes root (CAP_SYS_ADMIN); "
@@ -72,7 +72,7 @@ class TraceFs:
         where: TracebackType | None,
     ) -> None:
         if self._own is not None:
-            _live.unmount(os.fsencode(self._own))
+            live.unmount(os.fsencode(self._own))
             self._own.rmdir()
             self._own = None
 

@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +12,9 @@ import numpy.typing as npt
 
 from pgste._engine import Guest, Host, Replay, mechanisms
 from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
-from pgste.trace import Trace
+from pgste.study.result import ROWS, Comparison, MechanismResult, Row
+from pgste.study.sizes import guest_pages, kernel_watermarks
+from pgste.traces.trace import Trace
 
 __all__ = [
     "ROWS",
@@ -30,9 +28,6 @@ __all__ = [
 
 Progress = Callable[[str, int, int], object]
 
-# A guest starts on a multiple of this many pages below the lowest one of the trace, so that
-# blocks keep their alignment.
-_ALIGN = 1 << 10
 _DEFAULT_SHARE = 0.75
 _REPORTING = (
     "order",
@@ -50,130 +45,6 @@ _REPORTING = (
     "negotiated",
     "inhibited",
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the comparison: key in `MechanismResult.values`, its name, and what it counts."""
-
-    key: str
-    title: str
-    meaning: str
-    unit: str = "count"
-
-
-ROWS = (
-    Row("swap_outs", "swap-outs", "pages written to swap"),
-    Row("swap_ins", "swap-ins", "pages read from swap"),
-    Row("discards", "discarded unwritten", "free pages that reclaim dropped without a write"),
-    Row("zap_slots_freed", "swap slots freed by zap", "by CBRL entries or by madvise"),
-    Row("hint_frames_freed", "frames freed by hints", "given back at once, before any reclaim"),
-    Row("zero_fills", "zero-fill faults", "page faults answered with a zeroed frame"),
-    Row("hints", "hints", "ESSA instructions, madvise or report calls for free and alloc"),
-    Row("hint_pages", "pages hinted", "pages that the hints covered"),
-    Row("intercepts", "intercepts", "exits to process a full CBRL"),
-    Row("frames_peak", "host frames, peak", "most frames in use at once"),
-    Row("frames_mean", "host frames, mean", "over trace time"),
-    Row("swap_peak", "swap slots, peak", "most slots in use at once"),
-    Row("swap_mean", "swap slots, mean", "over trace time"),
-    Row("stale_allocs", "allocs of stale pages", "a read before the first write sees it"),
-    Row("events_per_second", "events a second", "replay speed on this machine", "rate"),
-)
-
-
-@dataclass(frozen=True)
-class MechanismResult:
-    """What a mechanism did: `values` by row key, and samples over trace time (arrays)."""
-
-    mechanism: str
-    values: dict[str, float]
-    seconds: npt.NDArray[np.float64]
-    frames_used: npt.NDArray[np.uint64]
-    swap_used: npt.NDArray[np.uint64]
-    guest_stats: dict[str, int]
-    host_stats: dict[str, int]
-    replay_stats: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of `compare`: settings in common, and a `MechanismResult` for each mechanism."""
-
-    trace: str
-    summary: dict[str, Any]
-    guests: int
-    host_frames: int
-    host_frames_reason: str
-    swap_slots: int
-    watermarks: tuple[int, int]
-    generation: str
-    results: tuple[MechanismResult, ...] = field(repr=False)
-    #: Settings of free page reporting (`Guest.reporting`), if it took part.
-    reporting: dict[str, Any] | None = None
-    flavour: str = "kvm"
-
-    def __getitem__(self, mechanism: str) -> MechanismResult:
-        """The result of one mechanism, by name; KeyError names it."""
-        for result in self.results:
-            if result.mechanism == mechanism:
-                return result
-        raise KeyError(mechanism)
-
-    def to_dict(self, samples: bool = True) -> dict[str, Any]:
-        """Everything as plain data for JSON; without the samples over time on request."""
-        columns: dict[str, Any] = {}
-        for result in self.results:
-            column: dict[str, Any] = {
-                **result.values,
-                "guest": result.guest_stats,
-                "host": result.host_stats,
-                "replay": result.replay_stats,
-            }
-            if samples:
-                column["samples"] = {
-                    "seconds": result.seconds.tolist(),
-                    "frames_used": result.frames_used.tolist(),
-                    "swap_used": result.swap_used.tolist(),
-                }
-            columns[result.mechanism] = column
-        return {
-            "trace": self.trace,
-            "summary": self.summary,
-            "guests": self.guests,
-            "host_frames": self.host_frames,
-            "host_frames_reason": self.host_frames_reason,
-            "swap_slots": self.swap_slots,
-            "watermarks": {"low": self.watermarks[0], "high": self.watermarks[1]},
-            "generation": self.generation,
-            "flavour": self.flavour,
-            "reporting": self.reporting,
-            "mechanisms": columns,
-        }
-
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw host memory and swap over time, a line for each mechanism, into a picture file."""
-        from pgste import plot
-
-        plot.plot_comparison(self, path)
-
-
-def kernel_watermarks(frames: int, batch: int = 32) -> tuple[int, int]:
-    """Low and high watermark for a host of so many frames, in frames.
-
-    The kernel's ``min_free_kbytes`` (the root of 16 times the memory in KiB, mm/page_alloc.c)
-    and its low and high, a quarter and a half above; never more than a quarter of the host.
-    """
-    minimum = math.isqrt(64 * frames) // 4
-    low = max(minimum * 5 // 4, 1)
-    high = max(minimum * 3 // 2, low + batch)
-    low, high = min(low, frames // 4), min(high, frames // 4)
-    return (low, high) if low < high else (0, max(high, 1))
-
-
-def guest_pages(summary: dict[str, Any]) -> tuple[int, int]:
-    """First pfn of a guest that has every page of the trace, and its pages."""
-    base = summary["lowest_pfn"] // _ALIGN * _ALIGN
-    return base, summary["highest_pfn"] + 1 - base
 
 
 def _unseen_pages(trace: Trace, base: int, pages: int) -> npt.NDArray[np.int64]:
@@ -219,7 +90,7 @@ def _sample_steps(trace: Trace, samples: int) -> list[int]:
         steps = np.searchsorted(trace.time, times.astype(np.uint64))
     else:
         steps = np.linspace(0, nr, samples + 1)[1:-1].astype(np.int64)
-    return [*(int(step) for step in np.unique(steps) if 0 < step < nr), nr]
+    return [*sorted({step for step in steps.tolist() if 0 < step < nr}), nr]
 
 
 def _replay(
@@ -369,8 +240,7 @@ def compare(
         host.close()
         return result
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        results = tuple(pool.map(run, names))
+    results = _map(run, names, threads)
     return Comparison(
         trace=trace.path or "trace",
         summary=summary,
@@ -384,6 +254,18 @@ def compare(
         reporting=used,
         flavour=flavour,
     )
+
+
+def _map(
+    run: Callable[[str], MechanismResult], names: Sequence[str], threads: int
+) -> tuple[MechanismResult, ...]:
+    """The results of all names, in their order."""
+    if threads == 1:
+        return tuple(run(name) for name in names)
+    from concurrent.futures import ThreadPoolExecutor  # takes a while to import
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        return tuple(pool.map(run, names))
 
 
 def _check_count(name: str, value: object) -> None:

@@ -4,22 +4,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from pgste.enums import State, Usage
-from pgste.errors import ArgumentError
+from pgste.study.figure import new_figure, save
 from pgste.units import PAGE_BYTES
-
-if TYPE_CHECKING:
-    from pgste.compare import Comparison
 
 __all__ = ["MAP_CLASSES", "classify", "plot_comparison", "plot_map"]
 
@@ -30,25 +26,40 @@ _MIB_PAGES = (1 << 20) // PAGE_BYTES
 _DASHES: tuple[Any, ...] = ("solid", "solid", (0, (5, 2)), (0, (1, 1)), (0, (6, 2, 1, 2)))
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+class Line(Protocol):
+    """What a line shows: a `pgste.study.result.MechanismResult` has it."""
+
+    @property
+    def mechanism(self) -> str: ...
+    @property
+    def seconds(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def frames_used(self) -> npt.NDArray[np.uint64]: ...
+    @property
+    def swap_used(self) -> npt.NDArray[np.uint64]: ...
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".png", ".svg", ".pdf"):
-        raise ArgumentError(f"path: {os.fspath(path)!r} must end in .png, .svg or .pdf")
-    figure.savefig(path, dpi=150)
+class Lines(Protocol):
+    """Lines and what they have in common: a `pgste.Comparison` has it."""
+
+    @property
+    def trace(self) -> str: ...
+    @property
+    def guests(self) -> int: ...
+    @property
+    def host_frames(self) -> int: ...
+    @property
+    def host_frames_reason(self) -> str: ...
+    @property
+    def results(self) -> Sequence[Line]: ...
 
 
-def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> None:
+def plot_comparison(comparison: Lines, path: str | os.PathLike[str]) -> None:
     """Host frames and swap slots in use over trace time, a line for each mechanism.
 
     ``path`` ends in .png, .svg or .pdf; ValueError otherwise.
     """
-    figure = _figure(9, 6)
+    figure = new_figure(9, 6)
     memory, swap = figure.subplots(2, 1, sharex=True)
     for i, result in enumerate(comparison.results):
         style = {
@@ -91,7 +102,7 @@ def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Non
         ncols=len(comparison.results),
         frameon=False,
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 # What a page of the map can be: name, colour.  Order is the class number.
@@ -143,7 +154,7 @@ def plot_map(
     used = np.flatnonzero(grid.any(axis=1))
     shown = used if len(used) else np.arange(min(rows, 1))
     image = grid[shown]
-    figure = _figure(9, float(np.clip(2.2 + len(shown) / 90, 3.0, 14.0)))
+    figure = new_figure(9, float(np.clip(2.2 + len(shown) / 90, 3.0, 14.0)))
     axes = figure.subplots()
     colours = ListedColormap([colour for _, colour in MAP_CLASSES])
     axes.imshow(
@@ -166,4 +177,4 @@ def plot_map(
         if counts[i] and i
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    _save(figure, path)
+    save(figure, path)

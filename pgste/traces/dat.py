@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Container of ``trace-cmd record`` (trace.dat), file versions 6 and 7.
 
 Layout from the manual pages trace-cmd.dat.v6(5) and trace-cmd.dat.v7(5); where those are
@@ -15,14 +16,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from pgste._trace import RingDecoder
+from pgste._engine.trace import RingDecoder
 from pgste.errors import TraceError
+from pgste.traces.events import Words
 
 __all__ = ["MAGIC", "TraceDat", "merge", "parse", "ring_layout"]
 
-Words: TypeAlias = npt.NDArray[np.uint64]
 Progress: TypeAlias = Callable[[int, int], object]
 
 MAGIC = b"\x17\x08\x44tracing"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Packed events, a word each, and their times: what is right in them."""
 
 from __future__ import annotations

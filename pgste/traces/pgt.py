@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The compact trace file of this package (.pgt): docs/trace-format.md says what is in it.
 
 `write` makes a file, whole or not at all; `parse` checks one that lies in memory or in a map.
@@ -15,13 +16,12 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from pgste.errors import TraceError
+from pgste.traces.events import Words
 
 __all__ = ["MAGIC", "parse", "write"]
 
-Words: TypeAlias = npt.NDArray[np.uint64]
 Progress: TypeAlias = Callable[[int, int], object]
 
 MAGIC = b"\x89PGT\r\n\x1a\n"

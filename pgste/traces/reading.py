@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reading of trace files: what a file is, unpacking it, and the events in it."""
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from typing import IO, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from pgste import trace_dat, tracefile
-from pgste._trace import TextDecoder
+from pgste._engine.trace import TextDecoder
 from pgste.errors import ArgumentError, TraceError
-from pgste.events import Words, check_events, check_times
+from pgste.traces import dat, pgt
+from pgste.traces.events import Words, check_events, check_times
 
 __all__ = ["Progress", "Recording", "read"]
 
@@ -105,24 +106,24 @@ def _unpacker(
 def read(file: IO[bytes], progress: Progress | None) -> Recording:
     """Read an open file; `pgste.Trace.open` says which kinds, and what goes wrong."""
     source = _Source(file, progress)
-    start = source.read(len(trace_dat.MAGIC))
+    start = source.read(len(dat.MAGIC))
     source.stream.seek(0)
     if not start:
         raise TraceError("the file is empty", offset=0)
     if start.startswith(b"PERFILE"):
         raise TraceError("binary data of perf: print it with perf script first", offset=0)
-    if start.startswith(tracefile.MAGIC):
+    if start.startswith(pgt.MAGIC):
         return _read_own(source)
-    if start.startswith(trace_dat.MAGIC):
+    if start.startswith(dat.MAGIC):
         data = source.read_all()
-        dat = trace_dat.parse(data, progress if source.compression is None else None)
-        return Recording(dat.events, dat.times, "trace.dat", dat.counters, source.compression)
+        found = dat.parse(data, progress if source.compression is None else None)
+        return Recording(found.events, found.times, "trace.dat", found.counters, source.compression)
     return _read_text(source)
 
 
 def _read_own(source: _Source) -> Recording:
     data = source.read_all()
-    events, times, description = tracefile.parse(
+    events, times, description = pgt.parse(
         data, source.progress if source.compression is None else None
     )
     counters = description.get("counters", {})

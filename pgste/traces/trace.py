@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Page allocator traces: alloc and free events of the kernel, read from what recorded them.
 
 The events are ``kmem:mm_page_alloc`` and ``kmem:mm_page_free`` (include/trace/events/kmem.h).
@@ -7,19 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pgste import trace_read, tracefile
-from pgste._trace import summarize
+from pgste._engine.trace import summarize
 from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
-from pgste.events import FREE, MAX_ORDER, MAX_PFN, Words, check_events, check_times, integers
-from pgste.trace_read import Progress
+from pgste.traces import pgt
+from pgste.traces.events import FREE, MAX_ORDER, MAX_PFN, Words, check_events, check_times, integers
+from pgste.traces.reading import Progress, read
 
-__all__ = ["Trace", "sample_trace"]
+__all__ = ["Trace"]
 
 
 class Trace:
@@ -85,7 +85,7 @@ class Trace:
         name = os.fspath(path)
         with open(name, "rb") as file:
             try:
-                recording = trace_read.read(file, progress)
+                recording = read(file, progress)
             except TraceError as error:
                 raise TraceError(
                     error.reason, path=name, line=error.line, offset=error.offset
@@ -137,7 +137,7 @@ class Trace:
         The file appears whole or not at all.  OSError if it cannot be written.
         """
         description = {"format": self._format, "counters": self._counters}
-        tracefile.write(path, self._events, self._time, description)
+        pgt.write(path, self._events, self._time, description)
 
     def summary(self) -> dict[str, Any]:
         """What the trace holds, counted in the order of the events; the live set starts empty.
@@ -239,12 +239,6 @@ class Trace:
     def __repr__(self) -> str:
         where = "" if self._path is None else f", {self._path!r}"
         return f"<Trace: {len(self):,} events, {self.seconds:.6g} s, {self._format}{where}>"
-
-
-def sample_trace() -> Trace:
-    """The trace that comes with the package; pgste/data/README.md says what was recorded."""
-    with resources.as_file(resources.files("pgste") / "data" / "sample.pgt.xz") as path:
-        return Trace.open(path)
 
 
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from pgste.errors import TraceError
-from pgste.trace import Trace
-from pgste.trace_dat import merge, ring_layout
+from pgste.traces import Trace
+from pgste.traces.dat import merge, ring_layout
 
-TRACES = Path(__file__).parents[1] / "golden" / "traces"
+TRACES = Path(__file__).parents[2] / "golden" / "traces"
 PATH = TRACES / "small.trace.dat"
 RECORDED = PATH.read_bytes()
 # Offsets in that file, read off a hex dump.

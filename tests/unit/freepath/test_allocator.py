@@ -12,8 +12,7 @@ from itertools import permutations
 import pytest
 
 import pgste
-from pgste.judge import judge
-from pgste.path import (
+from pgste.freepath import (
     ORDERS,
     POISON,
     STEPS,
@@ -26,6 +25,7 @@ from pgste.path import (
     poison_report,
     view,
 )
+from pgste.freepath.judge import judge
 
 
 def small(**options: object) -> pgste.Guest:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TRACES = ROOT / "tests" / "golden" / "traces"
 CC = os.environ.get("CC", "cc").split()
 

@@ -13,7 +13,7 @@ import json
 import pytest
 
 import pgste
-from pgste.scenarios import SCENARIOS, Act, Outcome, run_scenario
+from pgste.freepath.scenarios import SCENARIOS, Act, Outcome, run_scenario
 
 EXPECTED: dict[str, list[tuple[str, str]]] = {
     "crash-2019": [("before the fix", Outcome.PANIC), ("after the fix", Outcome.FINE)],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgste.pressure import swap_bytes
+from pgste.live.pressure import swap_bytes
 
 SMALL = str(Path(__file__).parents[1] / "golden/traces/small.trace.dat")
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="takes root")

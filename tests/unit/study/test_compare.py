@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 
 import pgste
-from pgste.compare import ROWS, kernel_watermarks
-from pgste.plot import MAP_CLASSES, classify
-from pgste.units import format_bytes, format_count, format_rate, parse_frames
+from pgste.study.result import ROWS
 
 ALLOC, FREE = 0, 1
 MS = 1_000_000
@@ -191,14 +189,6 @@ def test_host_and_swap_too_small() -> None:
         pgste.compare(churn(), ["none"], host_frames=10, swap_slots=10)
 
 
-def test_kernel_watermarks() -> None:
-    # 2^20 frames are 4 GiB: min_free_kbytes = sqrt(16 * 4194304) = 8192 KiB = 2048 pages
-    assert kernel_watermarks(1 << 20) == (2560, 3072)
-    for frames in range(1, 3000):
-        low, high = kernel_watermarks(frames)
-        assert 0 <= low < high <= max(frames, 1)
-
-
 def test_plot_is_a_picture(tmp_path: Path) -> None:
     result = pgste.compare(churn(), ["none", "cmma"], host_frames=64)
     result.plot(tmp_path / "c.png")
@@ -207,37 +197,3 @@ def test_plot_is_a_picture(tmp_path: Path) -> None:
     assert b"<svg" in (tmp_path / "c.svg").read_bytes()[:2000]
     with pytest.raises(pgste.ArgumentError, match=r"c\.txt"):
         result.plot(tmp_path / "c.txt")
-
-
-def test_classify_tells_states_apart() -> None:
-    state = pgste.State
-    cases = [
-        (0, False, False, "nothing mapped"),
-        (int(state.VALID), True, False, "in use, resident"),
-        (0, True, False, "in use, resident"),  # aged: present and invalid
-        (int(state.SWAP), False, False, "in use, on swap"),
-        (int(state.VALID) | 1, True, True, "free, still resident"),
-        (int(state.SWAP) | 1, False, True, "free, on swap"),
-        (1, False, True, "free, nothing mapped"),
-        (3 | int(state.VALID), True, False, "volatile"),
-        (2, False, False, "volatile"),
-    ]
-    states, present, free, names = zip(*cases, strict=True)
-    classes = classify(np.array(states, np.uint8), np.array(present), np.array(free))
-    for number, name in zip(classes, names, strict=True):
-        assert name in MAP_CLASSES[number][0]
-
-
-def test_units() -> None:
-    assert format_count(1234567) == "1,234,567"
-    assert format_bytes(160 << 20) == "160 MiB"
-    assert format_bytes(512) == "512 B"
-    assert format_rate(41_234_567) == "41.2 M/s"
-    assert parse_frames("1000", 10) == 1000
-    assert parse_frames("75%", 1000) == 750
-    assert parse_frames("160M", 1) == 40960
-    assert parse_frames("1.5GiB", 1) == 393216
-    assert parse_frames("1_000", 1) == 1000
-    for bad in ("", "0", "-5", "x", "0%", "1K", "12Q", "nan%"):
-        with pytest.raises(pgste.ArgumentError, match="host frames"):
-            parse_frames(bad, 100)

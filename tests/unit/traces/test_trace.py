@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from pgste.errors import TraceError
-from pgste.trace import Trace, sample_trace
+from pgste.traces import Trace, sample_trace
 
-TRACES = Path(__file__).parents[1] / "golden" / "traces"
+TRACES = Path(__file__).parents[2] / "golden" / "traces"
 FIGURES: dict[str, dict[str, Any]] = json.loads((TRACES / "figures.json").read_text())
 SMALL = sorted(name for name in FIGURES if name.startswith("small."))
 LARGE = sorted(set(FIGURES) - set(SMALL))

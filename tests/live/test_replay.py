@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pgste._live import Mapping, Replay
+from pgste._engine.live import Mapping, Replay
 from pgste.errors import ArgumentError
 from pgste.live import Advice, Refused
-from pgste.live_replay import CHUNK_PAGES, LiveReplay, live_replay, scale
-from pgste.pressure import find_hierarchy
-from pgste.trace import Trace
+from pgste.live.pressure import find_hierarchy
+from pgste.live.replay import CHUNK_PAGES, LiveReplay, live_replay, scale
+from pgste.traces import Trace
 
 SMALL = Path(__file__).parents[1] / "golden/traces/small.trace.dat"
 
@@ -191,7 +191,7 @@ def test_nothing_is_left(small: LiveReplay, tmp_path_factory: pytest.TempPathFac
 
 
 def test_result_as_data_and_picture(small: LiveReplay, tmp_path: Path) -> None:
-    from pgste.plot_live import plot_live_replay
+    from pgste.live.plot import plot_live_replay
 
     data = small.to_dict()
     assert set(data["kernel"]) == set(data["model"]) == {"none", "madv_dontneed", "madv_free"}

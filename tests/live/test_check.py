@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from pgste.conformance import (
+from pgste.errors import ArgumentError, UnknownNameError
+from pgste.live.check import (
     Divergence,
     Result,
     check,
@@ -19,9 +20,8 @@ from pgste.conformance import (
     run_sequence,
     shrink,
 )
-from pgste.conformance_sides import Op
-from pgste.errors import ArgumentError, UnknownNameError
-from pgste.pressure import SwapFile, swap_bytes
+from pgste.live.pressure import SwapFile, swap_bytes
+from pgste.live.sides import Op
 
 OPS = 100_000
 

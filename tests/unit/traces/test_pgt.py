@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from pgste.errors import TraceError
-from pgste.trace import Trace
+from pgste.traces import Trace
 
-TRACES = Path(__file__).parents[1] / "golden" / "traces"
+TRACES = Path(__file__).parents[2] / "golden" / "traces"
 MIB = 1 << 20
 
 

@@ -18,7 +18,7 @@ from pgste import errors
 
 HEADER = (Path(pgste.get_include()) / "pgste.h").read_text()
 BARE_HEADER = re.sub(r"/\*.*?\*/", " ", HEADER, flags=re.DOTALL).replace("\\\n", " ")
-DECLARATIONS = (Path(pgste.__file__).parent / "_c.pxd").read_text()
+DECLARATIONS = (Path(pgste.__file__).parent / "_engine" / "_c.pxd").read_text()
 
 
 def _enum(name: str) -> dict[str, int]:

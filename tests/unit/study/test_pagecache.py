@@ -13,7 +13,7 @@ from reference import Host as ReferenceHost
 
 import pgste
 from pgste.cli import main
-from pgste.pagecache import COLD_PAGES, POLICIES, PageIo, cold_page, file_accesses, replay
+from pgste.study.pagecache import COLD_PAGES, POLICIES, PageIo, cold_page, file_accesses, replay
 
 # I/O per cold page: M. Schwidefsky on linux-mm (the facts' I6), and what each is made of:
 # page-outs and page-ins by the host, writes and reads of the guest's own disk.

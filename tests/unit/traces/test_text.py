@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgste._trace import TextDecoder
+from pgste._engine.trace import TextDecoder
 from pgste.errors import TraceError
 
-TRACES = Path(__file__).parents[1] / "golden" / "traces"
+TRACES = Path(__file__).parents[2] / "golden" / "traces"
 CUTS = sorted(path.name for path in TRACES.glob("cut.*"))
 SMALL = sorted(path.name for path in TRACES.glob("small.*.xz"))
 FORMATS = {"ftrace": "ftrace", "trace-pipe": "ftrace", "perf-script": "perf"}
