@@ -7,12 +7,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-
-__all__ = ["MOVED"]
 
 MOVED = {
     "_live": "_engine.live",
@@ -49,9 +46,7 @@ class _Finder:
     A finder and loader without the base classes of importlib.abc, which is slow to import.
     """
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
         package, _, name = fullname.rpartition(".")
         if package != "pgste" or name not in MOVED:
             return None
