@@ -25,9 +25,18 @@ from pgste.errors import ArgumentError
 from pgste.live.check import one_cpu
 from pgste.live.memory import Advice, Refused
 from pgste.live.pressure import MemoryLimit, SwapFile, swap_bytes
-from pgste.study.costs import Cost, Estimate, Profile, estimate
+from pgste.study.costs import ESTIMATE_ROWS, Cost, Estimate, Profile, estimate
 
-__all__ = ["LENGTHS", "Cost", "Estimate", "Profile", "calibrate", "estimate", "machine"]
+__all__ = [
+    "ESTIMATE_ROWS",
+    "LENGTHS",
+    "Cost",
+    "Estimate",
+    "Profile",
+    "calibrate",
+    "estimate",
+    "machine",
+]
 
 LENGTHS = (1, 4, 16, 64, 256, 1024)
 """Pages of the ranges that madvise is timed on."""

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from enum import IntEnum
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def _macro(name: str) -> int:
 def test_the_library_is_where_it_says() -> None:
     assert (Path(pgste.get_library()) / "libpgste.so").is_file()
     assert f'#define PGSTE_VERSION "{pgste.__version__}"' in HEADER
+
+
+def test_the_version_stands_in_one_place() -> None:
+    assert metadata.version("pgste") == pgste.__version__
+
+
+def test_the_package_lists_its_names() -> None:
+    assert set(pgste.__all__) <= set(dir(pgste))
+    with pytest.raises(AttributeError, match="'pgste' has no attribute 'nonsense'"):
+        getattr(pgste, "nonsense")  # noqa: B009
 
 
 @pytest.mark.parametrize(
