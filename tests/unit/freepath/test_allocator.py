@@ -77,18 +77,18 @@ def test_orders_that_make_no_sense(
 def test_steps_are_taken_in_order_with_everything_asked_for() -> None:
     guest = small()
     seen: list[str] = []
-    path = AllocatorPath(
+    allocator = AllocatorPath(
         guest,
         "v6.1",
         Boot(page_poison=True, debug_pagealloc=True),
         observe=lambda result: seen.append(result.name),
     )
-    assert acted(path.free(4, order=1)) == ["check", "poison", "arch_free_page", "debug_unmap"]
+    assert acted(allocator.free(4, order=1)) == ["check", "poison", "arch_free_page", "debug_unmap"]
     assert guest.peek(range(4, 6)).tolist() == [POISON] * 2
     assert guest.is_free().tolist() == [False] * 4 + [True] * 2 + [False] * 2
-    assert not path.is_mapped(5)
-    assert acted(path.alloc(4, order=1)) == ["arch_alloc_page", "debug_map", "poison_check"]
-    assert path.is_mapped(5)
+    assert not allocator.is_mapped(5)
+    assert acted(allocator.alloc(4, order=1)) == ["arch_alloc_page", "debug_map", "poison_check"]
+    assert allocator.is_mapped(5)
     assert seen == [*ORDERS["v6.1"].free, *ORDERS["v6.1"].alloc]
 
 
@@ -119,18 +119,18 @@ def test_steps_are_taken_in_order_with_everything_asked_for() -> None:
 def test_which_steps_touch_content(
     boot: Boot, gfp_zero: bool, expected: list[str], order: str
 ) -> None:
-    path = AllocatorPath(small(), order, boot)
-    path.store(3, 0x77)
-    steps = acted(path.free(3)) + acted(path.alloc(3, gfp_zero=gfp_zero))
+    allocator = AllocatorPath(small(), order, boot)
+    allocator.store(3, 0x77)
+    steps = acted(allocator.free(3)) + acted(allocator.alloc(3, gfp_zero=gfp_zero))
     assert [name for name in steps if STEPS[name].touch is not Touch.NOTHING] == expected
     if gfp_zero:
-        assert path.load(3).text == "reads zeroes"
+        assert allocator.load(3).text == "reads zeroes"
 
 
 def test_cmma_off_makes_the_hooks_empty() -> None:
     guest = small()
-    path = AllocatorPath(guest, boot=Boot(cmma=False))
-    results = path.free(0) + path.alloc(0)
+    allocator = AllocatorPath(guest, boot=Boot(cmma=False))
+    results = allocator.free(0) + allocator.alloc(0)
     assert "cmma=off" in [result.text for result in results]
     assert guest.stats()["essa"] == 0
 
@@ -138,9 +138,9 @@ def test_cmma_off_makes_the_hooks_empty() -> None:
 @pytest.mark.parametrize("how", ["bad_page", "hwpoison"])
 def test_leaked_pages_reach_no_hook(how: str) -> None:
     guest = small()
-    path = AllocatorPath(guest, boot=Boot(init_on_free=True))
-    path.store(0, 5)
-    assert acted(path.free(0, bad_page=how == "bad_page", hwpoison=how == "hwpoison")) == ["check"]
+    allocator = AllocatorPath(guest, boot=Boot(init_on_free=True))
+    allocator.store(0, 5)
+    assert acted(allocator.free(0, bad_page=how == "bad_page", hwpoison=how == "hwpoison")) == ["check"]
     assert guest.stats()["essa"] == 0
     assert guest.peek(0).tolist() == [5]
 
@@ -160,32 +160,32 @@ def test_options_are_booleans() -> None:
 
 def test_a_fault_stops_the_pipeline_and_ends_the_guest() -> None:
     guest = small(flavour="zvm")
-    path = AllocatorPath(guest, "v5.3", Boot(init_on_free=True, debug_pagealloc=True))
-    results = path.free(2)
+    allocator = AllocatorPath(guest, "v5.3", Boot(init_on_free=True, debug_pagealloc=True))
+    results = allocator.free(2)
     assert [result.name for result in results] == ["check", "arch_free_page", "zero_on_free"]
     assert results[-1].fault is not None
     assert "0x0005" in results[-1].fault
     assert "0x2000" in results[-1].fault  # the absolute address of gfn 2
-    assert path.panic == results[-1].fault
+    assert allocator.panic == results[-1].fault
     with pytest.raises(pgste.ArgumentError, match="crashed"):
-        path.alloc(2)
+        allocator.alloc(2)
 
 
 def test_the_fault_names_the_first_page_of_the_block() -> None:
-    path = AllocatorPath(small(flavour="zvm"), "v5.3", Boot(init_on_free=True))
-    assert "0x4000" in str(path.free(4, order=2)[-1].fault)
+    allocator = AllocatorPath(small(flavour="zvm"), "v5.3", Boot(init_on_free=True))
+    assert "0x4000" in str(allocator.free(4, order=2)[-1].fault)
 
 
 def test_bad_arguments() -> None:
-    path = AllocatorPath(small())
+    allocator = AllocatorPath(small())
     with pytest.raises(pgste.GfnError, match="8"):
-        path.free(8)
+        allocator.free(8)
     with pytest.raises(pgste.GfnError, match="8"):
-        path.alloc(6, order=2)
+        allocator.alloc(6, order=2)
     with pytest.raises(pgste.ArgumentError, match="order: 40"):
-        path.free(0, order=40)
+        allocator.free(0, order=40)
     with pytest.raises(pgste.ArgumentTypeError, match="order: True"):
-        path.free(0, order=True)
+        allocator.free(0, order=True)
     with pytest.raises(pgste.ArgumentError, match=r"v5\.9"):
         AllocatorPath(small(), "v5.9")
 
@@ -213,10 +213,10 @@ def test_anything_else_is_memory_corruption(tag: int, report: str | None) -> Non
 
 
 def test_the_check_looks_at_every_page_of_a_block() -> None:
-    path = AllocatorPath(small(), boot=Boot(page_poison=True))
-    path.free(0, order=2)
-    path.store(3, 9, "stray store")
-    check = next(r for r in path.alloc(0, order=2) if r.name == "poison_check")
+    allocator = AllocatorPath(small(), boot=Boot(page_poison=True))
+    allocator.free(0, order=2)
+    allocator.store(3, 9, "stray store")
+    check = next(r for r in allocator.alloc(0, order=2) if r.name == "poison_check")
     assert check.report == "pagealloc: memory corruption"
 
 
