@@ -140,7 +140,8 @@ def test_leaked_pages_reach_no_hook(how: str) -> None:
     guest = small()
     allocator = AllocatorPath(guest, boot=Boot(init_on_free=True))
     allocator.store(0, 5)
-    assert acted(allocator.free(0, bad_page=how == "bad_page", hwpoison=how == "hwpoison")) == ["check"]
+    results = allocator.free(0, bad_page=how == "bad_page", hwpoison=how == "hwpoison")
+    assert acted(results) == ["check"]
     assert guest.stats()["essa"] == 0
     assert guest.peek(0).tolist() == [5]
 
