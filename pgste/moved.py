@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Modules by the names that they had before they moved: one table, and a finder that knows it.
+"""Modules by the names that they had before they moved: `MOVED` says where each is now.
 
 ``import pgste.trace_dat`` gives the very module `pgste.traces.dat`, so its classes are the same.
 """
@@ -37,20 +37,15 @@ MOVED = {
     "tracefs": "live.tracefs",
     "witness": "guarantees.witness",
 }
-"""Old name of a module, and where it is now; both within the package."""
 
 
 class _Finder:
-    """Finds a module by its old name, and loads it by putting the moved one in its place.
+    """Finder and loader, without the base classes of importlib.abc: that is slow to import."""
 
-    A finder and loader without the base classes of importlib.abc, which is slow to import.
-    """
-
-    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, *where: object) -> ModuleSpec | None:
         package, _, name = fullname.rpartition(".")
-        if package != "pgste" or name not in MOVED:
-            return None
-        return ModuleSpec(fullname, self)  # type: ignore[arg-type]
+        known = package == "pgste" and name in MOVED
+        return ModuleSpec(fullname, self) if known else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None
