@@ -9,8 +9,10 @@ The environment variable PGSTE_CFLAGS adds flags for the compiler and the linker
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from glob import glob
+from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
@@ -98,7 +100,16 @@ def extension(source: str) -> Extension:
     )
 
 
+def version() -> str:
+    """The version that the C core tells (PGSTE_VERSION): the only place where it stands."""
+    for header in PUBLIC_HEADERS:
+        if found := re.search(r'^#define PGSTE_VERSION "(.+)"', Path(header).read_text(), re.M):
+            return found[1]
+    raise RuntimeError("no public header defines PGSTE_VERSION")
+
+
 setup(
+    version=version(),
     cmdclass={"build_ext": BuildExtensions, "build_py": BuildPackage},
     ext_modules=cythonize(
         [extension(path) for path in sorted(glob("pgste/**/*.pyx", recursive=True))],

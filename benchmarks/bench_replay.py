@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pgste.trace
+import pgste
 from benchmarks import workloads
 from benchmarks.harness import Bar, Limit, Measure, Plan
 from pgste import Guest, Host, Orc, Replay
-from pgste.trace import Trace
+from pgste.traces import Trace
 
 # Host frames as a share of the most pages in use at once; without pressure, one for each page.
 PRESSURE = {"none": None, "mild": 0.9, "heavy": 0.5}
@@ -28,7 +28,7 @@ REPORT_ORDER, REPORT_DELAY_NS = 3, 10_000_000
 def trace_of(name: str) -> tuple[Trace, int, int, int]:
     """Trace, lowest pfn, pages from there on, most pages in use at once."""
     if name == "sample":
-        trace = pgste.trace.sample_trace()
+        trace = pgste.sample_trace()
     else:  # as many events a second as the sample has
         events = workloads.allocator_trace(1 << 18, 1_000_000)
         trace = Trace(events, np.arange(events.size, dtype=np.uint64) * np.uint64(16_000))

@@ -23,12 +23,12 @@ def status(*names: str) -> dict[str, int]:
 
 def compare(*arguments: str) -> dict[str, object]:
     """`pgste compare` with these arguments."""
-    from pgste import cli
+    import pgste.cli.compare  # so that what is imported counts as there at the start
 
     start = status("VmRSS")["VmRSS"]
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        code = cli.main(["compare", *arguments])
+        code = pgste.cli.main(["compare", *arguments])
     return {"code": code, "output": out.getvalue(), "start": start, **status("VmHWM")}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import pgste.trace
+import pgste
 from pgste import PgsteBits, PteBits
 
 Words = npt.NDArray[np.uint64]
@@ -149,14 +149,14 @@ def sample_repeated(nr: int, distinct_times: bool = False) -> pgste.Trace:
 
     Times are whole microseconds, as text has them, or nanoseconds that all differ.
     """
-    sample = pgste.trace.sample_trace()
+    sample = pgste.sample_trace()
     times = -(-nr // len(sample))
     span = int(sample.time[-1] - sample.time[0]) + 1000
     time = np.concatenate([sample.time + np.uint64(i * span) for i in range(times)])[:nr]
     time = time // np.uint64(1000) * np.uint64(1000)
     if distinct_times:
         time = time + np.arange(nr, dtype=np.uint64)
-    return pgste.trace.Trace(np.tile(sample.events, times)[:nr], time)
+    return pgste.Trace(np.tile(sample.events, times)[:nr], time)
 
 
 def trace_text(trace: pgste.Trace, style: str, nr: int) -> bytes:

@@ -6,7 +6,7 @@ cimport numpy as cnp
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_CBRL_MAX,
     PGSTE_GEN_ZVM,
     PGSTE_MAX_FRAMES,

@@ -5,7 +5,7 @@ cimport numpy as cnp
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_LIST_ACTIVE,
     PGSTE_LIST_FREE,
     PGSTE_MAX_FRAMES,

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_E_GFN,
     PGSTE_E_NO_FRAME,
     PGSTE_E_NO_SWAP,

@@ -6,7 +6,7 @@ from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_E_ARG,
     PGSTE_E_NOMEM,
     PGSTE_EVENT_FREE,

@@ -5,7 +5,7 @@ cimport cython
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_E_BUSY,
     PGSTE_E_NAME,
     PGSTE_E_NOMEM,

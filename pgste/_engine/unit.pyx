@@ -10,7 +10,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free
 
-from pgste._c cimport pgste_guest_free, pgste_host_free
+from pgste._engine._c cimport pgste_guest_free, pgste_host_free
 
 from _thread import allocate_lock
 

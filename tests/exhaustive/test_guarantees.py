@@ -27,7 +27,7 @@ from pgste.guarantees import (
     System,
     guarantees,
 )
-from pgste.witness import Step
+from pgste.guarantees.witness import Step
 
 COLUMNS = (
     "cmma",

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from pgste import Guest
-from pgste.conformance import BATCH, one_cpu
 from pgste.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -29,7 +28,8 @@ from pgste.errors import (
     UnknownNameError,
 )
 from pgste.live import Advice, Counts, Memory, Refused, State, why_refused
-from pgste.pressure import SwapFile
+from pgste.live.check import BATCH, one_cpu
+from pgste.live.pressure import SwapFile
 
 PAGES = 256
 WORDS = mmap.PAGESIZE // 4

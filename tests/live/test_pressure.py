@@ -12,7 +12,7 @@ import pytest
 
 from pgste.errors import ArgumentError
 from pgste.live import Memory, Refused
-from pgste.pressure import Hierarchy, MemoryLimit, SwapFile, find_hierarchy, swap_bytes
+from pgste.live.pressure import Hierarchy, MemoryLimit, SwapFile, find_hierarchy, swap_bytes
 
 MIB = 1 << 20
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pgste._trace import TextDecoder
+from pgste._engine.trace import TextDecoder
 from pgste.errors import ArgumentError
 from pgste.live import Refused
-from pgste.record import _Streams, import_perf, record
-from pgste.trace import Trace
-from pgste.trace_dat import merge
-from pgste.tracefs import Instance, mounted_at
+from pgste.live.record import _Streams, import_perf, record
+from pgste.live.tracefs import Instance, mounted_at
+from pgste.traces import Trace
+from pgste.traces.dat import merge
 
 FILL = "import mmap; m = mmap.mmap(-1, 40 << 20); m[::4096] = bytes(10240)"
 
