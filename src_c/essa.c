@@ -209,7 +209,8 @@ static ALWAYS_INLINE void essa_stretches(struct pgste_guest *guest, struct vcpu 
 			n = scan->essa(guest->state + first, run, row,
 				       results ? results + at : NULL, first, &list);
 		} else {
-			n = min_u64(run ? run : patience, min_u64(gfns->nr - at, list.limit - list.nr));
+			n = min_u64(run ? run : patience,
+				    min_u64(gfns->nr - at, list.limit - list.nr));
 			essa_stretch(guest->state, &list, row->entry, type, gfns, at, n, results,
 				     shared);
 		}

@@ -61,7 +61,8 @@ static int fault_swap(struct pgste_guest *guest, uint64_t gfn, enum pte_access a
 	return PGSTE_OK;
 }
 
-static int fault_mapped(struct pgste_guest *guest, uint64_t gfn, enum pte_access access, uint32_t *frame)
+static int fault_mapped(struct pgste_guest *guest, uint64_t gfn, enum pte_access access,
+			uint32_t *frame)
 {
 	const uint64_t cold = guest->pte[gfn];
 	const uint8_t state = guest->state[gfn];

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * Replay of page allocator events on live memory: docs/model.md section 9 with the kernel in
  * place of the model.  An alloc stores to each page of the block as its owner would, a free

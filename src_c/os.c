@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * Live memory: a mapping of this process that is treated as a guest's memory with the real
  * madvise(2), process_madvise(2), loads and stores.  The system call surface of the library

@@ -128,9 +128,9 @@ static void judge_list(struct search_system *s, enum pgste_action action, uint64
 	const struct vcpu *vcpu = &s->guest->vcpus[0];
 	const uint32_t gone = b->listed & ~listed(vcpu);
 	/* a raced free stores too, which may take another page's frame */
-	const bool may_zap = action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_REPORT || action == PGSTE_ACTION_ALLOC ||
-			     action == PGSTE_ACTION_ZAP || action == PGSTE_ACTION_INTERCEPT ||
-			     action == PGSTE_ACTION_ZAP_SCAN;
+	const bool may_zap = action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_REPORT ||
+			     action == PGSTE_ACTION_ALLOC || action == PGSTE_ACTION_ZAP ||
+			     action == PGSTE_ACTION_INTERCEPT || action == PGSTE_ACTION_ZAP_SCAN;
 	const bool had_zero = (b->state & (PGSTE_STATE_USAGE | PGSTE_STATE_ZERO)) ==
 			      PGSTE_STATE_ZERO && b->content[WATCHED] != 0;
 
@@ -142,7 +142,8 @@ static void judge_list(struct search_system *s, enum pgste_action action, uint64
 		found[PGSTE_QUESTION_ZAP_HARMS] |= tag != 0 && tag != tag_of(gfn, tag_label(tag));
 		ASK(ENTRY_LOST, gone >> gfn & 1, state_zappable(s->guest->state[gfn]));
 	}
-	found[PGSTE_QUESTION_ENTRY_LOST] |= vcpu->nr != b->nr_listed + (vcpu->appended - b->appended) -
+	found[PGSTE_QUESTION_ENTRY_LOST] |= vcpu->nr != b->nr_listed +
+					    (vcpu->appended - b->appended) -
 					    (vcpu->processed - b->processed);
 	ASK(ENTRY_FREED_TWICE, vcpu->processed != b->processed, pgste_validate(s->host) != NULL);
 	ASK(STABLE_ZERO_LOST, had_zero && b->watched.phase == PHASE_IN_USE &&
