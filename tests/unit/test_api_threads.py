@@ -297,6 +297,13 @@ def _big(vcpus: int = 1) -> pgste.Guest:
     return pgste.Guest(1 << 22, pgste.Host(1 << 16, 1 << 16), vcpus=vcpus)
 
 
+def _replay() -> pgste.Replay:
+    """Pages that are allocated and freed, one after the other."""
+    numbers = np.arange(1 << 20, dtype=np.uint64)
+    pages = numbers >> np.uint64(1) & np.uint64(0x3FF)
+    return pgste.Replay(_big(), pages << np.uint64(8) | numbers & np.uint64(1))
+
+
 # Calls that are long, by the way in which they have the host: each lets go of the GIL by itself.
 LONG_CALLS: dict[str, Callable[[], Callable[[], object]]] = {
     "states": lambda: partial(_big().states, slice(None)),  # Member.begin
@@ -308,6 +315,7 @@ LONG_CALLS: dict[str, Callable[[], Callable[[], object]]] = {
     "find": lambda: partial(_big().find, 255, 255),
     "count_states": lambda: _big().count_states,
     "host.validate": lambda: _big().host.validate,  # Unit.begin
+    "replay": lambda: partial(_replay().run, 1 << 16),
     "summary": lambda: partial(_trace.summarize, pgste.sample_trace().events),
     "decode": lambda: partial(_trace.TextDecoder().feed, b"# a comment\n" * (1 << 18)),
 }
