@@ -19,6 +19,7 @@ import pgste
 from pgste import Orc, _trace
 
 TIMEOUT = 60
+NODAT_RESULT = 0x20  # of an ESSA result: the page had NODAT
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +126,44 @@ def test_two_vcpus_on_the_same_pages() -> None:
     left = len(guest.cbrl(0)) + len(guest.cbrl(1))
     assert stats["processed"] == stats["appended"] - left
     guest.host.validate()
+
+
+@pytest.mark.parametrize("form", ["array", "range", "page"])
+def test_no_change_of_a_page_is_lost(form: str) -> None:
+    """One vcpu makes pages unused, which keeps NODAT; the other sets NODAT and clears it.
+
+    A change that was made of an old state would bring NODAT back, or lose it: the other vcpu's
+    next results tell.
+    """
+    pages = 1024
+    guest = pgste.Guest(pages, vcpus=2, nodat=True)
+    stop = threading.Event()
+    many = np.tile(np.arange(pages), 500)
+
+    def disturb() -> None:
+        while not stop.is_set():
+            if form == "array":
+                guest.essa(Orc.SET_UNUSED, many, vcpu=0)
+            elif form == "range":
+                for _ in range(100):
+                    guest.essa(Orc.SET_UNUSED, range(pages), vcpu=0)
+            else:
+                for page in range(pages):
+                    guest.essa_page(Orc.SET_UNUSED, page, 0)
+
+    def look() -> None:
+        gfns, had_nodat = np.arange(pages), False
+        deadline = time.monotonic() + 1
+        try:
+            while time.monotonic() < deadline:
+                orc = Orc.SET_STABLE if had_nodat else Orc.SET_STABLE_NODAT
+                results = guest.essa(orc, gfns, vcpu=1)
+                assert ((results & NODAT_RESULT != 0) == had_nodat).all()
+                had_nodat = not had_nodat
+        finally:
+            stop.set()
+
+    _run(disturb, look)
 
 
 def test_one_vcpu_takes_one_call_at_a_time() -> None:
