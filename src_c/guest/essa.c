@@ -244,7 +244,8 @@ static ALWAYS_INLINE int essa_stretches(struct pgste_guest *guest, struct vcpu *
 			n = scan->essa(guest->mm.state + first, run, row,
 				       results ? results + at : NULL, first, &list);
 		} else {
-			n = min_u64(run ? run : patience, min_u64(gfns->nr - at, list.limit - list.nr));
+			n = min_u64(run ? run : patience,
+				    min_u64(gfns->nr - at, list.limit - list.nr));
 			essa_stretch(guest->mm.state, pages, &list, row->entry, type, gfns, at, n,
 				     results, shared);
 			outside = essa_went_outside(guest->mm.state, pages, &list, before, shared);

@@ -250,7 +250,9 @@ static int count_by_states(struct pgste_live *live, struct pgste_live_counts *co
 
 	*counts = (struct pgste_live_counts){ 0 };
 	for (first = 0; first < live->nr_pages; first += nr) {
-		nr = live->nr_pages - first < AT_ONCE ? (unsigned)(live->nr_pages - first) : AT_ONCE;
+		nr = AT_ONCE;
+		if (live->nr_pages - first < AT_ONCE)
+			nr = (unsigned)(live->nr_pages - first);
 		ret = run_states(live, first, nr, states, false);
 		if (ret)
 			return ret;
@@ -272,7 +274,8 @@ int pgste_live_count(struct pgste_live *live, struct pgste_live_counts *counts)
 	if (ret)
 		return ret;
 	while (gfn < live->nr_pages) {
-		nr = scan(live, &gfn, live->nr_pages, SCAN_PRESENT | SCAN_SWAPPED, regions, AT_ONCE);
+		nr = scan(live, &gfn, live->nr_pages, SCAN_PRESENT | SCAN_SWAPPED, regions,
+			  AT_ONCE);
 		if (nr < 0)
 			return count_by_states(live, counts);
 		for (i = 0; i < nr; i++)

@@ -67,7 +67,8 @@ AVX512 static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, ui
 
 #define DIFFERENCE(k) _mm512_and_si512(_mm512_xor_si512(load(state + from + (k) * STEP), v), m)
 	for (; from + GROUP * STEP <= nr && max - nr_found >= GROUP * STEP; from += GROUP * STEP) {
-		const __m512i d[GROUP] = { DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2), DIFFERENCE(3) };
+		const __m512i d[GROUP] = { DIFFERENCE(0), DIFFERENCE(1),
+					   DIFFERENCE(2), DIFFERENCE(3) };
 		const __m512i least = _mm512_min_epu8(_mm512_min_epu8(d[0], d[1]),
 						      _mm512_min_epu8(d[2], d[3]));
 

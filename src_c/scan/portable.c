@@ -40,7 +40,8 @@ static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, uint8_t m
 	while (from < nr && nr_found < max) {
 		const uint64_t end = min_u64(nr, from + 8);
 
-		if (end - from == 8 && !zero_bytes((load8(state + from) & mask * LOW) ^ value * LOW)) {
+		if (end - from == 8 &&
+		    !zero_bytes((load8(state + from) & mask * LOW) ^ value * LOW)) {
 			from = end;
 			continue;
 		}

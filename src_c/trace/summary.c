@@ -59,7 +59,8 @@ static int grow(struct table *table)
 {
 	struct chunk **old = table->buckets;
 	uint64_t i, nr = old ? UINT64_C(1) << table->bits : 0;
-	struct chunk **buckets = calloc(UINT64_C(1) << (old ? table->bits + 1 : 10), sizeof(*buckets));
+	struct chunk **buckets = calloc(UINT64_C(1) << (old ? table->bits + 1 : 10),
+					sizeof(*buckets));
 
 	if (!buckets)
 		return PGSTE_E_NOMEM;

@@ -136,9 +136,12 @@ def test_every_order_of_going_away() -> None:
             "replay": pgste.Replay([first, second], [0 << 8, 1 << 8 | 1]),
             "third": pgste.Guest(4, host, "madv_free"),
         }
+        alive = weakref.ref(host)
         del host, first, second
         for name in order:
+            assert alive() is not None, "guests and a replay keep the host"
             del things[name]
+        assert alive() is None, order
 
 
 class _Host(pgste.Host):

@@ -9,15 +9,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 
 import numpy as np
 import pytest
 
 import pgste
-from pgste import Orc
+from pgste import Orc, _trace
 
 TIMEOUT = 60
+NODAT_RESULT = 0x20  # of an ESSA result: the page had NODAT
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +126,44 @@ def test_two_vcpus_on_the_same_pages() -> None:
     left = len(guest.cbrl(0)) + len(guest.cbrl(1))
     assert stats["processed"] == stats["appended"] - left
     guest.host.validate()
+
+
+@pytest.mark.parametrize("form", ["array", "range", "page"])
+def test_no_change_of_a_page_is_lost(form: str) -> None:
+    """One vcpu makes pages unused, which keeps NODAT; the other sets NODAT and clears it.
+
+    A change that was made of an old state would bring NODAT back, or lose it: the other vcpu's
+    next results tell.
+    """
+    pages = 1024
+    guest = pgste.Guest(pages, vcpus=2, nodat=True)
+    stop = threading.Event()
+    many = np.tile(np.arange(pages), 500)
+
+    def disturb() -> None:
+        while not stop.is_set():
+            if form == "array":
+                guest.essa(Orc.SET_UNUSED, many, vcpu=0)
+            elif form == "range":
+                for _ in range(100):
+                    guest.essa(Orc.SET_UNUSED, range(pages), vcpu=0)
+            else:
+                for page in range(pages):
+                    guest.essa_page(Orc.SET_UNUSED, page, 0)
+
+    def look() -> None:
+        gfns, had_nodat = np.arange(pages), False
+        deadline = time.monotonic() + 1
+        try:
+            while time.monotonic() < deadline:
+                orc = Orc.SET_STABLE if had_nodat else Orc.SET_STABLE_NODAT
+                results = guest.essa(orc, gfns, vcpu=1)
+                assert ((results & NODAT_RESULT != 0) == had_nodat).all()
+                had_nodat = not had_nodat
+        finally:
+            stop.set()
+
+    _run(disturb, look)
 
 
 def test_one_vcpu_takes_one_call_at_a_time() -> None:
@@ -292,22 +332,62 @@ def test_an_interrupted_wait_leaves_the_host_usable() -> None:
     guest.host.validate()
 
 
-def test_array_work_lets_other_threads_run() -> None:
-    """While a long scan runs, this thread goes on: it is not stopped for the whole scan."""
-    guest = pgste.Guest(1 << 24)
-    guest.essa(Orc.SET_VOLATILE, slice(None))
-    done = threading.Event()
+def _big(vcpus: int = 1) -> pgste.Guest:
+    return pgste.Guest(1 << 22, pgste.Host(1 << 16, 1 << 16), vcpus=vcpus)
 
-    def scan() -> None:
-        for _ in range(20):
-            guest.states(slice(None))
-        done.set()
 
-    thread = threading.Thread(target=scan, daemon=True)
+def _replay() -> pgste.Replay:
+    """Pages that are allocated and freed, one after the other."""
+    numbers = np.arange(1 << 20, dtype=np.uint64)
+    pages = numbers >> np.uint64(1) & np.uint64(0x3FF)
+    return pgste.Replay(_big(), pages << np.uint64(8) | numbers & np.uint64(1))
+
+
+# Calls that are long, by the way in which they have the host: each lets go of the GIL by itself.
+LONG_CALLS: dict[str, Callable[[], Callable[[], object]]] = {
+    "states": lambda: partial(_big().states, slice(None)),  # Member.begin
+    "zap_scan": lambda: _big().zap_scan,
+    "free": lambda: partial(_big().free, slice(None)),
+    "free of one vcpu of two": lambda: partial(_big(2).free, slice(None), vcpu=1),
+    "essa of one vcpu of two": lambda: partial(_big(2).essa, Orc.GET_STATE, slice(None), vcpu=1),
+    "write": lambda: partial(_big().write, range(1 << 15), 1),
+    "find": lambda: partial(_big().find, 255, 255),
+    "count_states": lambda: _big().count_states,
+    "host.validate": lambda: _big().host.validate,  # Unit.begin
+    "replay": lambda: partial(_replay().run, 1 << 16),
+    "summary": lambda: partial(_trace.summarize, pgste.sample_trace().events),
+    "decode": lambda: partial(_trace.TextDecoder().feed, b"# a comment\n" * (1 << 18)),
+}
+
+
+@pytest.mark.parametrize("name", LONG_CALLS)
+def test_array_work_lets_other_threads_run(name: str) -> None:
+    """While a long call runs, another thread goes on.
+
+    No thread gives the GIL up because another one asks for it, so that the other can only go on
+    where a call lets go of the GIL by itself.
+    """
+    call = LONG_CALLS[name]()
+    ended = False
+    ticks = 0
+
+    def tick() -> None:
+        nonlocal ticks
+        while not ended:
+            ticks += 1
+            time.sleep(1e-5)  # waits without the GIL
+
+    thread = threading.Thread(target=tick, daemon=True)
+    sys.setswitchinterval(1e6)
     thread.start()
-    steps = 0
-    while not done.is_set():
-        steps += 1
+    went_on = False
+    deadline = time.monotonic() + 10
+    try:
+        while not went_on and time.monotonic() < deadline:
+            before = ticks
+            call()
+            went_on = ticks > before
+    finally:
+        ended = True
     thread.join(TIMEOUT)
-    # With the GIL held, this loop would come round about once between two calls.
-    assert steps > 2000
+    assert went_on

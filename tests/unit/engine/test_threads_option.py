@@ -51,6 +51,8 @@ def test_mechanisms_at_once_give_the_same() -> None:
     trace = pgste.sample_trace()[:30_000]
     one = pgste.compare(trace, host_frames=3000)
     many = pgste.compare(trace, host_frames=3000, threads=3)
+    assert [result.mechanism for result in one.results] == list(pgste.mechanisms())
+    assert one["none"].host_stats["swap_outs"] > 0
     for a, b in zip(one.results, many.results, strict=True):
         assert a.mechanism == b.mechanism
         assert (a.guest_stats, a.host_stats) == (b.guest_stats, b.host_stats)

@@ -125,7 +125,7 @@ def test_guests_do_the_same_each() -> None:
     one = pgste.compare(churn(), ["cmma"], host_frames=1000)["cmma"].values
     three = pgste.compare(churn(), ["cmma"], host_frames=3000, guests=3)["cmma"].values
     for key in ("zero_fills", "hints", "stale_allocs", "frames_peak"):
-        assert three[key] == 3 * one[key]
+        assert three[key] == 3 * one[key] > 0
 
 
 def test_result_is_json_and_complete() -> None:

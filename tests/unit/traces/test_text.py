@@ -113,6 +113,27 @@ def test_every_cut(name: str) -> None:
         assert caught.value.line == part.count(b"\n") + 1
 
 
+@pytest.mark.parametrize("name", CUTS)
+def test_lines_that_are_no_events(name: str) -> None:
+    """Lines of the other event and of others in between are counted, each as what it is."""
+    lines = read(name).decode().splitlines(keepends=True)
+    expected, count = oracle("".join(lines))
+    allocs = [line for line in lines if "mm_page_alloc:" in line][:7]
+    batched = [
+        re.sub(r"mm_page_alloc: +(page=\S+ pfn=\S+) .*", r"mm_page_free_batched: \1 order=0", line)
+        for line in allocs
+    ]
+    other = [line.replace("mm_page_alloc:", "mm_page_alloc_zone_locked:") for line in allocs[:5]]
+    events, decoder = decode("".join([*lines, *batched, *other]).encode())
+    got = decoder.counters
+    assert len(batched) == 7
+    assert len(other) == 5
+    assert events == expected
+    assert (got["batched"], got["other"], got["failed"]) == (count["batched"] + 7, 5, 0)
+    assert got["lines"] == count["lines"] + 12
+    assert oracle("".join(batched))[1]["batched"] == 7
+
+
 def test_crlf_and_decimal() -> None:
     text = read("cut.ftrace.txt").decode()
     expected = oracle(text)[0]

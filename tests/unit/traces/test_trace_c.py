@@ -30,8 +30,9 @@ def build(program: str, folder: Path) -> Path:
     return folder / program
 
 
-def test_c(tmp_path: Path) -> None:
-    subprocess.run([build("test_trace", tmp_path)], check=True)
+@pytest.mark.parametrize("program", ["test_trace", "test_trace_ring", "test_trace_summary"])
+def test_c(tmp_path: Path, program: str) -> None:
+    subprocess.run([build(program, tmp_path)], check=True)
 
 
 def test_fuzz(tmp_path: Path) -> None:
