@@ -120,9 +120,11 @@ static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct b
 static int essa_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct pgste_gfns *gfns,
 		    bool to_free)
 {
+	const unsigned orc = to_free ? PGSTE_ORC_SET_UNUSED : alloc_orc(guest);
+
 	vcpu->hints += gfns->nr;
 	vcpu->hint_pages += gfns->nr;
-	return essa_array(guest, vcpu, to_free ? PGSTE_ORC_SET_UNUSED : alloc_orc(guest), gfns, NULL);
+	return essa_array(guest, vcpu, orc, gfns, NULL);
 }
 
 /*

@@ -66,8 +66,9 @@ static void pgste_decompose(struct pgste_guest *guest, uint64_t gfn, uint64_t wo
 	if (guest->mm.generation == PGSTE_GEN_DAT && (word & PGSTE_CMMA_D))
 		state |= PGSTE_STATE_DIRTY;
 	guest->mm.state[gfn] = (uint8_t)state;
-	guest->mm.rest[gfn] = (uint16_t)(word >> 59 | (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
-				      (word >> three_shift(guest) & 7) << 8);
+	guest->mm.rest[gfn] = (uint16_t)(word >> 59 | (word >> 53 & 3) << 5 |
+					 (word >> 50 & 1) << 7 |
+					 (word >> three_shift(guest) & 7) << 8);
 	if (guest->odd)
 		guest->odd[gfn] = word & odd_bits(guest);
 }

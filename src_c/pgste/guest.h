@@ -18,7 +18,7 @@ struct pgste_guest_config {
 	uint32_t nr_vcpus;		  /* 1 .. PGSTE_MAX_VCPUS */
 	uint32_t cbrl_entries;		  /* 1 .. PGSTE_CBRL_MAX */
 	bool nodat;			  /* facility 147: orc 7 exists, arch_alloc_page uses it */
-	bool strict;			  /* free of a free page etc. is PGSTE_E_STATE, not counted */
+	bool strict;			  /* free of a free page: PGSTE_E_STATE, not counted */
 };
 
 /* Names of the mechanisms, in table order, NULL past the end. */

@@ -202,7 +202,8 @@ static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
 {
 	const struct observed *w = &s->watched;
 
-	if (w->phase == PHASE_FREE && w->store == STORE_NONE && content_of(&s->guest->mm, WATCHED)) {
+	if (w->phase == PHASE_FREE && w->store == STORE_NONE &&
+	    content_of(&s->guest->mm, WATCHED)) {
 		run_short(s);
 		ASK(NOT_ZAPPED_LATER, true, has_content(s, WATCHED));
 	}

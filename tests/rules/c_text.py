@@ -93,7 +93,7 @@ def parse_c(text: str) -> Declarations:
         elif body.strip():
             found.constants[name] = body.strip()
     text = re.sub(r"^#.*$", "", text, flags=re.M)
-    text = re.sub(r'extern "C" \{', "", text)
+    text = re.sub(r"^PGSTE_(BEGIN|END)$", "", text, flags=re.M)
 
     for name, body in re.findall(r"\benum (\w+) \{(.*?)\}", text, re.DOTALL):
         found.enums[name] = []
