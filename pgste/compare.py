@@ -83,11 +83,19 @@ ROWS = (
 
 @dataclass(frozen=True)
 class MechanismResult:
-    """What a mechanism did: `values` by row key, and samples over trace time (arrays)."""
+    """What a mechanism did: `values` by row key, and samples over trace time (arrays).
+
+    ``seconds`` is the time of each sample.  ``frames_used`` and ``swap_used`` are the host
+    frames and swap slots in use then.  ``pages_in_use`` is what the guests themselves need:
+    pages that the trace shows as in use, over all guests.  These are the pages live at the
+    start (their first event is a free) plus pages allocated less pages freed since.  A page
+    that no event names never counts.  It is the same for every mechanism.
+    """
 
     mechanism: str
     values: dict[str, float]
     seconds: npt.NDArray[np.float64]
+    pages_in_use: npt.NDArray[np.uint64]
     frames_used: npt.NDArray[np.uint64]
     swap_used: npt.NDArray[np.uint64]
     guest_stats: dict[str, int]
@@ -132,6 +140,7 @@ class Comparison:
             if samples:
                 column["samples"] = {
                     "seconds": result.seconds.tolist(),
+                    "pages_in_use": result.pages_in_use.tolist(),
                     "frames_used": result.frames_used.tolist(),
                     "swap_used": result.swap_used.tolist(),
                 }
@@ -151,7 +160,7 @@ class Comparison:
         }
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw host memory and swap over time, a line for each mechanism, into a picture file."""
+        """Draw what each mechanism holds beside what the guests use, into a picture file."""
         from pgste import plot
 
         plot.plot_comparison(self, path)
@@ -228,18 +237,22 @@ def _replay(
     host: Host,
     guests: Sequence[Guest],
     base: int,
+    live_at_start: int,
     samples: int,
     progress: Progress | None,
 ) -> MechanismResult:
     replay = Replay(guests, trace.events, trace.time, base)
     start = int(trace.time[0]) if len(trace) else 0
-    rows: list[tuple[float, int, int]] = []
+    rows: list[tuple[float, int, int, int]] = []
 
     def sample(at: int) -> None:
         stats = host.stats()
         now = (int(trace.time[at]) - start) * 1e-9 if len(trace) else 0.0
         used = stats["frames"] - stats["frames_free"]
-        rows.append((now, used, stats["swap_slots"] - stats["swap_slots_free"]))
+        one = guests[0].stats()  # every guest has allocated and freed the same
+        in_use = live_at_start + one["pages_allocated"] - one["pages_freed"]
+        swap = stats["swap_slots"] - stats["swap_slots_free"]
+        rows.append((now, len(guests) * in_use, used, swap))
 
     sample(0)
     elapsed, done = 0.0, 0
@@ -260,17 +273,18 @@ def _replay(
         "discards": guest_stats["unused_discards"] + guest_stats["lazyfree_discards"],
         "zap_slots_freed": guest_stats["zap_slots_freed"] + guest_stats["hint_slots_freed"],
         "frames_peak": host_stats["frames_peak"],
-        "frames_mean": replay_stats["frame_seconds"] / covered if covered else rows[-1][1],
+        "frames_mean": replay_stats["frame_seconds"] / covered if covered else rows[-1][2],
         "swap_peak": host_stats["swap_peak"],
-        "swap_mean": replay_stats["swap_seconds"] / covered if covered else rows[-1][2],
+        "swap_mean": replay_stats["swap_seconds"] / covered if covered else rows[-1][3],
         "stale_allocs": replay_stats["stale_allocs"],
         "events_per_second": replay_stats["events"] / elapsed if elapsed else 0.0,
     }
-    seconds, frames, swap = zip(*rows, strict=True)
+    seconds, in_use, frames, swap = zip(*rows, strict=True)
     return MechanismResult(
         mechanism=mechanism,
         values=values,
         seconds=np.array(seconds, np.float64),
+        pages_in_use=np.array(in_use, np.uint64),
         frames_used=np.array(frames, np.uint64),
         swap_used=np.array(swap, np.uint64),
         guest_stats=guest_stats,
@@ -365,7 +379,8 @@ def compare(
         ]
         if name == "reporting":
             used = _set_up_reporting(members, trace, summary, base, reporting or {}, unseen_free)
-        result = _replay(trace, name, host, members, base, samples, progress)
+        live = summary["live_at_start"]
+        result = _replay(trace, name, host, members, base, live, samples, progress)
         host.close()
         return result
 
