@@ -51,7 +51,8 @@ def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Non
 
     In a panel: the pages that the guests use, filled; host memory, solid; host memory and swap
     together, dashed.  What lies between the filled area and the dashed line is content that is
-    kept although its page is free (and, small, what the swap cache holds in both).  The last panel has the pages written to swap and read back.
+    kept although its page is free.  (A page in the swap cache has a frame and a slot, so it
+    counts twice.)  The last panel has the pages written to swap and read back.
     ``path`` ends in .png, .svg or .pdf; ValueError otherwise.
     """
     results = comparison.results
