@@ -50,13 +50,13 @@ VERBS = (
     ),
     Verb(
         "guarantees",
-        "tell what each mechanism guarantees, every answer proved by exhaustion",
+        "answer what each mechanism guarantees, by searching every state of small systems",
         cli_guarantees.add_arguments,
         cli_guarantees.run,
     ),
     Verb(
         "info",
-        "tell what is in a trace",
+        "show what is in a trace",
         cli_info.add_arguments,
         cli_info.run,
     ),
@@ -68,7 +68,7 @@ VERBS = (
     ),
     Verb(
         "live",
-        "the real kernel: hold the model against it, replay a trace on it",
+        "compare the model with the real kernel, and replay a trace on it",
         cli_live.add_arguments,
         cli_live.run,
     ),

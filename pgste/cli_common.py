@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What verbs of the command line share: progress, tables, traces, and an end in order."""
+"""What verbs of the command line share: progress, tables, traces, and a clean end."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ class Comparison:
 
 
 def kernel_watermarks(frames: int, batch: int = 32) -> tuple[int, int]:
-    """Low and high watermark for a host of so many frames, in frames.
+    """Low and high watermark, in frames, for a host with this many frames.
 
     The kernel's ``min_free_kbytes`` (the root of 16 times the memory in KiB, mm/page_alloc.c)
     and its low and high, a quarter and a half above; never more than a quarter of the host.
@@ -220,7 +220,7 @@ def _set_up_reporting(
 
 
 def _sample_steps(trace: Trace, samples: int) -> list[int]:
-    """Numbers of events after which to look, evenly over trace time and ending with the last."""
+    """Numbers of events after which to sample, evenly over trace time; the last is the end."""
     nr = len(trace)
     span = int(trace.time[-1]) - int(trace.time[0]) if nr else 0
     if span:
@@ -327,8 +327,8 @@ def compare(
     reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
         is by default the pages that no event names.
     unseen_free: for ``reporting``, these pages are free blocks that others merge with.
-    samples: looks at host memory, evenly over trace time.
-    threads: how many mechanisms are replayed at once.  Only speed depends on it.
+    samples: how often host memory is sampled, evenly over trace time.
+    threads: how many mechanisms are replayed at once.  It changes nothing but speed.
     progress: called with (mechanism, events done, events), by these threads.
 
     ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; OutOfFramesError
@@ -408,5 +408,5 @@ def _check_count(name: str, value: object) -> None:
         raise ArgumentError(f"{name}: {value} is less than 1")
 
 
-# The parameter of `compare` has the better claim to the plain name.
+# The plain name is that of `compare`'s parameter.
 _engine_mechanisms = mechanisms

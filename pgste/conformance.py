@@ -365,7 +365,7 @@ def check(
 
     Args:
         ops: page-operations: an operation on n pages counts n.
-        swap: whether the machine has swap on; the caller sees to it (`pgste.pressure.SwapFile`).
+        swap: whether the machine has swap on; the caller makes it so (`pgste.pressure.SwapFile`).
         mechanism: what free tells the kernel.
         pages: size of the memory; new for each sequence of `steps` steps.
         seed: the same seed gives the same operations.

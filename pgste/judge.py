@@ -14,7 +14,7 @@ __all__ = ["Finding", "judge"]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with an order, and what comes of it on z/VM and on KVM."""
+    """Something wrong with an order, and what it leads to on z/VM and on KVM."""
 
     stage: Stage
     step: str
@@ -95,7 +95,7 @@ def _poison_survives(order: Order, flavour: Flavour) -> tuple[bool, str]:
 
 
 def judge(order: Order) -> list[Finding]:
-    """What is wrong with an order, by running each step of it on z/VM and on KVM.
+    """What is wrong with an order, found by running each of its steps on z/VM and on KVM.
 
     Judged are the steps that touch content while the page is unused (after ``arch_free_page``,
     before ``arch_alloc_page``) or not mapped (after ``debug_unmap``, before ``debug_map``), and

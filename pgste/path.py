@@ -101,7 +101,7 @@ class Order:
                 if name not in known:
                     raise ArgumentError(f"{stage.value}: {name!r} is none of {', '.join(known)}")
                 if name in names[:i]:
-                    raise ArgumentError(f"{stage.value}: {name!r} comes twice")
+                    raise ArgumentError(f"{stage.value}: {name!r} is named twice")
 
 
 _ALLOC = ("arch_alloc_page", "debug_map", "poison_check", "zero_on_alloc")
@@ -269,11 +269,11 @@ class AllocatorPath:
         return self._run(self.order.alloc, self._block(gfn, order), order, gfp_zero)
 
     def store(self, gfn: int, tag: int, name: str = "store") -> StepResult:
-        """A store by whoever has, or thinks to have, the page."""
+        """A store by whoever has the page, or believes so."""
         return self._touch(name, self._block(gfn, 0), tag)
 
     def load(self, gfn: int, name: str = "load") -> StepResult:
-        """A load; the text tells what it read."""
+        """A load; the text says what it read."""
         return self._touch(name, self._block(gfn, 0), None)
 
     def _block(self, gfn: int, order: int) -> range:

@@ -105,7 +105,7 @@ class SwapFile:
         self.off()
 
     def off(self) -> None:
-        """Switch it off and remove the file; twice does no harm."""
+        """Switch it off and remove the file; a second call does nothing."""
         if self.path is None:
             return
         try:
@@ -305,7 +305,7 @@ class MemoryLimit:
         self.remove()
 
     def remove(self) -> None:
-        """Move whoever is left back to our own group and remove the group; twice is no harm."""
+        """Move whoever is left to our own group, remove the group; a second call does nothing."""
         if self.directory is None or self.hierarchy is None:
             return
         home = self.hierarchy.directory / "cgroup.procs"

@@ -246,7 +246,7 @@ def _wait(
 
 
 def _end(child: subprocess.Popen[bytes], got: int) -> None:
-    """A command that still runs gets our signal, or SIGTERM, and at last SIGKILL."""
+    """A command that still runs gets our signal, or SIGTERM, and in the end SIGKILL."""
     if child.poll() is None:
         child.send_signal(got or signal.SIGTERM)
         try:

@@ -200,7 +200,7 @@ class Trace:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the decoder counted (struct pgste_decode_stats in pgste.h), for all of the file.
+        """What the decoder counted in the whole file (struct pgste_decode_stats in pgste.h).
 
         Empty for a trace from arrays, kept by `save`.
         """

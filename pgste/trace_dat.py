@@ -104,7 +104,7 @@ def ring_layout(
 def merge(streams: list[tuple[Words, Words]]) -> tuple[Words, Words]:
     """Merge the (events, times) of the CPUs by time; at the same time the lower CPU comes first.
 
-    The order within a CPU stays; a time that goes back there is taken as the one before.
+    The order within a CPU stays; a time that goes back there becomes the one before it.
     """
     if not streams:
         return np.empty(0, np.uint64), np.empty(0, np.uint64)

@@ -13,7 +13,7 @@ static uint64_t bits_of(uint64_t gfn, uint64_t nr, uint64_t *in_word)
 	return (*in_word == 64 ? ~UINT64_C(0) : (UINT64_C(1) << *in_word) - 1) << bit;
 }
 
-/* Mark the pages of one word, or some of them: those that were so already. */
+/* Mark the pages of one word, or some of them: how many were marked already. */
 static uint64_t mark_bits(uint64_t *word, uint64_t bits, bool to_free, bool shared)
 {
 	uint64_t old, wrong;
@@ -25,12 +25,12 @@ static uint64_t mark_bits(uint64_t *word, uint64_t bits, bool to_free, bool shar
 		old = *word;
 		*word = to_free ? old | bits : old & ~bits;
 	}
-	/* hardly ever, and counting bits is a call without CPU features */
+	/* rare, and without CPU features counting bits is a function call */
 	wrong = (to_free ? old : ~old) & bits;
 	return wrong ? (uint64_t)__builtin_popcountll(wrong) : 0;
 }
 
-/* Mark a run free or in use: pages that were so already. */
+/* Mark a run free or in use: how many pages were marked already. */
 uint64_t mark_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool to_free)
 {
 	uint64_t already = 0, step;
@@ -63,7 +63,7 @@ static bool run_is(const struct pgste_guest *guest, uint64_t gfn, uint64_t nr, b
 	return true;
 }
 
-/* Pages of the blocks from index *i on that lie one behind the other; *i is then past them. */
+/* Pages of the blocks from index *i on that follow one another; *i is then past them. */
 static uint64_t joined_blocks(const struct pgste_gfns *gfns, uint64_t block, uint64_t *i)
 {
 	const uint64_t first = GFN(gfns, *i);
@@ -182,7 +182,7 @@ int pgste_alloc(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_gfn
 	return change(guest, vcpu, gfns, order, false);
 }
 
-/* The scalar calls: the same for one page, with as little around the ESSA as can be. */
+/* The scalar calls: the same for one page, with as little around the ESSA as possible. */
 static int change_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn, unsigned orc,
 		       bool to_free)
 {

@@ -5,16 +5,16 @@
  *
  * Normal path: a vcpu whose list is full intercepts before its next ESSA, whatever the orc.
  * The loops therefore run in stretches no longer than the room in the list and need no test
- * for it a page.  Interpretation path (migration mode): every ESSA intercepts.
+ * for it at each page.  Interpretation path (migration mode): every ESSA intercepts.
  */
 #include "essa.h"
 
 /* Measured on random gfns: 96 to 128 pages ahead are best, for a bare loop as well. */
 #define PREFETCH 128u
 /*
- * Pages that follow each other in an array are a run from RUN on, and done by the scan kernel
- * from RUN_SCAN on.  No more than RUN_MAX are looked at before some are done, as a list may be
- * full before their end.
+ * RUN pages or more that follow each other in an array are a run; the scan kernel does runs of
+ * RUN_SCAN or more.  At most RUN_MAX are looked at before some are done, as a list may be full
+ * before their end.
  */
 #define RUN 32u
 #define RUN_SCAN 64u
@@ -45,7 +45,7 @@ static ALWAYS_INLINE unsigned essa_lookup(uint8_t *state, const uint16_t *row, b
 
 /*
  * Migration mode: operation, entry into the next slot, all entries processed at once.  z/VM
- * has no list: what an entry would stand for is done.
+ * has no list: the host acts at once.
  */
 static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 				 uint64_t gfn)
@@ -90,7 +90,7 @@ static struct essa_list list_open(const struct pgste_guest *guest, struct vcpu *
 		.entries = vcpu->cbrl,
 		.nr = vcpu->nr,
 		.limit = guest->cbrl_entries,
-		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0, /* nobody knows what is on it */
+		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0, /* unknown entries: assume that one is swapped */
 	};
 }
 
@@ -111,7 +111,7 @@ static void list_make_room(struct pgste_guest *guest, struct vcpu *vcpu, struct 
 /*
  * A stretch of n gfns from index at, all inside the guest, with room for n entries.  The
  * entry is written always and kept only if the page is appended: no branch.  Pointers are in
- * local variables because a store of a state byte could change anything in memory else.
+ * local variables because otherwise a store of a state byte could change them.
  */
 static ALWAYS_INLINE void essa_stretch(uint8_t *state, struct essa_list *list,
 				       const uint16_t *row, enum pgste_gfn_type type,
@@ -170,8 +170,8 @@ static ALWAYS_INLINE uint64_t run_at(enum pgste_gfn_type type, const struct pgst
 }
 
 /*
- * Fetch what comes PREFETCH pages behind a run that is done next, were it runs as well: the
- * kernel that does this one does not look at the array.
+ * Fetch what comes PREFETCH pages behind a run that is done next, as if these were runs
+ * too: the kernel that does this one does not look at the array.
  */
 static ALWAYS_INLINE void run_prefetch(const uint8_t *state, enum pgste_gfn_type type,
 				       const struct pgste_gfns *gfns, uint64_t at, uint64_t run)

@@ -4,7 +4,7 @@
 
 #define LINE 64u
 
-/* The or of all gfns, of so many bytes each.  Fetching: 0.27 -> 0.19 ns a gfn of 8 bytes. */
+/* The or of all gfns, of size bytes each.  Fetching: 0.27 -> 0.19 ns a gfn of 8 bytes. */
 static ALWAYS_INLINE uint64_t or_all(enum pgste_gfn_type type, unsigned size,
 				     const struct pgste_gfns *gfns)
 {

@@ -70,7 +70,7 @@ void madvise_free(struct pgste_guest *guest, uint64_t gfn)
 		lazyfree(guest, gfn, (uint32_t)(cold >> PTE_PFRA_SHIFT));
 }
 
-/* For set_words and for a guest that goes: nothing is counted, the PGSTE stays. */
+/* For set_words and for a guest that is freed: nothing is counted, the PGSTE stays. */
 void pte_drop(struct pgste_guest *guest, uint64_t gfn)
 {
 	const uint64_t cold = guest->pte[gfn];

@@ -44,7 +44,7 @@ enum pgste_error {
 	PGSTE_E_STATE = -4,	    /* strict guest: free of a free page, alloc of an allocated one */
 	PGSTE_E_NO_FRAME = -5,	    /* no free host frame and nothing that reclaim could take */
 	PGSTE_E_NO_SWAP = -6,	    /* no free swap slot */
-	PGSTE_E_FOREIGN = -7,	    /* the PTE was loaded by set_words, names nothing of this host */
+	PGSTE_E_FOREIGN = -7,	    /* the PTE was loaded by set_words and names nothing of this host */
 	PGSTE_E_BUSY = -8,	    /* a host that still has guests cannot be freed */
 	PGSTE_E_NAME = -9,	    /* unknown mechanism, or CPU variant unknown or not supported */
 	PGSTE_E_FORMAT = -10,	    /* damaged trace; the decoder tells the line or byte */
@@ -370,7 +370,7 @@ int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfn
 /* ---- the guest's clock, free page reporting ------------------------------------------ */
 
 #define PGSTE_MAX_NS (UINT64_C(1) << 62)
-/* The guest's clock: 0 at first; pgste_advance moves it, and a replay if a guest has use for it. */
+/* The guest's clock: 0 at first; pgste_advance moves it, and so does a replay that needs it. */
 uint64_t pgste_now(const struct pgste_guest *guest);
 /* Let ns pass, and do on the way what the mechanism does by the clock.  PGSTE_E_ARG: the
  * clock would pass PGSTE_MAX_NS. */
@@ -389,8 +389,8 @@ struct pgste_report_config {
 	uint32_t max_order;    /* of the buddy, <= PGSTE_MAX_ORDER */
 	uint32_t parked_order; /* blocks up to it are parked when freed, <= max_order */
 	uint32_t capacity;     /* blocks in a call, 1 .. PGSTE_REPORT_CAPACITY */
-	uint64_t parked_high;  /* pages parked on a vcpu from which on some leave */
-	uint32_t parked_batch; /* how many pages leave then, >= 1 */
+	uint64_t parked_high;  /* pages parked on a vcpu above which some are released */
+	uint32_t parked_batch; /* how many pages are released then, >= 1 */
 	uint64_t delay_ns;     /* from a request to its pass, <= PGSTE_MAX_NS */
 	uint64_t ack_ns;       /* what a report call takes, <= PGSTE_MAX_NS */
 	uint64_t min, low;     /* watermarks of the zone in pages, <= PGSTE_MAX_PAGES */
@@ -418,7 +418,7 @@ struct pgste_report_state {
 	uint64_t pages_parked;	  /* on the per-CPU lists */
 	uint64_t pages_isolated;  /* in the report call under way */
 	uint64_t blocks_isolated;
-	uint64_t passes;	  /* since the guest is there; not reset by reset_stats */
+	uint64_t passes;	  /* since the guest was created; not reset by reset_stats */
 	uint64_t passes_skipped;  /* of these, for want of free memory */
 	uint64_t blocks_reported; /* acked by the host */
 };

@@ -17,7 +17,7 @@ static void list_move(struct pgste_host *host, enum pgste_frame_list list, uint3
 	list_add(host, list, frame);
 }
 
-/* Age the page; in dat the PTE's DIRTY is lost to it and kept in the frame. */
+/* Age the page; in dat the PTE loses DIRTY, which the frame then keeps. */
 static void age(struct pgste_guest *guest, struct frame *f)
 {
 	if (guest->generation == PGSTE_GEN_DAT && (guest->pte[f->gfn] & PTE_DIRTY))
@@ -95,7 +95,7 @@ static bool needs_slot(const struct pgste_host *host, uint32_t frame)
 	       !(guest->generation == PGSTE_GEN_ZVM && zvm_drops(guest, f->gfn));
 }
 
-/* A reference that is not the mapping's: shrink_folio_list leaves such anonymous pages be. */
+/* A reference that is not the mapping's: shrink_folio_list leaves such anonymous pages alone. */
 static bool is_kept(const struct frame *f)
 {
 	return f->pinned && f->list != PGSTE_LIST_LAZYFREE;
@@ -103,7 +103,7 @@ static bool is_kept(const struct frame *f)
 
 /*
  * Take the frame from its page.  A slot is taken first, as add_to_swap comes before the
- * unmap: even a page that is then dropped needs one for a moment; the caller sees to it that
+ * unmap: even a page that is then dropped needs one for a moment; the caller makes sure that
  * a page that needs a slot finds one.
  */
 bool drop_or_write(struct pgste_host *host, uint32_t frame)
@@ -169,7 +169,7 @@ static uint64_t isqrt(uint64_t n)
 	return root;
 }
 
-/* inactive_is_low: the larger the memory, the smaller the inactive share that will do. */
+/* inactive_is_low: the larger the memory, the smaller the inactive share that is enough. */
 static bool inactive_is_low(const struct pgste_host *host)
 {
 	uint64_t active = host->lists[PGSTE_LIST_ACTIVE].nr;
