@@ -119,7 +119,7 @@ def _milliseconds(seconds: float | None) -> str:
 
 def _costs_line(comparison: Comparison, path: str | None, costs: Profile | None) -> str:
     if costs is None:
-        return "no cost profile was given, so no times (--costs; pgste calibrate makes one)"
+        return "no estimated times: no cost profile was given (--costs; pgste calibrate makes one)"
     machine = costs.machine
     line = f"times by {path}: {machine.get('cpu')}, Linux {machine.get('kernel')}"
     if any(not estimate(costs, r.mechanism, r.guest_stats).known for r in comparison.results):
@@ -137,7 +137,7 @@ def _settings(comparison: Comparison, name: str) -> str:
         f"host: {format_count(comparison.host_frames)} frames "
         f"({format_bytes(comparison.host_frames * PAGE_BYTES)}), "
         f"{comparison.host_frames_reason};\n"
-        f"      reclaim at {format_count(low)} free frames up to {format_count(high)}; "
+        f"      reclaim from {format_count(low)} free frames until {format_count(high)}; "
         f"{format_count(comparison.swap_slots)} swap slots{_reporting(comparison.reporting)}"
     )
 
@@ -149,7 +149,7 @@ def _reporting(used: dict[str, Any] | None) -> str:
     unseen = "free" if used["unseen_free"] else "in use"
     return (
         f"\nreporting: free blocks of order {used['order']} and more, {used['delay_ns'] * 1e-9:g} s"
-        f" after a free, {used['capacity']} a call;\n"
+        f" after a free, up to {used['capacity']} a call;\n"
         f"      pages that no event names count as {unseen}"
     )
 

@@ -160,11 +160,11 @@ def table(result: Guarantees, seconds: float, width: int) -> Group:
     ]
     legend = Text.assemble(
         ("green", "green"),
-        " a promise to the guest, ",
+        ": a promise to the guest; ",
         ("red", "red"),
-        " none. A number: steps of the shortest run that shows it\n(",
+        ": no promise. A number: the steps of the shortest run that shows it (",
         ("--explain MECHANISM QUESTION", "bold"),
-        "); without: it holds in all states searched. -: it cannot arise.",
+        "). No number: the answer holds in all states. -: the question cannot arise.",
     )
     for mark, note in zip(_MARKS, notes, strict=False):
         legend.append(f" {mark}: {note}.")
