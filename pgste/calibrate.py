@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Calibration: what hints, faults and swap cost on the machine at hand, as a small profile.
 
-Measured are the real calls, loads and stores on memory of this process, each in rounds on fresh
+It measures the real calls, loads and stores on memory of this process, each in rounds on fresh
 state, with median and quartiles over the rounds.  `estimate` turns the counters of a comparison
 into time with such a profile.
 """
@@ -69,7 +69,7 @@ class Profile:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Profile:
-        """Read a profile; ArgumentError that names the file for one that is none."""
+        """Read a profile; ArgumentError, which names the file, if it is not one."""
         try:
             data = json.loads(Path(path).read_text())
             if data.pop("format") != FORMAT or data.pop("version") != VERSION:

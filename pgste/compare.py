@@ -202,7 +202,7 @@ def _set_up_reporting(
     settings: Mapping[str, Any],
     unseen_free: bool,
 ) -> dict[str, Any]:
-    """Free page reporting as asked for; its settings.
+    """Set up free page reporting; returns its settings.
 
     Pages that no event names were in use all the time, or free: the trace does not tell.
     Either they keep blocks from merging and count for the watermarks only, or they are free.

@@ -141,7 +141,7 @@ def record(
 ) -> Recording:
     """Record while a command runs, or without one until Ctrl-C or for some seconds.
 
-    Recorded are the events of all processes, this one apart; `pid` narrows that down to a process
+    It records the events of all processes but this one; `pid` narrows that down to a process
     and the children it starts, `comm` to tasks of a name (``*`` stands for anything), which hides
     what the rest of the machine does with the same pages: frees by others are then missing.
 
