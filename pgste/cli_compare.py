@@ -119,7 +119,7 @@ def _milliseconds(seconds: float | None) -> str:
 
 def _costs_line(comparison: Comparison, path: str | None, costs: Profile | None) -> str:
     if costs is None:
-        return "no estimated times: no cost profile was given (--costs; pgste calibrate makes one)"
+        return "no times: no cost profile was given (--costs; pgste calibrate makes one)"
     machine = costs.machine
     line = f"times by {path}: {machine.get('cpu')}, Linux {machine.get('kernel')}"
     if any(not estimate(costs, r.mechanism, r.guest_stats).known for r in comparison.results):
