@@ -39,7 +39,7 @@ class Essa:
     def settle(self) -> None:
         """Caches as a plain read leaves them: nothing in them that has to be written back.
 
-        What the states are renewed by dirties ten times the memory that ESSA works on; without
+        Renewing the states dirties ten times the memory that ESSA works on; without
         this, the subject would pay for it and the bare loop, which needs no renewal, would not.
         Small tables stay in the caches.
         """

@@ -156,3 +156,33 @@ def bench_replay(
             facts={"frames": run.frames, "peak_in_use": run.peak},
         )
     )
+
+
+@pytest.mark.parametrize("pressure", ["none", "mild"])
+def bench_replay_with_set_up_and_close(measure: Measure, pressure: str) -> None:
+    """The sample by cmma, from no host at all to one that is closed; the limit is the run alone."""
+    run, alone = (Run("sample", "cmma", PRESSURE[pressure]) for _ in range(2))
+
+    def whole() -> int:
+        run.prepare()
+        done = run.subject()
+        assert run.guest is not None
+        assert run.host is not None
+        run.guest.close()
+        run.host.close()
+        return done
+
+    def check(done: int) -> None:
+        assert done == run.events.size
+
+    measure(
+        Plan(
+            whole,
+            items=run.events.size,
+            unit="event",
+            pages=run.pages,
+            check=check,
+            limits={"the run alone": Limit(alone.subject, run.events.size, alone.prepare)},
+            facts={"frames": run.frames, "peak_in_use": run.peak},
+        )
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Live memory of this process: the binding of src_c/os.c, os_residency.c and live_replay.c.
+"""Live memory of this process: the binding of src_c/live/.
 
 Thin: arguments become C arrays, the GIL is released around whatever may fault or sleep, and
 error codes come back as exceptions.  `pgste.live.Memory` is the class for users.

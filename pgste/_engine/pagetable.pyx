@@ -183,7 +183,7 @@ cdef class PageTable(Member):
         start : int
             First gfn to look at, 0 .. pages.
         limit : int, optional
-            At most so many; default all.
+            How many at most; default all.
         threads : int
             How many threads may search, 1 .. 64; the result is the same.
 

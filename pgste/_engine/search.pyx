@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The exhaustive search of src_c/search.c as one function; pgste.guarantees is for users."""
+"""The exhaustive search of src_c/search/ as one function; pgste.guarantees is for users."""
 
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free

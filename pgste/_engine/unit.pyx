@@ -45,7 +45,7 @@ cdef class Unit:
     # ---- calls
 
     cdef PyThreadState *begin(self, uint64_t n) except? NULL:
-        """Have the unit for one call of about n steps."""
+        """Hold the unit for one call of about n steps."""
         self.lock()
         if self.c == NULL:
             self.unlock()

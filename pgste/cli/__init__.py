@@ -21,10 +21,10 @@ __all__ = ["VERBS", "main"]
 
 VERBS = {
     "compare": "replay a page allocator trace through the mechanisms, side by side",
-    "guarantees": "tell what each mechanism guarantees, every answer proved by exhaustion",
-    "info": "tell what is in a trace",
+    "guarantees": "tell what each mechanism guarantees, by searching every state of small systems",
+    "info": "show what is in a trace",
     "map": "draw the states of all pages at one moment of a replay",
-    "live": "the real kernel: hold the model against it, replay a trace on it",
+    "live": "compare the model with the real kernel, and replay a trace on it",
     "calibrate": "measure what hints, page faults and swap cost on this machine",
     "record": "record this machine's page allocator while a command runs",
     "scenario": "run a scenario of the guest's free and alloc path, or judge an order of its steps",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What verbs of the command line share: progress, tables, traces, and an end in order."""
+"""What verbs of the command line share: progress, tables, traces, and a clean end."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ TRACE_HELP = (
 def progress_bar(told: bool = False) -> Progress:
     """A progress bar on standard error, where it does not mix with the result.
 
-    Behind the bar stand what is done, of how much, and the time that is left; if `told`, each
-    task's field of that name instead, and the time it has taken.
+    After the bar come what is done, the total, and the time that is left; if `told`, each task's
+    field of that name instead, and the time it has taken.
     """
     behind: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), TimeRemainingColumn())
     if told:
@@ -63,7 +63,7 @@ def progress_bar(told: bool = False) -> Progress:
 
 
 def plain_table(**options: Any) -> Table:
-    """A table with a line below its bold head, and none around."""
+    """A table with a line below its bold head, and no frame."""
     return Table(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", **options
     )

@@ -32,12 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames, a share of the guests' peak (75%%, the default), or a size (160M)",
     )
-    parser.add_argument("--guests", type=int, default=1, metavar="N", help="guests (default 1)")
     parser.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="mechanisms at once (default 1)"
+        "--guests",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of guests on the host (default 1)",
     )
     parser.add_argument(
-        "--swap-slots", type=int, metavar="N", help="default: enough for every page"
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="mechanisms replayed at once (default 1)",
+    )
+    parser.add_argument(
+        "--swap-slots",
+        type=int,
+        metavar="N",
+        help="swap slots of the host (default: enough for every page)",
     )
     parser.add_argument(
         "--generation", choices=("pgtable", "dat"), default="pgtable", help="kernel generation"
@@ -58,13 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--report-delay",
         type=float,
         metavar="SECONDS",
-        help="reporting: from a free to the pass that reports it (default 2)",
+        help="reporting: time from a free to the pass that reports it (default 2)",
     )
     parser.add_argument(
         "--report-unseen",
         choices=("used", "free"),
         default="used",
-        help="reporting: what pages are that no event names (default used)",
+        help="reporting: whether pages that no event names are in use or free (default used)",
     )
     parser.add_argument(
         "--costs",
@@ -73,7 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
-        "--plot", metavar="FILE", help="draw memory and swap over time (.png, .svg, .pdf)"
+        "--plot",
+        metavar="FILE",
+        help="draw what each mechanism keeps beside what is used (.png, .svg, .pdf)",
     )
 
 
@@ -104,7 +119,7 @@ def _milliseconds(seconds: float | None) -> str:
 
 def _costs_line(comparison: Comparison, path: str | None, costs: Profile | None) -> str:
     if costs is None:
-        return "no cost profile was given, so no times (--costs; pgste calibrate makes one)"
+        return "no times: no cost profile was given (--costs; pgste calibrate makes one)"
     machine = costs.machine
     line = f"times by {path}: {machine.get('cpu')}, Linux {machine.get('kernel')}"
     if any(not estimate(costs, r.mechanism, r.guest_stats).known for r in comparison.results):
@@ -122,7 +137,7 @@ def _settings(comparison: Comparison, name: str) -> str:
         f"host: {format_count(comparison.host_frames)} frames "
         f"({format_bytes(comparison.host_frames * PAGE_BYTES)}), "
         f"{comparison.host_frames_reason};\n"
-        f"      reclaim at {format_count(low)} free frames up to {format_count(high)}; "
+        f"      reclaim from {format_count(low)} free frames until {format_count(high)}; "
         f"{format_count(comparison.swap_slots)} swap slots{_reporting(comparison.reporting)}"
     )
 
@@ -134,7 +149,7 @@ def _reporting(used: dict[str, Any] | None) -> str:
     unseen = "free" if used["unseen_free"] else "in use"
     return (
         f"\nreporting: free blocks of order {used['order']} and more, {used['delay_ns'] * 1e-9:g} s"
-        f" after a free, {used['capacity']} a call;\n"
+        f" after a free, up to {used['capacity']} a call;\n"
         f"      pages that no event names count as {unseen}"
     )
 

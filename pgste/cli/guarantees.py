@@ -160,11 +160,11 @@ def table(result: Guarantees, seconds: float, width: int) -> Group:
     ]
     legend = Text.assemble(
         ("green", "green"),
-        " a promise to the guest, ",
+        ": a promise to the guest; ",
         ("red", "red"),
-        " none. A number: steps of the shortest run that shows it\n(",
+        ": no promise. A number: the steps of the shortest run that shows it (",
         ("--explain MECHANISM QUESTION", "bold"),
-        "); without: it holds in all states searched. -: it cannot arise.",
+        "). No number: the answer holds in all states. -: the question cannot arise.",
     )
     for mark, note in zip(_MARKS, notes, strict=False):
         legend.append(f" {mark}: {note}.")
@@ -187,9 +187,9 @@ def explanation(cell: Cell) -> Group:
         return Group(head, Text("The question cannot arise under this mechanism."))
     if cell.steps is None:
         return Group(head, Text(f"It is so in all {cell.states:,} states that can be reached."))
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     grid.add_column("", justify="right")
-    grid.add_column("step", ratio=1)
+    grid.add_column("step")
     for title in ("state", "PGSTE", "PTE", "list", "a load gives"):
         grid.add_column(title, no_wrap=True)
     for number, moment in enumerate(cell.moments()):
@@ -207,4 +207,4 @@ def explanation(cell: Cell) -> Group:
         " V volatile, P potentially volatile; r resident, p on swap, z nothing kept.",
         style="dim",
     )
-    return Group(head, grid, foot)
+    return Group(head, Text(), grid, Text(), foot)

@@ -31,7 +31,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("peak_live", "peak of live pages, from an empty start"),
     ("live_at_end", "live pages at the end"),
     ("live_at_start", "pages live at the start (first event is a free)"),
-    ("peak_in_use", "peak of pages in use, those included"),
+    ("peak_in_use", "peak of pages in use, those of the start included"),
 )
 
 

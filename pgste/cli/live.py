@@ -181,7 +181,7 @@ def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console
         console.print(f"skipped with swap {'on' if swap else 'off'}: {reason}", style="yellow")
     if any(not result.flags for result in results):
         console.print(
-            "skipped: which pages are lazyfree; /proc/kpageflags takes root", style="yellow"
+            "skipped: which pages are lazyfree; /proc/kpageflags needs root", style="yellow"
         )
     for result in results:
         if result.divergence:

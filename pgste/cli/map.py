@@ -29,9 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="after this share of the events, 0 to 1 (default 0.5)",
     )
-    parser.add_argument("--host-frames", metavar="N", help="as for compare")
+    parser.add_argument("--host-frames", metavar="N", help="frames of the host, as for compare")
     parser.add_argument(
-        "--output", metavar="FILE", default="map.png", help="picture (default map.png)"
+        "--output",
+        metavar="FILE",
+        default="map.png",
+        help="the picture: .png, .svg or .pdf (default map.png)",
     )
 
 

@@ -88,11 +88,11 @@ class AllocatorPath:
         return self._run(self.order.alloc, self._block(gfn, order), order, gfp_zero)
 
     def store(self, gfn: int, tag: int, name: str = "store") -> StepResult:
-        """A store by whoever has, or thinks to have, the page."""
+        """A store by whoever has the page, or believes so."""
         return self._touch(name, self._block(gfn, 0), tag)
 
     def load(self, gfn: int, name: str = "load") -> StepResult:
-        """A load; the text tells what it read."""
+        """A load; the text says what it read."""
         return self._touch(name, self._block(gfn, 0), None)
 
     def _block(self, gfn: int, order: int) -> range:

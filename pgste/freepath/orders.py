@@ -74,7 +74,7 @@ class Order:
                 if name not in known:
                     raise ArgumentError(f"{stage.value}: {name!r} is none of {', '.join(known)}")
                 if name in names[:i]:
-                    raise ArgumentError(f"{stage.value}: {name!r} comes twice")
+                    raise ArgumentError(f"{stage.value}: {name!r} is named twice")
 
 
 _ALLOC = ("arch_alloc_page", "debug_map", "poison_check", "zero_on_alloc")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs of a guest's free and alloc path that go wrong, or would but for one rule.
+"""Runs of a guest's free and alloc path that go wrong, or that only one rule saves.
 
 Each scenario is a function that drives runs over a small guest and returns acts: the steps that
 were taken, the page after each of them, and how it ended.

@@ -2,7 +2,7 @@
 """What each free-page mechanism guarantees, by searching every state of a tiny guest.
 
 `guarantees` drives guests of one to three pages, on hosts that have too few frames for them,
-through every sequence of actions with the C core (src_c/search.c), breadth first.  A promise
+through every sequence of actions with the C core (src_c/search/), breadth first.  A promise
 that fails comes with a shortest run that shows it, one that holds with the number of states
 that were searched.  docs/guarantees.md explains questions, actions and systems.
 """

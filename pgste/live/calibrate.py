@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Calibration: what hints, faults and swap cost on the machine at hand, as a small profile.
 
-Measured are the real calls, loads and stores on memory of this process, each in rounds on fresh
+It measures the real calls, loads and stores on memory of this process, each in rounds on fresh
 state, with median and quartiles over the rounds.  `pgste.study.costs` says what a profile is for.
 """
 
@@ -97,7 +97,7 @@ class _Bench:
 
 @contextmanager
 def _fresh(pages: int, huge: bool = False) -> Iterator[LiveMapping]:
-    """A mapping whose page tables exist and whose pages are none."""
+    """A mapping whose page tables exist and that has no pages."""
     mapping = LiveMapping(pages)
     try:
         if huge:
@@ -198,7 +198,7 @@ def _measure_huge(bench: _Bench, seconds: float) -> str | None:
 
 
 def _out_of_cache(limit: MemoryLimit, live: LiveMapping) -> bool:
-    """Whether all pages left the swap cache too; pages that are being written take a moment."""
+    """Whether all pages have left the swap cache too; pages being written take a moment."""
     for _ in range(100):
         limit.empty()
         if not live.mincore(slice(None)).any():

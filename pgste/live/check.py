@@ -85,7 +85,7 @@ class Result:
     mechanism: str
     swap: bool
     flags: bool
-    """Whether lazyfree membership was compared too (takes root)."""
+    """Whether lazyfree membership was compared too (needs root)."""
     seed: int
     page_ops: int = 0
     steps: int = 0
@@ -281,7 +281,7 @@ def run_sequence(
 
 
 def shrink(found: Divergence, fails: Callable[[Sequence[Op]], Divergence | None]) -> Divergence:
-    """The shortest sequence that still diverges, as far as leaving things out gets.
+    """The shortest sequence that still diverges, found by leaving things out.
 
     First all steps are cut down to the page that diverged, then steps are left out, the larger
     parts first, then pages of the steps that remain.
@@ -341,7 +341,7 @@ def flags_allowed() -> bool:
 
 @contextmanager
 def one_cpu() -> Iterator[None]:
-    """Stay on the CPU where this thread is: the kernel's queues of pages are one a CPU."""
+    """Stay on the CPU where this thread is: the kernel has a queue of pages for each CPU."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:

@@ -139,7 +139,7 @@ def why_refused(call: str, code: int, backing: str, locked: bool) -> str:
             errno.EPERM: "locking needs CAP_IPC_LOCK or an RLIMIT_MEMLOCK above 0",
         }.get(code, os.strerror(code))
     if call == "/proc/kpageflags":
-        return f"{os.strerror(code)}; it takes root (CAP_SYS_ADMIN)"
+        return f"{os.strerror(code)}; it needs root (CAP_SYS_ADMIN)"
     if call == "/proc/self/pagemap":
         return f"{os.strerror(code)}; residency cannot be told without this file"
     return _why_madvise(call, code, backing, locked)
@@ -410,7 +410,7 @@ class Memory:
     def states(self, gfns: Gfns = slice(None), flags: bool = False) -> npt.NDArray[np.uint8]:
         """`State` bits of each page, from the pagemap, without touching it.
 
-        flags: add LAZYFREE and SWAPCACHE from ``/proc/kpageflags``, which takes root
+        flags: add LAZYFREE and SWAPCACHE from ``/proc/kpageflags``, which needs root
         (`Refused` without).
         """
         with self._explained("/proc/kpageflags" if flags else "/proc/self/pagemap"):

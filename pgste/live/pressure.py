@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Memory pressure on demand: a swap file, and a limit by a memory cgroup (version 1 or 2).
 
-Both are context managers that take away what they set up, on errors too.  They take root.
+Both are context managers that take away what they set up, on errors too.  They need root.
 Facts: swapon(2), the swap header as mkswap(8) writes it (union swap_header of the kernel's
 include/linux/swap.h), and the kernel's admin-guide on cgroup-v1/memory and cgroup-v2.
 """
@@ -88,7 +88,7 @@ class SwapFile:
 
     def _why(self, code: int) -> str:
         return {
-            errno.EPERM: "switching swap on takes root (CAP_SYS_ADMIN), or the kernel has as "
+            errno.EPERM: "switching swap on needs root (CAP_SYS_ADMIN), or the kernel has as "
             "many swap files as it can",
             errno.EINVAL: f"the file system of {self.directory} cannot hold a swap file; choose "
             "another directory",
@@ -105,7 +105,7 @@ class SwapFile:
         self.off()
 
     def off(self) -> None:
-        """Switch it off and remove the file; twice does no harm."""
+        """Switch it off and remove the file; a second call does nothing."""
         if self.path is None:
             return
         try:
@@ -113,7 +113,7 @@ class SwapFile:
         except live.RefusedCall as refused:
             why = {
                 errno.ENOMEM: f"memory has no room for what is in it; {self.path} stays on",
-                errno.EPERM: f"it takes root; {self.path} stays on",
+                errno.EPERM: f"it needs root; {self.path} stays on",
             }.get(refused.errno, os.strerror(refused.errno))
             raise Refused(refused.errno, "swapoff", why) from None
         self._unlink()
@@ -239,8 +239,8 @@ class MemoryLimit:
     def _refused(self, error: OSError, call: str) -> Refused:
         code = error.errno or errno.EIO
         why = {
-            errno.EACCES: "it takes root, or a group that was delegated to this user",
-            errno.EPERM: "it takes root, or a group that was delegated to this user",
+            errno.EACCES: "it needs root, or a group that was delegated to this user",
+            errno.EPERM: "it needs root, or a group that was delegated to this user",
             errno.EROFS: "the cgroup file system is mounted read-only (a container?)",
             errno.EBUSY: "the group above has processes of its own, which version 2 forbids for a "
             "group that limits others; start in an empty group (systemd-run --scope)",
@@ -305,7 +305,7 @@ class MemoryLimit:
         self.remove()
 
     def remove(self) -> None:
-        """Move whoever is left back to our own group and remove the group; twice is no harm."""
+        """Move whoever is left to our own group, remove the group; a second call does nothing."""
         if self.directory is None or self.hierarchy is None:
             return
         home = self.hierarchy.directory / "cgroup.procs"

@@ -2,7 +2,7 @@
 """Recording of the page allocator's events of this machine, and import of perf.data.
 
 The events ``kmem:mm_page_alloc`` and ``kmem:mm_page_free`` are read as the kernel's binary
-ring-buffer pages from each CPU's ``trace_pipe_raw`` and decoded in C (src_c/trace_ring.c) by the
+ring-buffer pages from each CPU's ``trace_pipe_raw`` and decoded in C (src_c/trace/ring.c) by the
 kernel's own format files; the streams of the CPUs are merged by time.
 """
 
@@ -141,7 +141,7 @@ def record(
 ) -> Recording:
     """Record while a command runs, or without one until Ctrl-C or for some seconds.
 
-    Recorded are the events of all processes, this one apart; `pid` narrows that down to a process
+    It records the events of all processes but this one; `pid` narrows that down to a process
     and the children it starts, `comm` to tasks of a name (``*`` stands for anything), which hides
     what the rest of the machine does with the same pages: frees by others are then missing.
 
@@ -246,7 +246,7 @@ def _wait(
 
 
 def _end(child: subprocess.Popen[bytes], got: int) -> None:
-    """A command that still runs gets our signal, or SIGTERM, and at last SIGKILL."""
+    """A command that still runs gets our signal, or SIGTERM, and in the end SIGKILL."""
     if child.poll() is None:
         child.send_signal(got or signal.SIGTERM)
         try:

@@ -103,7 +103,7 @@ class LiveReplay:
 
 
 def scale(trace: Trace, most_pages: int) -> Scaled:
-    """Cut a trace down to at most so many pages in use at once, and close the gaps between pfns.
+    """Cut a trace down to at most this many pages in use at once, and close the gaps between pfns.
 
     Aligned chunks of 4 MiB are taken or left out as a whole, every n-th of those that have events:
     a sample in space, in which each page lives as it did.  Blocks of more than a chunk are left
@@ -344,7 +344,7 @@ def live_replay(
             The group's limit is that and what the process itself takes.
         most_pages: the trace is cut to that many pages in use at once (`scale`); by default half
             of the memory that the machine has available.
-        samples: looks at residency, evenly over the events.
+        samples: how often residency is sampled, evenly over the events.
         swap_directory: where a swap file goes if the machine has no swap on.
         progress: called with (mechanism, events done, events).
 

@@ -83,7 +83,7 @@ class Model:
         self.stored[gone] = False
 
     def apply(self, op: Op, gfns: Pages) -> None:
-        """All that leaves the kernel no choice."""
+        """Everything about which the kernel has no choice."""
         if op.kind in ("write", "store"):
             tags = tags_of(op)
             self.guest.write(gfns, tags)

@@ -57,7 +57,7 @@ class TraceFs:
         except live.RefusedCall as refused:
             where.rmdir()
             why = {
-                errno.EPERM: "tracefs is not mounted, and mounting it takes root (CAP_SYS_ADMIN); "
+                errno.EPERM: "tracefs is not mounted, and mounting it needs root (CAP_SYS_ADMIN); "
                 "run as root, or let root do: mount -t tracefs nodev /sys/kernel/tracing",
                 errno.ENODEV: "this kernel has no tracefs (CONFIG_TRACING)",
             }.get(refused.errno, os.strerror(refused.errno))
@@ -119,7 +119,7 @@ class Instance:
             if not (self.root / "events/kmem" / event).exists():
                 if os.geteuid() != 0:
                     raise Refused(
-                        errno.EACCES, f"look into {self.root}", "reading trace events takes root"
+                        errno.EACCES, f"look into {self.root}", "reading trace events needs root"
                     )
                 raise Refused(
                     errno.ENOENT,
@@ -177,8 +177,8 @@ class Instance:
     def _refused(self, error: OSError, call: str) -> Refused:
         code = error.errno or errno.EIO
         why = {
-            errno.EACCES: "it takes root (or write permission on tracefs)",
-            errno.EPERM: "it takes root, and a kernel that is not locked down (see "
+            errno.EACCES: "it needs root (or write permission on tracefs)",
+            errno.EPERM: "it needs root, and a kernel that is not locked down (see "
             "/sys/kernel/security/lockdown)",
             errno.EROFS: "tracefs is mounted read-only (a container?)",
             errno.ENOENT: "this kernel's tracing has no such file",

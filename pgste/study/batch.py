@@ -69,5 +69,5 @@ def _checked(replays: Sequence[Replay]) -> tuple[Replay, ...]:
         if not isinstance(replay, Replay):
             raise ArgumentTypeError(f"replays[{i}]: {replay!r} is not a Replay")
         if any(replay is other for other in replays[:i]):
-            raise ArgumentError(f"replays[{i}]: {replay!r} is there twice")
+            raise ArgumentError(f"replays[{i}]: {replay!r} is given twice")
     return tuple(replays)

@@ -64,7 +64,7 @@ def _set_up_reporting(
     settings: Mapping[str, Any],
     unseen_free: bool,
 ) -> dict[str, Any]:
-    """Free page reporting as asked for; its settings.
+    """Set up free page reporting; returns its settings.
 
     Pages that no event names were in use all the time, or free: the trace does not tell.
     Either they keep blocks from merging and count for the watermarks only, or they are free.
@@ -82,7 +82,7 @@ def _set_up_reporting(
 
 
 def _sample_steps(trace: Trace, samples: int) -> list[int]:
-    """Numbers of events after which to look, evenly over trace time and ending with the last."""
+    """Numbers of events after which to sample, evenly over trace time; the last is the end."""
     nr = len(trace)
     span = int(trace.time[-1]) - int(trace.time[0]) if nr else 0
     if span:
@@ -99,18 +99,22 @@ def _replay(
     host: Host,
     guests: Sequence[Guest],
     base: int,
+    live_at_start: int,
     samples: int,
     progress: Progress | None,
 ) -> MechanismResult:
     replay = Replay(guests, trace.events, trace.time, base)
     start = int(trace.time[0]) if len(trace) else 0
-    rows: list[tuple[float, int, int]] = []
+    rows: list[tuple[float, int, int, int]] = []
 
     def sample(at: int) -> None:
         stats = host.stats()
         now = (int(trace.time[at]) - start) * 1e-9 if len(trace) else 0.0
         used = stats["frames"] - stats["frames_free"]
-        rows.append((now, used, stats["swap_slots"] - stats["swap_slots_free"]))
+        one = guests[0].stats()  # every guest has allocated and freed the same
+        in_use = live_at_start + one["pages_allocated"] - one["pages_freed"]
+        swap = stats["swap_slots"] - stats["swap_slots_free"]
+        rows.append((now, len(guests) * in_use, used, swap))
 
     sample(0)
     elapsed, done = 0.0, 0
@@ -131,17 +135,18 @@ def _replay(
         "discards": guest_stats["unused_discards"] + guest_stats["lazyfree_discards"],
         "zap_slots_freed": guest_stats["zap_slots_freed"] + guest_stats["hint_slots_freed"],
         "frames_peak": host_stats["frames_peak"],
-        "frames_mean": replay_stats["frame_seconds"] / covered if covered else rows[-1][1],
+        "frames_mean": replay_stats["frame_seconds"] / covered if covered else rows[-1][2],
         "swap_peak": host_stats["swap_peak"],
-        "swap_mean": replay_stats["swap_seconds"] / covered if covered else rows[-1][2],
+        "swap_mean": replay_stats["swap_seconds"] / covered if covered else rows[-1][3],
         "stale_allocs": replay_stats["stale_allocs"],
         "events_per_second": replay_stats["events"] / elapsed if elapsed else 0.0,
     }
-    seconds, frames, swap = zip(*rows, strict=True)
+    seconds, in_use, frames, swap = zip(*rows, strict=True)
     return MechanismResult(
         mechanism=mechanism,
         values=values,
         seconds=np.array(seconds, np.float64),
+        pages_in_use=np.array(in_use, np.uint64),
         frames_used=np.array(frames, np.uint64),
         swap_used=np.array(swap, np.uint64),
         guest_stats=guest_stats,
@@ -184,8 +189,8 @@ def compare(
     reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
         is by default the pages that no event names.
     unseen_free: for ``reporting``, these pages are free blocks that others merge with.
-    samples: looks at host memory, evenly over trace time.
-    threads: how many mechanisms are replayed at once.  Only speed depends on it.
+    samples: how often host memory is sampled, evenly over trace time.
+    threads: how many mechanisms are replayed at once.  It changes nothing but speed.
     progress: called with (mechanism, events done, events), by these threads.
 
     ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; OutOfFramesError
@@ -236,7 +241,8 @@ def compare(
         ]
         if name == "reporting":
             used = _set_up_reporting(members, trace, summary, base, reporting or {}, unseen_free)
-        result = _replay(trace, name, host, members, base, samples, progress)
+        live = summary["live_at_start"]
+        result = _replay(trace, name, host, members, base, live, samples, progress)
         host.close()
         return result
 
@@ -275,5 +281,5 @@ def _check_count(name: str, value: object) -> None:
         raise ArgumentError(f"{name}: {value} is less than 1")
 
 
-# The parameter of `compare` has the better claim to the plain name.
+# The plain name is that of `compare`'s parameter.
 _engine_mechanisms = mechanisms

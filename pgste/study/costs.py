@@ -53,7 +53,7 @@ class Profile:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Profile:
-        """Read a profile; ArgumentError that names the file for one that is none."""
+        """Read a profile; ArgumentError, which names the file, if it is not one."""
         try:
             data = json.loads(Path(path).read_text())
             if data.pop("format") != FORMAT or data.pop("version") != VERSION:

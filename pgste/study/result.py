@@ -44,11 +44,19 @@ ROWS = (
 
 @dataclass(frozen=True)
 class MechanismResult:
-    """What a mechanism did: `values` by row key, and samples over trace time (arrays)."""
+    """What a mechanism did: `values` by row key, and samples over trace time (arrays).
+
+    ``seconds`` is the time of each sample.  ``frames_used`` and ``swap_used`` are the host
+    frames and swap slots in use then.  ``pages_in_use`` is what the guests themselves need:
+    pages that the trace shows as in use, over all guests.  These are the pages live at the
+    start (their first event is a free) plus pages allocated less pages freed since.  A page
+    that no event names never counts.  It is the same for every mechanism.
+    """
 
     mechanism: str
     values: dict[str, float]
     seconds: npt.NDArray[np.float64]
+    pages_in_use: npt.NDArray[np.uint64]
     frames_used: npt.NDArray[np.uint64]
     swap_used: npt.NDArray[np.uint64]
     guest_stats: dict[str, int]
@@ -93,6 +101,7 @@ class Comparison:
             if samples:
                 column["samples"] = {
                     "seconds": result.seconds.tolist(),
+                    "pages_in_use": result.pages_in_use.tolist(),
                     "frames_used": result.frames_used.tolist(),
                     "swap_used": result.swap_used.tolist(),
                 }
@@ -112,7 +121,7 @@ class Comparison:
         }
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw host memory and swap over time, a line for each mechanism, into a picture file."""
+        """Draw what each mechanism holds beside what the guests use, into a picture file."""
         from pgste.study.plot import plot_comparison  # matplotlib is slow to import
 
         plot_comparison(self, path)

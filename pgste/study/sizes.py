@@ -14,7 +14,7 @@ _ALIGN = 1 << 10
 
 
 def kernel_watermarks(frames: int, batch: int = 32) -> tuple[int, int]:
-    """Low and high watermark for a host of so many frames, in frames.
+    """Low and high watermark, in frames, for a host with this many frames.
 
     The kernel's ``min_free_kbytes`` (the root of 16 times the memory in KiB, mm/page_alloc.c)
     and its low and high, a quarter and a half above; never more than a quarter of the host.

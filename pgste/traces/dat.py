@@ -3,7 +3,7 @@
 
 Layout from the manual pages trace-cmd.dat.v6(5) and trace-cmd.dat.v7(5); where those are
 behind (a section's size has 8 bytes, a buffer option names the size of its pages) from files
-of trace-cmd 3.1.  The ring-buffer pages in it are decoded by src_c/trace_ring.c, and the
+of trace-cmd 3.1.  The ring-buffer pages in it are decoded by src_c/trace/ring.c, and the
 streams of the CPUs merged by time.
 """
 
@@ -104,7 +104,7 @@ def ring_layout(
 def merge(streams: list[tuple[Words, Words]]) -> tuple[Words, Words]:
     """Merge the (events, times) of the CPUs by time; at the same time the lower CPU comes first.
 
-    The order within a CPU stays; a time that goes back there is taken as the one before.
+    The order within a CPU stays; a time that goes back there becomes the one before it.
     """
     if not streams:
         return np.empty(0, np.uint64), np.empty(0, np.uint64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packed events, a word each, and their times: what is right in them."""
+"""Checks of packed events, a word each, and of their times."""
 
 from __future__ import annotations
 

@@ -71,9 +71,9 @@ class Trace:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], progress: Progress | None = None) -> Trace:
-        """Read a trace file; what it is shows from its content, its name does not matter.
+        """Read a trace file; its kind is found from its content, not from its name.
 
-        Read are ftrace text (``trace``, ``trace_pipe``), ``perf script`` text, ``trace-cmd
+        It reads ftrace text (``trace``, ``trace_pipe``), ``perf script`` text, ``trace-cmd
         report`` text, trace.dat of ``trace-cmd record`` (versions 6 and 7), and the format of
         `save`, which is mapped and not copied; each as it is or compressed by xz, gzip, bzip2
         (and zstd where Python has it).
@@ -200,7 +200,7 @@ class Trace:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the decoder counted (struct pgste_decode_stats in pgste.h), for all of the file.
+        """What the decoder counted in the whole file (struct pgste_decode_stats in pgste.h).
 
         Empty for a trace from arrays, kept by `save`.
         """

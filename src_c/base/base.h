@@ -107,7 +107,7 @@ bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
 typedef void part_work(void *data, unsigned part, uint64_t from, uint64_t to);
 /* As many of the threads asked for as a table of nr pages can use, at least 1. */
 unsigned threads_useful(unsigned threads, uint64_t nr);
-/* work on each part of [0, nr), one for each of so many threads; returns when all are done. */
+/* work on each part of [0, nr), one for each of the threads; returns when all are done. */
 void threads_run(unsigned threads, uint64_t nr, part_work *work, void *data);
 
 #endif

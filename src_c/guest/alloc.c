@@ -5,7 +5,7 @@
  */
 #include "guest/essa.h"
 
-/* Mark the pages of one word, or some of them: those that were so already. */
+/* Mark the pages of one word, or some of them: how many were marked already. */
 static uint64_t mark_bits(uint64_t *word, uint64_t bits, bool to_free, bool shared)
 {
 	uint64_t old, wrong;
@@ -17,7 +17,7 @@ static uint64_t mark_bits(uint64_t *word, uint64_t bits, bool to_free, bool shar
 		old = *word;
 		*word = to_free ? old | bits : old & ~bits;
 	}
-	/* hardly ever, and counting bits is a call without CPU features */
+	/* rare, and without CPU features counting bits is a function call */
 	wrong = (to_free ? old : ~old) & bits;
 	return wrong ? (uint64_t)__builtin_popcountll(wrong) : 0;
 }
@@ -205,7 +205,7 @@ int pgste_alloc(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_gfn
 	return change(guest, vcpu, gfns, order, false);
 }
 
-/* The scalar calls: the same for one page, with as little around the ESSA as can be. */
+/* The scalar calls: the same for one page, with as little around the ESSA as possible. */
 static int change_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn, unsigned orc,
 		       bool to_free)
 {

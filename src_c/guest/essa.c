@@ -5,16 +5,16 @@
  *
  * Normal path: a vcpu whose list is full intercepts before its next ESSA, whatever the orc.
  * The loops therefore run in stretches no longer than the room in the list and need no test
- * for it a page.  Interpretation path (migration mode): every ESSA intercepts.
+ * for it at each page.  Interpretation path (migration mode): every ESSA intercepts.
  */
 #include "guest/essa.h"
 
 /* Measured on random gfns: 96 to 128 pages ahead are best, for a bare loop as well. */
 #define PREFETCH 128u
 /*
- * Pages that follow each other in an array are a run from RUN on, and done by the scan kernel
- * from RUN_SCAN on.  No more than RUN_MAX are looked at before some are done, as a list may be
- * full before their end.
+ * RUN pages or more that follow each other in an array are a run; the scan kernel does runs of
+ * RUN_SCAN or more.  At most RUN_MAX are looked at before some are done, as a list may be full
+ * before their end.
  */
 #define RUN 32u
 #define RUN_SCAN 64u
@@ -90,7 +90,7 @@ static struct essa_list list_open(const struct pgste_guest *guest, struct vcpu *
 		.entries = vcpu->cbrl,
 		.nr = vcpu->nr,
 		.limit = guest->cbrl_entries,
-		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0, /* nobody knows what is on it */
+		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0, /* unknown entries: assume that one is swapped */
 	};
 }
 

@@ -61,7 +61,7 @@ uint64_t pgste_count_zappable(const struct pgste_guest *guest, unsigned threads)
 
 /* ---- finding ---- */
 
-/* Each part finds into a table of its own, which costs nothing but for what is found. */
+/* Each part finds into a table of its own, which costs only as much as is found. */
 struct finding {
 	const struct pgste_guest *guest;
 	uint64_t start, max;

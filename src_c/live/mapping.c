@@ -110,7 +110,7 @@ static int set_up(struct pgste_live *live, enum pgste_live_backing backing)
 	/* A child's copy of the page tables would make pages shared, and madvise skips those. */
 	if (madvise(live->base, live->map_bytes, MADV_DONTFORK))
 		return PGSTE_OS_ERROR(errno);
-	/* A kernel without huge pages refuses this with EINVAL, which is then no loss. */
+	/* A kernel without huge pages refuses this with EINVAL, which loses nothing. */
 	if (backing != PGSTE_LIVE_HUGETLB)
 		madvise(live->base, live->map_bytes, MADV_NOHUGEPAGE);
 	return PGSTE_OK;
@@ -215,9 +215,9 @@ static ssize_t advise_vector(const struct iovec *runs, size_t nr, int advice)
 }
 
 /*
- * Tell all runs.  What a vectored call leaves undone (an old kernel takes few advices on
- * oneself; a refused run ends the call) goes through madvise run by run, whose errno is
- * that of the run.
+ * Advise all runs.  What a vectored call leaves undone goes through madvise run by run, so that
+ * errno is that of the run.  (An old kernel lets a process give itself few kinds of advice; a
+ * refused run ends the call.)
  */
 static int advise_runs(struct pgste_live *live, const struct iovec *runs, size_t nr, int advice,
 		       struct pgste_live_cost *cost)

@@ -23,7 +23,7 @@ const char *pgste_live_replay_stats_name(unsigned i)
 	return i < sizeof(stats_names) / sizeof(stats_names[0]) ? stats_names[i] : NULL;
 }
 
-/* The next tag: whether the page held old bytes. */
+/* Store the next tag: whether the page held old bytes. */
 static bool touch(struct pgste_live_replay *replay, uint64_t gfn)
 {
 	unsigned char *page = replay->live->base + gfn * replay->live->page_bytes;

@@ -75,7 +75,7 @@ static int scan(struct pgste_live *live, uint64_t *gfn, uint64_t end, uint64_t c
 	return nr;
 }
 
-/* A file that is opened when it is needed first. */
+/* A file that is opened when it is first needed. */
 static int open_once(int *fd, const char *path)
 {
 	if (*fd < 0)
@@ -130,7 +130,7 @@ static int add_kernel_flags(struct pgste_live *live, const uint64_t *entries, un
 	for (i = 0; i < nr; i++) {
 		if (!(entries[i] & PM_PRESENT))
 			continue;
-		/* The file hides frame numbers from those who may not know them. */
+		/* The file hides frame numbers from users without privilege. */
 		if (!(entries[i] & PM_PFN))
 			return PGSTE_OS_ERROR(EPERM);
 		ret = read_at(live->kpageflags, &flags, sizeof(flags),

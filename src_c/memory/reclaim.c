@@ -17,7 +17,7 @@ static void list_move(struct pgste_host *host, enum pgste_frame_list list, uint3
 	list_add(host, list, frame);
 }
 
-/* Age the page; in dat the PTE's DIRTY is lost to it and kept in the frame. */
+/* Age the page; in dat the PTE loses DIRTY, which the frame then keeps. */
 static void age(struct mm *mm, struct frame *f)
 {
 	if (mm->generation == PGSTE_GEN_DAT && (mm->pte[f->gfn] & PTE_DIRTY))
@@ -95,7 +95,7 @@ static bool needs_slot(const struct pgste_host *host, uint32_t frame)
 	       !(mm->rules && mm->rules->drops(mm, f->gfn));
 }
 
-/* A reference that is not the mapping's: shrink_folio_list leaves such anonymous pages be. */
+/* A reference that is not the mapping's: shrink_folio_list leaves such anonymous pages alone. */
 static bool is_kept(const struct frame *f)
 {
 	return f->pinned && f->list != PGSTE_LIST_LAZYFREE;
@@ -160,7 +160,7 @@ static bool shrink(struct pgste_host *host, uint32_t frame)
 	return true;
 }
 
-/* inactive_is_low: the larger the memory, the smaller the inactive share that will do. */
+/* inactive_is_low: the larger the memory, the smaller the inactive share that is enough. */
 static bool inactive_is_low(const struct pgste_host *host)
 {
 	uint64_t active = host->lists[PGSTE_LIST_ACTIVE].nr;

@@ -55,7 +55,7 @@ static void setup_free(struct pgste_guest *guest, const struct first_events *fir
 	guest_settle(guest);
 }
 
-/* Pages whose first event is a free hold something of the guest's. */
+/* Pages whose first event is a free hold content of the guest. */
 static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
 		       const struct first_events *first, uint64_t nr_words)
 {

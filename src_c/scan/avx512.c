@@ -152,7 +152,7 @@ AVX512 static inline __m512i merge(const struct lookup *l, __m512i old, __m512i 
 	return _mm512_ternarylogic_epi64(l->swap, old, new, 0xca);
 }
 
-/* The last block of a run, or the one that fills the list, as far as that: pages done. */
+/* The last block of a run, or the one that fills the list, up to where it is full: pages done. */
 AVX512 static uint64_t essa_part(uint8_t *state, uint64_t nr, const struct lookup *l,
 				 uint8_t *results, uint64_t base, struct essa_list *list)
 {

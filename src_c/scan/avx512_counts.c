@@ -109,7 +109,7 @@ AVX512 static void add_rest(const struct carry_save *sum, uint64_t *sizes)
 	add_shorts(twos, 2, sizes);
 }
 
-/* Add the sizes of the sets for so many groups of blocks, at most BYTE_STEPS * SHORT_STEPS. */
+/* Add the sizes of the sets for a number of groups of blocks, at most BYTE_STEPS * SHORT_STEPS. */
 AVX512 static void count_sets(const uint8_t *state, uint64_t nr_groups, uint64_t sizes[NR_SETS])
 {
 	const struct table128 planes = planes_table();

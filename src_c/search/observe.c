@@ -114,7 +114,7 @@ static void observe_content(struct search_system *s, enum pgste_action action,
 	premises[PGSTE_QUESTION_REUSE_FAILS] += w->phase == PHASE_TAKEN;
 	premises[PGSTE_QUESTION_TOUCH_FAULTS] += b->watched.phase == PHASE_FREE && is_touch(action);
 	found[PGSTE_QUESTION_REUSE_FAILS] |= found[PGSTE_QUESTION_LOST_TAKEN];
-	/* what is known to be gone is not waited for any longer */
+	/* a store known to be lost is not looked for any longer */
 	if (lost && !none && (w->store != STORE_FREE || w->phase == PHASE_IN_USE)) {
 		w->store = STORE_NONE;
 		content_is_old(s);

@@ -177,7 +177,7 @@ def test_scenario_refuses(options: tuple[str, ...], message: str) -> None:
 
 def test_the_scenarios_page_shows_what_is_printed() -> None:
     page = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
-    shown = re.findall(r"```text\n\$ pgste (.*?)\n(.*?)```", page, re.DOTALL)
+    shown = re.findall(r"```console\n\$ pgste (.*?)\n(.*?)```", page, re.DOTALL)
     assert len(shown) >= 3
     for command, expected in shown:
         result = run(*command.split(), columns=80)

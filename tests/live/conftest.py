@@ -40,7 +40,7 @@ def no_swap() -> None:
 def flags() -> None:
     """The right to read /proc/kpageflags."""
     if not flags_allowed():
-        pytest.skip("/proc/kpageflags takes root")
+        pytest.skip("/proc/kpageflags needs root")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from pgste.live.pressure import swap_bytes
 
 SMALL = str(Path(__file__).parents[1] / "golden/traces/small.trace.dat")
-ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def run(*arguments: str, columns: int = 80) -> subprocess.CompletedProcess[str]:

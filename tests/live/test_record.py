@@ -161,7 +161,7 @@ def test_the_mount_of_another_recorder_is_not_used() -> None:
     assert mounted_at(kept) == Path("/sys/kernel/tracing")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root takes root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root needs root")
 def test_without_rights_it_says_what_is_missing() -> None:
     def message() -> str:
         try:
@@ -171,7 +171,7 @@ def test_without_rights_it_says_what_is_missing() -> None:
         return "recorded"
 
     said = unprivileged(message)
-    assert "takes root" in said
+    assert "needs root" in said
     assert "tracefs" in said or "tracing" in said
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import pgste
-from pgste import Orc, _trace
+from pgste import Orc
+from pgste._engine import trace as engine_trace
 
 TIMEOUT = 60
 NODAT_RESULT = 0x20  # of an ESSA result: the page had NODAT
@@ -355,8 +356,8 @@ LONG_CALLS: dict[str, Callable[[], Callable[[], object]]] = {
     "count_states": lambda: _big().count_states,
     "host.validate": lambda: _big().host.validate,  # Unit.begin
     "replay": lambda: partial(_replay().run, 1 << 16),
-    "summary": lambda: partial(_trace.summarize, pgste.sample_trace().events),
-    "decode": lambda: partial(_trace.TextDecoder().feed, b"# a comment\n" * (1 << 18)),
+    "summary": lambda: partial(engine_trace.summarize, pgste.sample_trace().events),
+    "decode": lambda: partial(engine_trace.TextDecoder().feed, b"# a comment\n" * (1 << 18)),
 }
 
 

@@ -64,7 +64,7 @@ def test_orders_of_the_three_kernels() -> None:
         (("check", "boil"), (), "free: 'boil'"),
         (("arch_alloc_page",), (), "free: 'arch_alloc_page'"),
         ((), ("poison",), "alloc: 'poison'"),
-        (("check", "poison", "check"), (), "'check' comes twice"),
+        (("check", "poison", "check"), (), "'check' is named twice"),
     ],
 )
 def test_orders_that_make_no_sense(

@@ -83,6 +83,6 @@ def test_bad_arguments(bad: Any, threads: Any, error: type[Exception], match: st
 
 def test_a_replay_that_is_there_twice() -> None:
     every = replays(2000, 60_000)
-    with pytest.raises(pgste.ArgumentError, match=r"replays\[7\]: .* is there twice"):
+    with pytest.raises(pgste.ArgumentError, match=r"replays\[7\]: .* is given twice"):
         pgste.run_all([*every, every[2]])
     assert [replay.position for replay in every] == [0] * 7

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import pgste
+from pgste.study.plot import finding
 from pgste.study.result import ROWS
 
 ALLOC, FREE = 0, 1
@@ -111,6 +112,27 @@ def test_samples_end_with_the_last_event() -> None:
     assert bool(np.all(np.diff(series.seconds) >= 0))
 
 
+def test_pages_in_use_are_those_of_the_trace() -> None:
+    # page 3 is live at the start (its first event is a free); page 8 is allocated twice with no
+    # free seen between, so it counts once; the second free of page 3 changes nothing
+    trace = make_trace(
+        [(ALLOC, 8, 0), (FREE, 3, 0), (ALLOC, 8, 0), (FREE, 3, 0), (ALLOC, 4, 1), (FREE, 8, 0)]
+    )
+    assert trace.summary()["peak_in_use"] == 3
+    for guests in (1, 3):
+        result = pgste.compare(trace, host_frames=100, guests=guests, samples=100)
+        for one in result.results:
+            # before the first event, then after each of the six
+            assert one.pages_in_use.tolist() == [guests * n for n in (1, 2, 1, 1, 1, 3, 2)]
+
+
+def test_pages_in_use_are_held_somewhere() -> None:
+    for one in pgste.compare(pgste.sample_trace()).results:
+        held = one.frames_used + one.swap_used
+        assert bool(np.all(held >= one.pages_in_use))
+        assert int(one.pages_in_use.max()) <= 61138  # peak_in_use of the sample
+
+
 def test_defaults_are_said() -> None:
     trace = churn()
     result = pgste.compare(trace, ["none"], guests=2)
@@ -197,3 +219,19 @@ def test_plot_is_a_picture(tmp_path: Path) -> None:
     assert b"<svg" in (tmp_path / "c.svg").read_bytes()[:2000]
     with pytest.raises(pgste.ArgumentError, match=r"c\.txt"):
         result.plot(tmp_path / "c.txt")
+
+
+def test_the_title_of_the_plot_is_the_finding(tmp_path: Path) -> None:
+    def title(**arguments: Any) -> str:
+        result = pgste.compare(churn(), **arguments)
+        result.plot(tmp_path / "t.svg")  # every shape of a comparison can be drawn
+        return finding(result)
+
+    swapping = title(mechanisms=["none", "cmma"], host_frames=64)
+    assert swapping.startswith("Swap writes fall from ")
+    assert "(none)" in swapping
+    assert "(cmma)" in swapping
+    roomy = title(mechanisms=["none", "madv_dontneed"], host_frames=1000)
+    assert roomy.startswith("Nothing is written to swap; ")
+    assert roomy.endswith("(madv_dontneed)")
+    assert title(mechanisms=["none"], host_frames=64).startswith("none writes ")
