@@ -90,7 +90,8 @@ static struct essa_list list_open(const struct pgste_guest *guest, struct vcpu *
 		.entries = vcpu->cbrl,
 		.nr = vcpu->nr,
 		.limit = guest->cbrl_entries,
-		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0, /* unknown entries: assume that one is swapped */
+		/* unknown entries: assume that one is swapped */
+		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0,
 	};
 }
 

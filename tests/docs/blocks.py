@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Fenced blocks of Markdown files, and what the text around says about them.
 
-Comments that a reader does not see, on a line of their own before a block:
+A comment that a reader does not see, on a line of its own before a block:
 
 ``<!-- needs: root -->``
     The block cannot be run by a test; what follows the colon is the reason.
-``<!-- printed by: pgste compare -->``
-    The block is what this command prints.
 """
 
 from __future__ import annotations
