@@ -107,7 +107,7 @@ static uint16_t essa_entry(enum pgste_generation generation, bool dirtying, unsi
 	return (uint16_t)(new | essa_result(generation, state) << 8 | (r.append ? 0x8000u : 0u));
 }
 
-static struct essa_row rows[3][2][PGSTE_NR_ORC];
+static struct essa_row rows[PGSTE_NR_GENERATIONS][2][PGSTE_NR_ORC];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void essa_generate_row(struct essa_row *row, enum pgste_generation generation,
@@ -125,7 +125,7 @@ static void essa_generate_row(struct essa_row *row, enum pgste_generation genera
 
 static void essa_generate(void)
 {
-	for (unsigned generation = 0; generation < 3; generation++)
+	for (unsigned generation = 0; generation < PGSTE_NR_GENERATIONS; generation++)
 		for (unsigned dirtying = 0; dirtying < 2; dirtying++)
 			for (unsigned orc = 0; orc < PGSTE_NR_ORC; orc++)
 				essa_generate_row(&rows[generation][dirtying][orc],
