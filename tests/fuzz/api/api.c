@@ -10,6 +10,8 @@
  *
  * At the end every frame, slot, table and block of memory has been given back.  Some inputs
  * run once more with another variant of the scan kernels, which has to give the same.
+ *
+ * With FUZZ_TELL=1 in the environment each call is printed.
  */
 #include "api.h"
 
@@ -30,9 +32,12 @@ static call *const calls[64] = {
 	call_write, call_read, call_zap_scan,
 };
 
-int64_t call_done(struct world *w, int64_t result)
+int64_t call_done(struct world *w, int64_t result, const char *text)
 {
 	w->faulted = faults_disarm();
+	if (w->tells)
+		fprintf(stderr, "%s = %lld%s\n", text, (long long)result,
+			w->faulted ? " (an allocation failed)" : "");
 	w->fault = 0;
 	return result;
 }
@@ -91,6 +96,7 @@ static uint64_t run(const uint8_t *data, size_t size)
 {
 	struct world w = { .in = { data, data + size }, .hash = HASH_START };
 
+	w.tells = getenv("FUZZ_TELL") != NULL;
 	for (unsigned i = 0; i < MOST_CALLS && w.in.at < w.in.end; i++)
 		step(&w);
 	world_free(&w);

@@ -51,6 +51,7 @@ struct world {
 	bool held;	/* frees of a replay may be held back, which a refused call may issue */
 	struct bytes before, after;
 	uint64_t hash; /* of all results and states */
+	bool tells;    /* each call is printed, to understand a reproducer */
 };
 
 /* What a call did, for the checks that come after every one. */
@@ -62,8 +63,8 @@ struct outcome {
 
 /* A call under test, with the allocation failure that the input asks for. */
 #define CALL(w, expression) \
-	(faults_arm((w)->fault), call_done(w, (int64_t)(expression)))
-int64_t call_done(struct world *w, int64_t result);
+	(faults_arm((w)->fault), call_done(w, (int64_t)(expression), #expression))
+int64_t call_done(struct world *w, int64_t result, const char *text);
 /* An error that only a failed allocation explains. */
 static inline bool no_memory(const struct world *w, int64_t result)
 {

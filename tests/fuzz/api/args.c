@@ -114,14 +114,30 @@ static struct gfns range(struct world *w, const struct guest *guest, uint64_t mo
 	return g;
 }
 
+static void tell(const struct guest *guest, const struct gfns *gfns)
+{
+	fprintf(stderr, "guest %u (%s, generation %u) type %u first %llu nr %llu:",
+		pgste_guest_number(guest->g), guest->config.mechanism,
+		(unsigned)guest->config.generation, (unsigned)gfns->arg.type,
+		(unsigned long long)gfns->arg.first, (unsigned long long)gfns->arg.nr);
+	for (uint64_t i = 0; gfns->values && i < gfns->nr && i < 20; i++)
+		fprintf(stderr, " %llu", (unsigned long long)gfns->values[i]);
+	fputc('\n', stderr);
+}
+
 struct gfns take_gfns(struct world *w, const struct guest *guest, unsigned order)
 {
 	const uint8_t form = take_byte(&w->in);
 	const uint64_t most = order > 18 ? 1 : MOST_WORK >> order;
+	struct gfns gfns;
 
 	if (form % 3 == 0)
-		return range(w, guest, most);
-	return array(w, guest, (enum pgste_gfn_type)(1 + form % 8), most);
+		gfns = range(w, guest, most);
+	else
+		gfns = array(w, guest, (enum pgste_gfn_type)(1 + form % 8), most);
+	if (w->tells)
+		tell(guest, &gfns);
+	return gfns;
 }
 
 void gfns_free(struct gfns *gfns)
