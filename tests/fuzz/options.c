@@ -6,7 +6,7 @@
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-	return "allocator_may_return_null=1:max_allocation_size_mb=1024:detect_stack_use_after_return=1";
+	return "allocator_may_return_null=1:max_allocation_size_mb=1024:quarantine_size_mb=32";
 }
 
 const char *__ubsan_default_options(void);

@@ -41,7 +41,7 @@ struct page {
 
 struct model {
 	struct page pages[MOST_PAGES];
-	uint64_t nr;
+	uint64_t nr, next; /* next: where the page behind the last one often is */
 	const uint64_t *events;
 	struct pgste_trace_summary s;
 	uint64_t live;
@@ -50,9 +50,12 @@ struct model {
 
 static struct page *page_of(struct model *m, uint64_t pfn, bool *is_new)
 {
+	*is_new = false;
+	if (m->next < m->nr && m->pages[m->next].pfn == pfn)
+		return &m->pages[m->next++];
 	for (uint64_t i = 0; i < m->nr; i++)
 		if (m->pages[i].pfn == pfn) {
-			*is_new = false;
+			m->next = i + 1;
 			return &m->pages[i];
 		}
 	*is_new = true;
