@@ -88,8 +88,10 @@ static size_t change(uint8_t *bytes, size_t size, uint64_t *chance)
 		return size - run;
 	case 5: memmove(bytes + draw(chance, size - run + 1), bytes + at, run); return size;
 	default:
+		if (!nr_files && size < room)
+			bytes[size++] = (uint8_t)draw(chance, 256);
 		if (!nr_files)
-			return size < room ? (bytes[size] = (uint8_t)draw(chance, 256), size + 1) : size;
+			return size;
 		other = &files[draw(chance, nr_files)];
 		run = other->size ? draw(chance, other->size) : 0; /* from there on */
 		if (other->size - run > room - at)

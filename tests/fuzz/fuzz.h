@@ -51,7 +51,7 @@ static inline uint64_t take_below(struct input *in, uint64_t n)
 	return take(in, n > 256 ? 2 : 1) % n;
 }
 
-/* A zeroed block of just this size, so that the sanitizer sees a step over its end; 0 bytes too. */
+/* Zeros, in a block of just this size, so that the sanitizer sees a step over its end. */
 static inline void *block_of_size(size_t nr_bytes)
 {
 	void *block = calloc(1, nr_bytes);

@@ -21,9 +21,9 @@
 static call *const calls[64] = {
 	call_essa, call_essa, call_essa, call_essa, call_essa_page, call_essa_page, call_free,
 	call_free, call_free, call_alloc, call_alloc, call_alloc, call_free_page, call_alloc_page,
-	call_write, call_write, call_write, call_write, call_read, call_read, call_read, call_peek,
-	call_set_words, call_set_words, call_set_words, call_get, call_swap_out, call_swap_out,
-	call_swap_out, call_pin, call_reclaim, call_reclaim, call_rearm, call_zap, call_zap_scan,
+	call_write, call_write, call_write, call_write, call_read, call_read, call_read,
+	call_peek, call_set_words, call_set_words, call_set_words, call_get, call_swap_out,
+	call_swap_out, call_swap_out, call_pin, call_reclaim, call_reclaim, call_rearm, call_zap, call_zap_scan,
 	call_count, call_find, call_look, call_intercept, call_cbrl, call_set_changed,
 	call_reset_cmma, call_migration, call_problem_state, call_advance, call_advance,
 	call_configure, call_report, call_replay_new, call_replay_new, call_replay_run,

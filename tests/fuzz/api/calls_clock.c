@@ -136,8 +136,10 @@ static bool events_fit(const uint64_t *events, uint64_t nr, uint64_t base, uint6
 	for (uint64_t i = 0; i < nr; i++) {
 		const uint64_t pfn = PGSTE_EVENT_PFN(events[i]);
 
-		if (PGSTE_EVENT_KIND(events[i]) > 1 || PGSTE_EVENT_ORDER(events[i]) > 39 ||
-		    pfn < base || pfn - base + (UINT64_C(1) << PGSTE_EVENT_ORDER(events[i])) > nr_pages)
+		if (PGSTE_EVENT_KIND(events[i]) > 1 || PGSTE_EVENT_ORDER(events[i]) > 39)
+			return false;
+		if (pfn < base ||
+		    pfn - base + (UINT64_C(1) << PGSTE_EVENT_ORDER(events[i])) > nr_pages)
 			return false;
 	}
 	return true;
@@ -178,12 +180,14 @@ struct outcome call_replay_new(struct world *w)
 		nr_pages = w->guests[i].nr_pages < nr_pages ? w->guests[i].nr_pages : nr_pages;
 	}
 	take_events(w, &r, base, nr_pages == UINT64_MAX ? 1 : nr_pages);
-	result = CALL(w, pgste_replay_new(guests, r.nr_guests, base, r.events, r.times, r.nr, &r.r));
+	result = CALL(w, pgste_replay_new(guests, r.nr_guests, base, r.events, r.times, r.nr,
+					  &r.r));
 	if (!r.nr_guests || !events_fit(r.events, r.nr, base, nr_pages))
 		REQUIRE(result == PGSTE_E_ARG);
 	else
-		REQUIRE(result == PGSTE_OK || no_memory(w, result) || result == PGSTE_E_NO_FRAME ||
-			result == PGSTE_E_FOREIGN || pgste_pgm_code((int)result));
+		REQUIRE(result == PGSTE_OK || result == PGSTE_E_NO_FRAME ||
+			result == PGSTE_E_FOREIGN || no_memory(w, result) ||
+			pgste_pgm_code((int)result));
 	REQUIRE(!result == (r.r != NULL));
 	w->replay = r;
 	w->held = true;

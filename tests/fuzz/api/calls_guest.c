@@ -220,7 +220,8 @@ struct outcome call_problem_state(struct world *w)
 	result = CALL(w, pgste_set_problem_state(guest->g, vcpu, on));
 	REQUIRE(result == (vcpu < guest->config.nr_vcpus ? PGSTE_OK : PGSTE_E_ARG));
 	if (!result)
-		guest->problem_state = on ? guest->problem_state | bit : guest->problem_state & ~bit;
+		guest->problem_state = on ? guest->problem_state | bit :
+					    guest->problem_state & ~bit;
 	return (struct outcome){ result, false, false };
 }
 
