@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import limits, ringpages, workloads
 from benchmarks.harness import Bar, Limit, Measure, Plan
-from pgste import trace_dat
-from pgste._trace import RingDecoder, TextDecoder
+from pgste._engine.trace import RingDecoder, TextDecoder
+from pgste.traces import dat
 
 Columns = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 
@@ -66,7 +66,7 @@ def bench_ring(measure: Measure, short: bool) -> None:
     """Ring-buffer pages as the kernel gives them, one CPU after the other."""
     nr = 100_000 if short else 1_000_000
     (events, times), cpus = recorded(nr)
-    layout = trace_dat.ring_layout(ringpages.HEADER_PAGE, ringpages.FORMATS, big_endian=False)
+    layout = dat.ring_layout(ringpages.HEADER_PAGE, ringpages.FORMATS, big_endian=False)
     step = BATCH_PAGES * ringpages.PAGE_BYTES
     data = [np.frombuffer(pages, np.uint8) for pages in cpus]
     bare = limits.load()
@@ -105,7 +105,7 @@ def bench_trace_dat(measure: Measure, short: bool) -> None:
     data = np.frombuffer(content, np.uint8)
     bare = limits.load()
 
-    def check(answer: trace_dat.TraceDat) -> None:
+    def check(answer: dat.TraceDat) -> None:
         assert np.array_equal(answer.events, events)
         assert np.array_equal(answer.times, times)
 
@@ -114,7 +114,7 @@ def bench_trace_dat(measure: Measure, short: bool) -> None:
 
     measure(
         Plan(
-            lambda: trace_dat.parse(memoryview(content)),
+            lambda: dat.parse(memoryview(content)),
             items=nr,
             unit="event",
             bytes=len(content),

@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from benchmarks import limits, peers, workloads
 from benchmarks.harness import Bar, Limit, Measure, Plan
-from pgste import Guest, Orc
+from pgste import Guest, Orc, State
 
 BIG = 24  # 16 Mi pages, the size of the rows of design
 
@@ -28,16 +29,17 @@ class Essa:
         self.out = np.zeros(self.gfns.size, np.uint8)
         self.results = np.zeros(self.gfns.size, np.uint8)  # of peers
         self.appended = np.zeros(self.gfns.size, np.uint64)
-        self.expected = peers.numpy_bytes(
-            self.guest.states(), int(Orc.SET_UNUSED), self.gfns.copy()
-        )[0]
+        self.expected = peers.outcome(
+            *self.words.of(self.gfns), int(Orc.SET_UNUSED), self.gfns.copy()
+        )
+        self.states = self.expected.after_zaps(peers.LIST_ENTRIES)
         self.bare = limits.load()
         self.other = np.ones(1 << 26, np.uint8)
 
     def settle(self) -> None:
         """Caches as a plain read leaves them: nothing in them that has to be written back.
 
-        What the states are renewed by dirties ten times the memory that ESSA works on; without
+        Renewing the states dirties ten times the memory that ESSA works on; without
         this, the subject would pay for it and the bare loop, which needs no renewal, would not.
         Small tables stay in the caches.
         """
@@ -46,6 +48,7 @@ class Essa:
 
     def prepare(self) -> None:
         workloads.reload(self.guest, self.words, self.gfns)
+        self.guest.reset_stats()
         self.out.fill(0xFF)
         self.settle()
 
@@ -53,7 +56,27 @@ class Essa:
         return self.guest.essa(Orc.SET_UNUSED, self.gfns, out=self.out)
 
     def check(self, results: Any) -> None:
-        assert np.array_equal(results, self.expected)
+        """The engine left what the peers leave: results, states, list, counters."""
+        expected = self.expected
+        assert np.array_equal(results, expected.results)
+        states = self.guest.states(self.gfns)
+        assert np.array_equal(states, self.states)
+        check_list(self.guest, self.gfns.size, expected)
+        zapped = int(((expected.states ^ states) & State.SWAP != 0).sum())
+        assert self.guest.stats()["zapped"] == zapped
+
+    def check_words(self, pgste: npt.NDArray[np.uint64], nr_appended: int) -> None:
+        """The same of a peer on words, which wrote to `results` and `appended`."""
+        assert np.array_equal(self.results, self.expected.results)
+        assert np.array_equal(pgste, self.expected.words)
+        assert np.array_equal(self.appended[:nr_appended], self.expected.appended)
+
+    def check_numpy(self, answer: Any, changed: Any, expected: Any) -> None:
+        """The same of a peer that returns results and gfns appended, and changed an array."""
+        results, appended = answer
+        assert np.array_equal(results, self.expected.results)
+        assert np.array_equal(changed, expected)
+        assert np.array_equal(appended, self.expected.appended)
 
     def update(self) -> Limit:
         return Limit(lambda: self.bare.update(self.bytes, self.gfns), self.gfns.size, self.settle)
@@ -88,30 +111,61 @@ class Essa:
         def packed() -> None:
             states[self.gfns] = fresh_states
 
-        bare = self.bare
+        bare, gfns, expected = self.bare, self.gfns, self.expected
+
+        def check_tables(nr_appended: int) -> None:
+            self.check_words(tables[of_tables], nr_appended)
+
+        def check_arrays(nr_appended: int) -> None:
+            self.check_words(pgste[gfns], nr_appended)
+
         found = {
             "two words": Limit(
-                lambda: bare.kernel_words(tables, orc, self.gfns, *out, False), nr, in_tables
+                lambda: bare.kernel_words(tables, orc, gfns, *out, False),
+                nr,
+                in_tables,
+                check_tables,
             ),
             "two words, locked": Limit(
-                lambda: bare.kernel_words(tables, orc, self.gfns, *out, True), nr, in_tables
+                lambda: bare.kernel_words(tables, orc, gfns, *out, True),
+                nr,
+                in_tables,
+                check_tables,
             ),
             "two words, prefetch": Limit(
-                lambda: bare.two_words(pgste, pte, orc, self.gfns, *out), nr, words
+                lambda: bare.two_words(pgste, pte, orc, gfns, *out), nr, words, check_arrays
             ),
             "NumPy, two words": Limit(
-                lambda: peers.numpy_words(pgste, pte, orc, self.gfns), nr, words
+                lambda: peers.numpy_words(pgste, pte, orc, gfns),
+                nr,
+                words,
+                lambda answer: self.check_numpy(answer, pgste[gfns], expected.words),
             ),
-            "NumPy, bytes": Limit(lambda: peers.numpy_bytes(states, orc, self.gfns), nr, packed),
+            "NumPy, bytes": Limit(
+                lambda: peers.numpy_bytes(states, orc, gfns),
+                nr,
+                packed,
+                lambda answer: self.check_numpy(answer, states[gfns], expected.states),
+            ),
         }
         numba = peers.numba_words()
         if numba is not None:
             out_i64 = self.results, self.appended.view(np.int64)
-            numba(pgste, pte, orc, self.gfns[:1], *out_i64)  # compiles
+            numba(pgste, pte, orc, gfns[:1], *out_i64)  # compiles
             found["Numba, two words"] = Limit(
-                lambda: numba(pgste, pte, orc, self.gfns, *out_i64), nr, words
+                lambda: numba(pgste, pte, orc, gfns, *out_i64), nr, words, check_arrays
             )
         return found
+
+
+def check_list(guest: Guest, nr: int, expected: peers.Outcome) -> None:
+    """The list of vcpu 0 and the counters of it, after ESSA on nr pages; it was empty before."""
+    nr_appended, left = expected.appended.size, expected.left(peers.LIST_ENTRIES)
+    assert np.array_equal(guest.cbrl(), expected.appended[nr_appended - left :])
+    stats = guest.stats()
+    assert (stats["essa"], stats["appended"]) == (nr, nr_appended)
+    assert stats["processed"] == nr_appended - left
+    assert stats["intercepts"] == (nr_appended - left) // peers.LIST_ENTRIES
 
 
 def bars_of(exponent: int, mix: str) -> list[Bar]:
@@ -175,7 +229,9 @@ def bench_range(measure: Measure, exponent: int, mix: str) -> None:
     guest = Guest(pages)
     bare = limits.load()
     beside = np.ones(pages, np.uint8)
-    expected = peers.byte_table(int(Orc.SET_UNUSED))[1][peers.pack(words.pgste, words.pte)]
+    tile = np.arange(workloads.TILE)
+    of_tile = peers.outcome(words.pgste, words.pte, int(Orc.SET_UNUSED), tile)
+    tiles = pages // workloads.TILE
 
     def warm() -> None:
         # Memory that lay free meanwhile may be gone from a virtual machine (free page reporting),
@@ -185,10 +241,19 @@ def bench_range(measure: Measure, exponent: int, mix: str) -> None:
     def prepare() -> None:
         guest.intercept()
         workloads.load(guest, words)
+        guest.reset_stats()
         warm()
 
     def check(answer: np.ndarray) -> None:
-        assert (answer.reshape(-1, workloads.TILE) == expected).all()
+        assert (answer.reshape(-1, workloads.TILE) == of_tile.results).all()
+        for first in range(0, pages, workloads.BATCH):
+            states = guest.states(range(first, min(first + workloads.BATCH, pages)))
+            assert (states.reshape(-1, workloads.TILE) == of_tile.states).all()
+        stats = guest.stats()
+        assert (stats["essa"], stats["appended"]) == (pages, tiles * of_tile.appended.size)
+        last = of_tile.appended[of_tile.appended.size - guest.cbrl().size :]
+        assert np.array_equal(guest.cbrl(), last + (pages - workloads.TILE))
+        assert stats["processed"] == stats["appended"] - last.size
 
     def two_memsets() -> None:
         bare.fill(beside, 1)

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks import limits, ringpages, workloads
 from benchmarks.harness import Limit, Measure, Plan
-from pgste.trace import Trace
+from pgste.traces import Trace
 
 
 def write(path: Path, style: str, trace: Trace) -> None:

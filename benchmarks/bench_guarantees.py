@@ -11,7 +11,7 @@ from benchmarks import cores, limits
 from benchmarks.harness import Limit, Measure, Plan
 from pgste.guarantees import Guarantees, guarantees
 
-# Columns of the table in README.md: states that are searched, and some of the answers.
+# Columns of the table in docs/guarantees.md: states that are searched, and some of the answers.
 STATES = {
     "none": 5_703,
     "madv_dontneed": 4_977,

@@ -19,8 +19,8 @@ import pgste
 from benchmarks import limits
 from benchmarks.harness import Bar, Limit, Measure, Plan
 from pgste import Guest, Host
-from pgste.compare import guest_pages
-from pgste.trace import Trace
+from pgste.study.sizes import guest_pages
+from pgste.traces import Trace
 
 PAGES = 1 << 28
 CHILD = Path(__file__).with_name("child.py")

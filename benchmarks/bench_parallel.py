@@ -100,7 +100,7 @@ def bench_zap_threads(measure: Measure, short: bool) -> None:
 
 
 def figures(comparison: pgste.Comparison) -> list[Any]:
-    """All that a comparison found but speeds."""
+    """Everything that a comparison found, except speeds."""
     return [
         (
             each.mechanism,

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pgste.trace
+import pgste
 from benchmarks import workloads
 from benchmarks.harness import Bar, Limit, Measure, Plan
 from pgste import Guest, Host, Orc, Replay
-from pgste.trace import Trace
+from pgste.traces import Trace
 
 # Host frames as a share of the most pages in use at once; without pressure, one for each page.
 PRESSURE = {"none": None, "mild": 0.9, "heavy": 0.5}
@@ -28,7 +28,7 @@ REPORT_ORDER, REPORT_DELAY_NS = 3, 10_000_000
 def trace_of(name: str) -> tuple[Trace, int, int, int]:
     """Trace, lowest pfn, pages from there on, most pages in use at once."""
     if name == "sample":
-        trace = pgste.trace.sample_trace()
+        trace = pgste.sample_trace()
     else:  # as many events a second as the sample has
         events = workloads.allocator_trace(1 << 18, 1_000_000)
         trace = Trace(events, np.arange(events.size, dtype=np.uint64) * np.uint64(16_000))
@@ -153,6 +153,36 @@ def bench_replay(
             check=run.check,
             limits=limits,
             bars=bars,
+            facts={"frames": run.frames, "peak_in_use": run.peak},
+        )
+    )
+
+
+@pytest.mark.parametrize("pressure", ["none", "mild"])
+def bench_replay_with_set_up_and_close(measure: Measure, pressure: str) -> None:
+    """The sample by cmma, from no host at all to one that is closed; the limit is the run alone."""
+    run, alone = (Run("sample", "cmma", PRESSURE[pressure]) for _ in range(2))
+
+    def whole() -> int:
+        run.prepare()
+        done = run.subject()
+        assert run.guest is not None
+        assert run.host is not None
+        run.guest.close()
+        run.host.close()
+        return done
+
+    def check(done: int) -> None:
+        assert done == run.events.size
+
+    measure(
+        Plan(
+            whole,
+            items=run.events.size,
+            unit="event",
+            pages=run.pages,
+            check=check,
+            limits={"the run alone": Limit(alone.subject, run.events.size, alone.prepare)},
             facts={"frames": run.frames, "peak_in_use": run.peak},
         )
     )

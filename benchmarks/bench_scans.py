@@ -54,7 +54,7 @@ def scan_of(guest: Guest, name: str) -> tuple[Callable[[], object], object]:
 
 
 def repeated(call: Callable[[], object], times: int) -> Callable[[], object]:
-    """So many calls: a scan changes nothing here, and a small one is too short to time."""
+    """Several calls: a scan changes nothing here, and a small one is too short to time."""
 
     def calls() -> object:
         for _ in range(times - 1):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from benchmarks.results import Result
 from benchmarks.tables import markdown
 
-# A change smaller than this is none, however narrow the spread is.
+# A smaller change does not count, however narrow the spread is.
 NOISE = 0.05
 # Of fewer rounds it is too likely that none of one run is among those of the other.
 MIN_ROUNDS = 5
@@ -65,7 +65,7 @@ def not_judged(old: Result, new: Result, basis: str | None) -> str:
 
 
 def changes(old: Sequence[Result], new: Sequence[Result]) -> list[Change]:
-    """Every benchmark that is in both, what got slower most first."""
+    """Every benchmark that is in both; those that got slower most come first."""
     before = {(result.group, result.name): result for result in old}
     found = []
     for result in new:

@@ -30,7 +30,7 @@ SPIN_STEPS = 8_000_000  # about 10 ms
 
 @cache
 def pool() -> ThreadPoolExecutor:
-    """Two threads that are there already."""
+    """Two threads that exist already."""
     return ThreadPoolExecutor(2)
 
 

@@ -21,11 +21,15 @@ from benchmarks import limits as build
 
 @dataclass(frozen=True)
 class Limit:
-    """A bare loop or a peer: what it runs on how many items, and what makes its state anew."""
+    """A bare loop or a peer: what it runs on how many items, and what makes its state anew.
 
-    run: Callable[[], object]
+    `check` gets what it returned, after every round and outside of the timing, and asserts.
+    """
+
+    run: Callable[[], Any]
     items: int
     prepare: Callable[[], object] | None = None
+    check: Callable[[Any], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,10 @@ class Measure:
                 if limit.prepare is not None:
                     limit.prepare()
                 start = time.perf_counter_ns()
-                limit.run()
+                answer = limit.run()
                 times[name].append((time.perf_counter_ns() - start) / limit.items)
+                if limit.check is not None:
+                    limit.check(answer)
             for name, gauge in plan.gauges.items():
                 gauges[name].append(gauge())
             if plan.prepare is not None:

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-import re
 import shlex
 import sys
 from functools import cache
@@ -72,21 +72,14 @@ def _build() -> Path:
 @cache
 def build_facts() -> dict[str, str]:
     """What compiled the package that is measured, and on what it runs."""
+    built = json.loads(Path(pgste.__file__).with_name("_build.json").read_text())
     return {
-        "compiler": compiler_of(Path(pgste.__file__).with_name("libpgste.so")),
-        "flags": "-std=c11 -O3 " + os.environ.get("PGSTE_CFLAGS", ""),
+        "compiler": built["compiler"],
+        "flags": built["core"],
         "isa": pgste.isa_name(),
         "machine": cpu_name(),
         "python": sys.version.split()[0],
     }
-
-
-def compiler_of(path: Path) -> str:
-    """The compilers that left their names in an object file's comment section."""
-    names = re.findall(
-        rb"(GCC: \([^\0]{1,80}|[A-Za-z ]*clang version [^\0]{1,80})", path.read_bytes()
-    )
-    return ", ".join(sorted({name.decode(errors="replace").strip() for name in names})) or "unknown"
 
 
 def cpu_name() -> str:

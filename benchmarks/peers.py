@@ -2,11 +2,12 @@
 """ESSA as others would write it in Python: NumPy on words, NumPy on bytes, Numba.
 
 Written from docs/model.md, section 2 (pgtable), for the orcs 1 and 2; with NumPy for gfns that
-are all different.  Benchmarks also hold the engine's answers against these.
+are all different.  Benchmarks also hold the engine's answers, states and lists against these.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -18,6 +19,7 @@ Words = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 
 SET_STABLE, SET_UNUSED = 1, 2
+LIST_ENTRIES = 511  # of a vcpu
 _INVALID = np.uint64(0x400)
 _PROTECT, _PRESENT = np.uint64(0x200), np.uint64(0x001)
 _ZERO, _NODAT = np.uint64(1 << 31), np.uint64(1 << 30)
@@ -74,6 +76,42 @@ def numpy_bytes(
     old = states[gfns]
     states[gfns] = new[old]
     return results[old], gfns[append[old]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What ESSA on some gfns leaves behind, a list that is processed whenever it is full apart.
+
+    `words`, `states` and `results` are in the order of the gfns; `states` without any zap.
+    """
+
+    gfns: npt.NDArray[np.int64]
+    results: Bytes
+    words: Words
+    states: Bytes
+    appended: npt.NDArray[np.int64]
+
+    def left(self, entries: int) -> int:
+        """How many of `appended` are on the list of a vcpu in the end, which was empty before.
+
+        A full list is processed before the next ESSA.
+        """
+        rest = self.appended.size % entries
+        filled_last = self.appended.size > 0 and self.appended[-1] == self.gfns[-1]
+        return entries if rest == 0 and filled_last else int(rest)
+
+    def after_zaps(self, entries: int) -> Bytes:
+        """The states when every entry of a processed list is zapped if it is swapped out."""
+        processed = self.appended[: self.appended.size - self.left(entries)]
+        zapped = np.isin(self.gfns, processed)
+        return np.where(zapped, self.states & 0x7F, self.states).astype(np.uint8)
+
+
+def outcome(pgste: Words, pte: Words, orc: int, gfns: npt.NDArray[np.int64]) -> Outcome:
+    """Of gfns that are all different, from the words of each."""
+    new = pgste.copy()
+    results, appended = numpy_words(new, pte, orc, np.arange(gfns.size))
+    return Outcome(gfns, results, new, pack(new, pte), gfns[appended])
 
 
 @cache

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import pgste.trace
+import pgste
 from pgste import PgsteBits, PteBits
 
 Words = npt.NDArray[np.uint64]
 Gfns = npt.NDArray[np.int64]
 
-TILE = 1 << 16  # states repeat every so many pages
+TILE = 1 << 16  # pages after which the states repeat
 BATCH = 1 << 22  # gfns of one call at most
 
 # What a page's PTE may be.  The words name no frame or slot of the host ("foreign"), so that
@@ -94,7 +94,7 @@ def random_gfns(pages: int, nr: int | None = None, salt: int = 0) -> Gfns:
     mask = np.uint64(pages - 1)
     x = np.arange(min(pages, BATCH) if nr is None else nr, dtype=np.uint64) + np.uint64(salt)
     for factor in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA5A5A5A5A5A5A5A5 | 1):
-        # both steps are one-to-one on numbers of so many bits
+        # both steps are one-to-one on numbers of this many bits
         x = x * np.uint64(factor) & mask
         x ^= x >> half
     return x.astype(np.int64)
@@ -145,18 +145,18 @@ def allocator_trace(pages: int, nr: int) -> Words:
 
 @cache
 def sample_repeated(nr: int, distinct_times: bool = False) -> pgste.Trace:
-    """So many events: the trace that comes with the package, one time after the other.
+    """This many events: the trace that comes with the package, repeated.
 
     Times are whole microseconds, as text has them, or nanoseconds that all differ.
     """
-    sample = pgste.trace.sample_trace()
+    sample = pgste.sample_trace()
     times = -(-nr // len(sample))
     span = int(sample.time[-1] - sample.time[0]) + 1000
     time = np.concatenate([sample.time + np.uint64(i * span) for i in range(times)])[:nr]
     time = time // np.uint64(1000) * np.uint64(1000)
     if distinct_times:
         time = time + np.arange(nr, dtype=np.uint64)
-    return pgste.trace.Trace(np.tile(sample.events, times)[:nr], time)
+    return pgste.Trace(np.tile(sample.events, times)[:nr], time)
 
 
 def trace_text(trace: pgste.Trace, style: str, nr: int) -> bytes:

@@ -10,27 +10,18 @@ exceptions.
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from pgste._engine import (
-    VERSION as __version__,
-)
-from pgste._engine import (
-    Guest,
-    Host,
-    Replay,
-    isa_name,
-    isa_select,
-    isa_variants,
-    mechanisms,
-)
-from pgste.batch import run_all
-from pgste.compare import Comparison, compare
 from pgste.enums import Content, Orc, PgsteBits, PteBits, State, Usage
 from pgste.errors import (
     AddressingException,
     ArgumentError,
     ArgumentTypeError,
+    ChangedError,
     DiscardException,
     ForeignPteError,
     GfnError,
@@ -49,13 +40,30 @@ from pgste.errors import (
     UnknownNameError,
     ValidationError,
 )
-from pgste.guarantees import Guarantees, guarantees
-from pgste.trace import Trace, sample_trace
+from pgste.moved import MOVED
+
+if TYPE_CHECKING:
+    from pgste._engine import VERSION as __version__
+    from pgste._engine import (
+        Guest,
+        Host,
+        Replay,
+        isa_name,
+        isa_select,
+        isa_variants,
+        mechanisms,
+    )
+    from pgste.guarantees import Guarantees, guarantees
+    from pgste.study.batch import run_all
+    from pgste.study.compare import compare
+    from pgste.study.result import Comparison
+    from pgste.traces import Trace, sample_trace
 
 __all__ = [
     "AddressingException",
     "ArgumentError",
     "ArgumentTypeError",
+    "ChangedError",
     "Comparison",
     "Content",
     "DiscardException",
@@ -98,17 +106,68 @@ __all__ = [
     "sample_trace",
 ]
 
+# Names that take time to import, and where they are; imported when somebody asks for them.
+_LATER = {
+    "Comparison": "pgste.study.result.Comparison",
+    "Guarantees": "pgste.guarantees.Guarantees",
+    "Guest": "pgste._engine.Guest",
+    "Host": "pgste._engine.Host",
+    "Replay": "pgste._engine.Replay",
+    "Trace": "pgste.traces.Trace",
+    "__version__": "pgste._engine.VERSION",
+    "compare": "pgste.study.compare.compare",
+    "guarantees": "pgste.guarantees.guarantees",
+    "isa_name": "pgste._engine.isa_name",
+    "isa_select": "pgste._engine.isa_select",
+    "isa_variants": "pgste._engine.isa_variants",
+    "mechanisms": "pgste._engine.mechanisms",
+    "run_all": "pgste.study.batch.run_all",
+    "sample_trace": "pgste.traces.sample_trace",
+}
+
+
+class _Package(ModuleType):
+    """The package, in which the functions compare and guarantees win over modules of that name.
+
+    The import system sets a module as attribute of its package.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _LATER and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        module, _, theirs = _LATER[name].rpartition(".")
+        value = getattr(import_module(module), theirs)
+    elif name in MOVED:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 def get_include() -> str:
     """Directory of ``pgste.h``, for C and Cython code that is built on this package.
 
     In a source tree that is ``src_c``, in an installed package ``pgste/include``.
     """
-    package = Path(__file__).resolve().parent
-    installed = package / "include"
-    return str(installed if installed.is_dir() else package.parent / "src_c")
+    package = get_library()
+    installed = os.path.join(package, "include")
+    if os.path.isdir(installed):
+        return installed
+    return os.path.join(os.path.dirname(package), "src_c")
 
 
 def get_library() -> str:
     """Directory of ``libpgste.so``, the C core, for programs that link to it."""
-    return str(Path(__file__).resolve().parent)
+    return os.path.dirname(os.path.realpath(__file__))

@@ -17,6 +17,7 @@ exception                also a             raised for
 `OutOfSwapError`         `MemoryError`      no free swap slot
 `ForeignPteError`        `RuntimeError`     access through a PTE that names nothing of the host
 `ModelMemoryError`       `MemoryError`      no memory for the model itself
+`ChangedError`           `RuntimeError`     an array that changed while a call read it
 `HostBusyError`          `RuntimeError`     a host that still has guests
 `GuestClosedError`       `RuntimeError`     use of a guest or host that was closed
 `TraceError`             `ValueError`       a damaged trace file
@@ -35,6 +36,7 @@ __all__ = [
     "AddressingException",
     "ArgumentError",
     "ArgumentTypeError",
+    "ChangedError",
     "DiscardException",
     "ErrorCode",
     "ForeignPteError",
@@ -58,6 +60,13 @@ __all__ = [
 
 class PgsteError(Exception):
     """Base of every exception that this package raises on purpose."""
+
+
+class ChangedError(PgsteError, RuntimeError):
+    """An array was changed by another thread or program while a call read it.
+
+    What the call did before it came to the change is done.
+    """
 
 
 class ModelMemoryError(PgsteError, MemoryError):
@@ -209,6 +218,7 @@ class ErrorCode(IntEnum):
     PGM_ADDRESSING = -13
     PGM_SPECIFICATION = -14
     PGM_DISCARD = -15
+    CHANGED = -16
 
 
 #: The exception for each error code.
@@ -228,4 +238,5 @@ BY_CODE: dict[int, type[PgsteError]] = {
     ErrorCode.PGM_ADDRESSING: AddressingException,
     ErrorCode.PGM_SPECIFICATION: SpecificationException,
     ErrorCode.PGM_DISCARD: DiscardException,
+    ErrorCode.CHANGED: ChangedError,
 }

@@ -10,6 +10,9 @@
  * Errors   int functions return PGSTE_OK (0) or a negative enum pgste_error; functions
  *          that count return the count (int64_t, >= 0) or a negative error.  A call that
  *          fails has changed nothing unless its comment says what it changed.
+ * Arrays   An array that another thread changes during a call is read as it is found: the call
+ *          works with some mix of old and new values, or ends with PGSTE_E_CHANGED, what it
+ *          did so far being done.  It never touches memory outside the tables.
  * Memory   *_new allocates, *_free releases; a host must outlive its guests.  Arrays that
  *          a caller passes stay the caller's and are not kept.
  * Threads  One thread at a time for a host together with all of its guests.  Exception:

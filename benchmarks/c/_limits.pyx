@@ -93,7 +93,7 @@ def lines(const uint8_t[::1] text):
 
 
 def spin(uint64_t nr):
-    """So many steps of arithmetic without memory."""
+    """nr steps of arithmetic without memory."""
     cdef uint64_t last
     with nogil:
         last = bare_spin(nr)
@@ -101,7 +101,7 @@ def spin(uint64_t nr):
 
 
 def visits(uint64_t keys, uint64_t nr):
-    """So many look-ups of random keys of so many: how many different ones came."""
+    """nr look-ups of random keys below keys: how many different ones came up."""
     cdef uint64_t found
     with nogil:
         found = bare_visits(keys, nr)

@@ -16,6 +16,9 @@ exceptions (`pgste.errors`).  It models nothing; docs/model.md says what the cal
 `gfns`        checks of `gfns`
 `names`       names and sentences that the core tells
 `isa`         variants of the core for CPUs
+`trace`       decoders of recorded events, and the summary of a trace
+`search`      the search of all states for what a mechanism guarantees
+`live`        real memory of this process: madvise(2), residency, swap
 ============= =========================================================================
 
 Threads

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport uint64_t
 
-from pgste._c cimport pgste_gfns
+from pgste._engine._c cimport pgste_gfns
 
 
 cdef class Gfns:

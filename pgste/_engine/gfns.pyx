@@ -5,7 +5,7 @@ cimport cython
 cimport numpy as cnp
 from libc.stdint cimport UINT64_MAX, uint64_t
 
-from pgste._c cimport PGSTE_GFN_I8, PGSTE_GFN_RANGE, PGSTE_GFN_U8, pgste_gfn_type
+from pgste._engine._c cimport PGSTE_GFN_I8, PGSTE_GFN_RANGE, PGSTE_GFN_U8, pgste_gfn_type
 from pgste._engine.arguments cimport (
     integer,
     integer_array,

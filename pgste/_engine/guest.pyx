@@ -6,7 +6,7 @@ cimport numpy as cnp
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_CBRL_MAX,
     PGSTE_GEN_ZVM,
     PGSTE_MAX_FRAMES,
@@ -74,15 +74,15 @@ cdef class Guest(Reporting):
     Arguments named `gfns` are page frame numbers, never addresses: an int, a range, a slice
     (over the guest's pages; open ends are those of the guest), or a one-dimensional array of
     any integer dtype, which is not copied if it is contiguous and of native byte order.  They
-    are processed in order, a gfn that comes twice twice.  Results are arrays with one element
-    for each gfn, for an int too.
+    are processed in order; a repeated gfn is processed once for each occurrence.  Results are
+    arrays with one element for each gfn, for an int too.
 
     Parameters
     ----------
     pages : int
         Pages of 4 KiB, 1 .. 2**40.
     host : Host, optional
-        Whose frames and swap slots it uses.  Default: a host of its own with a frame and a
+        Its frames and swap slots are used.  Default: a host of its own with a frame and a
         swap slot for each page (at most 2**32 - 2).
     mechanism : str
         What `free` and `alloc` tell the host, one of `mechanisms`.
@@ -159,7 +159,7 @@ cdef class Guest(Reporting):
 
     @property
     def pages(self):
-        """Pages in all."""
+        """Number of pages."""
         return self.nr_pages
 
     @property
@@ -197,7 +197,7 @@ cdef class Guest(Reporting):
         self.end(ts)
 
     def close(self):
-        """Give every frame and swap slot back to the host; closing twice does nothing."""
+        """Give every frame and swap slot back to the host; a second call does nothing."""
         self.close_guest()
 
     # ---- ESSA, free, alloc

@@ -5,7 +5,7 @@ cimport numpy as cnp
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_LIST_ACTIVE,
     PGSTE_LIST_FREE,
     PGSTE_MAX_FRAMES,
@@ -103,12 +103,12 @@ cdef class Host(Unit):
 
     @property
     def frames(self):
-        """Frames in all."""
+        """Number of frames."""
         return self.config.nr_frames
 
     @property
     def swap_slots(self):
-        """Swap slots in all."""
+        """Number of swap slots."""
         return self.config.nr_swap_slots
 
     @property
@@ -127,7 +127,7 @@ cdef class Host(Unit):
         return self.config.batch
 
     def close(self):
-        """Close the guests that are left, then the host; closing twice does nothing."""
+        """Close the guests that are left, then the host; a second call does nothing."""
         if self.c == NULL:
             return
         self.lock()
@@ -168,7 +168,7 @@ cdef class Host(Unit):
         guest : Guest
             A guest of this host.
         gfns : int, range, slice or array of int
-            Pages, taken in order; one that comes again is skipped then.
+            Pages, taken in order; a repeated one is skipped.
 
         Returns
         -------
@@ -205,7 +205,7 @@ cdef class Host(Unit):
         Returns
         -------
         int
-            Pages that were not so already.
+            Pages that it changed.
         """
         cdef bint value = boolean(on, "on")
         cdef Member member = self.guest_argument(guest)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Variants of the core's scan kernels, each for the CPUs that can run it."""
 
-from pgste._c cimport bool_t, pgste_isa_list, pgste_isa_name, pgste_isa_select
+from pgste._engine._c cimport bool_t, pgste_isa_list, pgste_isa_name, pgste_isa_select
 
 import os
 

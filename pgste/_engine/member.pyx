@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_E_GFN,
     PGSTE_E_NO_FRAME,
     PGSTE_E_NO_SWAP,
@@ -103,7 +103,7 @@ cdef class Member:
         return 0
 
     cdef int close_guest(self) except -1:
-        """Free the C guest; once is enough."""
+        """Free the C guest; a second call does nothing."""
         if self.c == NULL:
             return 0
         self.host.lock()
@@ -122,7 +122,7 @@ cdef class Member:
     # ---- calls
 
     cdef PyThreadState *begin(self, uint64_t n) except? NULL:
-        """Have the unit for one call of about n steps."""
+        """Hold the unit for one call of about n steps."""
         if self.c == NULL:
             self.raise_closed()
         self.host.lock()
@@ -137,7 +137,7 @@ cdef class Member:
         self.host.unlock()
 
     cdef PyThreadState *begin_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL:
-        """Have one vcpu for one call of about n steps."""
+        """Hold one vcpu for one call of about n steps."""
         if self.claimed == NULL:
             return self.begin(n)
         if self.c == NULL:
@@ -237,6 +237,6 @@ cdef class Member:
                     state = "free" if freeing else "in use"
                     return f"{place}: page {page.first} is {state} already"
                 if page.first in seen:
-                    return f"{place}: page {page.first} comes twice"
+                    return f"{place}: page {page.first} is named twice"
                 seen.add(page.first)
         return f"{name}: {strerror(PGSTE_E_STATE)}"

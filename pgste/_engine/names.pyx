@@ -3,7 +3,7 @@
 
 from libc.stdint cimport uint64_t
 
-from pgste._c cimport PGSTE_E_LAST, PGSTE_VERSION, pgste_mechanism_name, pgste_strerror
+from pgste._engine._c cimport PGSTE_E_LAST, PGSTE_VERSION, pgste_mechanism_name, pgste_strerror
 
 VERSION = PGSTE_VERSION.decode()
 ERROR_LAST = <int>PGSTE_E_LAST

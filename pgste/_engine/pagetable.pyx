@@ -7,7 +7,7 @@ from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_E_NOMEM,
     pgste_count_states,
     pgste_count_zappable,
@@ -183,7 +183,7 @@ cdef class PageTable(Member):
         start : int
             First gfn to look at, 0 .. pages.
         limit : int, optional
-            At most so many; default all.
+            How many at most; default all.
         threads : int
             How many threads may search, 1 .. 64; the result is the same.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from pgste._c cimport pgste_replay
+from pgste._engine._c cimport pgste_replay
 from pgste._engine.unit cimport Unit
 
 

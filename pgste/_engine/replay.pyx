@@ -6,7 +6,7 @@ from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_E_ARG,
     PGSTE_E_NOMEM,
     PGSTE_EVENT_FREE,
@@ -115,7 +115,7 @@ cdef class Replay:
         pgste_replay_free(self.c)
 
     cdef int begin(self) except -1:
-        """Have the host; every guest is alive until it is unlocked."""
+        """Hold the host; every guest is alive until it is released."""
         cdef Guest guest
         self.host.lock()
         for guest in self.guests:
@@ -204,7 +204,7 @@ cdef tuple checked_guests(object value):
         if guest.host is not value[0].host:
             raise ArgumentError(f"guests[{i}]: {guest!r} has another host than the first guest")
         if any(guest is other for other in value[:i]):
-            raise ArgumentError(f"guests[{i}]: {guest!r} is there twice")
+            raise ArgumentError(f"guests[{i}]: {guest!r} is given twice")
     return value
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pgste._c cimport pgste_block
+from pgste._engine._c cimport pgste_block
 from pgste._engine.pagetable cimport PageTable
 
 

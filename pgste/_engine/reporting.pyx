@@ -5,7 +5,7 @@ cimport cython
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from pgste._c cimport (
+from pgste._engine._c cimport (
     PGSTE_E_BUSY,
     PGSTE_E_NAME,
     PGSTE_E_NOMEM,
@@ -84,7 +84,7 @@ cdef class Reporting(PageTable):
             Largest order of a block in the buddy allocator, 0 .. 39.
         parked_order, parked_high, parked_batch : int
             Blocks up to this order are parked on the vcpu that frees them; at this many
-            pages, the oldest `parked_batch` (1 or more) leave for the buddy.
+            pages, the oldest `parked_batch` (1 or more) are released to the buddy.
         capacity : int
             Blocks in one call, 1 .. 32.
         delay_ns, ack_ns : int

@@ -2,7 +2,7 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint64_t
 
-from pgste._c cimport pgste_guest, pgste_host, pgste_host_config
+from pgste._engine._c cimport pgste_guest, pgste_host, pgste_host_config
 
 
 cdef extern from "Python.h":

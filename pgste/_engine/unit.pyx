@@ -10,7 +10,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free
 
-from pgste._c cimport pgste_guest_free, pgste_host_free
+from pgste._engine._c cimport pgste_guest_free, pgste_host_free
 
 from _thread import allocate_lock
 
@@ -45,7 +45,7 @@ cdef class Unit:
     # ---- calls
 
     cdef PyThreadState *begin(self, uint64_t n) except? NULL:
-        """Have the unit for one call of about n steps."""
+        """Hold the unit for one call of about n steps."""
         self.lock()
         if self.c == NULL:
             self.unlock()

@@ -60,29 +60,44 @@ static inline uint64_t bits_of(uint64_t gfn, uint64_t nr, uint64_t *in_word)
 	return (*in_word == 64 ? ~UINT64_C(0) : (UINT64_C(1) << *in_word) - 1) << bit;
 }
 
-/* ---- gfn arguments (gfns.c) ---- */
+/* ---- arguments that others may change during a call ---- */
 
-static ALWAYS_INLINE uint64_t gfn_at(enum pgste_gfn_type type, const struct pgste_gfns *gfns,
-				     uint64_t i)
+/*
+ * Arrays belong to the caller, and nothing keeps its other threads from writing to them while
+ * a call reads them.  So a check made earlier proves nothing: each element is read once, and
+ * bounded where it is used.  An element that has become wrong is PGSTE_E_CHANGED.
+ */
+#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
+
+/* The i-th gfn, whatever it is: for those who bound it themselves. */
+static ALWAYS_INLINE uint64_t gfn_unbounded(enum pgste_gfn_type type,
+					    const struct pgste_gfns *gfns, uint64_t i)
 {
 	const void *data = gfns->data;
 
 	switch (type) {
-	case PGSTE_GFN_U8: return ((const uint8_t *)data)[i];
-	case PGSTE_GFN_U16: return ((const uint16_t *)data)[i];
-	case PGSTE_GFN_U32: return ((const uint32_t *)data)[i];
-	case PGSTE_GFN_U64: return ((const uint64_t *)data)[i];
-	case PGSTE_GFN_I8: return (uint64_t)((const int8_t *)data)[i];
-	case PGSTE_GFN_I16: return (uint64_t)((const int16_t *)data)[i];
-	case PGSTE_GFN_I32: return (uint64_t)((const int32_t *)data)[i];
-	case PGSTE_GFN_I64: return (uint64_t)((const int64_t *)data)[i];
+	case PGSTE_GFN_U8: return READ_ONCE(((const uint8_t *)data)[i]);
+	case PGSTE_GFN_U16: return READ_ONCE(((const uint16_t *)data)[i]);
+	case PGSTE_GFN_U32: return READ_ONCE(((const uint32_t *)data)[i]);
+	case PGSTE_GFN_U64: return READ_ONCE(((const uint64_t *)data)[i]);
+	case PGSTE_GFN_I8: return (uint64_t)READ_ONCE(((const int8_t *)data)[i]);
+	case PGSTE_GFN_I16: return (uint64_t)READ_ONCE(((const int16_t *)data)[i]);
+	case PGSTE_GFN_I32: return (uint64_t)READ_ONCE(((const int32_t *)data)[i]);
+	case PGSTE_GFN_I64: return (uint64_t)READ_ONCE(((const int64_t *)data)[i]);
 	case PGSTE_GFN_RANGE: break;
 	}
 	return gfns->first + i;
 }
-#define GFN(gfns, i) gfn_at((gfns)->type, gfns, i)
 
-/* Every gfn < limit?  Reads the array once. */
+/* The i-th gfn, which must be below limit: false if it is not, or not any more. */
+static ALWAYS_INLINE bool gfn_get(const struct pgste_gfns *gfns, uint64_t i, uint64_t limit,
+				  uint64_t *gfn)
+{
+	*gfn = gfn_unbounded(gfns->type, gfns, i);
+	return *gfn < limit;
+}
+
+/* Every gfn < limit?  Reads the array once; for refusing a call before it changes anything. */
 bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
 
 /* ---- threads (threads.c) ---- */
@@ -92,7 +107,7 @@ bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
 typedef void part_work(void *data, unsigned part, uint64_t from, uint64_t to);
 /* As many of the threads asked for as a table of nr pages can use, at least 1. */
 unsigned threads_useful(unsigned threads, uint64_t nr);
-/* work on each part of [0, nr), one for each of so many threads; returns when all are done. */
+/* work on each part of [0, nr), one for each of the threads; returns when all are done. */
 void threads_run(unsigned threads, uint64_t nr, part_work *work, void *data);
 
 #endif

@@ -4,7 +4,27 @@
 
 #define LINE 64u
 
-/* The or of all gfns, of so many bytes each.  Fetching: 0.27 -> 0.19 ns a gfn of 8 bytes. */
+/* Without READ_ONCE, so that compilers vectorise it; a race makes the answer wrong, no more. */
+static ALWAYS_INLINE uint64_t gfn_at(enum pgste_gfn_type type, const struct pgste_gfns *gfns,
+				     uint64_t i)
+{
+	const void *data = gfns->data;
+
+	switch (type) {
+	case PGSTE_GFN_U8: return ((const uint8_t *)data)[i];
+	case PGSTE_GFN_U16: return ((const uint16_t *)data)[i];
+	case PGSTE_GFN_U32: return ((const uint32_t *)data)[i];
+	case PGSTE_GFN_U64: return ((const uint64_t *)data)[i];
+	case PGSTE_GFN_I8: return (uint64_t)((const int8_t *)data)[i];
+	case PGSTE_GFN_I16: return (uint64_t)((const int16_t *)data)[i];
+	case PGSTE_GFN_I32: return (uint64_t)((const int32_t *)data)[i];
+	case PGSTE_GFN_I64: return (uint64_t)((const int64_t *)data)[i];
+	case PGSTE_GFN_RANGE: break;
+	}
+	return gfns->first + i;
+}
+
+/* The or of all gfns, of size bytes each.  Fetching: 0.27 -> 0.19 ns a gfn of 8 bytes. */
 static ALWAYS_INLINE uint64_t or_all(enum pgste_gfn_type type, unsigned size,
 				     const struct pgste_gfns *gfns)
 {
@@ -50,7 +70,7 @@ bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit)
 	if (gfns_or(gfns) < limit)
 		return true;
 	for (uint64_t i = 0; i < gfns->nr; i++)
-		if (GFN(gfns, i) >= limit)
+		if (gfn_at(gfns->type, gfns, i) >= limit)
 			return false;
 	return true;
 }

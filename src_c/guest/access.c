@@ -30,8 +30,11 @@ int pgste_peek(const struct pgste_guest *guest, const struct pgste_gfns *gfns, u
 {
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	for (uint64_t i = 0; i < gfns->nr; i++)
-		tags[i] = content_of(&guest->mm, GFN(gfns, i));
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		tags[i] = content_of(&guest->mm, gfn);
+	}
 	return PGSTE_OK;
 }
 

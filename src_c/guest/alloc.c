@@ -5,7 +5,7 @@
  */
 #include "guest/essa.h"
 
-/* Mark the pages of one word, or some of them: those that were so already. */
+/* Mark the pages of one word, or some of them: how many were marked already. */
 static uint64_t mark_bits(uint64_t *word, uint64_t bits, bool to_free, bool shared)
 {
 	uint64_t old, wrong;
@@ -17,7 +17,7 @@ static uint64_t mark_bits(uint64_t *word, uint64_t bits, bool to_free, bool shar
 		old = *word;
 		*word = to_free ? old | bits : old & ~bits;
 	}
-	/* hardly ever, and counting bits is a call without CPU features */
+	/* rare, and without CPU features counting bits is a function call */
 	wrong = (to_free ? old : ~old) & bits;
 	return wrong ? (uint64_t)__builtin_popcountll(wrong) : 0;
 }
@@ -54,111 +54,143 @@ static bool run_is(const struct pgste_guest *guest, uint64_t gfn, uint64_t nr, b
 	return true;
 }
 
-/* Pages of the blocks from index *i on that lie one behind the other; *i is then past them. */
-static uint64_t joined_blocks(const struct pgste_gfns *gfns, uint64_t block, uint64_t *i)
-{
-	const uint64_t first = GFN(gfns, *i);
-	uint64_t nr = block;
+/* Blocks of a call: 2^order pages each, from gfns below limit on. */
+struct blocks {
+	const struct pgste_gfns *gfns;
+	uint64_t limit, pages;
+};
 
-	while (++*i < gfns->nr && GFN(gfns, *i) == first + nr)
-		nr += block;
+/*
+ * From index *i on, the blocks that lie one behind the other: their first gfn, and how many
+ * pages they have; *i is then past them.  0 pages: the gfn at *i is outside the guest now.
+ */
+static uint64_t joined_blocks(const struct blocks *b, uint64_t *i, uint64_t *first)
+{
+	uint64_t gfn, nr = b->pages;
+
+	if (!gfn_get(b->gfns, *i, b->limit, first))
+		return 0;
+	while (++*i < b->gfns->nr && gfn_get(b->gfns, *i, b->limit, &gfn) && gfn == *first + nr)
+		nr += b->pages;
 	return nr;
 }
 
-/* Mark all blocks; a strict guest takes back what it marked at the first that is wrong. */
-static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct pgste_gfns *gfns,
-		    uint64_t block, bool to_free)
+/* Mark all blocks of a strict guest, or take back what was marked at the first that is wrong. */
+static int mark_strictly(struct pgste_guest *guest, const struct blocks *b, bool to_free)
 {
-	uint64_t already = 0;
-
-	for (uint64_t i = 0; guest->strict && i < gfns->nr; i++) {
-		const uint64_t gfn = GFN(gfns, i);
-
-		if (!run_is(guest, gfn, block, !to_free)) {
+	for (uint64_t gfn, i = 0; i < b->gfns->nr; i++) {
+		if (!gfn_get(b->gfns, i, b->limit, &gfn))
+			return PGSTE_E_CHANGED;
+		if (!run_is(guest, gfn, b->pages, !to_free)) {
 			while (i--)
-				mark_pages(guest, GFN(gfns, i), block, !to_free);
+				if (gfn_get(b->gfns, i, b->limit, &gfn))
+					mark_pages(guest, gfn, b->pages, !to_free);
 			return PGSTE_E_STATE;
 		}
-		mark_pages(guest, gfn, block, to_free);
+		mark_pages(guest, gfn, b->pages, to_free);
 	}
-	for (uint64_t i = 0; !guest->strict && i < gfns->nr;) {
-		const uint64_t gfn = GFN(gfns, i);
+	return PGSTE_OK;
+}
 
-		already += mark_pages(guest, gfn, joined_blocks(gfns, block, &i), to_free);
+static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct blocks *b,
+		    bool to_free)
+{
+	uint64_t already = 0, first, nr;
+	int error = guest->strict ? mark_strictly(guest, b, to_free) : PGSTE_OK;
+
+	if (error)
+		return error;
+	for (uint64_t i = 0; !guest->strict && i < b->gfns->nr;) {
+		nr = joined_blocks(b, &i, &first);
+		if (!nr)
+			return PGSTE_E_CHANGED;
+		already += mark_pages(guest, first, nr, to_free);
 	}
 	if (to_free) {
-		vcpu->pages_freed += gfns->nr * block;
+		vcpu->pages_freed += b->gfns->nr * b->pages;
 		vcpu->double_frees += already;
 	} else {
-		vcpu->pages_allocated += gfns->nr * block;
+		vcpu->pages_allocated += b->gfns->nr * b->pages;
 		vcpu->double_allocs += already;
 	}
 	return PGSTE_OK;
 }
 
+/* Single pages of an array go to ESSA as they are. */
+static int essa_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct pgste_gfns *gfns,
+		    bool to_free)
+{
+	const unsigned orc = to_free ? PGSTE_ORC_SET_UNUSED : alloc_orc(guest);
+
+	vcpu->hints += gfns->nr;
+	vcpu->hint_pages += gfns->nr;
+	return essa_array(guest, vcpu, orc, gfns, NULL);
+}
+
 /*
- * Order-0 gfns in an array go to ESSA as they are, and blocks that are neighbours as one range,
- * which is the same ESSAs in the same order; for other mechanisms, block by block.
+ * Under ESSA, blocks that are neighbours go as one range, which is the same ESSAs in the same
+ * order; under other mechanisms, block by block.
  */
-static void hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct pgste_gfns *gfns,
-		     unsigned order, bool to_free)
+static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct blocks *b,
+		    unsigned order, bool to_free)
 {
 	void (*hook)(struct pgste_guest *, struct vcpu *, uint64_t, uint64_t, unsigned) =
 		to_free ? guest->mech->free : guest->mech->alloc;
-	const uint64_t block = UINT64_C(1) << order;
+	const struct pgste_gfns *gfns = b->gfns;
+	uint64_t first, nr;
 
 	if (!hook)
-		return;
-	if (guest->mech->cmma && block == 1 && gfns->type != PGSTE_GFN_RANGE &&
-	    !guest->interpreted) {
-		const unsigned orc = to_free ? PGSTE_ORC_SET_UNUSED : alloc_orc(guest);
-
-		essa_array(guest, vcpu, orc, gfns, NULL);
-		vcpu->hints += gfns->nr;
-		vcpu->hint_pages += gfns->nr;
-		return;
+		return PGSTE_OK;
+	if (guest->mech->cmma && b->pages == 1 && gfns->type != PGSTE_GFN_RANGE &&
+	    !guest->interpreted)
+		return essa_all(guest, vcpu, gfns, to_free);
+	if (gfns->type == PGSTE_GFN_RANGE && b->pages == 1) {
+		hook(guest, vcpu, gfns->first, gfns->nr, 0);
+		return PGSTE_OK;
 	}
-	if (gfns->type == PGSTE_GFN_RANGE && block == 1) {
-		if (gfns->nr)
-			hook(guest, vcpu, gfns->first, gfns->nr, 0);
-	} else if (guest->mech->cmma) {
-		for (uint64_t i = 0; i < gfns->nr;) {
-			const uint64_t gfn = GFN(gfns, i);
-
-			hook(guest, vcpu, gfn, joined_blocks(gfns, block, &i), order);
-		}
-	} else {
-		for (uint64_t i = 0; i < gfns->nr; i++)
-			hook(guest, vcpu, GFN(gfns, i), block, order);
+	for (uint64_t i = 0; i < gfns->nr;) {
+		if (guest->mech->cmma)
+			nr = joined_blocks(b, &i, &first);
+		else
+			nr = gfn_get(gfns, i++, b->limit, &first) ? b->pages : 0;
+		if (!nr)
+			return PGSTE_E_CHANGED;
+		hook(guest, vcpu, first, nr, order);
 	}
+	return PGSTE_OK;
 }
 
 static int change(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_gfns *gfns,
 		  unsigned order, bool to_free)
 {
 	const uint64_t block = UINT64_C(1) << (order & 63);
+	const struct blocks all = {
+		.gfns = gfns, .limit = guest->mm.nr_pages - block + 1, .pages = block,
+	};
 	int error;
 
 	if (vcpu >= guest->nr_vcpus || order > PGSTE_MAX_ORDER)
 		return PGSTE_E_ARG;
 	if (gfns->nr == 0)
 		return PGSTE_OK;
-	if (block > guest->mm.nr_pages || !gfns_below(gfns, guest->mm.nr_pages - block + 1))
+	if (block > guest->mm.nr_pages || !gfns_below(gfns, all.limit))
 		return PGSTE_E_GFN;
 	guest_settle(guest);
 	/* a range of single pages is one run of bits */
 	if (gfns->type == PGSTE_GFN_RANGE && block == 1) {
-		const struct pgste_gfns run = { .first = gfns->first, .nr = 1 };
+		const struct pgste_gfns one = { .first = gfns->first, .nr = 1 };
+		const struct blocks run = {
+			.gfns = &one, .limit = guest->mm.nr_pages, .pages = gfns->nr,
+		};
 
-		error = mark_all(guest, &guest->vcpus[vcpu], &run, gfns->nr, to_free);
+		error = mark_all(guest, &guest->vcpus[vcpu], &run, to_free);
 	} else {
-		error = mark_all(guest, &guest->vcpus[vcpu], gfns, block, to_free);
+		error = mark_all(guest, &guest->vcpus[vcpu], &all, to_free);
 	}
-	if (error)
-		return error;
-	hint_all(guest, &guest->vcpus[vcpu], gfns, order, to_free);
+	if (!error)
+		error = hint_all(guest, &guest->vcpus[vcpu], &all, order, to_free);
 	guest_settle(guest);
-	return PGSTE_OK;
+	return error;
 }
 
 int pgste_free(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_gfns *gfns,
@@ -173,7 +205,7 @@ int pgste_alloc(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_gfn
 	return change(guest, vcpu, gfns, order, false);
 }
 
-/* The scalar calls: the same for one page, with as little around the ESSA as can be. */
+/* The scalar calls: the same for one page, with as little around the ESSA as possible. */
 static int change_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn, unsigned orc,
 		       bool to_free)
 {
@@ -215,7 +247,10 @@ int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfn
 {
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	for (uint64_t i = 0; i < gfns->nr; i++)
-		free[i] = page_is_free(guest, GFN(gfns, i));
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		free[i] = page_is_free(guest, gfn);
+	}
 	return PGSTE_OK;
 }

@@ -5,16 +5,16 @@
  *
  * Normal path: a vcpu whose list is full intercepts before its next ESSA, whatever the orc.
  * The loops therefore run in stretches no longer than the room in the list and need no test
- * for it a page.  Interpretation path (migration mode): every ESSA intercepts.
+ * for it at each page.  Interpretation path (migration mode): every ESSA intercepts.
  */
 #include "guest/essa.h"
 
 /* Measured on random gfns: 96 to 128 pages ahead are best, for a bare loop as well. */
 #define PREFETCH 128u
 /*
- * Pages that follow each other in an array are a run from RUN on, and done by the scan kernel
- * from RUN_SCAN on.  No more than RUN_MAX are looked at before some are done, as a list may be
- * full before their end.
+ * RUN pages or more that follow each other in an array are a run; the scan kernel does runs of
+ * RUN_SCAN or more.  At most RUN_MAX are looked at before some are done, as a list may be full
+ * before their end.
  */
 #define RUN 32u
 #define RUN_SCAN 64u
@@ -90,7 +90,8 @@ static struct essa_list list_open(const struct pgste_guest *guest, struct vcpu *
 		.entries = vcpu->cbrl,
 		.nr = vcpu->nr,
 		.limit = guest->cbrl_entries,
-		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0, /* nobody knows what is on it */
+		/* unknown entries: assume that one is swapped */
+		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0,
 	};
 }
 
@@ -109,11 +110,12 @@ static void list_make_room(struct pgste_guest *guest, struct vcpu *vcpu, struct 
 }
 
 /*
- * A stretch of n gfns from index at, all inside the guest, with room for n entries.  The
- * entry is written always and kept only if the page is appended: no branch.  Pointers are in
- * local variables because a store of a state byte could change anything in memory else.
+ * A stretch of n gfns from index at, with room for n entries.  The entry is written always and
+ * kept only if the page is appended: no branch.  Pointers are in local variables because a
+ * store of a state byte could change anything in memory else.  A gfn that is not inside the
+ * guest any more becomes the page `pages`, whose state byte is padding of the table.
  */
-static ALWAYS_INLINE void essa_stretch(uint8_t *state, struct essa_list *list,
+static ALWAYS_INLINE void essa_stretch(uint8_t *state, uint64_t pages, struct essa_list *list,
 				       const uint16_t *row, enum pgste_gfn_type type,
 				       const struct pgste_gfns *gfns, uint64_t at, uint64_t n,
 				       uint8_t *results, bool shared)
@@ -127,7 +129,7 @@ static ALWAYS_INLINE void essa_stretch(uint8_t *state, struct essa_list *list,
 	unsigned seen = 0;
 
 #define ESSA_STEP() do {                                                                     \
-		uint64_t gfn = gfn_at(type, &all, at);                                        \
+		uint64_t gfn = min_u64(gfn_unbounded(type, &all, at), pages);                 \
 		unsigned entry = essa_lookup(&state[gfn], row, shared);                       \
 		*entries = gfn;                                                               \
 		entries += ESSA_APPEND(entry);                                                \
@@ -137,7 +139,7 @@ static ALWAYS_INLINE void essa_stretch(uint8_t *state, struct essa_list *list,
 	} while (0)
 #pragma GCC unroll 4
 	for (; at < ahead; at++) {
-		__builtin_prefetch(&state[gfn_at(type, &all, at + PREFETCH)], 1);
+		__builtin_prefetch(&state[gfn_unbounded(type, &all, at + PREFETCH)], 1);
 		ESSA_STEP();
 	}
 	for (; at < end; at++)
@@ -147,24 +149,56 @@ static ALWAYS_INLINE void essa_stretch(uint8_t *state, struct essa_list *list,
 	list->seen |= (uint8_t)seen;
 }
 
-/* The run from index at on, of at most n pages, to its very end: where the next one starts. */
+/*
+ * After a stretch: were there gfns outside the guest?  They then changed the padding, and what
+ * they put on the list from entry `from` on is taken off.  With vcpus on other threads, which
+ * may have put the padding right, the entries themselves are looked at.
+ */
+static bool essa_went_outside(uint8_t *state, uint64_t pages, struct essa_list *list,
+			      uint32_t from, bool shared)
+{
+	bool outside = false;
+	uint32_t kept = from;
+
+	if (!shared && !state[pages])
+		return false;
+	for (uint32_t i = from; i < list->nr; i++) {
+		outside |= list->entries[i] >= pages;
+		list->entries[kept] = list->entries[i];
+		kept += list->entries[i] < pages;
+	}
+	list->nr = kept;
+	if (outside || !shared)
+		__atomic_store_n(&state[pages], 0, __ATOMIC_RELAXED);
+	return outside || !shared;
+}
+
+/*
+ * The run from index at on, of at most n pages, to its very end: where the next one starts.
+ * *first is its first page, and all of it is inside the guest.
+ */
 static ALWAYS_INLINE uint64_t run_at(enum pgste_gfn_type type, const struct pgste_gfns *gfns,
-				     uint64_t at, uint64_t n)
+				     uint64_t pages, uint64_t at, uint64_t n, uint64_t *first)
 {
 	const struct pgste_gfns all = *gfns;
-	const uint64_t first = gfn_at(type, &all, at);
+	const uint64_t start = gfn_unbounded(type, &all, at);
 	uint64_t nr = 0;
 
-	while (nr + RUN <= n && gfn_at(type, &all, at + nr + RUN - 1) == first + nr + RUN - 1) {
+	*first = start;
+	if (start >= pages)
+		return 0;
+	n = min_u64(n, pages - start);
+	while (nr + RUN <= n &&
+	       gfn_unbounded(type, &all, at + nr + RUN - 1) == start + nr + RUN - 1) {
 		uint64_t other = 0;
 
 		for (uint64_t i = nr; i < nr + RUN; i++)
-			other |= gfn_at(type, &all, at + i) ^ (first + i);
+			other |= gfn_unbounded(type, &all, at + i) ^ (start + i);
 		if (other)
 			break;
 		nr += RUN;
 	}
-	while (nr && nr < n && gfn_at(type, &all, at + nr) == first + nr)
+	while (nr && nr < n && gfn_unbounded(type, &all, at + nr) == start + nr)
 		nr++;
 	return nr;
 }
@@ -179,57 +213,60 @@ static ALWAYS_INLINE void run_prefetch(const uint8_t *state, enum pgste_gfn_type
 	const uint64_t end = min_u64(at + run + PREFETCH, gfns->nr);
 
 	for (uint64_t i = at + PREFETCH; i < end; i += RUN)
-		__builtin_prefetch(&state[gfn_at(type, gfns, i)], 1);
+		__builtin_prefetch(&state[gfn_unbounded(type, gfns, i)], 1);
 }
 
 /*
- * All gfns of an array that are inside the guest.  Runs are looked for where the last one
- * ended, and less and less often as long as there are none.
+ * All gfns of an array, which were inside the guest when the call began: PGSTE_OK, or
+ * PGSTE_E_CHANGED if one is not any more.  Runs are looked for where the last one ended, and
+ * less and less often as long as there are none.
  */
-static ALWAYS_INLINE void essa_stretches(struct pgste_guest *guest, struct vcpu *vcpu,
+static ALWAYS_INLINE int essa_stretches(struct pgste_guest *guest, struct vcpu *vcpu,
 					 const struct essa_row *row, enum pgste_gfn_type type,
 					 const struct pgste_gfns *gfns, uint8_t *results,
 					 bool shared)
 {
 	const struct scan_ops *scan = scan_ops();
 	struct essa_list list = list_open(guest, vcpu);
+	const uint64_t pages = guest->mm.nr_pages;
 	uint64_t at = 0, patience = RUN;
+	bool outside = false;
 
-	while (at < gfns->nr) {
-		uint64_t n, run;
+	while (at < gfns->nr && !outside) {
+		uint64_t n, run, first;
 		uint32_t before;
 
 		list_make_room(guest, vcpu, &list);
 		before = list.nr;
-		run = shared ? 0 : run_at(type, gfns, at, min_u64(gfns->nr - at, RUN_MAX));
+		run = shared ? 0 : run_at(type, gfns, pages, at, min_u64(gfns->nr - at, RUN_MAX),
+					  &first);
 		if (run >= RUN_SCAN) {
-			const uint64_t first = gfn_at(type, gfns, at);
-
 			run_prefetch(guest->mm.state, type, gfns, at, run);
 			n = scan->essa(guest->mm.state + first, run, row,
 				       results ? results + at : NULL, first, &list);
 		} else {
-			n = min_u64(run ? run : patience, min_u64(gfns->nr - at, list.limit - list.nr));
-			essa_stretch(guest->mm.state, &list, row->entry, type, gfns, at, n, results,
-				     shared);
+			n = min_u64(run ? run : patience,
+				    min_u64(gfns->nr - at, list.limit - list.nr));
+			essa_stretch(guest->mm.state, pages, &list, row->entry, type, gfns, at, n,
+				     results, shared);
+			outside = essa_went_outside(guest->mm.state, pages, &list, before, shared);
 		}
 		patience = run ? RUN : min_u64(2 * patience, UINT64_C(1) << 16);
 		vcpu->appended += list.nr - before;
 		at += n;
 	}
 	vcpu->nr = list.nr;
-	vcpu->essa += gfns->nr;
+	vcpu->essa += at;
+	return outside ? PGSTE_E_CHANGED : PGSTE_OK;
 }
 
 #define ESSA_CASE(type)                                                                      \
 	case type:                                                                           \
 		if (guest->shared)                                                           \
-			essa_stretches(guest, vcpu, row, type, gfns, results, true);         \
-		else                                                                         \
-			essa_stretches(guest, vcpu, row, type, gfns, results, false);        \
-		return
+			return essa_stretches(guest, vcpu, row, type, gfns, results, true);  \
+		return essa_stretches(guest, vcpu, row, type, gfns, results, false)
 
-void essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 		const struct pgste_gfns *gfns, uint8_t *results)
 {
 	const struct essa_row *row = &guest->rows[orc];
@@ -245,6 +282,7 @@ void essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 	ESSA_CASE(PGSTE_GFN_I64);
 	ESSA_CASE(PGSTE_GFN_RANGE);
 	}
+	return PGSTE_E_ARG;
 }
 
 /*
@@ -269,7 +307,7 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 		return;
 	}
 	if (guest->shared) {
-		essa_array(guest, vcpu, orc, &range, results);
+		(void)essa_array(guest, vcpu, orc, &range, results); /* nobody can change it */
 		return;
 	}
 	while (at < nr) {
@@ -305,31 +343,26 @@ int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 	       const struct pgste_gfns *gfns, uint8_t *results)
 {
 	struct vcpu *v;
+	bool inside;
 	int error = essa_check(guest, vcpu, orc);
 
 	if (error)
 		return error;
+	inside = gfns_below(gfns, guest->mm.nr_pages);
+	if (!inside && !gfns_below(gfns, MAX_GFN))
+		return PGSTE_E_GFN;
+	if (!inside && guest->mm.generation != PGSTE_GEN_DAT)
+		return PGSTE_E_PGM_ADDRESSING;
 	v = &guest->vcpus[vcpu];
-	if (gfns_below(gfns, guest->mm.nr_pages)) {
-		if (gfns->type == PGSTE_GFN_RANGE)
-			essa_range(guest, v, orc, gfns->first, gfns->nr, results);
-		else if (!guest->interpreted)
-			essa_array(guest, v, orc, gfns, results);
-		else
-			for (uint64_t i = 0; i < gfns->nr; i++) {
-				unsigned r = essa_interpreted(guest, v, orc, GFN(gfns, i));
-
-				if (results)
-					results[i] = (uint8_t)r;
-			}
+	if (inside && gfns->type == PGSTE_GFN_RANGE) {
+		essa_range(guest, v, orc, gfns->first, gfns->nr, results);
 		return PGSTE_OK;
 	}
-	if (!gfns_below(gfns, MAX_GFN))
-		return PGSTE_E_GFN;
-	if (guest->mm.generation != PGSTE_GEN_DAT)
-		return PGSTE_E_PGM_ADDRESSING;
+	if (inside && !guest->interpreted)
+		return essa_array(guest, v, orc, gfns, results);
+	/* one by one; a gfn outside the guest has a result of its own */
 	for (uint64_t i = 0; i < gfns->nr; i++) {
-		unsigned r = essa_one(guest, v, orc, GFN(gfns, i));
+		unsigned r = essa_one(guest, v, orc, gfn_unbounded(gfns->type, gfns, i));
 
 		if (results)
 			results[i] = (uint8_t)r;

@@ -10,11 +10,12 @@
 
 /* Both paths, vcpus on several threads, and a gfn outside the guest (dat), which answers 0x10. */
 unsigned essa_any(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn);
-/* results may be NULL */
+/* Of pages inside the guest; results may be NULL. */
 void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
 		uint64_t nr, uint8_t *results);
-void essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
-		const struct pgste_gfns *gfns, uint8_t *results);
+/* PGSTE_E_CHANGED: a gfn is not inside the guest any more; those before it are done. */
+int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+	       const struct pgste_gfns *gfns, uint8_t *results);
 
 /* The result byte. */
 static ALWAYS_INLINE unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,

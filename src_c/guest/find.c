@@ -61,7 +61,7 @@ uint64_t pgste_count_zappable(const struct pgste_guest *guest, unsigned threads)
 
 /* ---- finding ---- */
 
-/* Each part finds into a table of its own, which costs nothing but for what is found. */
+/* Each part finds into a table of its own, which costs only as much as is found. */
 struct finding {
 	const struct pgste_guest *guest;
 	uint64_t start, max;
@@ -115,6 +115,6 @@ int64_t pgste_find(const struct pgste_guest *guest, unsigned threads, uint64_t s
 	threads = threads_useful(threads, guest->mm.nr_pages - start);
 	if (threads > 1)
 		return find_threaded(&f, threads, gfns);
-	return (int64_t)scan_ops()->find(guest->mm.state, start, guest->mm.nr_pages, mask, value, gfns,
-					 max);
+	return (int64_t)scan_ops()->find(guest->mm.state, start, guest->mm.nr_pages, mask, value,
+					 gfns, max);
 }

@@ -115,7 +115,7 @@ extern const struct usage_rules zvm_rules;
 
 /* ---- free and in use (alloc.c) ---- */
 
-/* Mark a run free or in use: pages that were so already. */
+/* Mark a run free or in use: how many pages were marked already. */
 uint64_t mark_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool to_free);
 static inline bool page_is_free(const struct pgste_guest *guest, uint64_t gfn)
 {

@@ -66,8 +66,9 @@ static void pgste_decompose(struct pgste_guest *guest, uint64_t gfn, uint64_t wo
 	if (guest->mm.generation == PGSTE_GEN_DAT && (word & PGSTE_CMMA_D))
 		state |= PGSTE_STATE_DIRTY;
 	guest->mm.state[gfn] = (uint8_t)state;
-	guest->mm.rest[gfn] = (uint16_t)(word >> 59 | (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
-				      (word >> three_shift(guest) & 7) << 8);
+	guest->mm.rest[gfn] = (uint16_t)(word >> 59 | (word >> 53 & 3) << 5 |
+					 (word >> 50 & 1) << 7 |
+					 (word >> three_shift(guest) & 7) << 8);
 	if (guest->odd)
 		guest->odd[gfn] = word & odd_bits(guest);
 }
@@ -77,9 +78,9 @@ int pgste_get_words(const struct pgste_guest *guest, const struct pgste_gfns *gf
 {
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	for (uint64_t i = 0; i < gfns->nr; i++) {
-		const uint64_t gfn = GFN(gfns, i);
-
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
 		if (pgste)
 			pgste[i] = pgste_compose(guest, gfn);
 		if (pte)
@@ -119,9 +120,9 @@ int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		if (error)
 			return error;
 	}
-	for (uint64_t i = 0; i < gfns->nr; i++) {
-		const uint64_t gfn = GFN(gfns, i);
-
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
 		if (pte)
 			pte_load(&guest->mm, gfn, pte[pte_step ? i : 0]);
 		if (pgste)
@@ -135,7 +136,10 @@ int pgste_get_states(const struct pgste_guest *guest, const struct pgste_gfns *g
 {
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	for (uint64_t i = 0; i < gfns->nr; i++)
-		states[i] = guest->mm.state[GFN(gfns, i)];
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		states[i] = guest->mm.state[gfn];
+	}
 	return PGSTE_OK;
 }

@@ -127,9 +127,12 @@ int pgste_set_changed(struct pgste_guest *guest, const struct pgste_gfns *gfns, 
 {
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	for (uint64_t i = 0; i < gfns->nr; i++) {
-		uint8_t *state = &guest->mm.state[GFN(gfns, i)];
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		uint8_t *state;
 
+		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		state = &guest->mm.state[gfn];
 		*state = (uint8_t)((*state & ~PGSTE_STATE_GC) | (on ? PGSTE_STATE_GC : 0));
 	}
 	return PGSTE_OK;

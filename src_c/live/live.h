@@ -22,13 +22,18 @@ struct pgste_live {
 uint64_t live_clock(void);
 /* One madvise of one run; 0 or PGSTE_OS_ERROR. */
 int live_madvise(struct pgste_live *live, uint64_t gfn, uint64_t nr, int advice);
-/* Whether all blocks of 2^order pages lie inside the mapping; order is at most 39. */
-static inline bool live_has(const struct pgste_live *live, const struct pgste_gfns *gfns,
-				  unsigned order)
+/* Blocks of 2^order pages, order <= 39, lie inside the mapping if their gfn is below this. */
+static inline uint64_t live_limit(const struct pgste_live *live, unsigned order)
 {
-	uint64_t block = UINT64_C(1) << order;
+	const uint64_t block = UINT64_C(1) << order;
 
-	return gfns_below(gfns, block > live->nr_pages ? 0 : live->nr_pages - block + 1);
+	return block > live->nr_pages ? 0 : live->nr_pages - block + 1;
+}
+
+static inline bool live_has(const struct pgste_live *live, const struct pgste_gfns *gfns,
+			    unsigned order)
+{
+	return gfns_below(gfns, live_limit(live, order));
 }
 
 #endif

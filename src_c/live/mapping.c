@@ -110,7 +110,7 @@ static int set_up(struct pgste_live *live, enum pgste_live_backing backing)
 	/* A child's copy of the page tables would make pages shared, and madvise skips those. */
 	if (madvise(live->base, live->map_bytes, MADV_DONTFORK))
 		return PGSTE_OS_ERROR(errno);
-	/* A kernel without huge pages refuses this with EINVAL, which is then no loss. */
+	/* A kernel without huge pages refuses this with EINVAL, which loses nothing. */
 	if (backing != PGSTE_LIVE_HUGETLB)
 		madvise(live->base, live->map_bytes, MADV_NOHUGEPAGE);
 	return PGSTE_OK;
@@ -215,9 +215,9 @@ static ssize_t advise_vector(const struct iovec *runs, size_t nr, int advice)
 }
 
 /*
- * Tell all runs.  What a vectored call leaves undone (an old kernel takes few advices on
- * oneself; a refused run ends the call) goes through madvise run by run, whose errno is
- * that of the run.
+ * Advise all runs.  What a vectored call leaves undone goes through madvise run by run, so that
+ * errno is that of the run.  (An old kernel lets a process give itself few kinds of advice; a
+ * refused run ends the call.)
  */
 static int advise_runs(struct pgste_live *live, const struct iovec *runs, size_t nr, int advice,
 		       struct pgste_live_cost *cost)
@@ -259,7 +259,7 @@ int64_t pgste_live_advise(struct pgste_live *live, const struct pgste_gfns *gfns
 	struct iovec runs[VECTOR_RUNS];
 	size_t block_bytes, nr = 0;
 	unsigned char *at;
-	uint64_t i, start;
+	uint64_t i, start, gfn;
 	int ret = PGSTE_OK;
 
 	if (order > PGSTE_MAX_ORDER)
@@ -270,7 +270,11 @@ int64_t pgste_live_advise(struct pgste_live *live, const struct pgste_gfns *gfns
 	*cost = (struct pgste_live_cost){ 0 };
 	start = live_clock();
 	for (i = 0; i < gfns->nr && !ret; i++) {
-		at = live->base + GFN(gfns, i) * live->page_bytes;
+		if (!gfn_get(gfns, i, live_limit(live, order), &gfn)) {
+			ret = PGSTE_E_CHANGED;
+			break;
+		}
+		at = live->base + gfn * live->page_bytes;
 		if (nr && (unsigned char *)runs[nr - 1].iov_base + runs[nr - 1].iov_len == at) {
 			runs[nr - 1].iov_len += block_bytes;
 			continue;
@@ -302,15 +306,17 @@ int pgste_live_store(struct pgste_live *live, const struct pgste_gfns *gfns, uns
 		     const uint32_t *words, unsigned word_step, struct pgste_live_cost *cost)
 {
 	int ret = check_words(live, gfns, offset, 1);
-	uint64_t i, start;
+	uint64_t i, start, gfn;
 
 	if (ret)
 		return ret;
 	start = live_clock();
-	for (i = 0; i < gfns->nr; i++)
-		*(volatile uint32_t *)(void *)(live->base +
-					       GFN(gfns, i) * live->page_bytes +
-					       offset) = words[i * word_step];
+	for (i = 0; i < gfns->nr; i++) {
+		if (!gfn_get(gfns, i, live->nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		*(volatile uint32_t *)(void *)(live->base + gfn * live->page_bytes + offset) =
+			words[i * word_step];
+	}
 	if (cost)
 		*cost = (struct pgste_live_cost){ .pages = gfns->nr,
 						  .ns = live_clock() - start };
@@ -322,15 +328,17 @@ int pgste_live_load(struct pgste_live *live, const struct pgste_gfns *gfns, unsi
 {
 	int ret = check_words(live, gfns, offset, nr_words);
 	const volatile uint32_t *page;
-	uint64_t i, start;
+	uint64_t i, start, gfn;
 	unsigned w;
 
 	if (ret)
 		return ret;
 	start = live_clock();
 	for (i = 0; i < gfns->nr; i++) {
-		page = (const volatile uint32_t *)(void *)(live->base +
-				GFN(gfns, i) * live->page_bytes + offset);
+		if (!gfn_get(gfns, i, live->nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		page = (const volatile uint32_t *)(void *)(live->base + gfn * live->page_bytes +
+							   offset);
 		for (w = 0; w < nr_words; w++)
 			words[i * nr_words + w] = page[w];
 	}

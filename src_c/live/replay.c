@@ -23,7 +23,7 @@ const char *pgste_live_replay_stats_name(unsigned i)
 	return i < sizeof(stats_names) / sizeof(stats_names[0]) ? stats_names[i] : NULL;
 }
 
-/* The next tag: whether the page held old bytes. */
+/* Store the next tag: whether the page held old bytes. */
 static bool touch(struct pgste_live_replay *replay, uint64_t gfn)
 {
 	unsigned char *page = replay->live->base + gfn * replay->live->page_bytes;
@@ -124,14 +124,15 @@ void pgste_live_replay_setup(struct pgste_live_replay *replay)
 int64_t pgste_live_replay_run(struct pgste_live_replay *replay, const uint64_t *events,
 			      uint64_t nr, bool end)
 {
-	uint64_t i, gfn, pages, all = replay->live->nr_pages;
+	uint64_t i, event, gfn, pages, all = replay->live->nr_pages;
 	unsigned kind, order;
 	int ret;
 
 	for (i = 0; i < nr; i++) {
-		kind = PGSTE_EVENT_KIND(events[i]);
-		order = PGSTE_EVENT_ORDER(events[i]);
-		gfn = PGSTE_EVENT_PFN(events[i]);
+		event = READ_ONCE(events[i]);
+		kind = PGSTE_EVENT_KIND(event);
+		order = PGSTE_EVENT_ORDER(event);
+		gfn = PGSTE_EVENT_PFN(event);
 		if (kind > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER || gfn >= all ||
 		    UINT64_C(1) << order > all - gfn)
 			return PGSTE_E_ARG;

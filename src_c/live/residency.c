@@ -75,7 +75,7 @@ static int scan(struct pgste_live *live, uint64_t *gfn, uint64_t end, uint64_t c
 	return nr;
 }
 
-/* A file that is opened when it is needed first. */
+/* A file that is opened when it is first needed. */
 static int open_once(int *fd, const char *path)
 {
 	if (*fd < 0)
@@ -130,7 +130,7 @@ static int add_kernel_flags(struct pgste_live *live, const uint64_t *entries, un
 	for (i = 0; i < nr; i++) {
 		if (!(entries[i] & PM_PRESENT))
 			continue;
-		/* The file hides frame numbers from those who may not know them. */
+		/* The file hides frame numbers from users without privilege. */
 		if (!(entries[i] & PM_PFN))
 			return PGSTE_OS_ERROR(EPERM);
 		ret = read_at(live->kpageflags, &flags, sizeof(flags),
@@ -174,13 +174,20 @@ static int run_states(struct pgste_live *live, uint64_t first, unsigned nr, uint
 	return flags ? add_kernel_flags(live, entries, nr, states) : PGSTE_OK;
 }
 
-/* How many gfns from i on are consecutive, at most AT_ONCE. */
-static unsigned run_length(const struct pgste_gfns *gfns, uint64_t i)
+/*
+ * How many gfns from i on are consecutive, at most AT_ONCE, and the first of them; 0: it is not
+ * inside the mapping any more.
+ */
+static unsigned run_at(const struct pgste_live *live, const struct pgste_gfns *gfns, uint64_t i,
+		       uint64_t *first)
 {
-	uint64_t first = GFN(gfns, i);
 	unsigned nr = 1;
+	uint64_t gfn;
 
-	while (nr < AT_ONCE && i + nr < gfns->nr && GFN(gfns, i + nr) == first + nr)
+	if (!gfn_get(gfns, i, live->nr_pages, first))
+		return 0;
+	while (nr < AT_ONCE && i + nr < gfns->nr && gfn_get(gfns, i + nr, live->nr_pages, &gfn) &&
+	       gfn == *first + nr)
 		nr++;
 	return nr;
 }
@@ -189,30 +196,34 @@ int pgste_live_states(struct pgste_live *live, const struct pgste_gfns *gfns, ui
 		      bool flags)
 {
 	int ret = live_has(live, gfns, 0) ? PGSTE_OK : PGSTE_E_GFN;
+	uint64_t i, first;
 	unsigned nr;
-	uint64_t i;
 
 	for (i = 0; i < gfns->nr && !ret; i += nr) {
-		nr = run_length(gfns, i);
-		ret = run_states(live, GFN(gfns, i), nr, states + i, flags);
+		nr = run_at(live, gfns, i, &first);
+		ret = nr ? run_states(live, first, nr, states + i, flags) : PGSTE_E_CHANGED;
 	}
 	return ret;
+}
+
+static int run_resident(struct pgste_live *live, uint64_t first, unsigned nr, uint8_t *resident)
+{
+	if (mincore(live->base + first * live->page_bytes, nr * live->page_bytes, resident))
+		return PGSTE_OS_ERROR(errno);
+	for (unsigned k = 0; k < nr; k++)
+		resident[k] &= 1;
+	return PGSTE_OK;
 }
 
 int pgste_live_mincore(struct pgste_live *live, const struct pgste_gfns *gfns, uint8_t *resident)
 {
 	int ret = live_has(live, gfns, 0) ? PGSTE_OK : PGSTE_E_GFN;
-	unsigned nr, k;
-	uint64_t i;
+	uint64_t i, first;
+	unsigned nr;
 
 	for (i = 0; i < gfns->nr && !ret; i += nr) {
-		nr = run_length(gfns, i);
-		if (mincore(live->base + GFN(gfns, i) * live->page_bytes,
-			    nr * live->page_bytes, resident + i))
-			ret = PGSTE_OS_ERROR(errno);
-		else
-			for (k = 0; k < nr; k++)
-				resident[i + k] &= 1;
+		nr = run_at(live, gfns, i, &first);
+		ret = nr ? run_resident(live, first, nr, resident + i) : PGSTE_E_CHANGED;
 	}
 	return ret;
 }
@@ -239,7 +250,9 @@ static int count_by_states(struct pgste_live *live, struct pgste_live_counts *co
 
 	*counts = (struct pgste_live_counts){ 0 };
 	for (first = 0; first < live->nr_pages; first += nr) {
-		nr = live->nr_pages - first < AT_ONCE ? (unsigned)(live->nr_pages - first) : AT_ONCE;
+		nr = AT_ONCE;
+		if (live->nr_pages - first < AT_ONCE)
+			nr = (unsigned)(live->nr_pages - first);
 		ret = run_states(live, first, nr, states, false);
 		if (ret)
 			return ret;
@@ -261,7 +274,8 @@ int pgste_live_count(struct pgste_live *live, struct pgste_live_counts *counts)
 	if (ret)
 		return ret;
 	while (gfn < live->nr_pages) {
-		nr = scan(live, &gfn, live->nr_pages, SCAN_PRESENT | SCAN_SWAPPED, regions, AT_ONCE);
+		nr = scan(live, &gfn, live->nr_pages, SCAN_PRESENT | SCAN_SWAPPED, regions,
+			  AT_ONCE);
 		if (nr < 0)
 			return count_by_states(live, counts);
 		for (i = 0; i < nr; i++)

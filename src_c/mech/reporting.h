@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What free page reporting knows of a guest; reporting.c works on it, others look at it. */
+/*
+ * What free page reporting knows of a guest: reporting.c works on it, reporting_view.c shows it.
+ */
 #ifndef MECH_REPORTING_H
 #define MECH_REPORTING_H
 
@@ -27,6 +29,7 @@ struct reporting {
 
 /* Start afresh with these settings. */
 void reporting_apply(struct reporting *r, const struct pgste_report_config *config);
+bool reporting_config_valid(const struct pgste_report_config *config);
 /* The first broken invariant of the view, or NULL. */
 const char *reporting_validate(const struct pgste_guest *guest);
 

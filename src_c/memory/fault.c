@@ -128,10 +128,12 @@ static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
 {
 	struct frame *frames = mm->host->frames;
 
-	for (uint64_t i = 0; i < gfns->nr; i++) {
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
 		uint32_t frame = NIL;
-		int error = fault_in(mm, GFN(gfns, i), tags ? PTE_STORE : PTE_LOAD, &frame);
+		int error = PGSTE_E_CHANGED;
 
+		if (gfn_get(gfns, i, mm->nr_pages, &gfn))
+			error = fault_in(mm, gfn, tags ? PTE_STORE : PTE_LOAD, &frame);
 		if (error)
 			return error;
 		if (tags)
@@ -146,15 +148,14 @@ static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
 static int access_or_undo(struct mm *mm, const struct pgste_gfns *gfns, const uint32_t *tags,
 			  unsigned tag_step, uint32_t *loaded)
 {
+	struct pgste_gfns all = *gfns;
 	struct snapshot *snapshot = NULL;
-	int error;
+	int error = PGSTE_OK;
 
-	if (may_run_dry(mm, gfns)) {
-		snapshot = snapshot_take(mm, gfns);
-		if (!snapshot)
-			return PGSTE_E_NOMEM;
-	}
-	error = access_all(mm, gfns, tags, tag_step, loaded);
+	if (may_run_dry(mm, gfns))
+		error = snapshot_take(mm, &all, &snapshot);
+	if (!error)
+		error = access_all(mm, &all, tags, tag_step, loaded);
 	if (error)
 		snapshot_restore(snapshot);
 	snapshot_free(snapshot);

@@ -33,6 +33,12 @@ struct usage_rules {
 	void (*evicted)(struct mm *mm, uint64_t gfn, bool dropped);
 };
 
+/*
+ * Bytes behind the states: scans may load whole vectors, and the first one stands for a gfn
+ * that is outside (essa.c).
+ */
+#define STATE_PADDING UINT64_C(64)
+
 struct mm {
 	uint8_t *state;
 	uint64_t *pte;
@@ -159,7 +165,13 @@ void madvise_free(struct mm *mm, uint64_t gfn);
 /* ---- undo (undo.c) for calls that may fail half way ---- */
 
 struct snapshot;
-struct snapshot *snapshot_take(struct mm *mm, const struct pgste_gfns *gfns);
+/*
+ * Of all that a call about these gfns may change.  *gfns is then the snapshot's own copy: what
+ * is undone must be what was done, whoever writes to the caller's array meanwhile.
+ * PGSTE_E_NOMEM, PGSTE_E_CHANGED; *snapshot is then NULL.
+ */
+int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snapshot);
+/* NULL is allowed, here and below. */
 void snapshot_restore(struct snapshot *snapshot);
 void snapshot_free(struct snapshot *snapshot);
 

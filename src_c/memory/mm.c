@@ -2,9 +2,6 @@
 /* The life of an address space: its tables, and its place on the host. */
 #include "memory/memory.h"
 
-/* The table of states is a little longer than the guest, so that scans may load whole vectors. */
-#define PADDING UINT64_C(64)
-
 static uint64_t chunks(uint64_t nr_pages)
 {
 	return (nr_pages + CHUNK - 1) >> CHUNK_SHIFT;
@@ -32,7 +29,7 @@ static void free_tables(struct mm *mm)
 {
 	const uint64_t nr = mm->nr_pages;
 
-	table_free(mm->state, nr + PADDING);
+	table_free(mm->state, nr + STATE_PADDING);
 	table_free(mm->pte, nr * sizeof(*mm->pte));
 	table_free(mm->rest, nr * sizeof(*mm->rest));
 	table_free(mm->touched, bitmap_bytes(chunks(nr)));
@@ -42,7 +39,7 @@ bool mm_init(struct mm *mm)
 {
 	const uint64_t nr = mm->nr_pages;
 
-	mm->state = table_new(nr + PADDING);
+	mm->state = table_new(nr + STATE_PADDING);
 	mm->pte = table_new(nr * sizeof(*mm->pte));
 	mm->rest = table_new(nr * sizeof(*mm->rest));
 	mm->touched = table_new(bitmap_bytes(chunks(nr)));

@@ -17,7 +17,7 @@ static void list_move(struct pgste_host *host, enum pgste_frame_list list, uint3
 	list_add(host, list, frame);
 }
 
-/* Age the page; in dat the PTE's DIRTY is lost to it and kept in the frame. */
+/* Age the page; in dat the PTE loses DIRTY, which the frame then keeps. */
 static void age(struct mm *mm, struct frame *f)
 {
 	if (mm->generation == PGSTE_GEN_DAT && (mm->pte[f->gfn] & PTE_DIRTY))
@@ -95,7 +95,7 @@ static bool needs_slot(const struct pgste_host *host, uint32_t frame)
 	       !(mm->rules && mm->rules->drops(mm, f->gfn));
 }
 
-/* A reference that is not the mapping's: shrink_folio_list leaves such anonymous pages be. */
+/* A reference that is not the mapping's: shrink_folio_list leaves such anonymous pages alone. */
 static bool is_kept(const struct frame *f)
 {
 	return f->pinned && f->list != PGSTE_LIST_LAZYFREE;
@@ -160,7 +160,7 @@ static bool shrink(struct pgste_host *host, uint32_t frame)
 	return true;
 }
 
-/* inactive_is_low: the larger the memory, the smaller the inactive share that will do. */
+/* inactive_is_low: the larger the memory, the smaller the inactive share that is enough. */
 static bool inactive_is_low(const struct pgste_host *host)
 {
 	uint64_t active = host->lists[PGSTE_LIST_ACTIVE].nr;
@@ -244,36 +244,34 @@ static int page_out(struct mm *mm, uint64_t gfn)
 
 int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns)
 {
+	struct pgste_gfns all = *gfns;
 	struct snapshot *snapshot = NULL;
 	int64_t nr_out = 0;
+	int out = PGSTE_OK;
 
-	if (gfns->nr > mm->host->nr_slots_free || mm->nr_foreign) {
-		snapshot = snapshot_take(mm, gfns);
-		if (!snapshot)
-			return PGSTE_E_NOMEM;
-	}
-	for (uint64_t i = 0; i < gfns->nr; i++) {
-		int out = page_out(mm, GFN(gfns, i));
-
-		if (out < 0) {
-			snapshot_restore(snapshot);
-			nr_out = out;
-			break;
-		}
+	if (all.nr > mm->host->nr_slots_free || mm->nr_foreign)
+		out = snapshot_take(mm, &all, &snapshot);
+	for (uint64_t gfn, i = 0; i < all.nr && out >= 0; i++) {
+		out = gfn_get(&all, i, mm->nr_pages, &gfn) ? page_out(mm, gfn) : PGSTE_E_CHANGED;
 		nr_out += out;
 	}
+	if (out < 0)
+		snapshot_restore(snapshot);
 	snapshot_free(snapshot);
-	return nr_out;
+	return out < 0 ? out : nr_out;
 }
 
 int64_t mm_set_pinned(struct mm *mm, const struct pgste_gfns *gfns, bool on)
 {
 	int64_t changed = 0;
 
-	for (uint64_t i = 0; i < gfns->nr; i++) {
-		const uint64_t gfn = GFN(gfns, i), cold = mm->pte[gfn];
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		uint64_t cold;
 		struct frame *f;
 
+		if (!gfn_get(gfns, i, mm->nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		cold = mm->pte[gfn];
 		if (!pte_is_present(cold, mm->state[gfn]) || (cold & COLD_FOREIGN))
 			continue;
 		f = &mm->host->frames[pte_index(cold)];

@@ -23,6 +23,7 @@ struct snapshot {
 	struct slot *slots;
 	struct pgste_guest_stats *stats; /* of each address space of the host */
 	struct page_words *pages;
+	uint64_t *gfns; /* of the call */
 	uint64_t nr_pages;
 };
 
@@ -34,6 +35,7 @@ void snapshot_free(struct snapshot *s)
 	free(s->slots);
 	free(s->stats);
 	free(s->pages);
+	free(s->gfns);
 	free(s);
 }
 
@@ -57,32 +59,51 @@ static void *copy_of(const void *from, uint64_t nr, size_t size)
 	return to;
 }
 
-struct snapshot *snapshot_take(struct mm *mm, const struct pgste_gfns *gfns)
+static bool save_tables(struct snapshot *s, const struct pgste_host *host, uint64_t nr_gfns)
+{
+	s->frames = copy_of(host->frames, host->fresh_frame, sizeof(*s->frames));
+	s->slots = copy_of(host->slots, host->fresh_slot, sizeof(*s->slots));
+	s->stats = calloc(host->room_mms, sizeof(*s->stats));
+	s->pages = calloc(host->fresh_frame + nr_gfns + 1, sizeof(*s->pages));
+	s->gfns = calloc(nr_gfns + 1, sizeof(*s->gfns));
+	return s->frames && s->slots && s->stats && s->pages && s->gfns;
+}
+
+static bool save_gfns(struct snapshot *s, struct mm *mm, const struct pgste_gfns *gfns)
+{
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		if (!gfn_get(gfns, i, mm->nr_pages, &s->gfns[i]))
+			return false;
+		save_page(s, mm, s->gfns[i]);
+	}
+	return true;
+}
+
+int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snapshot)
 {
 	struct pgste_host *host = mm->host;
 	struct snapshot *s = calloc(1, sizeof(*s));
 
-	if (!s)
-		return NULL;
+	*snapshot = NULL;
+	if (!s || !save_tables(s, host, gfns->nr)) {
+		snapshot_free(s);
+		return PGSTE_E_NOMEM;
+	}
+	if (!save_gfns(s, mm, gfns)) {
+		snapshot_free(s);
+		return PGSTE_E_CHANGED;
+	}
 	s->live = host;
 	s->host = *host;
-	s->frames = copy_of(host->frames, host->fresh_frame, sizeof(*s->frames));
-	s->slots = copy_of(host->slots, host->fresh_slot, sizeof(*s->slots));
-	s->stats = calloc(host->room_mms, sizeof(*s->stats));
-	s->pages = calloc(host->fresh_frame + gfns->nr + 1, sizeof(*s->pages));
-	if (!s->frames || !s->slots || !s->stats || !s->pages) {
-		snapshot_free(s);
-		return NULL;
-	}
 	for (uint32_t i = 0; i < host->room_mms; i++)
 		if (host->mms[i])
 			s->stats[i] = host->mms[i]->stats;
 	for (uint64_t i = 0; i < host->fresh_frame; i++)
 		if (host->frames[i].list != PGSTE_LIST_FREE)
 			save_page(s, host->mms[host->frames[i].owner], host->frames[i].gfn);
-	for (uint64_t i = 0; i < gfns->nr; i++)
-		save_page(s, mm, GFN(gfns, i));
-	return s;
+	*gfns = (struct pgste_gfns){ .type = PGSTE_GFN_U64, .data = s->gfns, .nr = gfns->nr };
+	*snapshot = s;
+	return PGSTE_OK;
 }
 
 void snapshot_restore(struct snapshot *s)

@@ -11,11 +11,11 @@ enum pgste_error {
 	PGSTE_OK = 0,
 	PGSTE_E_NOMEM = -1,	    /* this machine has no memory for the model itself */
 	PGSTE_E_ARG = -2,	    /* an argument is outside its documented range */
-	PGSTE_E_GFN = -3,	    /* a gfn, or the end of a block or range, lies outside the guest */
-	PGSTE_E_STATE = -4,	    /* strict guest: free of a free page, alloc of an allocated one */
+	PGSTE_E_GFN = -3,	    /* a gfn, or the end of a block or range, outside the guest */
+	PGSTE_E_STATE = -4,	    /* strict guest: free of a free page, alloc of one in use */
 	PGSTE_E_NO_FRAME = -5,	    /* no free host frame and nothing that reclaim could take */
 	PGSTE_E_NO_SWAP = -6,	    /* no free swap slot */
-	PGSTE_E_FOREIGN = -7,	    /* the PTE was loaded by set_words, names nothing of this host */
+	PGSTE_E_FOREIGN = -7,	    /* the PTE, loaded by set_words, names nothing of the host */
 	PGSTE_E_BUSY = -8,	    /* a host that still has guests cannot be freed */
 	PGSTE_E_NAME = -9,	    /* unknown mechanism, or CPU variant unknown or not supported */
 	PGSTE_E_FORMAT = -10,	    /* damaged trace; the decoder tells the line or byte */
@@ -24,7 +24,8 @@ enum pgste_error {
 	PGSTE_E_PGM_ADDRESSING = -13,	 /* program interruption 0x0005: outside every slot */
 	PGSTE_E_PGM_SPECIFICATION = -14, /* program interruption 0x0006: no such orc */
 	PGSTE_E_PGM_DISCARD = -15,	 /* program interruption 0x001a (z/VM): page discarded */
-	PGSTE_E_LAST = -15
+	PGSTE_E_CHANGED = -16,		 /* an array that the call reads was changed meanwhile */
+	PGSTE_E_LAST = -16
 };
 
 /* A fixed English sentence for an error; "unknown error" for any other number. */

@@ -18,7 +18,7 @@ struct pgste_guest_config {
 	uint32_t nr_vcpus;		  /* 1 .. PGSTE_MAX_VCPUS */
 	uint32_t cbrl_entries;		  /* 1 .. PGSTE_CBRL_MAX */
 	bool nodat;			  /* facility 147: orc 7 exists, arch_alloc_page uses it */
-	bool strict;			  /* free of a free page etc. is PGSTE_E_STATE, not counted */
+	bool strict;			  /* free of a free page: PGSTE_E_STATE, not counted */
 };
 
 /* Names of the mechanisms, in table order, NULL past the end. */
@@ -69,7 +69,7 @@ int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfn
 /* ---- the clock ---- */
 
 #define PGSTE_MAX_NS (UINT64_C(1) << 62)
-/* The guest's clock: 0 at first; pgste_advance moves it, and a replay if a guest has use for it. */
+/* The guest's clock: 0 at first; pgste_advance moves it, and so does a replay that needs it. */
 uint64_t pgste_now(const struct pgste_guest *guest);
 /* Let ns pass, and do on the way what the mechanism does by the clock.  PGSTE_E_ARG: the
  * clock would pass PGSTE_MAX_NS. */

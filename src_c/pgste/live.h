@@ -79,7 +79,7 @@ int pgste_live_load(struct pgste_live *live, const struct pgste_gfns *gfns, unsi
 #define PGSTE_LIVE_LAZYFREE 0x20  /* present: anonymous and not swap-backed */
 #define PGSTE_LIVE_SWAPCACHE 0x40 /* present: in the swap cache */
 
-/* Residency without touching the pages.  flags: ask kpageflags too, which takes root. */
+/* Residency without touching the pages.  flags: ask kpageflags too, which needs root. */
 int pgste_live_states(struct pgste_live *live, const struct pgste_gfns *gfns, uint8_t *states,
 		      bool flags);
 /* mincore(2): 1 for a page that is in memory, or in the swap cache, else 0. */

@@ -20,8 +20,8 @@ struct pgste_report_config {
 	uint32_t max_order;    /* of the buddy, <= PGSTE_MAX_ORDER */
 	uint32_t parked_order; /* blocks up to it are parked when freed, <= max_order */
 	uint32_t capacity;     /* blocks in a call, 1 .. PGSTE_REPORT_CAPACITY */
-	uint64_t parked_high;  /* pages parked on a vcpu from which on some leave */
-	uint32_t parked_batch; /* how many pages leave then, >= 1 */
+	uint64_t parked_high;  /* pages parked on a vcpu above which some are released */
+	uint32_t parked_batch; /* how many pages are released then, >= 1 */
 	uint64_t delay_ns;     /* from a request to its pass, <= PGSTE_MAX_NS */
 	uint64_t ack_ns;       /* what a report call takes, <= PGSTE_MAX_NS */
 	uint64_t min, low;     /* watermarks of the zone in pages, <= PGSTE_MAX_PAGES */
@@ -49,7 +49,7 @@ struct pgste_report_state {
 	uint64_t pages_parked;	  /* on the per-CPU lists */
 	uint64_t pages_isolated;  /* in the report call under way */
 	uint64_t blocks_isolated;
-	uint64_t passes;	  /* since the guest is there; not reset by reset_stats */
+	uint64_t passes;	  /* since the guest was created; not reset by reset_stats */
 	uint64_t passes_skipped;  /* of these, for want of free memory */
 	uint64_t blocks_reported; /* acked by the host */
 };

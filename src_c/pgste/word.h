@@ -45,6 +45,38 @@ PGSTE_BEGIN
 #define PTE_SWAP (PTE_INVALID | PTE_PROTECT)
 #define PTE_SWAP_TYPE UINT64_C(0x07c)
 
+/*
+ * Every PTE that the model itself writes, by its low 12 bits; above them is the frame, or the
+ * slot of a swap entry, or 0 if it is none.  Words that pgste_set_words loads may have others.
+ * tests/exhaustive/test_legal_words.py holds this table, and the one below, against the engine.
+ *
+ *   bits    generations    the page is                              how it got there
+ *   0x400   all            none                                     never mapped, dropped, zapped
+ *   0x600   all            swap entry                               swapped out
+ *   0x13f   pgtable zvm    present valid young dirty, writable      zero fill, or a store
+ *   0x315   pgtable zvm    present valid young, read only           swapped in by a load
+ *   0x53b   pgtable        present invalid, dirty, writable         0x13f aged
+ *   0x711   pgtable        present invalid, read only               0x315 aged
+ *   0x733   pgtable        present invalid, clean, read only        MADV_FREE of 0x13f or 0x53b
+ *   0x337   pgtable        present valid young, clean, read only    0x733 and a load
+ *   0x13b   zvm            present valid, dirty, writable           0x13f aged
+ *   0x311   zvm            present valid, read only                 0x315 aged
+ *   0x02d   dat            present valid young dirty, writable      a store
+ *   0x225   dat            present valid young, read only           a load
+ *   0x621   dat            present invalid, read only               aged, or MADV_FREE
+ *
+ * A PTE is, by mask and value of its low 12 bits:
+ *
+ *   pte        mask    value
+ *   none       0xfff   0x400
+ *   swap       0x201   0x200
+ *   present    0x001   0x001
+ *   valid      0x400   0x000
+ *   writable   0x221   0x021
+ *   dirty      0x009   0x009
+ *   young      0x005   0x005
+ */
+
 enum pgste_usage {
 	PGSTE_USAGE_STABLE = 0,
 	PGSTE_USAGE_UNUSED = 1,
@@ -68,6 +100,34 @@ enum pgste_usage {
 #define PGSTE_STATE_DIRTY 0x20 /* attributes changed since last read (CMMA log) */
 #define PGSTE_STATE_VALID 0x40 /* PTE without INVALID */
 #define PGSTE_STATE_SWAP 0x80  /* PTE is a swap entry: PROTECT without PRESENT */
+
+/*
+ * Of the 256 state bytes a page has those that no line below forbids: 176 in pgtable, 78 in dat,
+ * 64 on z/VM.  A line is a mask, a value and the generations in which no page has it.
+ *
+ *   mask   value   never in          because
+ *   0xc0   0xc0    pgtable dat zvm   a swap entry is INVALID
+ *   0x87   0x81    pgtable           reclaim drops an unused page; ESSA on swap sets ZERO
+ *   0x87   0x86    pgtable           potentially volatile needs a valid page; swap-out clears ZERO
+ *   0x44   0x44    dat               mapping and touching clear ZERO
+ *   0x21   0x01    dat               every ESSA but orc 0 sets DIRTY, a reset clears both
+ *   0x22   0x02    dat               the same
+ *   0x28   0x08    dat               the same
+ *   0x07   0x06    dat               each ESSA sets or clears ZERO, set with unused or volatile
+ *   0x0f   0x0c    dat               the same
+ *   0x04   0x04    zvm               z/VM keeps no such bit
+ *   0x43   0x02    zvm               a potentially volatile page is resident
+ *   0x81   0x81    zvm               an unused or volatile page is never on the paging device
+ *
+ * A state is, by mask and value (zappable: either of two):
+ *
+ *   state      mask    value
+ *   unused     0x03    0x01
+ *   valid      0x40    0x40
+ *   swapped    0x80    0x80
+ *   zappable   0x83    0x81
+ *   zappable   0x84    0x84
+ */
 
 /* ---- words and states of a guest ---- */
 

@@ -82,14 +82,15 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 
 static ALWAYS_INLINE int replay_event(struct pgste_replay *r, uint64_t event)
 {
-	const uint64_t gfn = PGSTE_EVENT_PFN(event) - r->base_pfn;
-	const unsigned order = PGSTE_EVENT_ORDER(event);
+	struct block block;
 
+	if (!replay_block(r, event, &block))
+		return PGSTE_E_CHANGED;
 	for (unsigned i = 0; i < r->nr_guests; i++) {
-		if (PGSTE_EVENT_KIND(event) == PGSTE_EVENT_FREE) {
-			replay_free(r, r->guests[i], gfn, order);
+		if (block.is_free) {
+			replay_free(r, r->guests[i], block.gfn, block.order);
 		} else {
-			int error = replay_alloc(r, r->guests[i], gfn, order);
+			int error = replay_alloc(r, r->guests[i], block.gfn, block.order);
 
 			if (error)
 				return error;
@@ -103,7 +104,8 @@ static ALWAYS_INLINE void prefetch(const struct pgste_guest *guest, const uint64
 				   uint64_t base_pfn)
 {
 	const uint64_t far = PGSTE_EVENT_PFN(event[PREFETCH_PAGE]) - base_pfn;
-	const uint64_t near = PGSTE_EVENT_PFN(event[PREFETCH_FRAME]) - base_pfn;
+	const uint64_t named = PGSTE_EVENT_PFN(READ_ONCE(event[PREFETCH_FRAME])) - base_pfn;
+	const uint64_t near = named < guest->mm.nr_pages ? named : 0;
 	const uint32_t index = pte_index(guest->mm.pte[near]);
 	const void *frame = &guest->mm.host->frames[index];
 	const void *slot = &guest->mm.host->slots[index];
@@ -182,7 +184,7 @@ int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 	for (uint64_t at = start; at < end; at++) {
 		if (at + PREFETCH_PAGE < r->nr)
 			prefetch(r->guests[0], events + at, r->base_pfn);
-		r->error = replay_event(r, events[at]);
+		r->error = replay_event(r, READ_ONCE(events[at]));
 		if (r->error)
 			return r->error;
 		to_next_event(r, at);
@@ -197,18 +199,13 @@ int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 
 /* ---- new ---- */
 
-/* Every event inside [base_pfn, base_pfn + nr_pages), and of a kind and order that exist? */
-static bool events_valid(const uint64_t *events, uint64_t nr, uint64_t base_pfn, uint64_t nr_pages)
+static bool events_valid(const struct pgste_replay *r)
 {
-	for (uint64_t i = 0; i < nr; i++) {
-		const uint64_t pfn = PGSTE_EVENT_PFN(events[i]);
-		const unsigned order = PGSTE_EVENT_ORDER(events[i]);
+	struct block block;
 
-		if (PGSTE_EVENT_KIND(events[i]) > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER ||
-		    pfn < base_pfn || pfn - base_pfn >= nr_pages ||
-		    UINT64_C(1) << order > nr_pages - (pfn - base_pfn))
+	for (uint64_t i = 0; i < r->nr; i++)
+		if (!replay_block(r, READ_ONCE(r->events[i]), &block))
 			return false;
-	}
 	return true;
 }
 
@@ -232,10 +229,9 @@ int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint
 {
 	struct pgste_replay *r;
 	uint64_t nr_pages;
-	int error;
+	int error = PGSTE_E_NOMEM;
 
-	if (!guests_valid(guests, nr_guests, &nr_pages) ||
-	    !events_valid(events, nr, base_pfn, nr_pages))
+	if (!guests_valid(guests, nr_guests, &nr_pages))
 		return PGSTE_E_ARG;
 	r = calloc(1, sizeof(*r));
 	if (!r)
@@ -246,12 +242,12 @@ int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint
 		.events = events,
 		.times = times_ns,
 		.nr = nr,
+		.nr_pages = nr_pages,
 		.guests = malloc(nr_guests * sizeof(struct pgste_guest *)),
 	};
-	error = PGSTE_E_NOMEM;
 	if (r->guests) {
 		memcpy(r->guests, guests, nr_guests * sizeof(*guests));
-		error = replay_setup(r, nr_pages);
+		error = events_valid(r) ? replay_setup(r) : PGSTE_E_ARG;
 	}
 	if (error) {
 		pgste_replay_free(r);

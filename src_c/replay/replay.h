@@ -12,6 +12,7 @@ struct pgste_replay {
 	uint64_t base_pfn;
 	const uint64_t *events, *times;
 	uint64_t nr, at;
+	uint64_t nr_pages; /* of the smallest guest */
 	uint32_t tag;
 	int error;
 	bool clocked; /* a guest's mechanism acts by the clock */
@@ -19,7 +20,34 @@ struct pgste_replay {
 	double frame_ns, swap_ns, ns;
 };
 
-/* Bring the guests to where the trace begins (setup.c).  PGSTE_E_NOMEM, PGSTE_E_NO_FRAME. */
-int replay_setup(struct pgste_replay *r, uint64_t nr_pages);
+/* A block as an event names it. */
+struct block {
+	uint64_t gfn, nr;
+	unsigned order;
+	bool is_free;
+};
+
+/*
+ * The event's block, from a word that was read once: false if it is none inside the guests.
+ * The array is the caller's, so this is asked at every use.
+ */
+static ALWAYS_INLINE bool replay_block(const struct pgste_replay *r, uint64_t event,
+				       struct block *block)
+{
+	const unsigned order = PGSTE_EVENT_ORDER(event);
+	const uint64_t gfn = PGSTE_EVENT_PFN(event) - r->base_pfn;
+
+	if (PGSTE_EVENT_KIND(event) > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER)
+		return false;
+	block->gfn = gfn;
+	block->nr = UINT64_C(1) << order;
+	block->order = order;
+	block->is_free = PGSTE_EVENT_KIND(event) == PGSTE_EVENT_FREE;
+	return gfn < r->nr_pages && block->nr <= r->nr_pages - gfn;
+}
+
+/* Bring the guests to where the trace begins (setup.c).  PGSTE_E_NOMEM,
+ * PGSTE_E_NO_FRAME, PGSTE_E_CHANGED. */
+int replay_setup(struct pgste_replay *r);
 
 #endif

@@ -5,31 +5,27 @@
  */
 #include "replay/steps.h"
 
-static uint64_t block_of(const struct pgste_replay *r, uint64_t event, uint64_t *nr)
-{
-	*nr = UINT64_C(1) << PGSTE_EVENT_ORDER(event);
-	return PGSTE_EVENT_PFN(event) - r->base_pfn;
-}
-
 struct first_events {
 	uint64_t *seen, *is_free; /* a bit a page: in an event; the first one frees it */
 	uint64_t nr_bytes;
 };
 
-static void first_events_of(const struct pgste_replay *r, struct first_events *first)
+static int first_events_of(const struct pgste_replay *r, struct first_events *first)
 {
-	for (uint64_t i = 0; i < r->nr; i++) {
-		uint64_t nr, gfn = block_of(r, r->events[i], &nr);
-		const bool is_free = PGSTE_EVENT_KIND(r->events[i]) == PGSTE_EVENT_FREE;
+	struct block block;
 
-		for (uint64_t page = gfn; page < gfn + nr; page++) {
+	for (uint64_t i = 0; i < r->nr; i++) {
+		if (!replay_block(r, READ_ONCE(r->events[i]), &block))
+			return PGSTE_E_CHANGED;
+		for (uint64_t page = block.gfn; page < block.gfn + block.nr; page++) {
 			const uint64_t bit = UINT64_C(1) << page % 64;
 
-			if (!(first->seen[page / 64] & bit) && is_free)
+			if (!(first->seen[page / 64] & bit) && block.is_free)
 				first->is_free[page / 64] |= bit;
 			first->seen[page / 64] |= bit;
 		}
 	}
+	return PGSTE_OK;
 }
 
 /* Pages whose first event is an alloc are free, as they were since boot. */
@@ -59,7 +55,7 @@ static void setup_free(struct pgste_guest *guest, const struct first_events *fir
 	guest_settle(guest);
 }
 
-/* Pages whose first event is a free hold something of the guest's. */
+/* Pages whose first event is a free hold content of the guest. */
 static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
 		       const struct first_events *first, uint64_t nr_words)
 {
@@ -76,18 +72,16 @@ static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
 	return PGSTE_OK;
 }
 
-int replay_setup(struct pgste_replay *r, uint64_t nr_pages)
+int replay_setup(struct pgste_replay *r)
 {
-	const uint64_t nr_words = (nr_pages + 63) / 64;
+	const uint64_t nr_words = (r->nr_pages + 63) / 64;
 	struct first_events first = { .nr_bytes = nr_words * sizeof(uint64_t) };
 	int error = PGSTE_E_NOMEM;
 
 	first.seen = table_new(first.nr_bytes);
 	first.is_free = table_new(first.nr_bytes);
-	if (first.seen && first.is_free) {
-		first_events_of(r, &first);
-		error = PGSTE_OK;
-	}
+	if (first.seen && first.is_free)
+		error = first_events_of(r, &first);
 	for (unsigned i = 0; i < r->nr_guests && !error; i++) {
 		struct pgste_guest *guest = r->guests[i];
 

@@ -37,7 +37,7 @@ static inline int replay_first_store(struct pgste_guest *guest, uint64_t gfn, ui
 	return PGSTE_OK;
 }
 
-/* mark_pages() where nobody asks what the pages were, and most blocks are one page. */
+/* mark_pages() for callers that do not ask what the pages were; most blocks are one page. */
 static inline void replay_mark(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool to_free)
 {
 	const uint64_t bit = UINT64_C(1) << gfn % 64;

@@ -159,13 +159,14 @@ AVX2 static inline struct shuffles shuffles_of(const struct essa_row *row)
 	struct shuffles s = {
 		.result = { table16(row->result), table16(row->result + PGSTE_STATE_VALID) },
 	};
+	const __m256i kept = _mm256_set1_epi8((char)(APPEND | PGSTE_STATE_DIRTY | REPLACED));
 	__m256i differ;
 
 	for (unsigned i = 0; i < 4; i++) {
-		const unsigned state = (i & 1 ? PGSTE_STATE_GC : 0u) | (i & 2 ? PGSTE_STATE_VALID : 0u);
+		const unsigned state = (i & 1 ? PGSTE_STATE_GC : 0u) |
+				       (i & 2 ? PGSTE_STATE_VALID : 0u);
 
-		s.new[i] = _mm256_and_si256(table16(row->new + state),
-					    _mm256_set1_epi8((char)(APPEND | PGSTE_STATE_DIRTY | REPLACED)));
+		s.new[i] = _mm256_and_si256(table16(row->new + state), kept);
 	}
 	differ = _mm256_or_si256(_mm256_xor_si256(s.new[0], s.new[1]),
 				 _mm256_xor_si256(s.new[2], s.new[3]));

@@ -67,7 +67,8 @@ AVX512 static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, ui
 
 #define DIFFERENCE(k) _mm512_and_si512(_mm512_xor_si512(load(state + from + (k) * STEP), v), m)
 	for (; from + GROUP * STEP <= nr && max - nr_found >= GROUP * STEP; from += GROUP * STEP) {
-		const __m512i d[GROUP] = { DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2), DIFFERENCE(3) };
+		const __m512i d[GROUP] = { DIFFERENCE(0), DIFFERENCE(1),
+					   DIFFERENCE(2), DIFFERENCE(3) };
 		const __m512i least = _mm512_min_epu8(_mm512_min_epu8(d[0], d[1]),
 						      _mm512_min_epu8(d[2], d[3]));
 
@@ -151,7 +152,7 @@ AVX512 static inline __m512i merge(const struct lookup *l, __m512i old, __m512i 
 	return _mm512_ternarylogic_epi64(l->swap, old, new, 0xca);
 }
 
-/* The last block of a run, or the one that fills the list, as far as that: pages done. */
+/* The last block of a run, or the one that fills the list, up to where it is full: pages done. */
 AVX512 static uint64_t essa_part(uint8_t *state, uint64_t nr, const struct lookup *l,
 				 uint8_t *results, uint64_t base, struct essa_list *list)
 {

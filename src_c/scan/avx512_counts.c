@@ -109,13 +109,14 @@ AVX512 static void add_rest(const struct carry_save *sum, uint64_t *sizes)
 	add_shorts(twos, 2, sizes);
 }
 
-/* Add the sizes of the sets for so many groups of blocks, at most BYTE_STEPS * SHORT_STEPS. */
+/* Add the sizes of the sets for a number of groups of blocks, at most BYTE_STEPS * SHORT_STEPS. */
 AVX512 static void count_sets(const uint8_t *state, uint64_t nr_groups, uint64_t sizes[NR_SETS])
 {
 	const struct table128 planes = planes_table();
 	const __m512i swap = _mm512_set1_epi8((char)PGSTE_STATE_SWAP);
 	const __m512i unit = _mm512_set1_epi64((long long)0x8040201008040201);
-	const __m512i f0 = factors(0), f1 = factors(1), f2 = factors(2), zero = _mm512_setzero_si512();
+	const __m512i f0 = factors(0), f1 = factors(1), f2 = factors(2);
+	const __m512i zero = _mm512_setzero_si512();
 	struct carry_save first = { zero, zero }, second = { zero, zero };
 	__m512i first_shorts[2] = { zero, zero }, second_shorts[2] = { zero, zero };
 

@@ -97,7 +97,8 @@ static uint64_t count_zappable(const uint8_t *state, uint64_t nr)
 		steps = min_u64(groups, ZAPPABLE_STEPS);
 		for (uint64_t i = 0; i < steps; i++, state += GROUP * STEP)
 			for (unsigned k = 0; k < GROUP; k++)
-				sums[k] = vsraq_n_u8(sums[k], zappable(vld1q_u8(state + k * STEP)), 7);
+				sums[k] = vsraq_n_u8(sums[k],
+						     zappable(vld1q_u8(state + k * STEP)), 7);
 		for (unsigned k = 0; k < GROUP; k++)
 			count += vaddlvq_u8(sums[k]);
 	}

@@ -40,7 +40,8 @@ static uint64_t find(const uint8_t *state, uint64_t from, uint64_t nr, uint8_t m
 	while (from < nr && nr_found < max) {
 		const uint64_t end = min_u64(nr, from + 8);
 
-		if (end - from == 8 && !zero_bytes((load8(state + from) & mask * LOW) ^ value * LOW)) {
+		if (end - from == 8 &&
+		    !zero_bytes((load8(state + from) & mask * LOW) ^ value * LOW)) {
 			from = end;
 			continue;
 		}
@@ -106,7 +107,7 @@ static uint64_t mark(uint64_t *words, uint64_t nr, bool set)
 	for (uint64_t i = 0; i < nr; i++) {
 		const uint64_t wrong = words[i] ^ before;
 
-		/* hardly ever, and counting bits is a call without CPU features */
+		/* rare, and without CPU features counting bits is a function call */
 		if (wrong)
 			already += (uint64_t)__builtin_popcountll(wrong);
 		words[i] = ~before;
@@ -121,7 +122,7 @@ static uint64_t essa(uint8_t *state, uint64_t nr, const struct essa_row *row, ui
 	unsigned seen = list->seen;
 	uint64_t i = 0;
 
-	/* so many pages at a time that the list cannot run over */
+	/* as few pages at a time as the list surely has room for */
 	while (i < nr && at < list->limit) {
 		const uint64_t end = i + min_u64(nr - i, list->limit - at);
 

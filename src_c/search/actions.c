@@ -9,7 +9,7 @@
 #include "search/actions.h"
 #include "search/observe.h"
 
-/* ---- actions: false if it does not apply, or the system refuses it without a trace ---- */
+/* ---- actions: false if it does not apply, or the system refuses it and nothing changes ---- */
 
 static int store(struct search_system *s, uint64_t gfn)
 {
@@ -125,7 +125,7 @@ static bool do_swap_in(struct search_system *s, uint64_t gfn)
 	return (s->guest->mm.state[gfn] & PGSTE_STATE_SWAP) && !load(s, gfn, &tag);
 }
 
-/* Nobody holds a page any more, and the host takes what it can get, until nothing goes. */
+/* All pins are dropped, and the host reclaims until nothing more can be reclaimed. */
 static void run_short(struct search_system *s)
 {
 	const struct pgste_gfns all = { .nr = s->guest->mm.nr_pages };
@@ -202,7 +202,8 @@ static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
 {
 	const struct observed *w = &s->watched;
 
-	if (w->phase == PHASE_FREE && w->store == STORE_NONE && content_of(&s->guest->mm, WATCHED)) {
+	if (w->phase == PHASE_FREE && w->store == STORE_NONE &&
+	    content_of(&s->guest->mm, WATCHED)) {
 		run_short(s);
 		ASK(NOT_ZAPPED_LATER, true, has_content(s, WATCHED));
 	}

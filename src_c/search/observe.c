@@ -114,7 +114,7 @@ static void observe_content(struct search_system *s, enum pgste_action action,
 	premises[PGSTE_QUESTION_REUSE_FAILS] += w->phase == PHASE_TAKEN;
 	premises[PGSTE_QUESTION_TOUCH_FAULTS] += b->watched.phase == PHASE_FREE && is_touch(action);
 	found[PGSTE_QUESTION_REUSE_FAILS] |= found[PGSTE_QUESTION_LOST_TAKEN];
-	/* what is known to be gone is not waited for any longer */
+	/* a store known to be lost is not looked for any longer */
 	if (lost && !none && (w->store != STORE_FREE || w->phase == PHASE_IN_USE)) {
 		w->store = STORE_NONE;
 		content_is_old(s);
@@ -142,8 +142,8 @@ static void observe_list(struct search_system *s, enum pgste_action action, uint
 		found[PGSTE_QUESTION_ZAP_HARMS] |= tag != 0 && tag != tag_of(gfn, tag_label(tag));
 		ASK(ENTRY_LOST, gone >> gfn & 1, state_zappable(s->guest->mm.state[gfn]));
 	}
-	found[PGSTE_QUESTION_ENTRY_LOST] |= vcpu->nr != b->nr_listed + (vcpu->appended - b->appended) -
-					    (vcpu->processed - b->processed);
+	found[PGSTE_QUESTION_ENTRY_LOST] |= vcpu->nr + (vcpu->processed - b->processed) !=
+					    b->nr_listed + (vcpu->appended - b->appended);
 	ASK(ENTRY_FREED_TWICE, vcpu->processed != b->processed, pgste_validate(s->host) != NULL);
 	ASK(STABLE_ZERO_LOST, had_zero && b->watched.phase == PHASE_IN_USE &&
 	    !(about == WATCHED && (is_free(action) || action == PGSTE_ACTION_WRITE)),

@@ -97,7 +97,8 @@ static int decode_record(struct ring_page *page, size_t data, size_t nr_bytes)
 	if (format->id_alloc >= 0 && type == (uint64_t)format->id_alloc) {
 		kind = PGSTE_EVENT_ALLOC;
 		pfn_bytes = format->alloc_pfn_bytes;
-		whole = get_field(page, data, nr_bytes, format->alloc_pfn_offset, pfn_bytes, &pfn) &&
+		whole = get_field(page, data, nr_bytes, format->alloc_pfn_offset,
+				  pfn_bytes, &pfn) &&
 			get_field(page, data, nr_bytes, format->alloc_order_offset,
 				  format->alloc_order_bytes, &order);
 	} else if (format->id_free >= 0 && type == (uint64_t)format->id_free) {

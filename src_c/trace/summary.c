@@ -59,7 +59,8 @@ static int grow(struct table *table)
 {
 	struct chunk **old = table->buckets;
 	uint64_t i, nr = old ? UINT64_C(1) << table->bits : 0;
-	struct chunk **buckets = calloc(UINT64_C(1) << (old ? table->bits + 1 : 10), sizeof(*buckets));
+	struct chunk **buckets = calloc(UINT64_C(1) << (old ? table->bits + 1 : 10),
+					sizeof(*buckets));
 
 	if (!buckets)
 		return PGSTE_E_NOMEM;
@@ -184,15 +185,16 @@ static int count_free(struct count *count, uint64_t pfn, uint64_t nr)
 static int count_events(struct count *count, const uint64_t *events, uint64_t nr_events)
 {
 	struct pgste_trace_summary *s = count->summary;
-	uint64_t i, pfn, nr;
+	uint64_t i, event, pfn, nr;
 	unsigned kind, order;
 	int error;
 
 	s->lowest_pfn = nr_events ? UINT64_MAX : 0;
 	for (i = 0; i < nr_events; i++) {
-		kind = PGSTE_EVENT_KIND(events[i]);
-		order = PGSTE_EVENT_ORDER(events[i]);
-		pfn = PGSTE_EVENT_PFN(events[i]);
+		event = READ_ONCE(events[i]);
+		kind = PGSTE_EVENT_KIND(event);
+		order = PGSTE_EVENT_ORDER(event);
+		pfn = PGSTE_EVENT_PFN(event);
 		if (kind > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER)
 			return PGSTE_E_ARG;
 		nr = UINT64_C(1) << order;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Decoder of page allocator events in text: cuts it into whole lines, keeps what is known so
- * far, and sees to it that time does not go back.  line.c has the formats.
+ * far, and makes sure that time does not go back.  line.c has the formats.
  */
 #include "trace/trace.h"
 

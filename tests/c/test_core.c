@@ -227,14 +227,17 @@ static void replays(void)
 		for (unsigned i = 0; i < EVENTS; i++) {
 			const uint64_t order = draw(8) ? 0 : draw(4);
 
-			events[i] = PGSTE_EVENT(draw(2), order, 1000 + (draw(PAGES - 8) >> order << order));
+			events[i] = PGSTE_EVENT(draw(2), order,
+						1000 + (draw(PAGES - 8) >> order << order));
 			times[i] = i * 1000u;
 		}
 		gc.strict = false;
 		for (unsigned i = 0; i < 2; i++)
 			CHECK(pgste_guest_new(host, &gc, &guests[i]) == PGSTE_OK);
-		CHECK(pgste_replay_new(guests, 2, 1001, events, times, EVENTS, &replay) == PGSTE_E_ARG);
-		CHECK(pgste_replay_new(guests, 2, 1000, events, times, EVENTS, &replay) == PGSTE_OK);
+		CHECK(pgste_replay_new(guests, 2, 1001, events, times, EVENTS, &replay) ==
+		      PGSTE_E_ARG);
+		CHECK(pgste_replay_new(guests, 2, 1000, events, times, EVENTS, &replay) ==
+		      PGSTE_OK);
 		while ((n = pgste_replay_run(replay, 1 + draw(300))) > 0)
 			CHECK(!pgste_validate(host));
 		CHECK(n == 0 && pgste_replay_position(replay) == EVENTS);

@@ -80,7 +80,8 @@ static void fill(uint8_t *state, uint64_t nr, enum fill how)
 		case ONE_BYTE: state[i] = set[0]; break;
 		case SMALL_SET: state[i] = set[draw(4)]; break;
 		/* resident pages that nothing is appended for, now and then another */
-		default: state[i] = (uint8_t)(draw(rare) ? PGSTE_STATE_VALID | draw(64) : draw(256));
+		default: state[i] = (uint8_t)(draw(rare) ? PGSTE_STATE_VALID | draw(64) :
+							     draw(256));
 		}
 	}
 }
@@ -246,10 +247,10 @@ static void check_size(const struct scan_ops *ops, const struct arena arenas[3],
 		check_counts(ops, state, nr);
 		check_mark(ops, nr, &arenas[2]);
 		/* z/VM's rows are not for these loops: they clear SWAP */
-		for (unsigned generation = PGSTE_GEN_PGTABLE; generation <= PGSTE_GEN_DAT; generation++)
+		for (unsigned gen = PGSTE_GEN_PGTABLE; gen <= PGSTE_GEN_DAT; gen++)
 			for (unsigned dirtying = 0; dirtying < 2; dirtying++)
 				for (unsigned orc = 0; orc < PGSTE_NR_ORC; orc++)
-					check_essa(ops, &essa_rows((enum pgste_generation)generation,
+					check_essa(ops, &essa_rows((enum pgste_generation)gen,
 								   dirtying)[orc],
 						   arenas, nr, (enum fill)how);
 	}

@@ -20,6 +20,7 @@
 
 #define PAGES 4096u
 #define ROUNDS 60u
+#define SCALARS 1000u
 
 struct job {
 	struct pgste_guest *guest;
@@ -45,7 +46,11 @@ static void *run(void *data)
 		CHECK(pgste_essa(job->guest, job->vcpu, orcs[round % 8], &array, results) == 0);
 		CHECK(pgste_free(job->guest, job->vcpu, &array, 0) == 0);
 		CHECK(pgste_essa(job->guest, job->vcpu, 2, &range, NULL) == 0);
-		CHECK(pgste_alloc_page(job->guest, job->vcpu, gfns[0]) == 0);
+		for (unsigned i = 0; i < SCALARS; i++) {
+			CHECK(pgste_essa_page(job->guest, job->vcpu, orcs[i % 8], gfns[i]) >= 0);
+			CHECK(pgste_free_page(job->guest, job->vcpu, gfns[i]) == 0);
+			CHECK(pgste_alloc_page(job->guest, job->vcpu, gfns[i]) == 0);
+		}
 	}
 	return NULL;
 }
@@ -112,7 +117,7 @@ int main(void)
 	CHECK(!pgste_validate(host));
 	pgste_guest_get_stats(jobs[0].guest, &stats);
 	CHECK(stats.zapped == PAGES && stats.zap_slots_freed == PAGES);
-	CHECK(stats.essa == 2 * ROUNDS * (3 * PAGES + 1));
+	CHECK(stats.essa == 2 * ROUNDS * (3 * PAGES + 3 * SCALARS));
 	pgste_guest_free(jobs[0].guest);
 	CHECK(pgste_host_free(host) == 0);
 	scans();

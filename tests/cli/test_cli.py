@@ -138,10 +138,12 @@ def test_scenario_tells_the_crash_and_the_fix() -> None:
 def test_scenario_lists_and_speaks_json() -> None:
     listed = json.loads(run("scenario", "--list", "--format", "json").stdout)
     plain = run("scenario", "--list").stdout
+    assert {"crash-2019", "kvm-2019", "page-poison", "stale-data"} <= set(listed)
     for name in listed:
         assert name in plain
         report = json.loads(run("scenario", name, "--format", "json").stdout)
         assert report["question"] == listed[name]
+        assert report["acts"]
         assert all(act["lines"] for act in report["acts"])
 
 
@@ -175,7 +177,7 @@ def test_scenario_refuses(options: tuple[str, ...], message: str) -> None:
 
 def test_the_scenarios_page_shows_what_is_printed() -> None:
     page = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
-    shown = re.findall(r"```text\n\$ pgste (.*?)\n(.*?)```", page, re.DOTALL)
+    shown = re.findall(r"```console\n\$ pgste (.*?)\n(.*?)```", page, re.DOTALL)
     assert len(shown) >= 3
     for command, expected in shown:
         result = run(*command.split(), columns=80)

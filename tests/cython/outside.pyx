@@ -19,8 +19,8 @@ from pgste._c cimport (
     pgste_guest_config,
     pgste_host_config,
     pgste_state_counts,
-    pgste_strerror,
 )
+from pgste._engine._c cimport pgste_strerror
 from pgste._engine cimport Guest, Host, PyThreadState
 
 

@@ -20,7 +20,7 @@ from reference.reporting import Reporting, Settings
 from stateful.pair import engine_snapshot
 
 import pgste
-from pgste.trace import Trace
+from pgste.traces import Trace
 
 TRACES = Path(__file__).parents[1] / "golden" / "traces"
 Blocks = set[tuple[int, int]]

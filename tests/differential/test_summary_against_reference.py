@@ -10,7 +10,7 @@ import pytest
 import reference
 
 from differential.traces import packed, random_events
-from pgste.trace import Trace
+from pgste.traces import Trace
 
 
 @pytest.mark.parametrize("seed", range(100))

@@ -156,3 +156,27 @@ def test_ranges_anywhere(generation: Generation, migration: bool) -> None:
             assert by_range.states().tolist() == by_array.states().tolist()
             assert by_range.cbrl().tolist() == by_array.cbrl().tolist()
             assert by_range.stats() == by_array.stats()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 1.0])
+@pytest.mark.parametrize("variant", [name for name, supported in pgste.isa_variants() if supported])
+def test_pages_of_a_range_that_were_so_already(variant: str, share: float) -> None:
+    """Double frees and allocs are counted page by page, over words of bits and parts of words."""
+    pages = 3000
+    rng = np.random.default_rng(9)
+    before = pgste.isa_name()
+    pgste.isa_select(variant)
+    try:
+        for first, end in ((0, pages), (1, pages - 1), (64, 128), (60, 700), (128, 2048), (5, 6)):
+            guest = pgste.Guest(pages)
+            is_free = rng.random(pages) < share
+            guest.free(np.flatnonzero(is_free))
+            guest.free(range(first, end))
+            assert guest.stats()["double_frees"] == is_free[first:end].sum()
+            is_free[first:end] = True
+            assert np.array_equal(guest.is_free(), is_free)
+            guest.alloc(slice(None))
+            assert guest.stats()["double_allocs"] == pages - is_free.sum()
+            assert not guest.is_free().any()
+    finally:
+        pgste.isa_select(before)

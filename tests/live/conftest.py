@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pgste import conformance
 from pgste.live import Refused
-from pgste.pressure import MemoryLimit, SwapFile, swap_bytes
-from pgste.tracefs import Instance, TraceFs, mounted_at
+from pgste.live.check import flags_allowed
+from pgste.live.pressure import MemoryLimit, SwapFile, swap_bytes
+from pgste.live.tracefs import Instance, TraceFs, mounted_at
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def no_swap() -> None:
 @pytest.fixture
 def flags() -> None:
     """The right to read /proc/kpageflags."""
-    if not conformance.flags_allowed():
-        pytest.skip("/proc/kpageflags takes root")
+    if not flags_allowed():
+        pytest.skip("/proc/kpageflags needs root")
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import pgste
-from pgste.calibrate import LENGTHS, Cost, Estimate, Profile, calibrate, estimate
 from pgste.errors import ArgumentError
+from pgste.live.calibrate import LENGTHS, Cost, Estimate, Profile, calibrate, estimate
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from pgste import Guest
-from pgste.conformance import BATCH, one_cpu
 from pgste.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -29,7 +28,8 @@ from pgste.errors import (
     UnknownNameError,
 )
 from pgste.live import Advice, Counts, Memory, Refused, State, why_refused
-from pgste.pressure import SwapFile
+from pgste.live.check import BATCH, one_cpu
+from pgste.live.pressure import SwapFile
 
 PAGES = 256
 WORDS = mmap.PAGESIZE // 4
@@ -408,7 +408,7 @@ def in_child(body: Callable[[], str], uid: int | None = None, memlock: int | Non
     return answer
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root takes root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root needs root")
 def test_locking_without_rights_says_so() -> None:
     def body() -> str:
         Memory(64, locked=True)
@@ -420,7 +420,7 @@ def test_locking_without_rights_says_so() -> None:
     assert "RLIMIT_MEMLOCK" in answer
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root takes root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root needs root")
 def test_flags_without_rights_say_so() -> None:
     def body() -> str:
         with Memory(4) as memory:

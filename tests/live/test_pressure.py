@@ -12,7 +12,7 @@ import pytest
 
 from pgste.errors import ArgumentError
 from pgste.live import Memory, Refused
-from pgste.pressure import Hierarchy, MemoryLimit, SwapFile, find_hierarchy, swap_bytes
+from pgste.live.pressure import Hierarchy, MemoryLimit, SwapFile, find_hierarchy, swap_bytes
 
 MIB = 1 << 20
 
@@ -56,7 +56,7 @@ def test_swap_file_goes_on_an_error_too(tmp_path: Path, swap_file: SwapFile) -> 
 def test_swap_on_memory_is_refused_and_leaves_no_file() -> None:
     shm = Path("/dev/shm")
     if os.geteuid() != 0 or not shm.is_dir():
-        pytest.skip("takes root and a tmpfs at /dev/shm")
+        pytest.skip("needs root and a tmpfs at /dev/shm")
     with pytest.raises(Refused) as caught, SwapFile(MIB, shm):
         pass
     assert caught.value.errno == errno.EINVAL

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pgste._trace import TextDecoder
+from pgste._engine.trace import TextDecoder
 from pgste.errors import ArgumentError
 from pgste.live import Refused
-from pgste.record import _Streams, import_perf, record
-from pgste.trace import Trace
-from pgste.trace_dat import merge
-from pgste.tracefs import Instance, mounted_at
+from pgste.live.record import _Streams, import_perf, record
+from pgste.live.tracefs import Instance, mounted_at
+from pgste.traces import Trace
+from pgste.traces.dat import merge
 
 FILL = "import mmap; m = mmap.mmap(-1, 40 << 20); m[::4096] = bytes(10240)"
 
@@ -161,7 +161,7 @@ def test_the_mount_of_another_recorder_is_not_used() -> None:
     assert mounted_at(kept) == Path("/sys/kernel/tracing")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root takes root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root needs root")
 def test_without_rights_it_says_what_is_missing() -> None:
     def message() -> str:
         try:
@@ -171,7 +171,7 @@ def test_without_rights_it_says_what_is_missing() -> None:
         return "recorded"
 
     said = unprivileged(message)
-    assert "takes root" in said
+    assert "needs root" in said
     assert "tracefs" in said or "tracing" in said
 
 

@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: MIT
+"""Declarations of src_c/pgste.h for Cython: the same names, types and widths, and nothing else.
+
+Structs that the header builds from a list of statistics are declared without those fields:
+they are arrays of uint64_t, whose names pgste_*_name() tells.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "stdbool.h":
+    ctypedef bint bool_t "bool"
+
+
+cdef extern from "pgste.h" nogil:
+    const char *PGSTE_VERSION
+
+    cdef enum pgste_error:
+        PGSTE_OK
+        PGSTE_E_NOMEM
+        PGSTE_E_ARG
+        PGSTE_E_GFN
+        PGSTE_E_STATE
+        PGSTE_E_NO_FRAME
+        PGSTE_E_NO_SWAP
+        PGSTE_E_FOREIGN
+        PGSTE_E_BUSY
+        PGSTE_E_NAME
+        PGSTE_E_FORMAT
+        PGSTE_E_PGM_OPERATION
+        PGSTE_E_PGM_PRIVILEGED
+        PGSTE_E_PGM_ADDRESSING
+        PGSTE_E_PGM_SPECIFICATION
+        PGSTE_E_PGM_DISCARD
+        PGSTE_E_CHANGED
+        PGSTE_E_LAST
+
+    const char *pgste_strerror(int error)
+    unsigned pgste_pgm_code(int error)
+
+    const uint64_t PGSTE_ACC, PGSTE_FP, PGSTE_PCL, PGSTE_HR, PGSTE_HC, PGSTE_GR, PGSTE_GC
+    const uint64_t PGSTE_UC, PGSTE_IN, PGSTE_VSIE, PGSTE_ZERO, PGSTE_NODAT, PGSTE_USAGE
+    const uint64_t PGSTE_CMMA_D, PGSTE_DAT_PREFIX, PGSTE_DAT_VSIE, PGSTE_DAT_VSIE_GMEM
+    const int PGSTE_USAGE_SHIFT
+    const uint64_t PTE_PFRA, PTE_LARGE, PTE_INVALID, PTE_PROTECT, PTE_NOEXEC, PTE_UNUSED
+    const uint64_t PTE_SPECIAL, PTE_WRITE, PTE_READ, PTE_DIRTY, PTE_YOUNG, PTE_SOFT_DIRTY
+    const uint64_t PTE_PRESENT, PTE_NONE, PTE_SWAP, PTE_SWAP_TYPE
+    const int PTE_PFRA_SHIFT
+
+    cdef enum pgste_usage:
+        PGSTE_USAGE_STABLE
+        PGSTE_USAGE_UNUSED
+        PGSTE_USAGE_POT_VOLATILE
+        PGSTE_USAGE_VOLATILE
+
+    cdef enum pgste_orc:
+        PGSTE_ORC_GET_STATE
+        PGSTE_ORC_SET_STABLE
+        PGSTE_ORC_SET_UNUSED
+        PGSTE_ORC_SET_VOLATILE
+        PGSTE_ORC_SET_POT_VOLATILE
+        PGSTE_ORC_SET_STABLE_RESIDENT
+        PGSTE_ORC_SET_STABLE_IF_RESIDENT
+        PGSTE_ORC_SET_STABLE_NODAT
+        PGSTE_NR_ORC
+
+    const int PGSTE_RESULT_NODAT, PGSTE_RESULT_EXCEPTION
+
+    cdef enum pgste_content:
+        PGSTE_CONTENT_RESIDENT
+        PGSTE_CONTENT_PRESERVED
+        PGSTE_CONTENT_ZERO
+
+    const int PGSTE_STATE_USAGE, PGSTE_STATE_ZERO, PGSTE_STATE_NODAT, PGSTE_STATE_GC
+    const int PGSTE_STATE_DIRTY, PGSTE_STATE_VALID, PGSTE_STATE_SWAP
+
+    int pgste_isa_select(const char *name)
+    const char *pgste_isa_name()
+    const char *pgste_isa_list(unsigned i, bool_t *supported)
+
+    cdef enum pgste_gfn_type:
+        PGSTE_GFN_RANGE
+        PGSTE_GFN_U8
+        PGSTE_GFN_U16
+        PGSTE_GFN_U32
+        PGSTE_GFN_U64
+        PGSTE_GFN_I8
+        PGSTE_GFN_I16
+        PGSTE_GFN_I32
+        PGSTE_GFN_I64
+
+    cdef struct pgste_gfns:
+        pgste_gfn_type type
+        const void *data
+        uint64_t first
+        uint64_t nr
+
+    cdef struct pgste_host:
+        pass
+
+    cdef struct pgste_guest:
+        pass
+
+    const uint64_t PGSTE_MAX_PAGES, PGSTE_MAX_FRAMES
+    const uint32_t PGSTE_MAX_GUESTS
+
+    cdef struct pgste_host_config:
+        uint64_t nr_frames
+        uint64_t nr_swap_slots
+        uint64_t low
+        uint64_t high
+        uint32_t batch
+
+    cdef struct pgste_host_stats:
+        pass
+
+    cdef struct pgste_slot_info:
+        uint32_t count
+        uint32_t frame
+        uint32_t tag
+
+    cdef enum pgste_frame_list:
+        PGSTE_LIST_FREE
+        PGSTE_LIST_ACTIVE
+        PGSTE_LIST_INACTIVE
+        PGSTE_LIST_LAZYFREE
+
+    cdef struct pgste_frame_info:
+        pgste_frame_list list
+        uint32_t guest
+        uint64_t gfn
+        uint32_t tag
+        uint32_t slot
+        bool_t referenced
+        bool_t dirty
+        bool_t pinned
+
+    void pgste_host_defaults(pgste_host_config *config)
+    int pgste_host_new(const pgste_host_config *config, pgste_host **host)
+    int pgste_host_free(pgste_host *host)
+    int64_t pgste_host_reclaim(pgste_host *host, uint64_t n)
+    int64_t pgste_swap_out(pgste_guest *guest, const pgste_gfns *gfns)
+    void pgste_host_get_stats(const pgste_host *host, pgste_host_stats *stats)
+    void pgste_host_reset_stats(pgste_host *host)
+    const char *pgste_host_stats_name(unsigned i)
+    int pgste_host_slot(const pgste_host *host, uint64_t slot, pgste_slot_info *info)
+    cdef enum pgste_rearm:
+        PGSTE_REARM_REFERENCED
+        PGSTE_REARM_DIRTY
+
+    int pgste_host_set_rearm(pgste_host *host, pgste_rearm rearm)
+    int64_t pgste_set_pinned(pgste_guest *guest, const pgste_gfns *gfns, bool_t on)
+    int pgste_host_frame(const pgste_host *host, uint64_t frame, pgste_frame_info *info)
+    int64_t pgste_host_list(const pgste_host *host, pgste_frame_list list, uint32_t *frames,
+        uint64_t max)
+
+    cdef enum pgste_generation:
+        PGSTE_GEN_PGTABLE
+        PGSTE_GEN_DAT
+        PGSTE_GEN_ZVM
+
+    const uint32_t PGSTE_CBRL_MAX, PGSTE_MAX_VCPUS
+
+    cdef struct pgste_guest_config:
+        uint64_t nr_pages
+        pgste_generation generation
+        const char *mechanism
+        uint32_t nr_vcpus
+        uint32_t cbrl_entries
+        bool_t nodat
+        bool_t strict
+
+    cdef struct pgste_state_counts:
+        uint64_t pages[4][3]
+        uint64_t nodat
+        uint64_t dirty
+        uint64_t swap
+        uint64_t zappable
+
+    cdef struct pgste_guest_stats:
+        pass
+
+    const char *pgste_mechanism_name(unsigned i)
+    uint64_t pgste_fault_gfn(const pgste_guest *guest)
+    int pgste_set_changed(pgste_guest *guest, const pgste_gfns *gfns, bool_t on)
+    int pgste_guest_new(pgste_host *host, const pgste_guest_config *config, pgste_guest **guest)
+    void pgste_guest_free(pgste_guest *guest)
+    uint64_t pgste_guest_pages(const pgste_guest *guest)
+    uint32_t pgste_guest_number(const pgste_guest *guest)
+    uint64_t pgste_guest_page_bits(const pgste_guest *guest)
+    int pgste_essa(pgste_guest *guest, uint32_t vcpu, unsigned orc, const pgste_gfns *gfns,
+        uint8_t *results)
+    int pgste_essa_page(pgste_guest *guest, uint32_t vcpu, unsigned orc, uint64_t gfn)
+    int pgste_free(pgste_guest *guest, uint32_t vcpu, const pgste_gfns *gfns, unsigned order)
+    int pgste_alloc(pgste_guest *guest, uint32_t vcpu, const pgste_gfns *gfns, unsigned order)
+    int pgste_free_page(pgste_guest *guest, uint32_t vcpu, uint64_t gfn)
+    int pgste_alloc_page(pgste_guest *guest, uint32_t vcpu, uint64_t gfn)
+    int pgste_write(pgste_guest *guest, const pgste_gfns *gfns, const uint32_t *tags,
+        unsigned tag_step)
+    int pgste_read(pgste_guest *guest, const pgste_gfns *gfns, uint32_t *tags)
+    int pgste_peek(const pgste_guest *guest, const pgste_gfns *gfns, uint32_t *tags)
+    int pgste_get_words(const pgste_guest *guest, const pgste_gfns *gfns, uint64_t *pgste,
+        uint64_t *pte)
+    int pgste_set_words(pgste_guest *guest, const pgste_gfns *gfns, const uint64_t *pgste,
+        unsigned pgste_step, const uint64_t *pte, unsigned pte_step)
+    int pgste_get_states(const pgste_guest *guest, const pgste_gfns *gfns, uint8_t *states)
+    int pgste_get_free(const pgste_guest *guest, const pgste_gfns *gfns, uint8_t *free)
+
+    const uint64_t PGSTE_MAX_NS
+    const uint32_t PGSTE_REPORT_CAPACITY
+    uint64_t pgste_now(const pgste_guest *guest)
+    int pgste_advance(pgste_guest *guest, uint64_t ns)
+
+    cdef enum pgste_poison:
+        PGSTE_POISON_NONE
+        PGSTE_POISON_INIT_ON_FREE
+        PGSTE_POISON_PAGE_POISON
+
+    cdef struct pgste_report_config:
+        uint32_t order
+        uint32_t max_order
+        uint32_t parked_order
+        uint32_t capacity
+        uint64_t parked_high
+        uint32_t parked_batch
+        uint64_t delay_ns
+        uint64_t ack_ns
+        uint64_t min
+        uint64_t low
+        uint64_t spare
+        pgste_poison poison
+        bool_t negotiated
+        bool_t inhibited
+
+    cdef enum pgste_report_status:
+        PGSTE_REPORT_OFF
+        PGSTE_REPORT_IDLE
+        PGSTE_REPORT_REQUESTED
+        PGSTE_REPORT_ACTIVE
+
+    cdef struct pgste_report_state:
+        pgste_report_config config
+        pgste_report_status status
+        uint64_t due_ns
+        uint64_t pages_free
+        uint64_t pages_parked
+        uint64_t pages_isolated
+        uint64_t blocks_isolated
+        uint64_t passes
+        uint64_t passes_skipped
+        uint64_t blocks_reported
+
+    cdef struct pgste_block:
+        uint64_t gfn
+        uint32_t order
+        bool_t reported
+
+    void pgste_report_defaults(const pgste_guest *guest, pgste_report_config *config)
+    int pgste_report_configure(pgste_guest *guest, const pgste_report_config *config)
+    int pgste_report_get_state(const pgste_guest *guest, pgste_report_state *state)
+    int64_t pgste_report_free_list(const pgste_guest *guest, unsigned order, pgste_block *blocks,
+        uint64_t max)
+    int64_t pgste_report_parked(const pgste_guest *guest, uint32_t vcpu, pgste_block *blocks,
+        uint64_t max)
+    int64_t pgste_report_isolated(const pgste_guest *guest, pgste_block *blocks, uint64_t max)
+
+    int64_t pgste_cbrl(const pgste_guest *guest, uint32_t vcpu, uint64_t *gfns)
+    int64_t pgste_intercept(pgste_guest *guest, uint32_t vcpu)
+    int64_t pgste_zap(pgste_guest *guest, uint64_t gfn)
+    int64_t pgste_zap_scan(pgste_guest *guest, unsigned threads)
+    uint64_t pgste_count_zappable(const pgste_guest *guest, unsigned threads)
+    void pgste_count_states(const pgste_guest *guest, unsigned threads,
+                            pgste_state_counts *counts)
+    int64_t pgste_find(const pgste_guest *guest, unsigned threads, uint64_t start, uint8_t mask,
+        uint8_t value, uint64_t *gfns, uint64_t max)
+    void pgste_reset_cmma(pgste_guest *guest)
+    void pgste_set_migration(pgste_guest *guest, bool_t on)
+    bool_t pgste_get_migration(const pgste_guest *guest)
+    int pgste_set_problem_state(pgste_guest *guest, uint32_t vcpu, bool_t on)
+    void pgste_guest_get_stats(const pgste_guest *guest, pgste_guest_stats *stats)
+    void pgste_guest_reset_stats(pgste_guest *guest)
+    const char *pgste_guest_stats_name(unsigned i)
+    const char *pgste_validate(const pgste_host *host)
+
+    cdef enum pgste_event_kind:
+        PGSTE_EVENT_ALLOC
+        PGSTE_EVENT_FREE
+
+    uint64_t PGSTE_EVENT(unsigned kind, unsigned order, uint64_t pfn)
+    unsigned PGSTE_EVENT_KIND(uint64_t event)
+    unsigned PGSTE_EVENT_ORDER(uint64_t event)
+    uint64_t PGSTE_EVENT_PFN(uint64_t event)
+    const unsigned PGSTE_MAX_ORDER
+
+    cdef struct pgste_replay:
+        pass
+
+    cdef struct pgste_replay_stats:
+        double frame_seconds
+        double swap_seconds
+        double seconds
+
+    const char *pgste_replay_stats_name(unsigned i)
+    int pgste_replay_new(pgste_guest *const *guests, unsigned nr_guests, uint64_t base_pfn,
+        const uint64_t *events, const uint64_t *times_ns, uint64_t nr, pgste_replay **replay)
+    void pgste_replay_free(pgste_replay *replay)
+    int64_t pgste_replay_run(pgste_replay *replay, uint64_t n)
+    uint64_t pgste_replay_position(const pgste_replay *replay)
+    void pgste_replay_get_stats(const pgste_replay *replay, pgste_replay_stats *stats)
+
+    cdef struct pgste_trace_summary:
+        uint64_t alloc_orders[64]
+        uint64_t free_orders[64]
+
+    const char *pgste_trace_summary_name(unsigned i)
+    int pgste_trace_summarize(const uint64_t *events, uint64_t nr, pgste_trace_summary *summary)
+
+    cdef enum pgste_text_format:
+        PGSTE_TEXT_UNKNOWN
+        PGSTE_TEXT_FTRACE
+        PGSTE_TEXT_TRACE_CMD
+        PGSTE_TEXT_PERF
+
+    cdef struct pgste_decode_stats:
+        pass
+
+    cdef struct pgste_decoder:
+        pass
+
+    cdef struct pgste_ring_format:
+        int32_t id_alloc, id_free, id_free_batched
+        uint32_t common_type_offset, common_type_bytes
+        uint32_t alloc_pfn_offset, alloc_pfn_bytes, alloc_order_offset, alloc_order_bytes
+        uint32_t free_pfn_offset, free_pfn_bytes, free_order_offset, free_order_bytes
+        uint32_t page_bytes
+        uint32_t commit_offset, commit_bytes, data_offset
+        bool_t big_endian
+
+    const unsigned PGSTE_MIN_EVENT_LINE
+    const char *pgste_decode_stats_name(unsigned i)
+    int pgste_decoder_new(pgste_decoder **decoder)
+    void pgste_decoder_free(pgste_decoder *decoder)
+    int64_t pgste_decoder_feed(pgste_decoder *decoder, const char *bytes, size_t nr_bytes,
+        bool_t end, uint64_t *events, uint64_t *times_ns, uint64_t max, size_t *used)
+    pgste_text_format pgste_decoder_format(const pgste_decoder *decoder)
+    void pgste_decoder_get_stats(const pgste_decoder *decoder, pgste_decode_stats *stats)
+    const char *pgste_decoder_error(const pgste_decoder *decoder, uint64_t *line)
+    int64_t pgste_ring_decode(const pgste_ring_format *format, const void *page, uint64_t *events,
+        uint64_t *times_ns, uint64_t max, pgste_decode_stats *stats, size_t *error_offset)
+
+    cdef struct pgste_search_config:
+        const char *mechanism
+        pgste_generation generation
+        pgste_rearm rearm
+        pgste_poison poison
+        uint32_t nr_pages
+        uint32_t nr_frames
+        uint32_t nr_swap_slots
+        uint32_t cbrl_entries
+        bool_t obedient
+        uint64_t max_states
+
+    cdef struct pgste_step:
+        uint8_t action
+        uint8_t gfn
+
+    cdef enum:
+        PGSTE_SEARCH_STEPS
+        PGSTE_NR_QUESTIONS
+
+    cdef struct pgste_search_answer:
+        uint64_t premises
+        uint32_t nr_steps
+        pgste_step steps[PGSTE_SEARCH_STEPS]
+
+    cdef struct pgste_search_result:
+        uint64_t states
+        uint64_t transitions
+        uint32_t depth
+        pgste_search_answer answers[PGSTE_NR_QUESTIONS]
+
+    const char *pgste_action_name(unsigned i)
+    const char *pgste_question_name(unsigned i)
+    int pgste_search(const pgste_search_config *config, pgste_search_result *result)
+
+    int PGSTE_OS_ERRNO(int64_t error)
+
+    cdef struct pgste_live:
+        pass
+
+    cdef enum pgste_live_backing:
+        PGSTE_LIVE_ANONYMOUS
+        PGSTE_LIVE_SHARED
+        PGSTE_LIVE_FILE
+        PGSTE_LIVE_HUGETLB
+
+    cdef struct pgste_live_config:
+        uint64_t nr_pages
+        pgste_live_backing backing
+        int fd
+
+    cdef struct pgste_live_cost:
+        uint64_t calls, pages, ns
+        uint64_t failed_gfn, failed_pages
+
+    int pgste_live_new(const pgste_live_config *config, pgste_live **live)
+    void pgste_live_free(pgste_live *live)
+    uint64_t pgste_live_pages(const pgste_live *live)
+    uint64_t pgste_live_page_bytes(const pgste_live *live)
+    void *pgste_live_base(const pgste_live *live)
+    int pgste_live_lock(pgste_live *live)
+    void pgste_live_allow(pgste_live *live, bool_t vector, bool_t scan)
+    int64_t pgste_live_advise(pgste_live *live, const pgste_gfns *gfns, unsigned order, int advice,
+        pgste_live_cost *cost)
+    int pgste_live_store(pgste_live *live, const pgste_gfns *gfns, unsigned offset,
+        const uint32_t *words, unsigned word_step, pgste_live_cost *cost)
+    int pgste_live_load(pgste_live *live, const pgste_gfns *gfns, unsigned offset,
+        uint32_t *words, unsigned nr_words, pgste_live_cost *cost)
+
+    const int PGSTE_LIVE_PRESENT, PGSTE_LIVE_SWAPPED, PGSTE_LIVE_ZERO, PGSTE_LIVE_HUGE
+    const int PGSTE_LIVE_EXCLUSIVE, PGSTE_LIVE_LAZYFREE, PGSTE_LIVE_SWAPCACHE
+
+    int pgste_live_states(pgste_live *live, const pgste_gfns *gfns, uint8_t *states, bool_t flags)
+    int pgste_live_mincore(pgste_live *live, const pgste_gfns *gfns, uint8_t *resident)
+
+    cdef struct pgste_live_counts:
+        uint64_t present, swapped
+        uint64_t zero
+        uint64_t huge
+
+    int pgste_live_count(pgste_live *live, pgste_live_counts *counts)
+
+    cdef struct pgste_live_replay_stats:
+        pass
+
+    const char *pgste_live_replay_stats_name(unsigned i)
+
+    cdef struct pgste_live_replay:
+        pgste_live *live
+        uint8_t *in_use
+        int advice
+        uint32_t tag
+        uint64_t pending_gfn, pending_nr
+        pgste_live_replay_stats stats
+
+    void pgste_live_replay_setup(pgste_live_replay *replay)
+    int64_t pgste_live_replay_run(pgste_live_replay *replay, const uint64_t *events, uint64_t nr,
+        bool_t end)

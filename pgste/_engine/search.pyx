@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""The exhaustive search of src_c/search/ as one function; pgste.guarantees is for users."""
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free
+
+from pgste._engine._c cimport (
+    PGSTE_SEARCH_STEPS,
+    pgste_action_name,
+    pgste_generation,
+    pgste_poison,
+    pgste_question_name,
+    pgste_rearm,
+    pgste_search,
+    pgste_search_config,
+    pgste_search_result,
+)
+from pgste._engine.names cimport names_of, strerror
+
+from pgste._engine.names import POISONS, REARM_RULES
+from pgste.errors import BY_CODE, ModelMemoryError
+
+ACTIONS = names_of(pgste_action_name)
+QUESTIONS = names_of(pgste_question_name)
+GENERATIONS = ("pgtable", "dat", "zvm")
+
+
+def search(
+    str mechanism not None, str generation not None, str rearm not None,
+    str poison not None, int pages, int frames,
+    int swap_slots, int cbrl_entries, bint obedient, max_states,
+):
+    """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
+
+    Returns
+    -------
+    dict
+        ``states``, ``transitions``, ``depth``, and ``answers``: for each question's name the
+        premises counted and the steps, (action, gfn) each, of the shortest run, None if no
+        state answers it with yes.
+    """
+    cdef pgste_search_config config
+    cdef pgste_search_result *result
+    cdef int error
+    cdef uint32_t i, q
+    encoded = mechanism.encode()
+    config.mechanism = encoded
+    config.generation = <pgste_generation><int>GENERATIONS.index(generation)
+    config.rearm = <pgste_rearm><int>REARM_RULES.index(rearm)
+    config.poison = <pgste_poison><int>POISONS.index(poison)
+    config.nr_pages = pages
+    config.nr_frames = frames
+    config.nr_swap_slots = swap_slots
+    config.cbrl_entries = cbrl_entries
+    config.obedient = obedient
+    config.max_states = max_states
+    result = <pgste_search_result *>calloc(1, sizeof(pgste_search_result))
+    if result == NULL:
+        raise ModelMemoryError("no memory for the result of a search")
+    try:
+        with nogil:
+            error = pgste_search(&config, result)
+        if error < 0:
+            raise BY_CODE[error](
+                f"search of {mechanism} ({generation}), {pages} pages: "
+                + strerror(error)
+            )
+        answers = {}
+        for q in range(len(QUESTIONS)):
+            nr = result.answers[q].nr_steps
+            if nr > PGSTE_SEARCH_STEPS:
+                raise ModelMemoryError(f"the shortest run for {QUESTIONS[q]} has {nr} steps")
+            steps = [
+                (ACTIONS[result.answers[q].steps[i].action], result.answers[q].steps[i].gfn)
+                for i in range(nr)
+            ]
+            answers[QUESTIONS[q]] = (result.answers[q].premises, steps or None)
+        return {
+            "states": result.states,
+            "transitions": result.transitions,
+            "depth": result.depth,
+            "answers": answers,
+        }
+    finally:
+        free(result)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""Bindings of src_c/trace_*.c: text decoder, ring-buffer pages, summary of a trace."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pgste._engine._c cimport (
+    PGSTE_E_ARG,
+    PGSTE_E_NOMEM,
+    PGSTE_MIN_EVENT_LINE,
+    PGSTE_OK,
+    pgste_decode_stats,
+    pgste_decode_stats_name,
+    pgste_decoder,
+    pgste_decoder_error,
+    pgste_decoder_feed,
+    pgste_decoder_format,
+    pgste_decoder_free,
+    pgste_decoder_get_stats,
+    pgste_decoder_new,
+    pgste_ring_decode,
+    pgste_ring_format,
+    pgste_trace_summarize,
+    pgste_trace_summary,
+    pgste_trace_summary_name,
+)
+from pgste._engine.names cimport names_of, with_names
+
+import numpy as np
+
+from pgste.errors import TraceError
+
+cdef tuple DECODE_STATS = names_of(pgste_decode_stats_name)
+cdef tuple SUMMARY = names_of(pgste_trace_summary_name)
+cdef tuple FORMATS = (None, "ftrace", "trace-cmd", "perf")
+
+
+cdef class TextDecoder:
+    """Streaming decoder of ftrace, perf script and trace-cmd report text (pgste_decoder)."""
+
+    cdef pgste_decoder *_decoder
+
+    def __cinit__(self):
+        if pgste_decoder_new(&self._decoder) != PGSTE_OK:
+            raise MemoryError
+
+    def __dealloc__(self):
+        pgste_decoder_free(self._decoder)
+
+    @property
+    def format(self):
+        """"ftrace", "trace-cmd", "perf", or None as long as nothing tells."""
+        return FORMATS[<int>pgste_decoder_format(self._decoder)]
+
+    @property
+    def counters(self):
+        """Counters so far, by the names of struct pgste_decode_stats."""
+        cdef pgste_decode_stats stats
+        pgste_decoder_get_stats(self._decoder, &stats)
+        return with_names(DECODE_STATS, &stats)
+
+    def feed(self, const unsigned char[::1] data not None, bint end=False):
+        """Decode all whole lines of ``data``; ``end`` says that no more will come.
+
+        Returns (events, times, used): two uint64 arrays (packed events; ns) and the number of
+        bytes taken.  The bytes from ``used`` on start the next call's data.
+        Raises TraceError with the number and the reason of a damaged line.
+        """
+        cdef size_t nr_bytes = data.shape[0], used = 0
+        cdef uint64_t room = nr_bytes // PGSTE_MIN_EVENT_LINE + 1, line = 0
+        cdef int64_t nr
+        events = np.empty(room, np.uint64)
+        times = np.empty(room, np.uint64)
+        cdef uint64_t[::1] events_view = events, times_view = times
+        cdef const char *bytes = <const char *>&data[0] if nr_bytes else NULL
+        with nogil:
+            nr = pgste_decoder_feed(self._decoder, bytes, nr_bytes, end, &events_view[0],
+                                    &times_view[0], room, &used)
+        if nr < 0:
+            reason = pgste_decoder_error(self._decoder, &line)
+            raise TraceError(reason.decode(), line=line)
+        return events[:nr].copy(), times[:nr].copy(), used
+
+
+cdef class RingDecoder:
+    """Decoder of ring-buffer pages (pgste_ring_decode).
+
+    ``layout`` has an int for each field of struct pgste_ring_format (pgste.traces.dat.ring_layout
+    makes it); ValueError for one that is missing or makes no sense.
+    """
+
+    cdef pgste_ring_format _format
+    cdef pgste_decode_stats _stats
+    cdef object _events, _times
+    cdef readonly uint32_t page_bytes
+
+    def __init__(self, layout):
+        self._format = layout
+        self.page_bytes = self._format.page_bytes
+        if self.page_bytes > 1 << 27:
+            raise ValueError(f"page_bytes: {self.page_bytes} is above 2^27")
+        self._events = np.empty(self.page_bytes // 8 + 1, np.uint64)
+        self._times = np.empty(self.page_bytes // 8 + 1, np.uint64)
+
+    @property
+    def counters(self):
+        """Counters of all pages so far, by the names of struct pgste_decode_stats."""
+        return with_names(DECODE_STATS, &self._stats)
+
+    def decode(self, const unsigned char[::1] pages not None):
+        """Decode whole pages, in order: (events, times), two uint64 arrays.
+
+        ``pages`` has a multiple of page_bytes bytes (ValueError).  Times are those of the trace
+        clock.  TraceError with the byte offset within ``pages`` of a damaged record.
+        """
+        cdef size_t nr_pages, i, offset = 0
+        cdef int64_t nr = 0
+        cdef uint64_t[::1] events = self._events, times = self._times
+        if self.page_bytes == 0 or pages.shape[0] % self.page_bytes:
+            raise ValueError(
+                f"pages: {pages.shape[0]} bytes are no multiple of {self.page_bytes}"
+            )
+        nr_pages = pages.shape[0] // self.page_bytes
+        all_events = []
+        all_times = []
+        for i in range(nr_pages):
+            with nogil:
+                nr = pgste_ring_decode(&self._format, &pages[i * self.page_bytes], &events[0],
+                                       &times[0], events.shape[0], &self._stats, &offset)
+            if nr == PGSTE_E_ARG:
+                raise ValueError(f"layout: {self._format} makes no sense")
+            if nr < 0:
+                raise TraceError("damaged ring-buffer page",
+                                 offset=i * self.page_bytes + offset)
+            all_events.append(self._events[:nr].copy())
+            all_times.append(self._times[:nr].copy())
+        if not all_events:
+            return np.empty(0, np.uint64), np.empty(0, np.uint64)
+        return np.concatenate(all_events), np.concatenate(all_times)
+
+
+def summarize(const uint64_t[::1] events not None):
+    """Figures of packed events (pgste_trace_summarize), by the names of its struct.
+
+    ``alloc_orders`` and ``free_orders`` are dicts {order: events}, without zeros.
+    ValueError for an event that is none; MemoryError.
+    """
+    cdef pgste_trace_summary summary
+    cdef uint64_t nr = events.shape[0]
+    cdef const uint64_t *first = &events[0] if nr else NULL
+    cdef unsigned i = 0
+    cdef int error
+    with nogil:
+        error = pgste_trace_summarize(first, nr, &summary)
+    if error == PGSTE_E_NOMEM:
+        raise MemoryError("the pages of the trace need more than half of this machine's memory")
+    if error:
+        raise ValueError("events: kind above 1, order above 39 or block above pfn 2^56")
+    result = with_names(SUMMARY, &summary)
+    result["alloc_orders"] = {i: summary.alloc_orders[i] for i in range(64)
+                              if summary.alloc_orders[i]}
+    result["free_orders"] = {i: summary.free_orders[i] for i in range(64)
+                             if summary.free_orders[i]}
+    return result

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""The verb compare: a trace through the mechanisms, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pgste._engine import mechanisms
+from pgste.cli.common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
+from pgste.study.compare import compare
+from pgste.study.costs import ESTIMATE_ROWS, Profile, estimate
+from pgste.study.result import ROWS, Comparison, Row
+from pgste.units import PAGE_BYTES, format_bytes, format_count, format_rate, parse_frames
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
+    parser.add_argument(
+        "--mechanisms",
+        metavar="LIST",
+        help=f"which of {','.join(mechanisms())}, separated by commas (default: all)",
+    )
+    parser.add_argument(
+        "--host-frames",
+        metavar="N",
+        help="frames, a share of the guests' peak (75%%, the default), or a size (160M)",
+    )
+    parser.add_argument(
+        "--guests",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of guests on the host (default 1)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="mechanisms replayed at once (default 1)",
+    )
+    parser.add_argument(
+        "--swap-slots",
+        type=int,
+        metavar="N",
+        help="swap slots of the host (default: enough for every page)",
+    )
+    parser.add_argument(
+        "--generation", choices=("pgtable", "dat"), default="pgtable", help="kernel generation"
+    )
+    parser.add_argument(
+        "--flavour",
+        choices=("kvm", "zvm"),
+        default="kvm",
+        help="hypervisor; zvm: mechanisms none and cmma, and what volatile pages save",
+    )
+    parser.add_argument(
+        "--report-order",
+        type=int,
+        metavar="N",
+        help="reporting: smallest order of a free block that is reported (default 9; s390x 8)",
+    )
+    parser.add_argument(
+        "--report-delay",
+        type=float,
+        metavar="SECONDS",
+        help="reporting: time from a free to the pass that reports it (default 2)",
+    )
+    parser.add_argument(
+        "--report-unseen",
+        choices=("used", "free"),
+        default="used",
+        help="reporting: whether pages that no event names are in use or free (default used)",
+    )
+    parser.add_argument(
+        "--costs",
+        metavar="PROFILE",
+        help="a cost profile that pgste calibrate saved: estimate the time of each mechanism",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw what each mechanism keeps beside what is used (.png, .svg, .pdf)",
+    )
+
+
+def _format(row: Row, value: float) -> str:
+    return format_rate(value) if row.unit == "rate" else format_count(value)
+
+
+def comparison_table(comparison: Comparison, costs: Profile | None = None) -> Table:
+    """The comparison as a table, a column for each mechanism; times by a cost profile, if any."""
+    table = plain_table(collapse_padding=True)  # five mechanisms then fit into 80 columns
+    table.add_column("", no_wrap=True)
+    for result in comparison.results:
+        table.add_column(result.mechanism, justify="right", no_wrap=True)
+    for row in ROWS:
+        values = [result.values[row.key] for result in comparison.results]
+        cells = [_format(row, value) if value else "[dim]0[/dim]" for value in values]
+        table.add_row(row.title, *cells)
+    if costs:
+        estimates = [estimate(costs, r.mechanism, r.guest_stats) for r in comparison.results]
+        for part, title in ESTIMATE_ROWS:
+            table.add_row(title, *(_milliseconds(getattr(one, part)) for one in estimates))
+    return table
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "[dim]?[/dim]" if seconds is None else format_count(seconds * 1000)
+
+
+def _costs_line(comparison: Comparison, path: str | None, costs: Profile | None) -> str:
+    if costs is None:
+        return "no times: no cost profile was given (--costs; pgste calibrate makes one)"
+    machine = costs.machine
+    line = f"times by {path}: {machine.get('cpu')}, Linux {machine.get('kernel')}"
+    if any(not estimate(costs, r.mechanism, r.guest_stats).known for r in comparison.results):
+        line += "\n?: not in the profile"
+    return line
+
+
+def _settings(comparison: Comparison, name: str) -> str:
+    summary = comparison.summary
+    guests = "1 guest" if comparison.guests == 1 else f"{comparison.guests} guests"
+    low, high = comparison.watermarks
+    return (
+        f"{name}: {format_count(summary['alloc_events'] + summary['free_events'])} events, "
+        f"{format_count(summary['unique_pages'])} pages, {guests}\n"
+        f"host: {format_count(comparison.host_frames)} frames "
+        f"({format_bytes(comparison.host_frames * PAGE_BYTES)}), "
+        f"{comparison.host_frames_reason};\n"
+        f"      reclaim from {format_count(low)} free frames until {format_count(high)}; "
+        f"{format_count(comparison.swap_slots)} swap slots{_reporting(comparison.reporting)}"
+    )
+
+
+def _reporting(used: dict[str, Any] | None) -> str:
+    """What free page reporting was set to: traces are short, and much depends on it."""
+    if used is None:
+        return ""
+    unseen = "free" if used["unseen_free"] else "in use"
+    return (
+        f"\nreporting: free blocks of order {used['order']} and more, {used['delay_ns'] * 1e-9:g} s"
+        f" after a free, up to {used['capacity']} a call;\n"
+        f"      pages that no event names count as {unseen}"
+    )
+
+
+def _reporting_settings(args: argparse.Namespace) -> dict[str, int]:
+    settings = {}
+    if args.report_order is not None:
+        settings["order"] = args.report_order
+    if args.report_delay is not None:
+        if not 0 <= args.report_delay < 1e9:
+            raise ValueError(f"--report-delay: {args.report_delay} is not in 0 .. 1e9 seconds")
+        settings["delay_ns"] = round(args.report_delay * 1e9)
+    return settings
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    costs = Profile.load(args.costs) if args.costs else None
+    names = args.mechanisms.split(",") if args.mechanisms else None
+    with progress_bar() as progress:
+        trace = open_trace(args.trace, progress)
+        frames = None
+        if args.host_frames is not None:
+            peak = args.guests * trace.summary()["peak_in_use"]
+            frames = parse_frames(args.host_frames, peak)
+        tasks: dict[str, Any] = {}
+
+        def advance(mechanism: str, done: int, total: int) -> None:
+            if mechanism not in tasks:
+                tasks[mechanism] = progress.add_task(mechanism, total=total)
+            progress.update(tasks[mechanism], completed=done)
+
+        comparison = compare(
+            trace,
+            names,
+            frames,
+            args.guests,
+            swap_slots=args.swap_slots,
+            generation=args.generation,
+            flavour=args.flavour,
+            reporting=_reporting_settings(args),
+            unseen_free=args.report_unseen == "free",
+            threads=args.threads,
+            progress=advance,
+        )
+    if args.plot:
+        comparison.plot(args.plot)
+    volatile = None
+    if args.flavour == "zvm":
+        from pgste.cli import pagecache  # of no use to others
+
+        volatile = pagecache.measure()
+    if args.json:
+        data = comparison.to_dict()
+        if volatile:
+            data["volatile"] = volatile
+        if costs:
+            for result in comparison.results:
+                cost = estimate(costs, result.mechanism, result.guest_stats)
+                data["mechanisms"][result.mechanism]["estimated_seconds"] = {
+                    part: getattr(cost, part) for part, _ in ESTIMATE_ROWS
+                }
+        print(json.dumps(data))
+        return 0
+    console.print(_settings(comparison, trace_name(args.trace)), highlight=False)
+    console.print()
+    console.print(comparison_table(comparison, costs))
+    console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False)
+    if volatile:
+        console.print()
+        pagecache.print_tables(console, volatile)
+    if args.plot:
+        console.print(f"\ndrawn: {args.plot}", highlight=False)
+    return 0

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""`pgste guarantees`: the table of answers, and the run behind one of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, Group
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from pgste.guarantees import (
+    DEEP_SYSTEMS,
+    MECHANISMS,
+    QUESTIONS,
+    SYSTEMS,
+    Cell,
+    Guarantees,
+    Subject,
+    System,
+    guarantees,
+)
+
+__all__ = ["add_arguments", "explanation", "run", "table"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mechanisms",
+        metavar="LIST",
+        help="columns, separated by commas: " + ", ".join(subject.key for subject in MECHANISMS),
+    )
+    parser.add_argument(
+        "--explain",
+        nargs=2,
+        metavar=("MECHANISM", "QUESTION"),
+        help="the run behind one answer, step by step; questions: "
+        + ", ".join(question.key for question in QUESTIONS),
+    )
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="search three pages on two frames too: takes minutes and gigabytes",
+    )
+    parser.add_argument("--format", choices=("table", "markdown", "json"), default="table")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    wanted = args.mechanisms.split(",") if args.mechanisms else None
+    if args.explain:
+        wanted = [args.explain[0]]
+    start = time.perf_counter()
+    result = _with_progress(wanted, DEEP_SYSTEMS if args.deep else SYSTEMS)
+    seconds = time.perf_counter() - start
+    if args.explain:
+        cell = result.cell(*args.explain)
+        if args.format == "json":
+            print(json.dumps(_cell_json(cell), indent=1))
+        else:
+            console.print(explanation(cell))
+    elif args.format == "json":
+        print(json.dumps(result.to_dict(), indent=1))
+    elif args.format == "markdown":
+        print(result.to_markdown(), end="")
+    else:
+        console.print(table(result, seconds, console.width))
+    return 0
+
+
+def _with_progress(wanted: list[str] | None, systems: Sequence[System]) -> Guarantees:
+    progress = Progress(
+        TextColumn("searching"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} {task.description}"),
+        console=Console(file=sys.stderr),
+        transient=True,
+    )
+    with progress:
+        task = progress.add_task("", total=None)
+        return guarantees(
+            wanted,
+            systems,
+            progress=lambda key, done, total: progress.update(
+                task, completed=done, total=total, description=key
+            ),
+        )
+
+
+def _cell_json(cell: Cell) -> dict[str, object]:
+    moments = [] if cell.steps is None else cell.moments()
+    return {
+        "mechanism": cell.subject.key,
+        "question": cell.question.key,
+        **cell.to_dict(),
+        "moments": [
+            {
+                "what": moment.what,
+                "pgste": f"{moment.pgste:#018x}",
+                "pte": f"{moment.pte:#x}",
+                "state": moment.state,
+                "listed": list(moment.listed),
+                "reads": moment.reads,
+            }
+            for moment in moments
+        ],
+    }
+
+
+def _answer(cell: Cell, notes: list[str]) -> Text:
+    if cell.answer == "n/a":
+        return Text("-", style="dim")
+    text = Text(cell.answer, style="green" if cell.is_promise else "red")
+    if cell.steps is not None:
+        text.append(f" {len(cell.steps)}", style="dim")
+    if cell.note:
+        if cell.note not in notes:
+            notes.append(cell.note)
+        text.append(" " + _MARKS[notes.index(cell.note)], style="dim")
+    return text
+
+
+_MARKS = "abc"
+_QUESTION_WIDTH = max(len(question.text) for question in QUESTIONS)
+_COLUMN_WIDTH = 8  # "DONTNEED", "987,384"
+_ENDS_OF_GROUPS = ("zero-after-alloc", "zapped-under-pressure", "stale-after-zero")
+_ENDS_OF_MORE_GROUPS = ("announce-reuse", "stable-zero")
+
+
+def _grid(result: Guarantees, subjects: Sequence[Subject], notes: list[str]) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    grid.add_column("", width=_QUESTION_WIDTH)
+    for subject in subjects:
+        title = subject.title.replace("MADV_", "MADV\n")
+        title = title if "\n" in title else title.replace(" ", "\n")
+        grid.add_column(title, width=_COLUMN_WIDTH, vertical="bottom")
+    for question in QUESTIONS:
+        cells = [_answer(result.cell(subject.key, question.key), notes) for subject in subjects]
+        ends = question.key in (*_ENDS_OF_GROUPS, *_ENDS_OF_MORE_GROUPS)
+        grid.add_row(question.text, *cells, end_section=ends)
+    counts = [Text(f"{result.states[subject.key]:,}", style="dim") for subject in subjects]
+    grid.add_row(Text("states searched", style="dim"), *counts)
+    return grid
+
+
+def table(result: Guarantees, seconds: float, width: int) -> Group:
+    """Questions down, mechanisms across; in several tables if that is too wide."""
+    fit = max((width - _QUESTION_WIDTH - 3) // (_COLUMN_WIDTH + 1), 1)
+    tables = -(-len(result.subjects) // fit)
+    size = -(-len(result.subjects) // tables)
+    notes: list[str] = []
+    grids = [
+        _grid(result, result.subjects[at : at + size], notes)
+        for at in range(0, len(result.subjects), size)
+    ]
+    legend = Text.assemble(
+        ("green", "green"),
+        ": a promise to the guest; ",
+        ("red", "red"),
+        ": no promise. A number: the steps of the shortest run that shows it (",
+        ("--explain MECHANISM QUESTION", "bold"),
+        "). No number: the answer holds in all states. -: the question cannot arise.",
+    )
+    for mark, note in zip(_MARKS, notes, strict=False):
+        legend.append(f" {mark}: {note}.")
+    legend.append(
+        f"\n{sum(result.states.values()):,} states, {sum(result.transitions.values()):,}"
+        f" transitions, {seconds:.0f} s."
+    )
+    return Group(*grids, legend)
+
+
+def explanation(cell: Cell) -> Group:
+    """A witness as a table, or the sentence that there is none."""
+    subject, question = cell.subject, cell.question
+    head = Text.assemble(
+        (f"{subject.title}: {question.whole} ", "bold"),
+        (cell.answer, "bold green" if cell.is_promise else "bold red"),
+        f"\n{subject.meaning}",
+    )
+    if cell.answer == "n/a":
+        return Group(head, Text("The question cannot arise under this mechanism."))
+    if cell.steps is None:
+        return Group(head, Text(f"It is so in all {cell.states:,} states that can be reached."))
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    grid.add_column("", justify="right")
+    grid.add_column("step")
+    for title in ("state", "PGSTE", "PTE", "list", "a load gives"):
+        grid.add_column(title, no_wrap=True)
+    for number, moment in enumerate(cell.moments()):
+        grid.add_row(
+            str(number) if number else "",
+            moment.what,
+            moment.state,
+            f"{moment.pgste:016x}",
+            f"{moment.pte:x}",
+            " ".join(map(str, moment.listed)),
+            moment.reads,
+        )
+    foot = Text(
+        f"Page 0, on {cell.system}; no shorter run shows it.\nState: S stable, U unused,"
+        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept.",
+        style="dim",
+    )
+    return Group(head, Text(), grid, Text(), foot)

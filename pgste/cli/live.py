@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: MIT
+"""The verb live: the model held against the real kernel, and traces on it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from pgste.cli.common import (
+    add_live_arguments,
+    kernel_name,
+    open_trace,
+    plain_table,
+    progress_bar,
+    terminable,
+)
+from pgste.live.check import Result, check
+from pgste.live.memory import HINTS, Refused
+from pgste.live.pressure import SwapFile, swap_bytes
+from pgste.live.replay import LiveReplay, Run, live_replay
+from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
+
+__all__ = ["add_arguments", "run"]
+
+CHECK_SWAP_BYTES = 64 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
+    text = "hold the model against this machine's kernel, page by page"
+    job = jobs.add_parser("check", help=text, description=text)
+    job.add_argument(
+        "--ops",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="page-operations of each run (default 1000000)",
+    )
+    job.add_argument(
+        "--swap",
+        choices=("on", "off", "both"),
+        default="both",
+        help="with a swap file, without, or first one and then the other (default)",
+    )
+    job.add_argument(
+        "--mechanism",
+        choices=tuple(HINTS),
+        action="append",
+        help="may be given more than once (default: madv_free, madv_dontneed)",
+    )
+    job.add_argument(
+        "--pages", type=int, default=128, metavar="N", help="pages of the memory (default 128)"
+    )
+    job.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    add_live_arguments(job)
+    text = "replay a trace on real memory under a real limit, beside the model's prediction"
+    job = jobs.add_parser("replay", help=text, description=text)
+    job.add_argument("trace", nargs="?", metavar="TRACE", help="default: the package's sample")
+    job.add_argument(
+        "--mechanism",
+        choices=tuple(HINTS),
+        action="append",
+        help="may be given more than once (default: all)",
+    )
+    job.add_argument(
+        "--limit",
+        metavar="SIZE",
+        help="a size (160M), or a share of the peak of pages in use (default 75%%)",
+    )
+    job.add_argument(
+        "--most",
+        metavar="SIZE",
+        help="cut the trace to this much memory in use at once (default: half of what there is)",
+    )
+    job.add_argument("--plot", metavar="FILE", help="draw memory and swap (.png, .svg, .pdf)")
+    add_live_arguments(job)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    with terminable():
+        return _run_check(args, console) if args.job == "check" else _run_replay(args, console)
+
+
+# ---- live check ----
+
+
+def _run_check(args: argparse.Namespace, console: Console) -> int:
+    results: list[Result] = []
+    skipped: list[tuple[bool, str]] = []
+    for swap in {"off": (False,), "on": (True,), "both": (False, True)}[args.swap]:
+        with ExitStack() as stack:
+            try:
+                if swap and not swap_bytes()[0]:
+                    stack.enter_context(SwapFile(CHECK_SWAP_BYTES, args.swap_directory))
+                elif not swap and swap_bytes()[0]:
+                    skipped.append((swap, "this machine has swap of its own on"))
+                    continue
+            except Refused as refused:
+                skipped.append((swap, str(refused)))
+                continue
+            progress = stack.enter_context(progress_bar(told=True))
+            for mechanism in args.mechanism or ["madv_free", "madv_dontneed"]:
+                name = f"{mechanism}, swap {'on' if swap else 'off'}"
+                task = progress.add_task(name, total=args.ops, told="")
+
+                def advance(
+                    done: int, total: int, task: Any = task, progress: Progress = progress
+                ) -> None:
+                    progress.update(task, completed=done, told=f"{done:,} page-operations")
+
+                results.append(
+                    check(
+                        args.ops,
+                        swap=swap,
+                        mechanism=mechanism,
+                        pages=args.pages,
+                        seed=args.seed,
+                        progress=advance,
+                    )
+                )
+    if args.json:
+        print(json.dumps(_check_dict(results, skipped)))
+    else:
+        _print_check(results, skipped, console)
+    return int(not results or any(result.divergence for result in results))
+
+
+def _check_dict(results: list[Result], skipped: list[tuple[bool, str]]) -> dict[str, Any]:
+    runs = []
+    for result in results:
+        run = {**vars(result), "divergence": None}
+        run["choices"] = [[*key, nr] for key, nr in sorted(result.choices.items())]
+        if result.divergence:
+            run["divergence"] = {
+                "steps": [asdict(op) for op in result.divergence.sequence],
+                "gfn": result.divergence.gfn,
+                "model": result.divergence.model,
+                "kernel": result.divergence.kernel,
+            }
+        runs.append(run)
+    return {
+        "kernel": platform.release(),
+        "runs": runs,
+        "skipped": [{"swap": swap, "reason": reason} for swap, reason in skipped],
+    }
+
+
+def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console: Console) -> None:
+    console.print(f"model against kernel: {kernel_name()}", highlight=False)
+    console.print()
+    table = plain_table()
+    table.add_column("mechanism")
+    table.add_column("swap")
+    for title in ("page-ops", "steps", "compared", "divergences", "seconds"):
+        table.add_column(title, justify="right")
+    for result in results:
+        found = result.divergence is not None
+        table.add_row(
+            result.mechanism,
+            "on" if result.swap else "off",
+            format_count(result.page_ops),
+            format_count(result.steps),
+            format_count(result.compared),
+            "[bold red]1[/bold red]" if found else "0",
+            f"{result.seconds:.1f}",
+        )
+    if results:
+        console.print(table)
+    _print_choices(results, console)
+    for swap, reason in skipped:
+        console.print(f"skipped with swap {'on' if swap else 'off'}: {reason}", style="yellow")
+    if any(not result.flags for result in results):
+        console.print(
+            "skipped: which pages are lazyfree; /proc/kpageflags needs root", style="yellow"
+        )
+    for result in results:
+        if result.divergence:
+            console.print(
+                f"\n{result.mechanism}, swap {'on' if result.swap else 'off'}, seed "
+                f"{result.seed}; the shortest sequence found:",
+                style="bold",
+            )
+            console.print(str(result.divergence), highlight=False, markup=False)
+
+
+def _print_choices(results: list[Result], console: Console) -> None:
+    sums: dict[bool, Counter[tuple[str, str]]] = {}
+    for result in results:
+        sums.setdefault(result.swap, Counter()).update(result.choices)
+    keys = sorted({key for counter in sums.values() for key in counter})
+    if not keys:
+        return
+    console.print()
+    table = plain_table()
+    table.add_column("where the kernel may choose")
+    table.add_column("it did")
+    for swap in sums:
+        table.add_column(f"swap {'on' if swap else 'off'}", justify="right")
+    last = ""
+    for state, outcome in keys:
+        counts = [counter[state, outcome] for counter in sums.values()]
+        table.add_row(
+            state if state != last else "",
+            outcome,
+            *(format_count(nr) if nr else "[dim]0[/dim]" for nr in counts),
+        )
+        last = state
+    console.print(table)
+
+
+# ---- live replay ----
+
+_REPLAY_ROWS: tuple[tuple[str, str, str, str], ...] = (
+    ("in memory, peak", "resident_peak", "resident_peak", ""),
+    ("in memory, mean", "resident_mean", "resident_mean", ""),
+    ("in swap, peak", "swapped_peak", "swapped_peak", ""),
+    ("swap-outs", "swap_outs", "swap_outs", ""),
+    ("swap-ins", "swap_ins", "swap_ins", ""),
+    ("page faults", "faults", "faults", ""),
+    ("  from disk", "major_faults", "", ""),
+    ("hints", "hints", "hints", ""),
+    ("pages hinted", "hint_pages", "hint_pages", ""),
+    ("stale allocs", "stale_allocs", "stale_allocs", ""),
+    ("elapsed, ms", "elapsed_seconds", "", "ms"),
+    ("  in hints", "hint_seconds", "", "ms"),
+    ("  in first stores", "touch_seconds", "", "ms"),
+    ("CPU, user, ms", "user_seconds", "", "ms"),
+    ("CPU, kernel, ms", "system_seconds", "", "ms"),
+)
+"""Title, key in the kernel's values, key in the model's, unit."""
+
+
+def _cell(run: Run, key: str, unit: str) -> str:
+    if not key:
+        return "[dim]-[/dim]"
+    if key != "faults":
+        value = run.values[key]
+    elif "minor_faults" in run.values:
+        value = run.values["minor_faults"] + run.values["major_faults"]
+    else:
+        value = run.values["zero_fills"] + run.values["swap_ins"]
+    if unit == "ms":
+        value *= 1000
+    return format_count(value) if value else "[dim]0[/dim]"
+
+
+def _replay_table(result: LiveReplay) -> Table:
+    table = plain_table()
+    table.add_column("", no_wrap=True)
+    for name in result.kernel:
+        family, _, rest = name.rpartition("_")
+        head = f"{family}_\n{rest}" if family else f"\n{name}"
+        table.add_column(f"{head}\nkernel", justify="right", no_wrap=True)
+        table.add_column("\n\nmodel", justify="right", no_wrap=True)
+    for title, kernel, model, unit in _REPLAY_ROWS:
+        cells = []
+        for name in result.kernel:
+            cells.append(_cell(result.kernel[name], kernel, unit))
+            cells.append(_cell(result.model[name], model, unit))
+        table.add_row(title, *cells)
+    return table
+
+
+def _run_replay(args: argparse.Namespace, console: Console) -> int:
+    names = tuple(dict.fromkeys(args.mechanism or HINTS))
+    with progress_bar() as progress:
+        trace = open_trace(args.trace, progress)
+    with progress_bar(told=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def advance(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total, told="")
+            progress.update(tasks[name], completed=done, told=f"{done:,} events")
+
+        peak = trace.summary()["peak_in_use"]
+        most = parse_frames(args.most, peak) if args.most else None
+        limit = parse_frames(args.limit, min(peak, most or peak)) if args.limit else None
+        result = live_replay(
+            trace,
+            names,
+            limit_pages=limit,
+            most_pages=most,
+            swap_directory=args.swap_directory,
+            progress=advance,
+        )
+    if args.plot:
+        from pgste.live.plot import plot_live_replay
+
+        plot_live_replay(result, args.plot)
+    if args.json:
+        print(json.dumps({"system": kernel_name(), **result.to_dict()}))
+        return 0
+    scaled = result.scaled
+    cut = "" if scaled.share == 1 else f" ({scaled.share:.0%} of the trace's pages)"
+    console.print(
+        f"{Path(args.trace).name if args.trace else 'the sample trace'} on {kernel_name()}:\n"
+        f"{format_count(len(scaled.events))} events, at most {format_count(scaled.peak)} pages "
+        f"in use at once{cut};\nlimit {format_count(result.limit_pages)} pages "
+        f"({format_bytes(result.limit_pages * PAGE_BYTES)})",
+        highlight=False,
+    )
+    console.print()
+    console.print(_replay_table(result))
+    if args.plot:
+        console.print(f"\ndrawn: {args.plot}", highlight=False)
+    return 0

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""The verb scenario: run a scenario of the free and alloc path, or judge an order of steps."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pgste.freepath.judge import Finding, judge
+from pgste.freepath.orders import NOT_ASKED_FOR, ORDERS, STEPS, Order, Stage
+from pgste.freepath.page import PageView
+from pgste.freepath.page import describe as describe_content
+from pgste.freepath.scenarios import SCENARIOS, Act, Line, Outcome, Report, run_scenario
+
+__all__ = ["add_arguments", "run"]
+
+_WIDTH = 100  # of the tables at most, so that lines stay readable
+_GAP = 2  # between columns
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="scenario to run; see --list")
+    parser.add_argument("--list", action="store_true", help="list the scenarios")
+    steps = {
+        stage: ", ".join(step.name for step in STEPS.values() if step.stage is stage)
+        for stage in Stage
+    }
+    parser.add_argument(
+        "--order", choices=tuple(ORDERS), help="judge the order of steps of this kernel instead"
+    )
+    parser.add_argument(
+        "--free",
+        metavar="LIST",
+        help=f"judge this order of steps at free, separated by commas: {steps[Stage.FREE]}",
+    )
+    parser.add_argument(
+        "--alloc", metavar="LIST", help=f"the same at allocation: {steps[Stage.ALLOC]}"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    judging = any(value is not None for value in (args.order, args.free, args.alloc))
+    if args.list + judging + (args.name is not None) != 1:
+        raise ValueError("scenario: one of NAME, --list, or an order to judge (--order, --free)")
+    as_json = args.format == "json"
+    if args.list:
+        known = {name: scenario.question for name, scenario in SCENARIOS.items()}
+        _show(console, known if as_json else _list())
+    elif judging:
+        order = _order(args)
+        findings = judge(order)
+        _show(console, _plain(order, findings) if as_json else _judgement(order, findings))
+    else:
+        report = run_scenario(args.name)
+        _show(console, report.to_dict() if as_json else _report(report, _width(console)))
+    return 0
+
+
+def _width(console: Console) -> int:
+    return min(console.width, _WIDTH)
+
+
+def _show(console: Console, what: dict[str, Any] | RenderableType) -> None:
+    if isinstance(what, dict):
+        print(json.dumps(what))
+    else:
+        console.print(what, highlight=False, width=_width(console))
+
+
+# ---- a scenario ----
+
+
+def _list() -> RenderableType:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column("name", style="bold", no_wrap=True)
+    table.add_column("question")
+    for name, scenario in SCENARIOS.items():
+        table.add_row(name, scenario.question)
+    return table
+
+
+def _page(page: PageView) -> Text:
+    usage = Text(page.usage, style="yellow" if page.usage == "unused" else "")
+    where = "no frame" if page.backing == "nothing" else page.backing
+    return Text.assemble(usage, f", {where}, {describe_content(page.content)}")
+
+
+def _row(line: Line) -> tuple[Text, Text, Text, Text]:
+    style = "" if line.acted else "dim"
+    return (
+        Text(line.actor, style="cyan"),
+        Text(line.step, style=style),
+        Text(line.text, style="bold red" if line.alarm else style),
+        _page(line.page),
+    )
+
+
+def _shown(act: Act) -> list[Line]:
+    return [line for line in act.lines if line.acted or line.text != NOT_ASKED_FOR]
+
+
+def _act(number: int, act: Act, widths: tuple[int, int, int, int]) -> RenderableType:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+        header_style="dim",
+    )
+    titles = ("who", "step", "what happens", "the page then")
+    for title, width in zip(titles, widths, strict=True):
+        table.add_column(title, width=width)
+    for line in _shown(act):
+        table.add_row(*_row(line))
+    good = act.outcome == Outcome.FINE
+    return Group(
+        Text(f"{number}. {act.title}", style="bold"),
+        Text(f"   {act.setting}", style="dim"),
+        table,
+        Text.assemble(
+            (f"=> {act.outcome}", "bold green" if good else "bold red"), f": {act.evidence}"
+        ),
+        Text(),
+    )
+
+
+def _report(report: Report, width: int) -> RenderableType:
+    rows = [_row(line) for act in report.acts for line in _shown(act)]
+    who, step, what, page = (max(len(row[i]) for row in rows) for i in range(4))
+    what = max(min(what, width - who - step - page - 3 * _GAP), len("what happens"))
+    widths = (who, step, what, page)
+    acts = [_act(number, act, widths) for number, act in enumerate(report.acts, 1)]
+    return Group(Text(report.question, style="bold"), Text(), *acts, Text(report.why))
+
+
+# ---- a judgement ----
+
+
+def _order(args: argparse.Namespace) -> Order:
+    base = ORDERS[args.order or "v6.1"]
+    return Order(
+        base.free if args.free is None else tuple(args.free.split(",")),
+        base.alloc if args.alloc is None else tuple(args.alloc.split(",")),
+    )
+
+
+def _plain(order: Order, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "free": list(order.free),
+        "alloc": list(order.alloc),
+        "findings": [
+            {
+                "stage": finding.stage.value,
+                "step": finding.step,
+                "problem": finding.problem,
+                "zvm": finding.zvm,
+                "kvm": finding.kvm,
+            }
+            for finding in findings
+        ],
+    }
+
+
+def _judgement(order: Order, findings: list[Finding]) -> RenderableType:
+    heads = [
+        Text.assemble(("free   ", "dim"), " -> ".join(order.free)),
+        Text.assemble(("alloc  ", "dim"), " -> ".join(order.alloc)),
+        Text(),
+    ]
+    if not findings:
+        return Group(*heads, Text("nothing is wrong with this order", style="bold green"))
+    blocks = []
+    for finding in findings:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column("where", style="dim", min_width=6)
+        table.add_column("what")
+        table.add_row("z/VM", finding.zvm)
+        table.add_row("KVM", finding.kvm)
+        title = Text.assemble((finding.step, "bold red"), f" {finding.problem}")
+        blocks.append(Group(title, table, Text()))
+    return Group(*heads, *blocks)

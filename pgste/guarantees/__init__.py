@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""What each free-page mechanism guarantees, proved by searching every state of tiny systems.
+
+============= =========================================================================
+`search`      `guarantees`: searches, and the answers they give
+`columns`     mechanisms as some hypervisor has them
+`questions`   what a guest may ask
+`systems`     sizes of the systems that are searched
+`result`      `Guarantees`: an answer for each question and mechanism
+`witness`     a run that shows an answer, played step by step
+============= =========================================================================
+"""
+
+from pgste.guarantees.columns import MECHANISMS, Subject
+from pgste.guarantees.questions import QUESTIONS, Question
+from pgste.guarantees.result import Cell, Guarantees, cell_text
+from pgste.guarantees.search import guarantees
+from pgste.guarantees.systems import DEEP_SYSTEMS, SYSTEMS, System
+
+__all__ = [
+    "DEEP_SYSTEMS",
+    "MECHANISMS",
+    "QUESTIONS",
+    "SYSTEMS",
+    "Cell",
+    "Guarantees",
+    "Question",
+    "Subject",
+    "System",
+    "cell_text",
+    "guarantees",
+]

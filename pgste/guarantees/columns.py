@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""The columns of the table: mechanisms as some hypervisor has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgste.guarantees.witness import Poison
+
+__all__ = ["MECHANISMS", "Subject"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A column: a mechanism as some hypervisor has it."""
+
+    key: str
+    title: str
+    meaning: str
+    mechanism: str
+    generation: str = "pgtable"
+    rearm: str = "referenced"
+    poison: Poison = "none"
+
+
+MECHANISMS = (
+    Subject("none", "none", "the guest says nothing about free pages", "none"),
+    Subject("cmma", "cmma", "CMMA on KVM, Linux v4.13 to v6.19", "cmma"),
+    Subject("cmma_dat", "cmma v7", "CMMA on KVM, Linux v7.0 on", "cmma", "dat"),
+    Subject("cmma_zvm", "z/VM", "CMMA on z/VM", "cmma", "zvm"),
+    Subject(
+        "madv_free",
+        "MADV_FREE",
+        "madvise(MADV_FREE); reclaim re-arms dirty and referenced pages (v6.1)",
+        "madv_free",
+    ),
+    Subject(
+        "madv_free_dirty",
+        "MADV_FREE '25",
+        "madvise(MADV_FREE); reclaim re-arms dirty pages only (2025)",
+        "madv_free",
+        rearm="dirty",
+    ),
+    Subject("madv_dontneed", "MADV_DONTNEED", "madvise(MADV_DONTNEED)", "madv_dontneed"),
+    Subject(
+        "reporting",
+        "FPR",
+        "free page reporting to QEMU, which discards (MADV_DONTNEED)",
+        "reporting",
+    ),
+    Subject(
+        "reporting_poison",
+        "FPR poison",
+        "free page reporting, page poison negotiated (0xaa): QEMU acks and keeps",
+        "reporting",
+        poison="page_poison",
+    ),
+)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""What the search found: an answer for each question and mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgste.errors import UnknownNameError
+from pgste.guarantees.columns import Subject
+from pgste.guarantees.questions import QUESTIONS, Question
+from pgste.guarantees.systems import System
+from pgste.guarantees.witness import Moment, Step, play
+
+__all__ = ["Cell", "Guarantees", "cell_text", "known"]
+
+
+def known(name: str, value: str, choices: Sequence[str]) -> None:
+    """UnknownNameError that names the argument and the choices, unless `value` is one of them."""
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise UnknownNameError(f"{name}: {value!r} is not one of {listed}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An answer: "yes", "no", or "n/a" if the question never arises.
+
+    `steps` is a shortest run that shows the answer, on `system`; None if it rests on all of
+    the `states` that were searched.
+    """
+
+    question: Question
+    subject: Subject
+    answer: str
+    note: str
+    states: int
+    system: System | None = None
+    steps: tuple[Step, ...] | None = None
+
+    @property
+    def is_promise(self) -> bool:
+        return self.answer == self.question.good
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "answer": self.answer,
+            "note": self.note,
+            "states": self.states,
+            "system": None if self.system is None else str(self.system),
+            "witness": None
+            if self.steps is None
+            else [{"action": step.action, "gfn": step.gfn} for step in self.steps],
+        }
+
+    def moments(self) -> list[Moment]:
+        """The witness played on a guest: what the words were after each step.
+
+        Raises
+        ------
+        UnknownNameError
+            The answer rests on the whole search, there is no run to show.
+        """
+        if self.steps is None or self.system is None:
+            raise UnknownNameError(
+                f"question: {self.question.key!r} of {self.subject.key!r} has no witness:"
+                f" the answer {self.answer!r} holds in all {self.states:,} states"
+            )
+        subject = self.subject
+        return play(
+            self.steps,
+            pages=self.system.pages,
+            frames=self.system.frames,
+            swap_slots=self.system.swap_slots,
+            cbrl_entries=self.system.cbrl_entries,
+            mechanism=subject.mechanism,
+            generation="pgtable" if subject.generation == "zvm" else subject.generation,
+            flavour="zvm" if subject.generation == "zvm" else "kvm",
+            rearm=subject.rearm,
+            poison=subject.poison,
+        )
+
+
+@dataclass(frozen=True)
+class Guarantees:
+    """The result of `guarantees`: a `Cell` for each question and mechanism."""
+
+    subjects: tuple[Subject, ...]
+    systems: tuple[System, ...]
+    cells: dict[tuple[str, str], Cell] = field(repr=False)
+    states: dict[str, int]
+    transitions: dict[str, int]
+
+    def cell(self, mechanism: str, question: str) -> Cell:
+        """One answer, by key; UnknownNameError names the argument that is unknown."""
+        known("mechanism", mechanism, [subject.key for subject in self.subjects])
+        known("question", question, [each.key for each in QUESTIONS])
+        return self.cells[mechanism, question]
+
+    def zapped(self, mechanism: str) -> str:
+        """When a freed page's content goes: the three answers about it as one phrase."""
+        for question, phrase in (
+            ("zapped-at-once", "at once"),
+            ("zapped-under-pressure", "under pressure"),
+            ("zapped-ever", "maybe never"),
+        ):
+            if self.cell(mechanism, question).answer == "yes":
+                return phrase
+        return "never"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data for JSON."""
+        return {
+            "systems": [str(system) for system in self.systems],
+            "mechanisms": {
+                subject.key: {
+                    "title": subject.title,
+                    "meaning": subject.meaning,
+                    "states": self.states[subject.key],
+                    "transitions": self.transitions[subject.key],
+                    "zapped": self.zapped(subject.key),
+                    "answers": {
+                        question.key: self.cell(subject.key, question.key).to_dict()
+                        for question in QUESTIONS
+                    },
+                }
+                for subject in self.subjects
+            },
+            "questions": {question.key: question.text for question in QUESTIONS},
+        }
+
+    def to_markdown(self) -> str:
+        """The table as Markdown; behind a "no" or "yes" that has one, the witness's length."""
+        lines = [
+            "| | " + " | ".join(subject.title for subject in self.subjects) + " |",
+            "|---" * (len(self.subjects) + 1) + "|",
+        ]
+        for question in QUESTIONS:
+            cells = [cell_text(self.cell(s.key, question.key)) for s in self.subjects]
+            lines.append(f"| {question.text} | " + " | ".join(cells) + " |")
+        counts = [f"{self.states[s.key]:,}" for s in self.subjects]
+        lines.append("| states searched | " + " | ".join(counts) + " |")
+        return "\n".join(lines) + "\n"
+
+
+def cell_text(cell: Cell) -> str:
+    """An answer in a few characters: the note, and the steps of its witness."""
+    steps = "" if cell.steps is None else f" [{len(cell.steps)}]"
+    return cell.answer + steps + (f", {cell.note}" if cell.note else "")

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""What each free-page mechanism guarantees, by searching every state of a tiny guest.
+
+`guarantees` drives guests of one to three pages, on hosts that have too few frames for them,
+through every sequence of actions with the C core (src_c/search/), breadth first.  A promise
+that fails comes with a shortest run that shows it, one that holds with the number of states
+that were searched.  docs/guarantees.md explains questions, actions and systems.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
+
+from pgste._engine.search import search
+from pgste.errors import ArgumentError
+from pgste.guarantees.columns import MECHANISMS, Subject
+from pgste.guarantees.questions import QUESTIONS, Question
+from pgste.guarantees.result import Cell, Guarantees, known
+from pgste.guarantees.systems import SYSTEMS, System
+from pgste.guarantees.witness import Step
+
+if TYPE_CHECKING:
+    from pgste._engine.search import SearchResult
+
+__all__ = ["guarantees"]
+
+Progress = Callable[[str, int, int], object]
+_MAX_STATES = 40_000_000
+
+
+def guarantees(
+    mechanisms: Iterable[str] | None = None,
+    systems: Sequence[System] = SYSTEMS,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> Guarantees:
+    """Answer every question for every mechanism, by exhaustion.
+
+    Parameters
+    ----------
+    mechanisms : iterable of str, optional
+        Keys of `MECHANISMS`; default: all.
+    systems : sequence of System
+        What to search, smallest first.
+    progress : callable, optional
+        Called with a mechanism's key, searches done and searches in all; from one thread at
+        a time, but not always the same.
+    threads : int, optional
+        Searches at a time; default: one for each CPU.
+
+    Raises
+    ------
+    UnknownNameError
+        No such mechanism.
+    ArgumentError
+        A system out of range (`struct pgste_search_config`).
+    ModelMemoryError
+        A system has too many states for memory.
+    """
+    keys = [subject.key for subject in MECHANISMS]
+    wanted = keys if mechanisms is None else list(mechanisms)
+    for key in wanted:
+        known("mechanisms", key, keys)
+    for index, system in enumerate(systems):
+        _check(index, system)
+    if not systems:
+        raise ArgumentError("systems: none to search")
+    subjects = tuple(subject for subject in MECHANISMS if subject.key in wanted)
+    jobs = [(subject, system) for subject in subjects for system in systems]
+    jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
+    found: dict[tuple[str, System], SearchResult] = {}
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        for (subject, system), result in zip(
+            jobs, pool.map(lambda job: _search(*job), jobs), strict=True
+        ):
+            found[subject.key, system] = result
+            if progress is not None:
+                progress(subject.key, len(found), len(jobs))
+    cells = {}
+    for subject in subjects:
+        results = [(system, found[subject.key, system]) for system in systems]
+        for question in QUESTIONS:
+            cells[subject.key, question.key] = _cell(question, subject, results)
+    return Guarantees(
+        subjects=subjects,
+        systems=tuple(systems),
+        cells=cells,
+        states={s.key: sum(found[s.key, y]["states"] for y in systems) for s in subjects},
+        transitions={s.key: sum(found[s.key, y]["transitions"] for y in systems) for s in subjects},
+    )
+
+
+def _check(index: int, system: System) -> None:
+    most = system.pages
+    for name, value, low, high in (
+        ("pages", system.pages, 1, 3),
+        ("frames", system.frames, 1, most),
+        ("swap_slots", system.swap_slots, 0, most),
+        ("cbrl_entries", system.cbrl_entries, 1, 2),
+    ):
+        if not low <= value <= high:
+            raise ArgumentError(f"systems[{index}].{name}: {value} is not in {low} .. {high}")
+
+
+def _search(subject: Subject, system: System) -> SearchResult:
+    return search(
+        subject.mechanism,
+        subject.generation,
+        subject.rearm,
+        subject.poison,
+        system.pages,
+        system.frames,
+        system.swap_slots,
+        system.cbrl_entries,
+        system.obedient,
+        _MAX_STATES,
+    )
+
+
+_Results: TypeAlias = "Sequence[tuple[System, SearchResult]]"
+
+
+def _cell(question: Question, subject: Subject, results: _Results) -> Cell:
+    states = sum(result["states"] for _, result in results)
+    best = _shortest(question.shown_by, results)
+    if best is not None:
+        system, steps = best
+        note = _note(question, results)
+        return Cell(question, subject, question.found, note, states, system, steps)
+    premises = sum(result["answers"][question.shown_by][0] for _, result in results)
+    answer = question.otherwise if premises else "n/a"
+    return Cell(question, subject, answer, "", states)
+
+
+def _shortest(name: str, results: _Results) -> tuple[System, tuple[Step, ...]] | None:
+    best: tuple[System, tuple[Step, ...]] | None = None
+    for system, result in results:
+        steps = result["answers"][name][1]
+        if steps is not None and (best is None or len(steps) < len(best[1])):
+            best = system, tuple(Step(action, gfn) for action, gfn in steps)
+    return best
+
+
+def _note(question: Question, results: _Results) -> str:
+    """What a bare "no" would hide."""
+    if question.key != "zero-after-free":
+        return ""
+    if _shortest("free_readable", results) is None:
+        return "not readable"
+    if _shortest("free_swapped_not_zero", results) is None and any(
+        result["answers"]["free_swapped_not_zero"][0] for _, result in results
+    ):
+        return "swapped: yes"
+    return ""

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""The systems that are searched: how large host and guest are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DEEP_SYSTEMS", "SYSTEMS", "System"]
+
+
+@dataclass(frozen=True)
+class System:
+    """A system that is searched; `obedient`: pages but the first keep to free and alloc."""
+
+    pages: int
+    frames: int
+    swap_slots: int
+    cbrl_entries: int
+    obedient: bool = False
+
+    def __str__(self) -> str:
+        pages = f"{self.pages} page{'s' * (self.pages > 1)}"
+        frames = f"{self.frames} frame{'s' * (self.frames > 1)}"
+        slots = f"{self.swap_slots} swap slot{'s' * (self.swap_slots > 1)}"
+        entries = f"list of {self.cbrl_entries}"
+        return f"{pages}, {frames}, {slots}, {entries}"
+
+
+#: From the smallest; a witness comes from the first that has a shortest one.
+SYSTEMS = (
+    System(1, 1, 1, 1),
+    System(2, 1, 2, 1),
+    System(2, 1, 2, 2),
+    System(2, 1, 1, 2),
+    System(3, 1, 3, 2, obedient=True),
+)
+
+#: One frame fewer than three pages need: minutes and gigabytes, and the same answers.
+DEEP_SYSTEMS = (*SYSTEMS, System(3, 2, 3, 1, obedient=True))

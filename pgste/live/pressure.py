@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: MIT
+"""Memory pressure on demand: a swap file, and a limit by a memory cgroup (version 1 or 2).
+
+Both are context managers that take away what they set up, on errors too.  They need root.
+Facts: swapon(2), the swap header as mkswap(8) writes it (union swap_header of the kernel's
+include/linux/swap.h), and the kernel's admin-guide on cgroup-v1/memory and cgroup-v2.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from pgste._engine import live
+from pgste.errors import ArgumentError
+from pgste.live.memory import Refused
+
+SWAP_MAGIC = b"SWAPSPACE2"
+
+
+def swap_bytes() -> tuple[int, int]:
+    """(total, free) bytes of swap of the machine."""
+    with open("/proc/meminfo") as file:
+        text = file.read()
+    total, free = (
+        re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE) for name in ("SwapTotal", "SwapFree")
+    )
+    return (int(total[1]) * 1024 if total else 0, int(free[1]) * 1024 if free else 0)
+
+
+class SwapFile:
+    """A swap file that is on inside the ``with`` block, and gone after it.
+
+    Args:
+        size_bytes: at least 10 pages; rounded down to whole pages.
+        directory: where the file is made (default: the directory for temporary files). The file
+            system must be one that can hold swap: tmpfs and overlayfs cannot.
+
+    Raises (on entering): `Refused` with the reason; the file is removed then.
+    """
+
+    def __init__(self, size_bytes: int, directory: str | os.PathLike[str] | None = None) -> None:
+        page = os.sysconf("SC_PAGE_SIZE")
+        if size_bytes < 10 * page:
+            raise ArgumentError(f"size_bytes must be at least {10 * page}, not {size_bytes}")
+        self.pages = size_bytes // page
+        self.directory = Path(directory) if directory else Path(tempfile.gettempdir())
+        self.path: Path | None = None
+
+    def __enter__(self) -> SwapFile:
+        fd, name = tempfile.mkstemp(prefix="pgste-swap-", dir=self.directory)
+        self.path = Path(name)
+        try:
+            self._format(fd)
+            live.swap_on(os.fsencode(name))
+        except live.RefusedCall as refused:
+            self._unlink()
+            raise Refused(refused.errno, "swapon", self._why(refused.errno)) from None
+        except BaseException:
+            self._unlink()
+            raise
+        finally:
+            os.close(fd)
+        return self
+
+    def _format(self, fd: int) -> None:
+        page = os.sysconf("SC_PAGE_SIZE")
+        os.fchmod(fd, 0o600)
+        # Real blocks, written: swap files may have neither holes nor unwritten extents left
+        # to chance on every file system.
+        chunk = bytes(1 << 20)
+        left = self.pages * page
+        while left:
+            left -= os.write(fd, chunk[: min(left, len(chunk))])
+        # Bytes 0-1023 are free for a boot block; then version, last page, number of bad pages.
+        header = bytearray(page)
+        struct.pack_into("=III", header, 1024, 1, self.pages - 1, 0)
+        header[-len(SWAP_MAGIC) :] = SWAP_MAGIC
+        os.pwrite(fd, header, 0)
+        os.fsync(fd)
+
+    def _why(self, code: int) -> str:
+        return {
+            errno.EPERM: "switching swap on needs root (CAP_SYS_ADMIN), or the kernel has as "
+            "many swap files as it can",
+            errno.EINVAL: f"the file system of {self.directory} cannot hold a swap file; choose "
+            "another directory",
+            errno.ENOMEM: "the kernel has no memory for the swap map",
+            errno.ENOSYS: "this kernel has no swap",
+        }.get(code, os.strerror(code))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.off()
+
+    def off(self) -> None:
+        """Switch it off and remove the file; a second call does nothing."""
+        if self.path is None:
+            return
+        try:
+            live.swap_off(os.fsencode(self.path))
+        except live.RefusedCall as refused:
+            why = {
+                errno.ENOMEM: f"memory has no room for what is in it; {self.path} stays on",
+                errno.EPERM: f"it needs root; {self.path} stays on",
+            }.get(refused.errno, os.strerror(refused.errno))
+            raise Refused(refused.errno, "swapoff", why) from None
+        self._unlink()
+
+    def _unlink(self) -> None:
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+            self.path = None
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Where the memory controller is: its version, its mount point, our group below it."""
+
+    version: int
+    mount: Path
+    group: str
+
+    @property
+    def directory(self) -> Path:
+        """Directory of our own group."""
+        return self.mount / self.group.lstrip("/")
+
+
+def find_hierarchy(mountinfo: str | None = None, cgroup: str | None = None) -> Hierarchy | None:
+    """The memory controller as this process sees it; None if there is none.
+
+    mountinfo and cgroup are the texts of /proc/self/mountinfo and /proc/self/cgroup.
+    """
+    mountinfo = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+    cgroup = Path("/proc/self/cgroup").read_text() if cgroup is None else cgroup
+    groups = {}
+    for line in cgroup.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for name in controllers.split(","):
+            groups[name] = path
+    found: dict[int, Hierarchy] = {}
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        root, mount = left.split()[3:5]
+        kind, options = right.split()[0], right.split()[-1].split(",")
+        if kind == "cgroup" and "memory" in options and "memory" in groups:
+            found[1] = Hierarchy(1, Path(mount), _below(groups["memory"], root))
+        elif kind == "cgroup2" and "" in groups:
+            unified = Hierarchy(2, Path(mount), _below(groups[""], root))
+            listed = unified.directory / "cgroup.controllers"
+            if listed.exists() and "memory" in listed.read_text().split():
+                found[2] = unified
+    return found.get(2) or found.get(1)
+
+
+def _below(group: str, root: str) -> str:
+    """The group's path as seen under a mount whose root is not the hierarchy's."""
+    if root != "/" and (group + "/").startswith(root + "/"):
+        return group[len(root) :] or "/"
+    return group
+
+
+class MemoryLimit:
+    """A memory cgroup below our own with a limit; processes enter it one by one.
+
+    ``with MemoryLimit(64 << 20) as limit: limit.enter()`` puts this process under the limit and
+    brings it back at the end.  Only memory that is first touched inside is charged to it.
+
+    Args:
+        limit_bytes: the most memory that the group may hold (page cache of its own included).
+        hierarchy: for tests; found by itself otherwise.
+
+    Raises (on entering the block): `Refused`, naming the file that could not be written.
+    """
+
+    FILES = {  # noqa: RUF012
+        1: {
+            "limit": "memory.limit_in_bytes",
+            "usage": "memory.usage_in_bytes",
+            "peak": "memory.max_usage_in_bytes",
+        },
+        2: {"limit": "memory.max", "usage": "memory.current", "peak": "memory.peak"},
+    }
+
+    def __init__(self, limit_bytes: int, hierarchy: Hierarchy | None = None) -> None:
+        if limit_bytes < 1 << 20:
+            raise ArgumentError(f"limit_bytes must be at least 1 MiB, not {limit_bytes}")
+        self.limit_bytes = limit_bytes
+        self.hierarchy = hierarchy
+        self.directory: Path | None = None
+
+    def __enter__(self) -> MemoryLimit:
+        self.hierarchy = self.hierarchy or find_hierarchy()
+        if self.hierarchy is None:
+            raise Refused(
+                errno.ENOENT, "memory cgroup", "no memory controller is mounted on this machine"
+            )
+        parent = self.hierarchy.directory
+        directory = parent / f"pgste-{os.getpid()}-{time.monotonic_ns()}"
+        try:
+            directory.mkdir()
+        except OSError as error:
+            raise self._refused(error, f"mkdir {directory}") from None
+        self.directory = directory
+        try:
+            self._enable_controller(parent)
+            self._write(self._file("limit"), str(self.limit_bytes))
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def _enable_controller(self, parent: Path) -> None:
+        if self._file("limit").exists():
+            return
+        control = parent / "cgroup.subtree_control"
+        self._write(control, "+memory")
+        if not self._file("limit").exists():
+            raise Refused(errno.ENOENT, f"write {control}", "the group got no memory controller")
+
+    def _file(self, name: str) -> Path:
+        assert self.hierarchy is not None
+        if self.directory is None:
+            raise ArgumentError("the memory limit is not set up, or gone")
+        return self.directory / self.FILES[self.hierarchy.version][name]
+
+    def _refused(self, error: OSError, call: str) -> Refused:
+        code = error.errno or errno.EIO
+        why = {
+            errno.EACCES: "it needs root, or a group that was delegated to this user",
+            errno.EPERM: "it needs root, or a group that was delegated to this user",
+            errno.EROFS: "the cgroup file system is mounted read-only (a container?)",
+            errno.EBUSY: "the group above has processes of its own, which version 2 forbids for a "
+            "group that limits others; start in an empty group (systemd-run --scope)",
+        }.get(code, os.strerror(code))
+        return Refused(code, call, why)
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            path.write_text(text)
+        except OSError as error:
+            raise self._refused(error, f"write {path}") from None
+
+    def enter(self, pid: int = 0) -> None:
+        """Move a process (default: this one) into the group."""
+        assert self.hierarchy is not None
+        pid = pid or os.getpid()
+        self._write(self._file("limit").parent / "cgroup.procs", str(pid))
+
+    def set(self, limit_bytes: int) -> None:
+        """Another limit; whoever is in the group may call this."""
+        self._write(self._file("limit"), str(limit_bytes))
+        self.limit_bytes = limit_bytes
+
+    def empty(self) -> None:
+        """Let the kernel reclaim all that the group holds and can do without."""
+        assert self.hierarchy is not None
+        if self.hierarchy.version == 1:
+            self._write(self._file("limit").with_name("memory.force_empty"), "0")
+            return
+        while (usage := self.usage()) > 0:
+            try:
+                self._file("limit").with_name("memory.reclaim").write_text(str(usage))
+            except OSError as error:
+                if error.errno == errno.EAGAIN:  # it could not reclaim as much as that
+                    return
+                raise self._refused(error, "write memory.reclaim") from None
+
+    def usage(self) -> int:
+        """Bytes charged to the group now."""
+        return int(self._file("usage").read_text())
+
+    def stat(self) -> dict[str, int]:
+        """memory.stat of the group."""
+        text = self._file("limit").with_name("memory.stat").read_text()
+        return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+
+    def swap_traffic(self) -> tuple[int, int]:
+        """Pages (read from swap, written to it) so far: the group's, or the whole machine's where
+        the kernel does not count them for a group (version 1)."""
+        stat = self.stat()
+        if "pswpin" not in stat:
+            lines = Path("/proc/vmstat").read_text().splitlines()
+            stat = {name: int(value) for name, value in (line.split() for line in lines)}
+        return stat["pswpin"], stat["pswpout"]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Move whoever is left to our own group, remove the group; a second call does nothing."""
+        if self.directory is None or self.hierarchy is None:
+            return
+        home = self.hierarchy.directory / "cgroup.procs"
+        for pid in (self.directory / "cgroup.procs").read_text().split():
+            try:
+                home.write_text(pid)
+            except ProcessLookupError:
+                continue
+        for _ in range(50):
+            try:
+                self.directory.rmdir()
+                break
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise self._refused(error, f"rmdir {self.directory}") from None
+                time.sleep(0.02)  # a process that ended is still being taken down
+        else:
+            raise Refused(errno.EBUSY, f"rmdir {self.directory}", "processes stay in it")
+        self.directory = None

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: MIT
+"""Recording of the page allocator's events of this machine, and import of perf.data.
+
+The events ``kmem:mm_page_alloc`` and ``kmem:mm_page_free`` are read as the kernel's binary
+ring-buffer pages from each CPU's ``trace_pipe_raw`` and decoded in C (src_c/trace/ring.c) by the
+kernel's own format files; the streams of the CPUs are merged by time.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pgste._engine.trace import RingDecoder
+from pgste.errors import ArgumentError
+from pgste.live.tracefs import Instance, TraceFs
+from pgste.traces.dat import merge, ring_layout
+from pgste.traces.trace import Trace
+
+Progress = Callable[[int, int, float], object]
+"""Called with (events so far, events lost so far, seconds)."""
+
+POLL_SECONDS = 0.05
+GRACE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A trace, and how it came about."""
+
+    trace: Trace
+    lost: int
+    """Events that the kernel could not keep because its buffers were full."""
+    seconds: float
+    """How long events were let in."""
+    cpus: int
+    exit_status: int | None
+    """Of the command; None without one, minus the signal if one ended it."""
+    interrupted: bool
+    """Whether Ctrl-C (or SIGTERM) ended the recording."""
+
+
+class _Streams:
+    """Decodes what the CPUs' buffers hold, as it comes."""
+
+    def __init__(self, instance: Instance) -> None:
+        header, formats = instance.formats()
+        layout = ring_layout(header, formats, big_endian=sys.byteorder == "big")
+        self.instance = instance
+        self.decoders = {cpu: RingDecoder(layout) for cpu, _ in instance.fds}
+        self.parts: dict[int, list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]]] = {
+            cpu: [] for cpu, _ in instance.fds
+        }
+        self.events = 0
+
+    def drain(self) -> None:
+        """Read and decode all pages that are there now."""
+        for cpu, fd in self.instance.fds:
+            decoder = self.decoders[cpu]
+            pages = []
+            while page := self.instance.read_page(fd, decoder.page_bytes):
+                pages.append(page)
+                if len(pages) == 256:
+                    self._decode(cpu, pages)
+                    pages = []
+            if pages:
+                self._decode(cpu, pages)
+
+    def _decode(self, cpu: int, pages: list[bytes]) -> None:
+        events, times = self.decoders[cpu].decode(b"".join(pages))
+        self.parts[cpu].append((events, times))
+        self.events += len(events)
+
+    def counters(self) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for decoder in self.decoders.values():
+            for name, value in decoder.counters.items():
+                sums[name] = sums.get(name, 0) + value
+        return sums
+
+    def trace(self, lost: int) -> Trace:
+        streams = [
+            (
+                np.concatenate([events for events, _ in parts]),
+                np.concatenate([times for _, times in parts]),
+            )
+            for _, parts in sorted(self.parts.items())
+            if parts
+        ]
+        events, times = merge(streams)
+        # The buffers' statistics also know of losses that no page tells: the last ones.
+        counters = self.counters()
+        counters["lost"] = max(lost, counters.get("lost", 0))
+        return Trace(events, times, format="record", counters=counters)
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM end the recording, not the program, for the length of a block."""
+
+    def __init__(self) -> None:
+        self.got = 0
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> _Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread: its signals are not ours to take
+                break
+        return self
+
+    def _note(self, number: int, frame: object) -> None:
+        self.got = number
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def record(
+    command: Sequence[str] = (),
+    *,
+    pid: int | None = None,
+    comm: str | None = None,
+    seconds: float | None = None,
+    buffer_kb: int = 8192,
+    progress: Progress | None = None,
+) -> Recording:
+    """Record while a command runs, or without one until Ctrl-C or for some seconds.
+
+    It records the events of all processes but this one; `pid` narrows that down to a process
+    and the children it starts, `comm` to tasks of a name (``*`` stands for anything), which hides
+    what the rest of the machine does with the same pages: frees by others are then missing.
+
+    Ctrl-C and SIGTERM end the recording; the command gets the signal too, and what was recorded
+    until then is returned.
+
+    Raises:
+        Refused: the kernel does not allow it; the text says what is missing.
+        ArgumentError: no such process, a bad name.
+        OSError: the command cannot be started.
+
+    Whatever happens, the tracing instance is removed, and tracefs unmounted if this mounted it.
+    """
+    if seconds is not None and not seconds > 0:
+        raise ArgumentError(f"seconds must be above 0, not {seconds}")
+    with (
+        _process(pid) as ended,
+        _Signals() as signals,
+        TraceFs() as root,
+        Instance(
+            root,
+            buffer_kb=buffer_kb,
+            pids=[] if pid is None else [pid],
+            comm=comm,
+            skip_pids=[os.getpid()],
+        ) as instance,
+    ):
+        streams = _Streams(instance)
+        instance.start()
+        started = time.monotonic()
+        child = None
+        try:
+            if command:
+                child = subprocess.Popen(list(command))
+            _wait(streams, child, ended, seconds, signals, started, progress)
+        finally:
+            if child is not None:
+                _end(child, signals.got)
+            instance.stop()
+            took = time.monotonic() - started
+        streams.drain()
+        lost = instance.lost()
+        cpus = len(instance.fds)
+    return Recording(
+        trace=streams.trace(lost),
+        lost=max(lost, streams.counters().get("lost", 0)),
+        seconds=took,
+        cpus=cpus,
+        exit_status=child.returncode if child is not None else None,
+        interrupted=bool(signals.got),
+    )
+
+
+@contextmanager
+def _process(pid: int | None) -> Iterator[int | None]:
+    """A descriptor of the process, if one is named; ArgumentError if there is none such."""
+    if pid is None:
+        yield None
+        return
+    try:
+        fd = os.pidfd_open(pid)
+    except (OSError, OverflowError):
+        raise ArgumentError(f"pid: there is no process {pid}") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _wait(
+    streams: _Streams,
+    child: subprocess.Popen[bytes] | None,
+    ended: int | None,
+    seconds: float | None,
+    signals: _Signals,
+    started: float,
+    progress: Progress | None,
+) -> None:
+    """Drain the buffers until the command, the process or the time is at its end.
+
+    ended: a descriptor of a process (pidfd_open(2)), which shows its end even before its parent
+    has taken notice.
+    """
+    while not signals.got:
+        passed = time.monotonic() - started
+        if seconds is not None and passed >= seconds:
+            return
+        if child is not None:
+            try:
+                child.wait(POLL_SECONDS)
+                return
+            except subprocess.TimeoutExpired:
+                pass
+        elif ended is not None:
+            if select.select([ended], [], [], POLL_SECONDS)[0]:
+                return
+        else:
+            time.sleep(POLL_SECONDS)
+        streams.drain()
+        if progress is not None:
+            progress(streams.events, streams.instance.lost(), time.monotonic() - started)
+
+
+def _end(child: subprocess.Popen[bytes], got: int) -> None:
+    """A command that still runs gets our signal, or SIGTERM, and in the end SIGKILL."""
+    if child.poll() is None:
+        child.send_signal(got or signal.SIGTERM)
+        try:
+            child.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def import_perf(path: str | os.PathLike[str]) -> Trace:
+    """Read a perf.data file by way of ``perf script``.
+
+    ValueError if the file has no page allocator events or perf cannot read it, with perf's own
+    words; FileNotFoundError if perf is not installed or there is no such file.
+    """
+    if shutil.which("perf") is None:
+        raise FileNotFoundError("perf is not installed; it is needed to read perf.data")
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no such file: {os.fspath(path)}")
+    with tempfile.TemporaryDirectory(prefix="pgste-perf-") as directory:
+        text = Path(directory) / "script.txt"
+        with open(text, "wb") as out:
+            done = subprocess.run(
+                ["perf", "script", "-i", os.fspath(path), "--force",
+                 "-F", "comm,tid,cpu,time,event,trace"],
+                stdout=out,
+                stderr=subprocess.PIPE,
+                check=False,
+            )  # fmt: skip
+        words = done.stderr.decode(errors="replace").strip()
+        if done.returncode:
+            raise ArgumentError(f"perf script cannot read {os.fspath(path)}: {words}")
+        if not text.stat().st_size:
+            raise ArgumentError(
+                f"{os.fspath(path)} has no events; record with perf record -a "
+                "-e kmem:mm_page_alloc -e kmem:mm_page_free"
+            )
+        return Trace.open(text)

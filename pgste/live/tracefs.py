@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""A tracing instance of our own in the kernel's tracefs, and nothing left of it afterwards.
+
+An instance (a directory below ``instances``) has buffers, events, filters and switches of its
+own, so other users of tracing are not disturbed, and removing it restores everything.  Facts:
+Documentation/trace/ftrace.rst and events.rst of the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from pgste._engine import live
+from pgste.errors import ArgumentError
+from pgste.live.memory import Refused
+
+OWN_MOUNT = "pgste-tracefs-"
+EVENTS = ("mm_page_alloc", "mm_page_free")
+
+
+def mounted_at(mounts: str | None = None) -> Path | None:
+    """Where tracefs is mounted to stay; None if nowhere.  mounts: the text of /proc/mounts.
+
+    What another recorder has mounted for itself does not count: it will go with it.
+    """
+    for line in (Path("/proc/mounts").read_text() if mounts is None else mounts).splitlines():
+        _, where, kind = line.split()[:3]
+        if kind == "tracefs" and OWN_MOUNT not in where:
+            return Path(where.replace("\\040", " "))
+    return None
+
+
+class TraceFs:
+    """tracefs, where it is mounted, or mounted for the length of a ``with`` block.
+
+    Raises (on entering): `Refused`, which says what is missing.
+    """
+
+    def __init__(self) -> None:
+        self._own: Path | None = None
+
+    def __enter__(self) -> Path:
+        found = mounted_at()
+        if found:
+            return found
+        where = Path(tempfile.mkdtemp(prefix=OWN_MOUNT))
+        try:
+            live.mount(b"nodev", os.fsencode(where), b"tracefs")
+        except live.RefusedCall as refused:
+            where.rmdir()
+            why = {
+                errno.EPERM: "tracefs is not mounted, and mounting it needs root (CAP_SYS_ADMIN); "
+                "run as root, or let root do: mount -t tracefs nodev /sys/kernel/tracing",
+                errno.ENODEV: "this kernel has no tracefs (CONFIG_TRACING)",
+            }.get(refused.errno, os.strerror(refused.errno))
+            raise Refused(refused.errno, "mount of tracefs", why) from None
+        self._own = where
+        return where
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if self._own is not None:
+            live.unmount(os.fsencode(self._own))
+            self._own.rmdir()
+            self._own = None
+
+
+class Instance:
+    """A tracing instance that records the page allocator's events into per-CPU buffers.
+
+    Args:
+        root: where tracefs is.
+        buffer_kb: size of the ring buffer of each CPU.
+        pids: only events of these processes and of the children that they start.
+        comm: only events of tasks of this name; ``*`` stands for anything.
+        skip_pids: no events of these processes.
+
+    Raises (on entering): `Refused` with the file that could not be written and why; the
+    instance is then gone again.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        buffer_kb: int = 8192,
+        pids: Sequence[int] = (),
+        comm: str | None = None,
+        skip_pids: Sequence[int] = (),
+    ) -> None:
+        if buffer_kb < 8:
+            raise ArgumentError(f"buffer_kb must be at least 8, not {buffer_kb}")
+        if comm is not None and (not comm or len(comm) > 15 or set(comm) & set('"\\\n')):
+            raise ArgumentError(
+                f"comm must be a task name of 1 .. 15 characters without quotes, not {comm!r}"
+            )
+        self.root = root
+        self.buffer_kb = buffer_kb
+        self.pids = list(pids)
+        self.comm = comm
+        self.skip_pids = list(skip_pids)
+        self.directory: Path | None = None
+        self.fds: list[tuple[int, int]] = []
+
+    def __enter__(self) -> Instance:
+        for event in EVENTS:
+            if not (self.root / "events/kmem" / event).exists():
+                if os.geteuid() != 0:
+                    raise Refused(
+                        errno.EACCES, f"look into {self.root}", "reading trace events needs root"
+                    )
+                raise Refused(
+                    errno.ENOENT,
+                    f"event kmem:{event}",
+                    "this kernel does not have it (CONFIG_EVENT_TRACING)",
+                )
+        directory = self.root / "instances" / f"pgste-{os.getpid()}-{time.monotonic_ns()}"
+        try:
+            directory.mkdir()
+        except OSError as error:
+            raise self._refused(error, f"mkdir {directory}") from None
+        self.directory = directory
+        try:
+            self._set_up()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def _set_up(self) -> None:
+        assert self.directory is not None
+        self.write("tracing_on", "0")
+        # Times of different CPUs must be comparable, since the streams are merged by them.
+        self.write("trace_clock", "mono")
+        self.write("buffer_size_kb", str(self.buffer_kb))
+        if self.pids:
+            self.write("options/event-fork", "1")
+            self.write("set_event_pid", " ".join(map(str, self.pids)))
+        if self.skip_pids:
+            self.write("set_event_notrace_pid", " ".join(map(str, self.skip_pids)))
+        for event in EVENTS:
+            if self.comm is not None:
+                operator = "~" if "*" in self.comm else "=="
+                self.write(f"events/kmem/{event}/filter", f'comm {operator} "{self.comm}"')
+            self.write(f"events/kmem/{event}/enable", "1")
+        for cpu in sorted((self.directory / "per_cpu").iterdir(), key=lambda path: path.name):
+            number = int(cpu.name.removeprefix("cpu"))
+            fd = os.open(cpu / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self.fds.append((number, fd))
+        self.fds.sort()
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the instance; `Refused` if the kernel does not take it."""
+        path = self._path(name)
+        try:
+            path.write_text(text)
+        except OSError as error:
+            raise self._refused(error, f"write {text!r} to {path}") from None
+
+    def _path(self, name: str) -> Path:
+        if self.directory is None:
+            raise ArgumentError("the tracing instance is not set up, or gone")
+        return self.directory / name
+
+    def _refused(self, error: OSError, call: str) -> Refused:
+        code = error.errno or errno.EIO
+        why = {
+            errno.EACCES: "it needs root (or write permission on tracefs)",
+            errno.EPERM: "it needs root, and a kernel that is not locked down (see "
+            "/sys/kernel/security/lockdown)",
+            errno.EROFS: "tracefs is mounted read-only (a container?)",
+            errno.ENOENT: "this kernel's tracing has no such file",
+            errno.ENOMEM: f"the kernel has no memory for buffers of {self.buffer_kb} KiB a CPU",
+            errno.ENOSPC: "the kernel has no room for another tracing instance",
+        }.get(code, os.strerror(code))
+        return Refused(code, call, why)
+
+    # ---- recording -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Let events in."""
+        self.write("tracing_on", "1")
+
+    def stop(self) -> None:
+        """Let no more events in; what is in the buffers can still be read."""
+        self.write("tracing_on", "0")
+
+    def formats(self) -> tuple[str, list[str]]:
+        """Texts of events/header_page and of the format files of the events."""
+        events = self.root / "events"
+        return (
+            (events / "header_page").read_text(),
+            [(events / "kmem" / name / "format").read_text() for name in EVENTS],
+        )
+
+    def read_page(self, fd: int, page_bytes: int) -> bytes:
+        """The next ring-buffer page of a CPU, empty when there is none just now."""
+        try:
+            return os.read(fd, page_bytes)
+        except BlockingIOError:
+            return b""
+
+    def lost(self) -> int:
+        """Events that the kernel could not keep, by the statistics of its buffers."""
+        lost = 0
+        for cpu, _ in self.fds:
+            text = self._path(f"per_cpu/cpu{cpu}/stats").read_text()
+            for name in ("overrun", "dropped events"):
+                found = re.search(rf"^{name}: (\d+)", text, re.MULTILINE)
+                lost += int(found[1]) if found else 0
+        return lost
+
+    # ---- the end -------------------------------------------------------------------------
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Close the buffers and remove the instance with all of its settings."""
+        while self.fds:
+            os.close(self.fds.pop()[1])
+        if self.directory is None:
+            return
+        with contextlib.suppress(Refused):
+            self.write("tracing_on", "0")
+        for attempt in range(50):
+            try:
+                self.directory.rmdir()
+                break
+            except OSError as error:
+                if error.errno != errno.EBUSY or attempt == 49:
+                    raise self._refused(error, f"rmdir {self.directory}") from None
+                time.sleep(0.02)
+        self.directory = None

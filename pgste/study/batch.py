@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Many replays at once: `run_all`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from pgste._engine import Replay
+from pgste.errors import ArgumentError, ArgumentTypeError, PgsteError
+
+MAX_THREADS = 64
+
+
+def run_all(replays: Sequence[Replay], *, threads: int = 1) -> list[int]:
+    """Run each replay to its end, those of different hosts on several threads.
+
+    Replays of one host meet in its memory, so they run one after another in the order given;
+    results are those of one thread, whatever their number.
+
+    Parameters
+    ----------
+    replays: as `Replay` makes them; one that is at its end already has nothing to do.
+    threads: how many run at once, 1 .. 64.
+
+    Returns
+    -------
+    list of int
+        Events that each of them replayed.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        Nothing has run.
+    OutOfFramesError
+        Of the first replay in the list that failed; the others have run as far as they go.
+    """
+    replays = _checked(replays)
+    if isinstance(threads, bool) or not isinstance(threads, int):
+        raise ArgumentTypeError(f"threads: {threads!r} is not an integer")
+    if not 1 <= threads <= MAX_THREADS:
+        raise ArgumentError(f"threads: {threads} is not in 1 .. {MAX_THREADS}")
+    by_host: dict[int, list[int]] = {}
+    for i, replay in enumerate(replays):
+        by_host.setdefault(id(replay.host), []).append(i)
+    outcomes: list[int | PgsteError] = [0] * len(replays)
+
+    def run(which: list[int]) -> None:
+        for i in which:
+            try:
+                outcomes[i] = replays[i].run()
+            except PgsteError as error:
+                outcomes[i] = error
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        list(pool.map(run, by_host.values()))
+    done = []
+    for outcome in outcomes:
+        if isinstance(outcome, PgsteError):
+            raise outcome
+        done.append(outcome)
+    return done
+
+
+def _checked(replays: Sequence[Replay]) -> tuple[Replay, ...]:
+    if isinstance(replays, (str, Replay)) or not isinstance(replays, Sequence):
+        raise ArgumentTypeError(f"replays: {replays!r} is not a sequence of replays")
+    for i, replay in enumerate(replays):
+        if not isinstance(replay, Replay):
+            raise ArgumentTypeError(f"replays[{i}]: {replay!r} is not a Replay")
+        if any(replay is other for other in replays[:i]):
+            raise ArgumentError(f"replays[{i}]: {replay!r} is given twice")
+    return tuple(replays)

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: MIT
+"""One trace through several mechanisms, on hosts of one size: what each saves and costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pgste._engine import Guest, Host, Replay, mechanisms
+from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
+from pgste.study.result import ROWS, Comparison, MechanismResult, Row
+from pgste.study.sizes import guest_pages, kernel_watermarks
+from pgste.traces.trace import Trace
+
+__all__ = [
+    "ROWS",
+    "Comparison",
+    "MechanismResult",
+    "Row",
+    "compare",
+    "guest_pages",
+    "kernel_watermarks",
+]
+
+Progress = Callable[[str, int, int], object]
+
+_DEFAULT_SHARE = 0.75
+_REPORTING = (
+    "order",
+    "max_order",
+    "parked_order",
+    "parked_high",
+    "parked_batch",
+    "capacity",
+    "delay_ns",
+    "ack_ns",
+    "min",
+    "low",
+    "spare",
+    "poison",
+    "negotiated",
+    "inhibited",
+)
+
+
+def _unseen_pages(trace: Trace, base: int, pages: int) -> npt.NDArray[np.int64]:
+    """Pages of the guest that no event names, ascending."""
+    edges = np.zeros(pages + 1, np.int64)
+    first = trace.pfn.astype(np.int64) - base
+    np.add.at(edges, first, 1)
+    np.add.at(edges, first + (np.int64(1) << trace.order.astype(np.int64)), -1)
+    return np.flatnonzero(np.cumsum(edges[:-1]) == 0)
+
+
+def _set_up_reporting(
+    guests: Sequence[Guest],
+    trace: Trace,
+    summary: Mapping[str, Any],
+    base: int,
+    settings: Mapping[str, Any],
+    unseen_free: bool,
+) -> dict[str, Any]:
+    """Set up free page reporting; returns its settings.
+
+    Pages that no event names were in use all the time, or free: the trace does not tell.
+    Either they keep blocks from merging and count for the watermarks only, or they are free.
+    """
+    spare = 0 if unseen_free else guests[0].pages - summary["unique_pages"]
+    unseen = _unseen_pages(trace, base, guests[0].pages) if unseen_free else None
+    for guest in guests:
+        guest.set_reporting(**{"spare": spare, **settings})
+        if unseen is not None:
+            guest.free(unseen)
+    return {
+        **{name: value for name, value in guests[0].reporting().items() if name in _REPORTING},
+        "unseen_free": unseen_free,
+    }
+
+
+def _sample_steps(trace: Trace, samples: int) -> list[int]:
+    """Numbers of events after which to sample, evenly over trace time; the last is the end."""
+    nr = len(trace)
+    span = int(trace.time[-1]) - int(trace.time[0]) if nr else 0
+    if span:
+        times = int(trace.time[0]) + np.linspace(0, span, samples + 1)[1:-1]
+        steps = np.searchsorted(trace.time, times.astype(np.uint64))
+    else:
+        steps = np.linspace(0, nr, samples + 1)[1:-1].astype(np.int64)
+    return [*sorted({step for step in steps.tolist() if 0 < step < nr}), nr]
+
+
+def _replay(
+    trace: Trace,
+    mechanism: str,
+    host: Host,
+    guests: Sequence[Guest],
+    base: int,
+    live_at_start: int,
+    samples: int,
+    progress: Progress | None,
+) -> MechanismResult:
+    replay = Replay(guests, trace.events, trace.time, base)
+    start = int(trace.time[0]) if len(trace) else 0
+    rows: list[tuple[float, int, int, int]] = []
+
+    def sample(at: int) -> None:
+        stats = host.stats()
+        now = (int(trace.time[at]) - start) * 1e-9 if len(trace) else 0.0
+        used = stats["frames"] - stats["frames_free"]
+        one = guests[0].stats()  # every guest has allocated and freed the same
+        in_use = live_at_start + one["pages_allocated"] - one["pages_freed"]
+        swap = stats["swap_slots"] - stats["swap_slots_free"]
+        rows.append((now, len(guests) * in_use, used, swap))
+
+    sample(0)
+    elapsed, done = 0.0, 0
+    for step in _sample_steps(trace, samples):
+        begin = time.perf_counter()
+        replay.run(step - done)
+        elapsed += time.perf_counter() - begin
+        done = step
+        sample(max(step - 1, 0))
+        if progress:
+            progress(mechanism, done, len(trace))
+    replay_stats: dict[str, float] = replay.stats()
+    host_stats = host.stats()
+    guest_stats = {name: sum(g.stats()[name] for g in guests) for name in guests[0].stats()}
+    covered = replay_stats["seconds"]
+    values: dict[str, float] = {
+        **{row.key: guest_stats[row.key] for row in ROWS if row.key in guest_stats},
+        "discards": guest_stats["unused_discards"] + guest_stats["lazyfree_discards"],
+        "zap_slots_freed": guest_stats["zap_slots_freed"] + guest_stats["hint_slots_freed"],
+        "frames_peak": host_stats["frames_peak"],
+        "frames_mean": replay_stats["frame_seconds"] / covered if covered else rows[-1][2],
+        "swap_peak": host_stats["swap_peak"],
+        "swap_mean": replay_stats["swap_seconds"] / covered if covered else rows[-1][3],
+        "stale_allocs": replay_stats["stale_allocs"],
+        "events_per_second": replay_stats["events"] / elapsed if elapsed else 0.0,
+    }
+    seconds, in_use, frames, swap = zip(*rows, strict=True)
+    return MechanismResult(
+        mechanism=mechanism,
+        values=values,
+        seconds=np.array(seconds, np.float64),
+        pages_in_use=np.array(in_use, np.uint64),
+        frames_used=np.array(frames, np.uint64),
+        swap_used=np.array(swap, np.uint64),
+        guest_stats=guest_stats,
+        host_stats=host_stats,
+        replay_stats=replay_stats,
+    )
+
+
+def compare(
+    trace: Trace,
+    mechanisms: Iterable[str] | None = None,
+    host_frames: int | None = None,
+    guests: int = 1,
+    *,
+    swap_slots: int | None = None,
+    generation: str = "pgtable",
+    nodat: bool = False,
+    flavour: str = "kvm",
+    reporting: Mapping[str, Any] | None = None,
+    unseen_free: bool = False,
+    samples: int = 400,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Replay a trace through each mechanism and put side by side what it saves and costs.
+
+    Every mechanism gets a new host of ``host_frames`` frames and ``guests`` guests, each of
+    which lives through the whole trace (docs/model.md section 9: pages freed without an
+    earlier allocation were live at the start; every allocation is followed by a first write).
+
+    Parameters
+    ----------
+    trace: the events; at least one.
+    mechanisms: names from `pgste.mechanisms()`; all of them by default.
+    host_frames: frames of 4 KiB that the guests share; by default 75 % of the most pages that
+        the guests have in use at once, those live at the start included.
+    guests: number of guests, at least 1.
+    swap_slots: by default enough for every page of every guest.
+    generation, nodat, flavour: as for `Guest`; "zvm" has the mechanisms none and cmma only.
+    reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
+        is by default the pages that no event names.
+    unseen_free: for ``reporting``, these pages are free blocks that others merge with.
+    samples: how often host memory is sampled, evenly over trace time.
+    threads: how many mechanisms are replayed at once.  It changes nothing but speed.
+    progress: called with (mechanism, events done, events), by these threads.
+
+    ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; OutOfFramesError
+    when host and swap together cannot hold what the guests use.
+    """
+    every = ("none", "cmma") if flavour == "zvm" else _engine_mechanisms()
+    names = tuple(every if mechanisms is None else mechanisms)
+    if isinstance(mechanisms, str):
+        raise ArgumentTypeError(f"mechanisms: a sequence of names, not the string {mechanisms!r}")
+    for name in names:
+        if name not in _engine_mechanisms():
+            raise UnknownNameError(
+                f"mechanisms: {name!r} is none of {', '.join(_engine_mechanisms())}"
+            )
+    if not names or len(set(names)) != len(names):
+        raise ArgumentError(f"mechanisms: {names!r} must name at least one, and none twice")
+    if len(trace) == 0:
+        raise ArgumentError("trace: has no events")
+    _check_count("guests", guests)
+    _check_count("samples", samples)
+    _check_count("threads", threads)
+    summary = trace.summary()
+    peak = guests * summary["peak_in_use"]
+    reason = f"given; the guests' peak of pages in use is {peak:,}"
+    if host_frames is None:
+        host_frames = max(int(peak * _DEFAULT_SHARE), 1)
+        reason = f"75 % of the guests' peak of {peak:,} pages in use"
+    _check_count("host_frames", host_frames)
+    base, pages = guest_pages(summary)
+    if swap_slots is None:
+        swap_slots = guests * summary["unique_pages"] + 64
+    low, high = kernel_watermarks(host_frames)
+    used: dict[str, Any] | None = None
+
+    def run(name: str) -> MechanismResult:
+        nonlocal used
+        host = Host(host_frames, swap_slots, low=low, high=high)
+        members = [
+            Guest(
+                pages,
+                host=host,
+                mechanism=name,
+                generation=generation,
+                nodat=nodat,
+                flavour=flavour,
+            )
+            for _ in range(guests)
+        ]
+        if name == "reporting":
+            used = _set_up_reporting(members, trace, summary, base, reporting or {}, unseen_free)
+        live = summary["live_at_start"]
+        result = _replay(trace, name, host, members, base, live, samples, progress)
+        host.close()
+        return result
+
+    results = _map(run, names, threads)
+    return Comparison(
+        trace=trace.path or "trace",
+        summary=summary,
+        guests=guests,
+        host_frames=host_frames,
+        host_frames_reason=reason,
+        swap_slots=swap_slots,
+        watermarks=(low, high),
+        generation=generation,
+        results=results,
+        reporting=used,
+        flavour=flavour,
+    )
+
+
+def _map(
+    run: Callable[[str], MechanismResult], names: Sequence[str], threads: int
+) -> tuple[MechanismResult, ...]:
+    """The results of all names, in their order."""
+    if threads == 1:
+        return tuple(run(name) for name in names)
+    from concurrent.futures import ThreadPoolExecutor  # takes a while to import
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        return tuple(pool.map(run, names))
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ArgumentTypeError(f"{name}: an integer, not {value!r}")
+    if value < 1:
+        raise ArgumentError(f"{name}: {value} is less than 1")
+
+
+# The plain name is that of `compare`'s parameter.
+_engine_mechanisms = mechanisms

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""What a comparison tells: a row for each figure, a result for each mechanism."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ROWS", "Comparison", "MechanismResult", "Row"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the comparison: key in `MechanismResult.values`, its name, and what it counts."""
+
+    key: str
+    title: str
+    meaning: str
+    unit: str = "count"
+
+
+ROWS = (
+    Row("swap_outs", "swap-outs", "pages written to swap"),
+    Row("swap_ins", "swap-ins", "pages read from swap"),
+    Row("discards", "discarded unwritten", "free pages that reclaim dropped without a write"),
+    Row("zap_slots_freed", "swap slots freed by zap", "by CBRL entries or by madvise"),
+    Row("hint_frames_freed", "frames freed by hints", "given back at once, before any reclaim"),
+    Row("zero_fills", "zero-fill faults", "page faults answered with a zeroed frame"),
+    Row("hints", "hints", "ESSA instructions, madvise or report calls for free and alloc"),
+    Row("hint_pages", "pages hinted", "pages that the hints covered"),
+    Row("intercepts", "intercepts", "exits to process a full CBRL"),
+    Row("frames_peak", "host frames, peak", "most frames in use at once"),
+    Row("frames_mean", "host frames, mean", "over trace time"),
+    Row("swap_peak", "swap slots, peak", "most slots in use at once"),
+    Row("swap_mean", "swap slots, mean", "over trace time"),
+    Row("stale_allocs", "allocs of stale pages", "a read before the first write sees it"),
+    Row("events_per_second", "events a second", "replay speed on this machine", "rate"),
+)
+
+
+@dataclass(frozen=True)
+class MechanismResult:
+    """What a mechanism did: `values` by row key, and samples over trace time (arrays).
+
+    ``seconds`` is the time of each sample.  ``frames_used`` and ``swap_used`` are the host
+    frames and swap slots in use then.  ``pages_in_use`` is what the guests themselves need:
+    pages that the trace shows as in use, over all guests.  These are the pages live at the
+    start (their first event is a free) plus pages allocated less pages freed since.  A page
+    that no event names never counts.  It is the same for every mechanism.
+    """
+
+    mechanism: str
+    values: dict[str, float]
+    seconds: npt.NDArray[np.float64]
+    pages_in_use: npt.NDArray[np.uint64]
+    frames_used: npt.NDArray[np.uint64]
+    swap_used: npt.NDArray[np.uint64]
+    guest_stats: dict[str, int]
+    host_stats: dict[str, int]
+    replay_stats: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of `compare`: settings in common, and a `MechanismResult` for each mechanism."""
+
+    trace: str
+    summary: dict[str, Any]
+    guests: int
+    host_frames: int
+    host_frames_reason: str
+    swap_slots: int
+    watermarks: tuple[int, int]
+    generation: str
+    results: tuple[MechanismResult, ...] = field(repr=False)
+    #: Settings of free page reporting (`Guest.reporting`), if it took part.
+    reporting: dict[str, Any] | None = None
+    flavour: str = "kvm"
+
+    def __getitem__(self, mechanism: str) -> MechanismResult:
+        """The result of one mechanism, by name; KeyError names it."""
+        for result in self.results:
+            if result.mechanism == mechanism:
+                return result
+        raise KeyError(mechanism)
+
+    def to_dict(self, samples: bool = True) -> dict[str, Any]:
+        """Everything as plain data for JSON; without the samples over time on request."""
+        columns: dict[str, Any] = {}
+        for result in self.results:
+            column: dict[str, Any] = {
+                **result.values,
+                "guest": result.guest_stats,
+                "host": result.host_stats,
+                "replay": result.replay_stats,
+            }
+            if samples:
+                column["samples"] = {
+                    "seconds": result.seconds.tolist(),
+                    "pages_in_use": result.pages_in_use.tolist(),
+                    "frames_used": result.frames_used.tolist(),
+                    "swap_used": result.swap_used.tolist(),
+                }
+            columns[result.mechanism] = column
+        return {
+            "trace": self.trace,
+            "summary": self.summary,
+            "guests": self.guests,
+            "host_frames": self.host_frames,
+            "host_frames_reason": self.host_frames_reason,
+            "swap_slots": self.swap_slots,
+            "watermarks": {"low": self.watermarks[0], "high": self.watermarks[1]},
+            "generation": self.generation,
+            "flavour": self.flavour,
+            "reporting": self.reporting,
+            "mechanisms": columns,
+        }
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw what each mechanism holds beside what the guests use, into a picture file."""
+        from pgste.study.plot import plot_comparison  # matplotlib is slow to import
+
+        plot_comparison(self, path)

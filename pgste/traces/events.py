@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Checks of packed events, a word each, and of their times."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pgste.errors import ArgumentError, ArgumentTypeError
+
+__all__ = ["FREE", "MAX_ORDER", "MAX_PFN", "Words", "check_events", "check_times", "integers"]
+
+Words: TypeAlias = npt.NDArray[np.uint64]
+
+FREE = 1
+"""The higher of the two kinds; 0 is an alloc."""
+MAX_ORDER = 39
+MAX_PFN = 1 << 56
+CHECK_EVENTS = 1 << 16
+
+
+def integers(name: str, values: npt.ArrayLike, highest: int, dtype: Any) -> Words:
+    """A new array of dtype, from integers 0 .. highest in one dimension."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ArgumentTypeError(f"{name}: {array.ndim} dimensions instead of one")
+    if array.size == 0:
+        return np.empty(0, dtype)
+    if array.dtype.kind == "O":  # Python integers beyond 64 bits; anything else is no integer
+        try:
+            numbers = [operator.index(value) for value in array.tolist()]
+        except TypeError as error:
+            raise ArgumentTypeError(f"{name}: {error}") from None
+        for i, number in enumerate(numbers):
+            if not 0 <= number <= highest:
+                raise ArgumentError(f"{name}: {number} at position {i} is not in 0 .. {highest}")
+        return np.array(numbers, dtype)
+    if array.dtype.kind not in "iu":
+        raise ArgumentTypeError(f"{name}: dtype {array.dtype} instead of integers")
+    wrong = array < 0 if array.dtype.kind == "i" else np.zeros(1, bool)
+    if not wrong.any() and highest < np.iinfo(array.dtype).max:
+        wrong = array > highest
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise ArgumentError(f"{name}: {array[i]} at position {i} is not in 0 .. {highest}")
+    return array.astype(dtype)
+
+
+def check_events(words: Words) -> None:
+    """Kinds, orders and ends of blocks, a piece at a time: maps may exceed memory."""
+    for start in range(0, len(words), CHECK_EVENTS):
+        part = words[start : start + CHECK_EVENTS]
+        order = part >> np.uint64(2) & np.uint64(63)
+        for name, value, wrong in (
+            ("kind", part & np.uint64(3), part & np.uint64(2) != 0),
+            ("order", order, order > MAX_ORDER),
+        ):
+            if wrong.any():
+                i = int(wrong.argmax())
+                raise ArgumentError(f"{name}: {value[i]} at position {start + i} is out of range")
+        pfn = part >> np.uint64(8)
+        wrong = pfn + (np.uint64(1) << order) > MAX_PFN
+        if wrong.any():
+            i = int(wrong.argmax())
+            raise ArgumentError(
+                f"pfn: {pfn[i]} at position {start + i}: its block of order {order[i]} "
+                "reaches above 2^56"
+            )
+
+
+def check_times(times: Words) -> None:
+    for start in range(0, len(times), CHECK_EVENTS):
+        part = times[start : start + CHECK_EVENTS + 1]
+        wrong = part[1:] < part[:-1]
+        if wrong.any():
+            i = int(wrong.argmax()) + 1
+            raise ArgumentError(f"time: {part[i]} at position {start + i} is before {part[i - 1]}")

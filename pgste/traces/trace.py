@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: MIT
+"""Page allocator traces: alloc and free events of the kernel, read from what recorded them.
+
+The events are ``kmem:mm_page_alloc`` and ``kmem:mm_page_free`` (include/trace/events/kmem.h).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pgste._engine.trace import summarize
+from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
+from pgste.traces import pgt
+from pgste.traces.events import FREE, MAX_ORDER, MAX_PFN, Words, check_events, check_times, integers
+from pgste.traces.reading import Progress, read
+
+__all__ = ["Trace"]
+
+
+class Trace:
+    """A sequence of page allocator events, in the order in which they happened.
+
+    Made by `Trace.open` or `Trace.from_arrays`; never changes.  All arrays are read-only and
+    have one element an event:
+
+    ========== ======= =================================================================
+    ``kind``   uint8   0: ``mm_page_alloc``, 1: ``mm_page_free``
+    ``pfn``    uint64  first page of the block (4 KiB pages), below 2^56
+    ``order``  uint8   the block has 2^order pages, 0 .. 39
+    ``time``   uint64  ns of the trace clock, never going back
+    ``events`` uint64  all but the time in one word: ``pfn << 8 | order << 2 | kind``
+    ========== ======= =================================================================
+
+    A clock that counts no nanoseconds ("counter", "x86-tsc") gives its own units as time.
+    Traces are equal if their events and times are.  ``trace[a:b]`` is the trace of these events.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        events: npt.ArrayLike,
+        time: npt.ArrayLike,
+        *,
+        format: str = "arrays",
+        counters: Mapping[str, int] | None = None,
+        path: str | None = None,
+        compression: str | None = None,
+    ) -> None:
+        """A trace of packed events and their times (two uint64 arrays of one length).
+
+        Errors as from `from_arrays`.
+        """
+        words = integers("events", events, (1 << 64) - 1, np.uint64)
+        times = integers("time", time, (1 << 64) - 1, np.uint64)
+        if len(words) != len(times):
+            raise ArgumentError(f"time: {len(times)} values for {len(words)} events")
+        check_events(words)
+        check_times(times)
+        self._events, self._time = _read_only(words), _read_only(times)
+        self._format = format
+        self._counters = dict(counters or {})
+        self._path = path
+        self._compression = compression
+        self._columns: dict[str, npt.NDArray[Any]] = {}
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], progress: Progress | None = None) -> Trace:
+        """Read a trace file; its kind is found from its content, not from its name.
+
+        It reads ftrace text (``trace``, ``trace_pipe``), ``perf script`` text, ``trace-cmd
+        report`` text, trace.dat of ``trace-cmd record`` (versions 6 and 7), and the format of
+        `save`, which is mapped and not copied; each as it is or compressed by xz, gzip, bzip2
+        (and zstd where Python has it).
+
+        ``progress(done_bytes, total_bytes)`` is called now and then, in bytes of the file.
+        OSError if the file cannot be read; `TraceError` with path and line or byte offset if it
+        is damaged, cut off, or of no known format.
+        """
+        name = os.fspath(path)
+        with open(name, "rb") as file:
+            try:
+                recording = read(file, progress)
+            except TraceError as error:
+                raise TraceError(
+                    error.reason, path=name, line=error.line, offset=error.offset
+                ) from error.__cause__
+        return cls._trusted(
+            recording.events,
+            recording.times,
+            format=recording.format,
+            counters=recording.counters,
+            path=name,
+            compression=recording.compression,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        kind: npt.ArrayLike,
+        pfn: npt.ArrayLike,
+        order: npt.ArrayLike,
+        time: npt.ArrayLike | None = None,
+    ) -> Trace:
+        """A trace from integer arrays of one length (any integer dtype); they are copied.
+
+        ``kind`` 0 (alloc) or 1 (free); ``pfn`` 0 and up, and blocks end at 2^56; ``order``
+        0 .. 39; ``time`` in ns and not going back, or None: one event each ns from 0 on.
+        ArgumentTypeError for other dtypes or shapes, ArgumentError for values, both with the
+        argument's name, the value and its position.
+        """
+        kinds = integers("kind", kind, FREE, np.uint64)
+        pfns = integers("pfn", pfn, MAX_PFN - 1, np.uint64)
+        orders = integers("order", order, MAX_ORDER, np.uint64)
+        for name, array in (("pfn", pfns), ("order", orders)):
+            if len(array) != len(kinds):
+                raise ArgumentError(f"{name}: {len(array)} values for {len(kinds)} kinds")
+        words = pfns << np.uint64(8) | orders << np.uint64(2) | kinds
+        times = np.arange(len(words), dtype=np.uint64) if time is None else time
+        return cls(words, times)
+
+    @classmethod
+    def _trusted(cls, events: Words, times: Words, **about: Any) -> Trace:
+        """Without copies and checks: for what the decoders in C made."""
+        trace = cls((), (), **about)
+        trace._events, trace._time = _read_only(events), _read_only(times)
+        return trace
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trace in the package's own format (.pgt, see docs/trace-format.md).
+
+        The file appears whole or not at all.  OSError if it cannot be written.
+        """
+        description = {"format": self._format, "counters": self._counters}
+        pgt.write(path, self._events, self._time, description)
+
+    def summary(self) -> dict[str, Any]:
+        """What the trace holds, counted in the order of the events; the live set starts empty.
+
+        Events by kind and order, pages, frees by what they free, peaks, lowest and highest pfn
+        (struct pgste_trace_summary in pgste.h has the list), ``events`` and ``seconds``.
+        MemoryError for traces whose pages need more than half of this machine's memory.
+        """
+        result: dict[str, Any] = {"events": len(self), "seconds": self.seconds}
+        result.update(summarize(self._events))
+        return result
+
+    @property
+    def events(self) -> Words:
+        """Packed events, uint64: ``pfn << 8 | order << 2 | kind`` (PGSTE_EVENT in pgste.h)."""
+        return self._events
+
+    @property
+    def time(self) -> Words:
+        """Times, uint64, in ns of the trace clock."""
+        return self._time
+
+    @property
+    def kind(self) -> npt.NDArray[np.uint8]:
+        """Kinds, uint8: 0 alloc, 1 free."""
+        column: npt.NDArray[np.uint8] = self._column("kind", 0, 3, np.uint8)
+        return column
+
+    @property
+    def order(self) -> npt.NDArray[np.uint8]:
+        """Orders, uint8: an event is about 2^order pages."""
+        column: npt.NDArray[np.uint8] = self._column("order", 2, 63, np.uint8)
+        return column
+
+    @property
+    def pfn(self) -> Words:
+        """First pages, uint64."""
+        column: Words = self._column("pfn", 8, MAX_PFN - 1, np.uint64)
+        return column
+
+    @property
+    def seconds(self) -> float:
+        """Time from the first event to the last."""
+        return float(int(self._time[-1]) - int(self._time[0])) / 1e9 if len(self) else 0.0
+
+    @property
+    def format(self) -> str:
+        """What recorded it: "ftrace", "perf", "trace-cmd", "trace.dat", "arrays"."""
+        return self._format
+
+    @property
+    def compression(self) -> str | None:
+        """Compression of the file: "xz", "gz", "bz2", "zstd" or None."""
+        return self._compression
+
+    @property
+    def path(self) -> str | None:
+        """The file that it was read from, if any."""
+        return self._path
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the decoder counted in the whole file (struct pgste_decode_stats in pgste.h).
+
+        Empty for a trace from arrays, kept by `save`.
+        """
+        return dict(self._counters)
+
+    def _column(self, name: str, shift: int, mask: int, dtype: Any) -> Any:
+        if name not in self._columns:
+            bits = self._events >> np.uint64(shift) & np.uint64(mask)
+            self._columns[name] = _read_only(bits.astype(dtype, copy=False))
+        return self._columns[name]
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __getitem__(self, key: slice) -> Trace:
+        if not isinstance(key, slice):
+            raise ArgumentTypeError(f"a trace takes slices, not {key!r}")
+        if key.step not in (None, 1):
+            raise ArgumentError(f"step: {key.step!r}; a part of a trace is a run of its events")
+        return Trace._trusted(
+            self._events[key],
+            self._time[key],
+            format=self._format,
+            counters=self._counters,
+            path=self._path,
+            compression=self._compression,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trace):
+            return NotImplemented
+        return np.array_equal(self._events, other._events) and np.array_equal(
+            self._time, other._time
+        )
+
+    def __repr__(self) -> str:
+        where = "" if self._path is None else f", {self._path!r}"
+        return f"<Trace: {len(self):,} events, {self.seconds:.6g} s, {self._format}{where}>"
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* Free page reporting as users see it: settings of a new guest, and what the worker holds. */
+#include "mech/reporting.h"
+
+static struct reporting *reporting_of(const struct pgste_guest *guest)
+{
+	return guest->mech == &mech_reporting ? guest->mech_data : NULL;
+}
+
+int pgste_report_configure(struct pgste_guest *guest, const struct pgste_report_config *config)
+{
+	struct reporting *r = reporting_of(guest);
+
+	if (!r)
+		return PGSTE_E_NAME;
+	if (!reporting_config_valid(config))
+		return PGSTE_E_ARG;
+	if (r->used || guest->now_ns)
+		return PGSTE_E_BUSY;
+	reporting_apply(r, config);
+	return PGSTE_OK;
+}
+
+int pgste_report_get_state(const struct pgste_guest *guest, struct pgste_report_state *state)
+{
+	const struct reporting *r = reporting_of(guest);
+
+	if (!r)
+		return PGSTE_E_NAME;
+	*state = (struct pgste_report_state){
+		.config = r->config,
+		.status = r->status,
+		.due_ns = r->due,
+		.pages_free = r->buddy.nr_free,
+		.passes = r->passes,
+		.passes_skipped = r->skipped,
+		.blocks_reported = r->blocks,
+		.blocks_isolated = r->nr_batch,
+	};
+	for (uint32_t v = 0; v < guest->nr_vcpus; v++)
+		state->pages_parked += r->buddy.parked[v].nr_pages;
+	for (uint32_t i = 0; i < r->nr_batch; i++)
+		state->pages_isolated += UINT64_C(1) << r->buddy.nodes[r->batch[i]].order;
+	return PGSTE_OK;
+}
+
+static void describe(const struct reporting *r, uint64_t block, struct pgste_block *to)
+{
+	*to = (struct pgste_block){ .gfn = block,
+				    .order = r->buddy.nodes[block].order,
+				    .reported = r->buddy.nodes[block].reported };
+}
+
+static int64_t describe_list(const struct reporting *r, const struct buddy_list *list,
+			     struct pgste_block *blocks, uint64_t max)
+{
+	uint64_t block = list->head;
+
+	for (uint64_t i = 0; i < list->nr_blocks && i < max; i++) {
+		describe(r, block, &blocks[i]);
+		block = r->buddy.nodes[block].next;
+	}
+	return (int64_t)list->nr_blocks;
+}
+
+int64_t pgste_report_free_list(const struct pgste_guest *guest, unsigned order,
+			       struct pgste_block *blocks, uint64_t max)
+{
+	const struct reporting *r = reporting_of(guest);
+
+	if (!r)
+		return PGSTE_E_NAME;
+	if (order > PGSTE_MAX_ORDER)
+		return PGSTE_E_ARG;
+	return describe_list(r, &r->buddy.lists[order], blocks, max);
+}
+
+int64_t pgste_report_parked(const struct pgste_guest *guest, uint32_t vcpu,
+			    struct pgste_block *blocks, uint64_t max)
+{
+	const struct reporting *r = reporting_of(guest);
+
+	if (!r)
+		return PGSTE_E_NAME;
+	if (vcpu >= guest->nr_vcpus)
+		return PGSTE_E_ARG;
+	return describe_list(r, &r->buddy.parked[vcpu], blocks, max);
+}
+
+int64_t pgste_report_isolated(const struct pgste_guest *guest, struct pgste_block *blocks,
+			      uint64_t max)
+{
+	const struct reporting *r = reporting_of(guest);
+
+	if (!r)
+		return PGSTE_E_NAME;
+	for (uint32_t i = 0; i < r->nr_batch && i < max; i++)
+		describe(r, r->batch[i], &blocks[i]);
+	return r->nr_batch;
+}

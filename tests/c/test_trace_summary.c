@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* Tests of the summary of a trace, against one that counts with plain arrays. */
+#include "check.h"
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint64_t next_random(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+#define NR_PAGES 256u
+
+/* The same figures by plain arrays over NR_PAGES pages from base on. */
+static struct pgste_trace_summary brute_force(const uint64_t *events, unsigned nr, uint64_t base)
+{
+	struct pgste_trace_summary s = { .lowest_pfn = UINT64_MAX };
+	unsigned owner[NR_PAGES] = { 0 }, first[NR_PAGES] = { 0 }, allocated[NR_PAGES] = { 0 };
+	unsigned i, page, pass, nr_live, in_use[NR_PAGES] = { 0 };
+
+	for (pass = 0; pass < 2; pass++) {
+		for (page = 0; page < NR_PAGES && pass; page++)
+			s.peak_in_use += in_use[page] = first[page] == 2;
+		for (i = 0; i < nr; i++) {
+			unsigned start = (unsigned)(PGSTE_EVENT_PFN(events[i]) - base);
+			unsigned size = 1u << PGSTE_EVENT_ORDER(events[i]), live = 0, same = 0;
+			unsigned whole = 0, mine = owner[start], sum = 0;
+			bool alloc = PGSTE_EVENT_KIND(events[i]) == PGSTE_EVENT_ALLOC;
+
+			for (page = start; page < start + size; page++) {
+				if (!first[page])
+					first[page] = alloc ? 1 : 2;
+				live += owner[page] != 0;
+				same += mine && owner[page] == mine;
+			}
+			if (!pass)
+				continue;
+			if (mine)
+				whole = 1u << PGSTE_EVENT_ORDER(events[mine - 1]);
+			s.frees_of_allocated += !alloc && live == size;
+			s.frees_of_unknown += !alloc && !live;
+			s.frees_of_block += !alloc && same == size && whole == size;
+			s.frees_of_part += !alloc && same == size && whole > size;
+			s.allocs_of_live += alloc && live;
+			*(alloc ? &s.alloc_events : &s.free_events) += 1;
+			*(alloc ? &s.pages_allocated : &s.pages_freed) += size;
+			(alloc ? s.alloc_orders : s.free_orders)[PGSTE_EVENT_ORDER(events[i])]++;
+			for (page = start; page < start + size; page++) {
+				owner[page] = alloc ? i + 1 : 0;
+				allocated[page] |= alloc;
+				in_use[page] = alloc;
+			}
+			for (nr_live = page = 0; page < NR_PAGES; page++) {
+				nr_live += owner[page] != 0;
+				sum += in_use[page];
+			}
+			s.peak_live = nr_live > s.peak_live ? nr_live : s.peak_live;
+			s.peak_in_use = sum > s.peak_in_use ? sum : s.peak_in_use;
+			s.live_at_end = nr_live;
+			if (base + start < s.lowest_pfn)
+				s.lowest_pfn = base + start;
+			if (base + start + size - 1 > s.highest_pfn)
+				s.highest_pfn = base + start + size - 1;
+		}
+	}
+	for (page = 0; page < NR_PAGES; page++) {
+		s.unique_pages += first[page] != 0;
+		s.unique_allocated += allocated[page];
+		s.live_at_start += first[page] == 2;
+	}
+	return s;
+}
+
+static void test_summary(void)
+{
+	const uint64_t bases[] = { 0, 100, (UINT64_C(1) << 56) - NR_PAGES };
+	struct pgste_trace_summary got, expected;
+	uint64_t events[400], start;
+	unsigned round, i, nr, order;
+
+	for (round = 0; round < 600; round++) {
+		uint64_t base = bases[round % 3];
+
+		nr = 1 + (unsigned)(next_random() % 400);
+		for (i = 0; i < nr; i++) {
+			order = next_random() % 4 ? (unsigned)(next_random() % 3) :
+						    (unsigned)(next_random() % 8);
+			start = next_random() % (NR_PAGES - (1u << order) + 1);
+			events[i] = PGSTE_EVENT(next_random() & 1, order, base + start);
+			if (round & 4)		/* blocks aligned, as real ones are */
+				events[i] &= ~(((UINT64_C(1) << order) - 1) << 8);
+			if (PGSTE_EVENT_PFN(events[i]) < base)
+				events[i] = F(0, base);
+		}
+		expected = brute_force(events, nr, base);
+		CHECK(!pgste_trace_summarize(events, nr, &got));
+		CHECK(!memcmp(&got, &expected, sizeof(got)));
+	}
+	CHECK(!pgste_trace_summarize(NULL, 0, &got));
+	CHECK(!got.lowest_pfn && !got.highest_pfn && !got.peak_in_use);
+	/* far apart: the table grows with the chunks, not the pfn */
+	for (i = 0; i < 400; i++)
+		events[i] = A(0, (uint64_t)i << 47);
+	CHECK(!pgste_trace_summarize(events, 400, &got) && got.peak_live == 400);
+	expected = got;
+	events[7] = 2;
+	CHECK(pgste_trace_summarize(events, 400, &got) == PGSTE_E_ARG);
+	events[7] = PGSTE_EVENT(0, 40, 0);
+	CHECK(pgste_trace_summarize(events, 400, &got) == PGSTE_E_ARG);
+	events[7] = A(1, (UINT64_C(1) << 56) - 1);
+	CHECK(pgste_trace_summarize(events, 400, &got) == PGSTE_E_ARG);
+	CHECK(!memcmp(&got, &expected, sizeof(got)));
+	CHECK(!strcmp(pgste_trace_summary_name(0), "alloc_events"));
+	CHECK(!strcmp(pgste_trace_summary_name(16), "highest_pfn"));
+	CHECK(!pgste_trace_summary_name(17));
+}
+
+int main(void)
+{
+	test_summary();
+	return checks_failed();
+}

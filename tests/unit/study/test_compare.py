@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: MIT
+"""`pgste.compare`: bookkeeping, defaults and errors; what it computes is the replay's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pgste
+from pgste.study.plot import finding
+from pgste.study.result import ROWS
+
+ALLOC, FREE = 0, 1
+MS = 1_000_000
+
+
+def make_trace(events: Iterable[tuple[int, int, int]]) -> pgste.Trace:
+    """A trace of (kind, pfn, order), an event each millisecond."""
+    kind, pfn, order = zip(*events, strict=True)
+    times = np.arange(len(kind), dtype=np.uint64) * np.uint64(MS)
+    return pgste.Trace.from_arrays(
+        np.array(kind, np.uint8), np.array(pfn, np.uint64), np.array(order, np.uint8), times
+    )
+
+
+def churn() -> pgste.Trace:
+    """64 pages are filled and freed, then 64 others, three times over."""
+    events = []
+    for _ in range(3):
+        for base in (1024, 1088):
+            events += [(ALLOC, base + i, 0) for i in range(64)]
+            events += [(FREE, base + i, 0) for i in range(64)]
+    return make_trace(events)
+
+
+def test_mechanisms_differ_as_they_must() -> None:
+    result = pgste.compare(churn(), ["none", "cmma", "madv_dontneed", "madv_free"], host_frames=64)
+    # A host that is told nothing writes the first 64 pages out to make room for the others...
+    assert result["none"].values["swap_outs"] > 0
+    assert result["none"].values["discards"] == 0
+    # ... one whose guest marks them unused, or whose free pages are lazyfree, drops them...
+    assert result["cmma"].values["discards"] > 0
+    assert result["cmma"].values["swap_outs"] < result["none"].values["swap_outs"]
+    assert result["madv_free"].values["discards"] > 0
+    assert result["madv_free"].values["swap_outs"] < result["none"].values["swap_outs"]
+    # ... and one that takes them back at once gives every allocation a new page.
+    values = result["madv_dontneed"].values
+    assert values["discards"] == values["stale_allocs"] == 0
+    assert values["hint_frames_freed"] + values["zap_slots_freed"] == 6 * 64
+
+
+def test_hints_are_counted_by_page_or_by_call() -> None:
+    result = pgste.compare(churn(), ["cmma", "madv_dontneed"], host_frames=1000)
+    assert result["cmma"].values["hints"] == 2 * 6 * 64  # an ESSA for each page freed or allocated
+    assert result["madv_dontneed"].values["hints"] == 6  # a call for each run of 64
+    assert result["madv_dontneed"].values["zero_fills"] == 6 * 64
+    assert result["madv_dontneed"].values["frames_peak"] == 64
+
+
+def report_trace() -> pgste.Trace:
+    """Blocks of order 9 are filled and freed; 5 s later a page is allocated elsewhere."""
+    first = [(ALLOC, 4096 + 1024 * i, 9) for i in range(4)]
+    first += [(FREE, 4096 + 1024 * i, 9) for i in range(4)]
+    trace = make_trace([*first, (ALLOC, 40000, 0), (FREE, 40000, 0)])
+    times = np.array([*range(8), 5000, 5001], np.uint64) * np.uint64(MS)
+    return pgste.Trace.from_arrays(trace.kind, trace.pfn, trace.order, times)
+
+
+def test_reporting_takes_its_settings_and_says_them() -> None:
+    trace = report_trace()
+    by_default = pgste.compare(trace, ["reporting"], host_frames=5000)
+    assert by_default.reporting is not None
+    assert (by_default.reporting["order"], by_default.reporting["delay_ns"]) == (9, 2 * 10**9)
+    # the guest's pages from 4096 on that are in no event; those named are 4 * 512 and 1
+    assert by_default.reporting["spare"] == 40001 - 4096 - 4 * 512 - 1
+    assert by_default["reporting"].values["hints"] == 1
+    assert by_default["reporting"].values["hint_frames_freed"] == 4 * 512
+    assert by_default["reporting"].values["zero_fills"] == 4 * 512 + 1
+    too_late = pgste.compare(trace, ["reporting"], reporting={"delay_ns": 6 * 10**9})
+    assert too_late["reporting"].values["hints"] == 0
+    too_large = pgste.compare(trace, ["reporting"], reporting={"order": 10})
+    assert too_large["reporting"].values["hints"] == 0
+    # the order-9 blocks lie between pages that no event names: free, these make order 10
+    merged = pgste.compare(trace, ["reporting"], reporting={"order": 10}, unseen_free=True)
+    assert merged["reporting"].values["hint_pages"] == 4 * 1024
+    assert pgste.compare(trace, ["none"]).reporting is None
+    with pytest.raises(pgste.ArgumentError, match="order: 11"):
+        pgste.compare(trace, reporting={"order": 11})
+
+
+def test_means_are_over_time() -> None:
+    trace = make_trace([(ALLOC, 0, 0), (ALLOC, 1, 0), (FREE, 0, 0), (ALLOC, 8, 0)])
+    times = np.array([0, 1, 2, 4], np.uint64) * np.uint64(MS)
+    trace = pgste.Trace.from_arrays(trace.kind, trace.pfn, trace.order, times)
+    values = pgste.compare(trace, ["madv_dontneed"], host_frames=10)["madv_dontneed"].values
+    # 1 page for 1 ms, 2 for 1 ms; the free waits for its madvise call, which the next event
+    # issues, so 2 for 2 ms; the last event has no time after it
+    assert values["frames_mean"] == pytest.approx((1 + 2 + 2 * 2) / 4)
+    assert values["frames_peak"] == 2
+
+
+def test_samples_end_with_the_last_event() -> None:
+    series = pgste.compare(churn(), ["none"], samples=10)["none"]
+    assert len(series.seconds) == len(series.frames_used) == len(series.swap_used) <= 12
+    assert series.seconds[0] == 0
+    assert series.seconds[-1] == pytest.approx(0.767)
+    assert bool(np.all(np.diff(series.seconds) >= 0))
+
+
+def test_pages_in_use_are_those_of_the_trace() -> None:
+    # page 3 is live at the start (its first event is a free); page 8 is allocated twice with no
+    # free seen between, so it counts once; the second free of page 3 changes nothing
+    trace = make_trace(
+        [(ALLOC, 8, 0), (FREE, 3, 0), (ALLOC, 8, 0), (FREE, 3, 0), (ALLOC, 4, 1), (FREE, 8, 0)]
+    )
+    assert trace.summary()["peak_in_use"] == 3
+    for guests in (1, 3):
+        result = pgste.compare(trace, host_frames=100, guests=guests, samples=100)
+        for one in result.results:
+            # before the first event, then after each of the six
+            assert one.pages_in_use.tolist() == [guests * n for n in (1, 2, 1, 1, 1, 3, 2)]
+
+
+def test_pages_in_use_are_held_somewhere() -> None:
+    for one in pgste.compare(pgste.sample_trace()).results:
+        held = one.frames_used + one.swap_used
+        assert bool(np.all(held >= one.pages_in_use))
+        assert int(one.pages_in_use.max()) <= 61138  # peak_in_use of the sample
+
+
+def test_defaults_are_said() -> None:
+    trace = churn()
+    result = pgste.compare(trace, ["none"], guests=2)
+    assert trace.summary()["peak_in_use"] == 64
+    assert result.host_frames == 96
+    assert "75 %" in result.host_frames_reason
+    assert "128" in result.host_frames_reason
+    assert result["none"].replay_stats["events"] == 2 * len(trace)
+
+
+def test_guests_do_the_same_each() -> None:
+    one = pgste.compare(churn(), ["cmma"], host_frames=1000)["cmma"].values
+    three = pgste.compare(churn(), ["cmma"], host_frames=3000, guests=3)["cmma"].values
+    for key in ("zero_fills", "hints", "stale_allocs", "frames_peak"):
+        assert three[key] == 3 * one[key] > 0
+
+
+def test_result_is_json_and_complete() -> None:
+    result = pgste.compare(churn(), ["none", "cmma"], host_frames=64)
+    data = json.loads(json.dumps(result.to_dict()))
+    assert list(data["mechanisms"]) == ["none", "cmma"]
+    for column in data["mechanisms"].values():
+        assert {row.key for row in ROWS} <= set(column)
+        assert len(column["samples"]["seconds"]) == len(column["samples"]["frames_used"])
+    assert "samples" not in result.to_dict(samples=False)["mechanisms"]["none"]
+    with pytest.raises(KeyError, match="madv_free"):
+        result["madv_free"]
+
+
+def test_progress_counts_up_for_each_mechanism() -> None:
+    seen: dict[str, list[int]] = {}
+    trace = churn()
+
+    def progress(mechanism: str, done: int, total: int) -> None:
+        assert total == len(trace)
+        seen.setdefault(mechanism, []).append(done)
+
+    pgste.compare(trace, ["none", "cmma"], progress=progress, samples=7)
+    assert list(seen) == ["none", "cmma"]
+    for steps in seen.values():
+        assert steps == sorted(steps)
+        assert steps[-1] == len(trace)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"mechanisms": ["balloon"]}, ValueError, "balloon"),
+        ({"mechanisms": []}, ValueError, "mechanisms"),
+        ({"mechanisms": ["none", "none"]}, ValueError, "none twice"),
+        ({"mechanisms": "none"}, TypeError, "string 'none'"),
+        ({"guests": 0}, ValueError, "guests: 0"),
+        ({"guests": 1.5}, TypeError, "guests"),
+        ({"host_frames": 0}, ValueError, "host_frames: 0"),
+        ({"host_frames": True}, TypeError, "host_frames"),
+        ({"samples": 0}, ValueError, "samples: 0"),
+        ({"generation": "v7"}, ValueError, "v7"),
+        ({"swap_slots": -1}, ValueError, "swap_slots"),
+    ],
+)
+def test_bad_arguments_are_named(
+    arguments: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says) as caught:
+        pgste.compare(churn(), **arguments)
+    assert isinstance(caught.value, pgste.PgsteError)
+
+
+def test_no_events() -> None:
+    with pytest.raises(pgste.ArgumentError, match="no events"):
+        pgste.compare(churn()[:0])
+
+
+def test_host_and_swap_too_small() -> None:
+    with pytest.raises(pgste.OutOfFramesError):
+        pgste.compare(churn(), ["none"], host_frames=10, swap_slots=10)
+
+
+def test_plot_is_a_picture(tmp_path: Path) -> None:
+    result = pgste.compare(churn(), ["none", "cmma"], host_frames=64)
+    result.plot(tmp_path / "c.png")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    result.plot(tmp_path / "c.svg")
+    assert b"<svg" in (tmp_path / "c.svg").read_bytes()[:2000]
+    with pytest.raises(pgste.ArgumentError, match=r"c\.txt"):
+        result.plot(tmp_path / "c.txt")
+
+
+def test_the_title_of_the_plot_is_the_finding(tmp_path: Path) -> None:
+    def title(**arguments: Any) -> str:
+        result = pgste.compare(churn(), **arguments)
+        result.plot(tmp_path / "t.svg")  # every shape of a comparison can be drawn
+        return finding(result)
+
+    swapping = title(mechanisms=["none", "cmma"], host_frames=64)
+    assert swapping.startswith("Swap writes fall from ")
+    assert "(none)" in swapping
+    assert "(cmma)" in swapping
+    roomy = title(mechanisms=["none", "madv_dontneed"], host_frames=1000)
+    assert roomy.startswith("Nothing is written to swap; ")
+    assert roomy.endswith("(madv_dontneed)")
+    assert title(mechanisms=["none"], host_frames=64).startswith("none writes ")
