@@ -100,7 +100,8 @@ static uint16_t essa_entry(enum pgste_generation generation, bool dirtying, unsi
 	else if (generation == PGSTE_GEN_PGTABLE)
 		zero = zero || r.append;
 	if (generation == PGSTE_GEN_ZVM && r.append)
-		new &= ~(unsigned)PGSTE_STATE_SWAP; /* who clears it has the slot to give up */
+		/* who clears SWAP has the slot to give up; VALID goes as in pte_claim() */
+		new &= ~(unsigned)(PGSTE_STATE_SWAP | PGSTE_STATE_VALID);
 	new |= r.usage | (r.nodat ? PGSTE_STATE_NODAT : 0u) | (zero ? PGSTE_STATE_ZERO : 0u);
 	if (orc != PGSTE_ORC_GET_STATE && (dirtying || generation == PGSTE_GEN_DAT))
 		new |= PGSTE_STATE_DIRTY;
