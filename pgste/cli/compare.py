@@ -11,7 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from pgste._engine import mechanisms
-from pgste.cli.common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
+from pgste.cli.common import (
+    TRACE_HELP,
+    add_budget,
+    open_trace,
+    plain_table,
+    progress_bar,
+    trace_name,
+)
 from pgste.study.compare import compare
 from pgste.study.costs import ESTIMATE_ROWS, Profile, estimate
 from pgste.study.result import ROWS, Comparison, Row
@@ -22,6 +29,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
+    add_budget(parser)
     parser.add_argument(
         "--mechanisms",
         metavar="LIST",
@@ -154,7 +162,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     costs = Profile.load(args.costs) if args.costs else None
     names = args.mechanisms.split(",") if args.mechanisms else None
     with progress_bar() as progress:
-        trace = open_trace(args.trace, progress)
+        trace = open_trace(args.trace, progress, args.budget)
         frames = None
         if args.host_frames is not None:
             peak = args.guests * trace.summary()["peak_in_use"]

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pgste.errors import ArgumentError
+from pgste.files import saving
 
 __all__ = ["new_figure", "save"]
 
@@ -21,7 +22,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the picture, whole or not at all; OSError if it cannot be written."""
     suffix = Path(path).suffix.lower()
     if suffix not in (".png", ".svg", ".pdf"):
         raise ArgumentError(f"path: {os.fspath(path)!r} must end in .png, .svg or .pdf")
-    figure.savefig(path, dpi=150)
+    saving.save(path, lambda file: figure.savefig(file, format=suffix[1:], dpi=150))
