@@ -8,19 +8,25 @@ from dataclasses import dataclass
 from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
 from pgste.units import format_bytes
 
-__all__ = ["STEP", "Budget", "Meter"]
+__all__ = ["LINE", "PAGE", "STEP", "UNPACKED_BYTE", "Budget", "Meter"]
 
+# Units of work, each about a nanosecond of a slow machine.
 STEP = 1000
-"""Work of a step that is taken in Python, about what 1000 bytes cost."""
+"""A step that is taken in Python."""
+UNPACKED_BYTE = 4
+LINE = 16
+"""A line of text."""
+PAGE = 4
+"""A page of an event's block, counted."""
 _MEMORY_PER_BYTE = 4
-_WORK_PER_BYTE = 64
+_WORK_PER_BYTE = 1000
 
 
 @dataclass(frozen=True)
 class Budget:
     """The memory and the work that reading a trace and summing it up may take.
 
-    A file may always take 4 bytes of memory and 64 units of work for each of its own bytes, so
+    A file may always take 4 bytes of memory and 1000 units of work for each of its own bytes, so
     that the budget is met only by files that are small and blow up, or damaged on purpose.
 
     Parameters
@@ -28,9 +34,9 @@ class Budget:
     memory_bytes : int
         Bytes for what is unpacked, for events and for tables; 1 GiB by default.
     work : int, optional
-        About nanoseconds: a unit for each byte that is unpacked or looked at and for each page
-        of a block that is counted, 1000 for a step in Python.  By default 4 for each byte of
-        ``memory_bytes``.
+        Units of about a nanosecond: 4 for a byte that is unpacked, 16 for a line of text, 4 for
+        a page of a block that is counted, 1000 for a step in Python.  By default 4 for each byte
+        of ``memory_bytes``.
     """
 
     memory_bytes: int = 1 << 30

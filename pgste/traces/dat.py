@@ -19,7 +19,7 @@ import numpy as np
 
 from pgste._engine.trace import RingDecoder
 from pgste.errors import TraceError
-from pgste.traces.budget import STEP, Meter
+from pgste.traces.budget import STEP, UNPACKED_BYTE, Meter
 from pgste.traces.events import Words
 from pgste.traces.source import Content, InMemory, Progress
 
@@ -240,7 +240,7 @@ def _decompress(
 ) -> bytes:
     """Unpack what the file says are so many bytes; what they take is charged first."""
     what = f"unpacking {unpacked_bytes:,} bytes"
-    meter.work(STEP + unpacked_bytes, what)
+    meter.work(STEP + UNPACKED_BYTE * unpacked_bytes, what)
     meter.memory(unpacked_bytes, what)
     meter.give_back(unpacked_bytes)
     if name == "zlib":

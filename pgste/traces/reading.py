@@ -10,7 +10,7 @@ import numpy as np
 from pgste._engine.trace import TextDecoder
 from pgste.errors import ArgumentError, TraceError
 from pgste.traces import dat, pgt
-from pgste.traces.budget import Meter
+from pgste.traces.budget import LINE, Meter
 from pgste.traces.events import Words, check_events, check_times
 from pgste.traces.source import OnDisk, Progress, Source
 
@@ -72,12 +72,15 @@ def _read_text(source: Source) -> Recording:
     all_events, all_times = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     rest = b""
     end = False
+    lines = 0
     while not end:
         data = source.read()
         end = not data
         data = rest + data
         events, times, used = decoder.feed(data, end)
         rest = data[used:]
+        before, lines = lines, decoder.counters["lines"]
+        source.meter.work(LINE * (lines - before), f"reading {lines:,} lines and more")
         if len(events):
             all_events.append(events)
             all_times.append(times)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import IO, Any, Protocol, TypeAlias
 
 from pgste.errors import TraceError
-from pgste.traces.budget import Meter
+from pgste.traces.budget import UNPACKED_BYTE, Meter
 
 __all__ = ["Content", "InMemory", "OnDisk", "Progress", "Source"]
 
@@ -136,6 +136,7 @@ class _Unpacked:
         self.meter = meter
         self.make, self.errors = _unpacker(name, meter.memory_limit)
         self.decompressor: _Decompressor = self.make()
+        self.nr_bytes = 0
         self.packed = b""  # not yet given to the decompressor
 
     def read(self, nr_bytes: int) -> bytes:
@@ -146,7 +147,8 @@ class _Unpacked:
                 raise self.meter.passed("unpacking xz of such a dictionary") from None
             reason = f"{self.name}: damaged or cut off: {error}"
             raise TraceError(reason, offset=self.source.position) from error
-        self.meter.work(len(data), f"unpacking more than {self.meter.work_taken:,} bytes")
+        self.nr_bytes += len(data)
+        self.meter.work(UNPACKED_BYTE * len(data), f"unpacking {self.nr_bytes:,} bytes and more")
         return data
 
     def _read(self, nr_bytes: int) -> bytes:

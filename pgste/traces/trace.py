@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pgste._engine.trace import summarize
 from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError, TraceError
 from pgste.traces import pgt
-from pgste.traces.budget import Budget, Meter
+from pgste.traces.budget import PAGE, Budget, Meter
 from pgste.traces.events import FREE, MAX_ORDER, MAX_PFN, Words, check_events, check_times, integers
 from pgste.traces.reading import read
 from pgste.traces.source import Progress
@@ -184,7 +184,7 @@ class Trace:
         Parameters
         ----------
         budget : Budget, optional
-            The memory and work that it may take, a unit of work for each page of each event; by
+            The memory and work that it may take, 4 units of work for each page of each event; by
             default what `open` was given.
 
         Raises
@@ -196,10 +196,13 @@ class Trace:
         """
         meter = Meter(budget or self._budget, _WORD_BYTES * len(self))
         result: dict[str, Any] = {"events": len(self), "seconds": self.seconds}
-        counted = summarize(self._events, meter.work_limit, meter.memory_limit)
+        counted = summarize(self._events, meter.work_limit // PAGE, meter.memory_limit)
         if isinstance(counted, str):
-            what = f"counting the {counted} of its events"
-            error = meter.passed(what, "work" if counted == "pages" else "memory")
+            error = (
+                meter.passed("counting the pages of all its events", "work")
+                if counted == "pages"
+                else meter.passed("a table of the pages in its events")
+            )
             raise TraceError(error.reason, path=self._path)
         result.update(counted)
         return result

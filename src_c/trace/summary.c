@@ -233,6 +233,27 @@ static uint64_t chunk_limit(void)
 	return (uint64_t)pages / 2 * (uint64_t)page_bytes / sizeof(struct chunk);
 }
 
+/*
+ * Whether the limits can hold what the events say: found before any work is done.  Orders that
+ * are none are left to the count, and so are events that change, which it bounds again.
+ */
+static int check_limits(const struct count *count, uint64_t nr_events)
+{
+	uint64_t i, nr, left = count->pages_left;
+
+	for (i = 0; i < nr_events; i++) {
+		nr = UINT64_C(1) << PGSTE_EVENT_ORDER(READ_ONCE(count->events[i]));
+		if (nr > UINT64_C(1) << PGSTE_MAX_ORDER)
+			continue;
+		if (nr > left)
+			return PGSTE_LIMIT_PAGES;
+		left -= nr;
+		if (nr / CHUNK_PAGES > count->table.max_chunks)
+			return PGSTE_E_NOMEM;
+	}
+	return PGSTE_OK;
+}
+
 int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
 				 const struct pgste_trace_limits *limits,
 				 struct pgste_trace_summary *summary)
@@ -247,10 +268,13 @@ int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
 	count.table.max_chunks = chunk_limit();
 	if (chunks < count.table.max_chunks)
 		count.table.max_chunks = chunks;
-	error = grow(&count.table);
+	error = check_limits(&count, nr);
+	if (!error)
+		error = grow(&count.table);
 	if (!error)
 		error = count_events(&count, events, nr);
-	if (error == PGSTE_E_NOMEM && count.table.nr_chunks == chunks)
+	/* The machine's own limit, or that of the caller? */
+	if (error == PGSTE_E_NOMEM && count.table.max_chunks == chunks)
 		error = PGSTE_LIMIT_BYTES;
 	while ((slab = count.table.slabs)) {
 		count.table.slabs = slab->next;
