@@ -8,6 +8,7 @@
 `source`      the bytes of a file, unpacked piece by piece
 `reading`     what a file is, and text
 `dat`         trace.dat of trace-cmd
+`dat_parts`   numbers, strings and packed parts of it
 `pgt`         the package's own format
 `sample`      the trace that comes with the package (`data/`)
 ============= =========================================================================

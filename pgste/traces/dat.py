@@ -10,16 +10,15 @@ streams of the CPUs merged by time.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from pgste._engine.trace import RingDecoder
 from pgste.errors import TraceError
-from pgste.traces.budget import STEP, UNPACKED_BYTE, Meter
+from pgste.traces.budget import STEP, Meter
+from pgste.traces.dat_parts import Reader, decompress
 from pgste.traces.events import Words
 from pgste.traces.source import Content, InMemory, Progress
 
@@ -133,64 +132,6 @@ def merge(streams: list[tuple[Words, Words]]) -> tuple[Words, Words]:
     return events[order], times[order]
 
 
-class _Reader:
-    """Numbers and strings at a position of the file, in the file's byte order.
-
-    Each is charged to the meter, as parts of a file may point at one another.
-    """
-
-    def __init__(
-        self,
-        content: Content,
-        meter: Meter,
-        position: int = 0,
-        end: int | None = None,
-        big_endian: bool = False,
-    ) -> None:
-        self.content = content
-        self.meter = meter
-        self.position = position
-        self.end = content.size if end is None else min(end, content.size)
-        self.big_endian = big_endian
-
-    def at(self, position: int) -> _Reader:
-        return _Reader(self.content, self.meter, position, self.end, self.big_endian)
-
-    def within(self, data: bytes | memoryview) -> _Reader:
-        """A reader of other bytes, of the same file."""
-        return _Reader(InMemory(data), self.meter, big_endian=self.big_endian)
-
-    def skip(self, nr_bytes: int) -> None:
-        end = self.position + nr_bytes
-        if end > self.end:
-            raise TraceError("the file is cut off here", offset=min(self.position, self.end))
-        self.meter.work(STEP, "reading what trace.dat says of itself")
-        self.position = end
-
-    def take(self, nr_bytes: int) -> memoryview:
-        start = self.position
-        self.skip(nr_bytes)
-        self.meter.work(nr_bytes, "reading what trace.dat says of itself")
-        return self.content.take(start, nr_bytes)
-
-    def number(self, nr_bytes: int) -> int:
-        return int.from_bytes(self.take(nr_bytes), "big" if self.big_endian else "little")
-
-    def string(self) -> str:
-        start = self.position
-        text = bytes(self.content.take(start, max(min(4096, self.end - start), 0)))
-        length = text.find(b"\0")
-        if length < 0:
-            raise TraceError("a string has no end", offset=min(start, self.end))
-        self.skip(length + 1)
-        return text[:length].decode("latin-1")
-
-    def expect(self, text: bytes) -> None:
-        start = self.position
-        if bytes(self.take(len(text))) != text:
-            raise TraceError(f"no {text.rstrip(bytes(1)).decode()!r} here", offset=start)
-
-
 @dataclass(frozen=True)
 class _Buffer:
     """Ring-buffer pages of one tracing instance: (offset, bytes) of each CPU."""
@@ -208,7 +149,7 @@ class _Contents:
     compression: str = "none"
 
 
-def _read_header_info(reader: _Reader) -> str:
+def _read_header_info(reader: Reader) -> str:
     reader.expect(b"header_page\0")
     text = bytes(reader.take(reader.number(8))).decode("latin-1")
     reader.expect(b"header_event\0")
@@ -216,7 +157,7 @@ def _read_header_info(reader: _Reader) -> str:
     return text
 
 
-def _read_event_formats(reader: _Reader) -> list[str]:
+def _read_event_formats(reader: Reader) -> list[str]:
     formats = []
     for _ in range(reader.number(4)):
         system = reader.string()
@@ -235,50 +176,10 @@ def _chosen_clock(text: str) -> str:
     return chosen if bracket else text.strip()
 
 
-def _decompress(
-    name: str, data: memoryview, unpacked_bytes: int, offset: int, meter: Meter
-) -> bytes:
-    """Unpack what the file says are so many bytes; what they take is charged first."""
-    what = f"unpacking {unpacked_bytes:,} bytes"
-    meter.work(STEP + UNPACKED_BYTE * unpacked_bytes, what)
-    meter.memory(unpacked_bytes, what)
-    meter.give_back(unpacked_bytes)
-    if name == "zlib":
-        unpacker, errors = zlib.decompressobj(), zlib.error
-    else:
-        unpacker, errors = _zstd(name, offset)
-    try:
-        unpacked: bytes = unpacker.decompress(data, unpacked_bytes + 1)
-    except errors as error:
-        raise TraceError(f"{name}: {error}", offset=offset) from error
-    if len(unpacked) != unpacked_bytes:
-        raise TraceError(
-            f"{name}: damaged, or of other than the {unpacked_bytes} bytes that the file says",
-            offset=offset,
-        )
-    return unpacked
-
-
-def _zstd(name: str, offset: int) -> Any:
-    """A decompressor for zstd and its exception, where Python has them."""
-    if name == "zstd":
-        try:
-            from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            pass
-        else:
-            return zstd.ZstdDecompressor(), zstd.ZstdError
-    raise TraceError(
-        f"compressed with {name!r}, which this Python has no module for: record with "
-        "--compression none, or convert with trace-cmd convert --compression none",
-        offset=offset,
-    )
-
-
 # ---- version 7 ------------------------------------------------------------------------------
 
 
-def _section(reader: _Reader, contents: _Contents) -> _Reader:
+def _section(reader: Reader, contents: _Contents) -> Reader:
     """The section at the reader's position, unpacked."""
     reader.take(2)
     flags = reader.number(2)
@@ -292,11 +193,11 @@ def _section(reader: _Reader, contents: _Contents) -> _Reader:
     start = reader.position
     data = reader.take(packed_bytes)
     return reader.within(
-        _decompress(contents.compression, data, unpacked_bytes, start, reader.meter)
+        decompress(contents.compression, data, unpacked_bytes, start, reader.meter)
     )
 
 
-def _read_buffer_option(option: _Reader, contents: _Contents) -> _Buffer:
+def _read_buffer_option(option: Reader, contents: _Contents) -> _Buffer:
     option.take(8)
     option.string()
     contents.clock = option.string()
@@ -310,7 +211,7 @@ def _read_buffer_option(option: _Reader, contents: _Contents) -> _Buffer:
     return _Buffer(page_bytes, cpus)
 
 
-def _read_version_7(reader: _Reader) -> _Contents:
+def _read_version_7(reader: Reader) -> _Contents:
     contents = _Contents()
     contents.compression = reader.string()
     reader.string()
@@ -344,7 +245,7 @@ def _read_version_7(reader: _Reader) -> _Contents:
 # ---- version 6 ------------------------------------------------------------------------------
 
 
-def _read_version_6(reader: _Reader) -> _Contents:
+def _read_version_6(reader: Reader) -> _Contents:
     contents = _Contents()
     contents.header_page = _read_header_info(reader)
     for _ in range(reader.number(4)):
@@ -376,7 +277,7 @@ def _read_version_6(reader: _Reader) -> _Contents:
 
 
 def _cpu_pages(
-    reader: _Reader, contents: _Contents, offset: int, size: int, page_bytes: int
+    reader: Reader, contents: _Contents, offset: int, size: int, page_bytes: int
 ) -> Iterator[tuple[memoryview, int | None]]:
     """The ring-buffer pages of one CPU, whole pages at a time, and where in the file they lie.
 
@@ -399,7 +300,7 @@ def _cpu_pages(
         packed_bytes, unpacked_bytes = part.number(4), part.number(4)
         start = part.position
         data = part.take(packed_bytes)
-        rest += _decompress(contents.compression, data, unpacked_bytes, start, reader.meter)
+        rest += decompress(contents.compression, data, unpacked_bytes, start, reader.meter)
         whole = len(rest) // page_bytes * page_bytes
         for at in range(0, whole, step):
             yield memoryview(rest)[at : min(at + step, whole)], None
@@ -414,7 +315,7 @@ def _no_pages(nr_bytes: int, page_bytes: int, offset: int | None) -> TraceError:
     return TraceError(reason, offset=offset)
 
 
-def _decoder(contents: _Contents, page_bytes: int | None, reader: _Reader) -> RingDecoder:
+def _decoder(contents: _Contents, page_bytes: int | None, reader: Reader) -> RingDecoder:
     layout = ring_layout(
         contents.header_page,
         contents.formats,
@@ -438,7 +339,7 @@ def parse(
 ) -> TraceDat:
     """Read a trace.dat that lies in memory or on disk.  TraceError with the byte offset."""
     content = InMemory(data) if isinstance(data, memoryview | bytes) else data
-    reader = _Reader(content, meter or Meter(None, content.size))
+    reader = Reader(content, meter or Meter(None, content.size))
     reader.expect(MAGIC)
     at_version = reader.position
     version = reader.string()

@@ -150,7 +150,7 @@ SMALL_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "pgt.bz2": (lambda: bz2.compress(pgt_of(200 * MIB), 1), "a trace of 3,355,"),
     "comments.xz": (lambda: lzma_of(b"#\n" * MIB, 250), "unpacking|lines and more"),
     "trace.dat.xz": (
-        lambda: lzma_of(b"\x17\x08\x44tracing7\0" + bytes(16 * MIB), 100),
+        lambda: lzma_of(b"\x17\x08\x44tracing7\0" + bytes(16 * MIB), 66),
         "unpacked bytes|unpacking",
     ),
     "a large chunk": (lambda: trace_dat(stated=1 << 31), "unpacking 2,147,483,648 bytes"),
