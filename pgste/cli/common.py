@@ -14,6 +14,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -94,7 +95,7 @@ def open_trace(path: str | None, progress: Progress, budget: Budget | None = Non
     """The trace of a path, of standard input (-), or the sample, under a progress bar."""
     if path is None:
         return sample_trace()
-    task = progress.add_task(f"reading {Path(path).name}", total=None)
+    task = progress.add_task(f"reading {escape(Path(path).name)}", total=None)
 
     def advance(done: int, total: int) -> None:
         progress.update(task, completed=done, total=total)

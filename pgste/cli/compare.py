@@ -206,13 +206,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 }
         print(json.dumps(data))
         return 0
-    console.print(_settings(comparison, trace_name(args.trace)), highlight=False)
+    console.print(_settings(comparison, trace_name(args.trace)), highlight=False, markup=False)
     console.print()
     console.print(comparison_table(comparison, costs))
-    console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False)
+    console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False, markup=False)
     if volatile:
         console.print()
         pagecache.print_tables(console, volatile)
     if args.plot:
-        console.print(f"\ndrawn: {args.plot}", highlight=False)
+        console.print(f"\ndrawn: {args.plot}", highlight=False, markup=False)
     return 0

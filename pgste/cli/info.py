@@ -77,6 +77,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         f"{trace.seconds:.2f} s, {format_rate(rate)} events, "
         f"pfn {summary['lowest_pfn']:#x} to {summary['highest_pfn']:#x}",
         highlight=False,
+        markup=False,
     )
     console.print()
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -101,7 +102,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(
             "reader: " + ", ".join(f"{key} {format_count(value)}" for key, value in told.items()),
             highlight=False,
+            markup=False,
         )
     if args.save:
-        console.print(f"saved: {args.save}", highlight=False)
+        console.print(f"saved: {args.save}", highlight=False, markup=False)
     return 0

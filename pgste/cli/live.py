@@ -158,7 +158,7 @@ def _check_dict(results: list[Result], skipped: list[tuple[bool, str]]) -> dict[
 
 
 def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console: Console) -> None:
-    console.print(f"model against kernel: {kernel_name()}", highlight=False)
+    console.print(f"model against kernel: {kernel_name()}", highlight=False, markup=False)
     console.print()
     table = plain_table()
     table.add_column("mechanism")
@@ -311,9 +311,10 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
         f"in use at once{cut};\nlimit {format_count(result.limit_pages)} pages "
         f"({format_bytes(result.limit_pages * PAGE_BYTES)})",
         highlight=False,
+        markup=False,
     )
     console.print()
     console.print(_replay_table(result))
     if args.plot:
-        console.print(f"\ndrawn: {args.plot}", highlight=False)
+        console.print(f"\ndrawn: {args.plot}", highlight=False, markup=False)
     return 0

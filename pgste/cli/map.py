@@ -78,10 +78,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     table.add_column("pages", justify="right")
     for (name, _), count in zip(plot.MAP_CLASSES, counts, strict=True):
         table.add_row(name, format_count(int(count)))
-    console.print(title, highlight=False)
+    console.print(title, highlight=False, markup=False)
     console.print()
     console.print(table)
-    console.print(f"\ndrawn: {args.output}", highlight=False)
+    console.print(f"\ndrawn: {args.output}", highlight=False, markup=False)
     return 0
 
 
