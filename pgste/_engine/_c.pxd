@@ -322,6 +322,7 @@ cdef extern from "pgste.h" nogil:
         PGSTE_LIMIT_PAGES
         PGSTE_LIMIT_BYTES
 
+    int pgste_trace_summarize(const uint64_t *events, uint64_t nr, pgste_trace_summary *summary)
     int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
         const pgste_trace_limits *limits, pgste_trace_summary *summary)
 
