@@ -17,6 +17,8 @@
 #include <string.h>
 
 #define COMM_COLUMNS 16
+/* Kernels print 4 to 8 flags.  Unbounded, "-1[1]-1[1]..." would be scanned once for each "-". */
+#define MAX_FLAGS 32
 
 /*
  * The line from the separator before the pid on: up to and with the ':' after the time.
@@ -51,7 +53,9 @@ static const char *parse_header(const char *p, char separator, uint64_t *time)
 		return NULL;
 	p = skip_blanks(p + 1);
 	if (!is_digit(*p)) {			/* irq-info; never starts with a digit */
-		while (*p > ' ')
+		const char *flags = p;
+
+		while (*p > ' ' && p - flags < MAX_FLAGS)
 			p++;
 		p = skip_blanks(p);
 	}
