@@ -20,6 +20,7 @@ __all__ = ["ESTIMATE_ROWS", "Cost", "Estimate", "Profile", "estimate"]
 
 FORMAT = "pgste-costs"
 VERSION = 1
+_MOST_BYTES = 1 << 20  # of a file; a profile has a few thousand
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,11 @@ class Profile:
     def load(cls, path: str | os.PathLike[str]) -> Profile:
         """Read a profile; ArgumentError, which names the file, if it is not one."""
         try:
-            data = json.loads(Path(path).read_text())
+            with open(path, "rb") as file:
+                text = file.read(_MOST_BYTES + 1)
+            if len(text) > _MOST_BYTES:
+                raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+            data = json.loads(text)
             if data.pop("format") != FORMAT or data.pop("version") != VERSION:
                 raise ValueError(f"it is not {FORMAT} version {VERSION}")
             costs = {name: Cost(**cost) for name, cost in data.pop("costs").items()}
@@ -63,7 +68,11 @@ class Profile:
                 numbers = (cost.median, cost.q1, cost.q3)
                 if not all(isinstance(n, int | float) and 0 <= n < 1e15 for n in numbers):
                     raise ValueError(f"cost {name} is not a time")
+            if not isinstance(data["machine"], dict) or not isinstance(data["skipped"], dict):
+                raise ValueError("machine and skipped are not objects")
             return cls(costs=costs, **data)
+        except RecursionError:
+            raise ArgumentError(f"{os.fspath(path)} is no cost profile: nested too deep") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArgumentError(f"{os.fspath(path)} is no cost profile: {error}") from None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
+import tempfile
 import zlib
 from collections.abc import Callable
 from typing import IO, NamedTuple, Protocol, TypeAlias
@@ -105,6 +107,9 @@ def _unpacker(
 
 def read(file: IO[bytes], progress: Progress | None) -> Recording:
     """Read an open file; `pgste.Trace.open` says which kinds, and what goes wrong."""
+    if not file.seekable():
+        with _all_of(file) as copy:
+            return read(copy, progress)
     source = _Source(file, progress)
     start = source.read(len(dat.MAGIC))
     source.stream.seek(0)
@@ -119,6 +124,18 @@ def read(file: IO[bytes], progress: Progress | None) -> Recording:
         found = dat.parse(data, progress if source.compression is None else None)
         return Recording(found.events, found.times, "trace.dat", found.counters, source.compression)
     return _read_text(source)
+
+
+def _all_of(pipe: IO[bytes]) -> IO[bytes]:
+    """A file with all that comes out of a pipe: what it is shows at its start and at its end."""
+    copy = tempfile.TemporaryFile()
+    try:
+        shutil.copyfileobj(pipe, copy, CHUNK_BYTES)
+        copy.seek(0)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 def _read_own(source: _Source) -> Recording:
