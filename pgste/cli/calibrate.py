@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             swap_directory=args.swap_directory,
             progress=lambda what: progress.update(task, told=what),
         )
-    if args.output:
+    if args.output is not None:
         profile.save(args.output)
     # What was left out on request was not asked for; a machine without huge pages has no costs.
     status = PARTLY if "swap" in profile.skipped and not args.no_swap else 0
@@ -106,6 +106,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.print(_cost_table(profile))
     for what, why in profile.skipped.items():
         console.print(f"\nskipped: {what}: {printable(why)}", style="yellow")
-    if args.output:
+    if args.output is not None:
         console.print(f"\nsaved: {printable(args.output)}")
     return status

@@ -167,8 +167,8 @@ def _reporting_settings(args: argparse.Namespace) -> dict[str, int]:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    costs = Profile.load(args.costs) if args.costs else None
-    names = args.mechanisms.split(",") if args.mechanisms else None
+    costs = Profile.load(args.costs) if args.costs is not None else None
+    names = args.mechanisms.split(",") if args.mechanisms is not None else None
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress)
         frames = None
@@ -195,7 +195,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             threads=args.threads,
             progress=advance,
         )
-    if args.plot:
+    if args.plot is not None:
         comparison.plot(args.plot)
     volatile = None
     if args.flavour == "zvm":
@@ -221,6 +221,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if volatile:
         console.print()
         pagecache.print_tables(console, volatile)
-    if args.plot:
+    if args.plot is not None:
         console.print(f"\ndrawn: {printable(args.plot)}")
     return 0

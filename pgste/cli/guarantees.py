@@ -24,6 +24,7 @@ from pgste.guarantees import (
     System,
     guarantees,
 )
+from pgste.guarantees.result import known
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
 
@@ -59,9 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    wanted = args.mechanisms.split(",") if args.mechanisms else None
+    wanted = args.mechanisms.split(",") if args.mechanisms is not None else None
     if args.explain:
         wanted = [args.explain[0]]
+        known("question", args.explain[1], [question.key for question in QUESTIONS])
     start = time.perf_counter()
     result = _with_progress(wanted, DEEP_SYSTEMS if args.deep else SYSTEMS)
     seconds = time.perf_counter() - start

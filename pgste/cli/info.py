@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress)
     info = _info(trace, "the package's sample trace" if args.trace is None else args.trace)
-    if args.save:
+    if args.save is not None:
         trace.save(args.save)
     if args.json:
         print_json(info)
@@ -93,6 +93,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "reader: "
             + ", ".join(f"{printable(key)} {format_count(value)}" for key, value in told.items())
         )
-    if args.save:
+    if args.save is not None:
         console.print(f"saved: {printable(args.save)}")
     return 0

@@ -286,8 +286,12 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
             progress.update(tasks[name], completed=done, told=f"{done:,} events")
 
         peak = trace.summary()["peak_in_use"]
-        most = parse_frames(args.most, peak, "--most") if args.most else None
-        limit = parse_frames(args.limit, min(peak, most or peak), "--limit") if args.limit else None
+        most = parse_frames(args.most, peak, "--most") if args.most is not None else None
+        limit = (
+            parse_frames(args.limit, min(peak, most or peak), "--limit")
+            if args.limit is not None
+            else None
+        )
         result = live_replay(
             trace,
             names,
@@ -296,7 +300,7 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
             swap_directory=args.swap_directory,
             progress=advance,
         )
-    if args.plot:
+    if args.plot is not None:
         from pgste.live.plot import plot_live_replay
 
         plot_live_replay(result, args.plot)
@@ -305,7 +309,7 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
         return 0
     scaled = result.scaled
     cut = "" if scaled.share == 1 else f" ({scaled.share:.0%} of the trace's pages)"
-    name = printable(Path(args.trace).name) if args.trace else "the sample trace"
+    name = printable(Path(args.trace).name) if args.trace is not None else "the sample trace"
     console.print(
         f"{name} on {kernel_name()}:\n"
         f"{format_count(len(scaled.events))} events, at most {format_count(scaled.peak)} pages "
@@ -314,6 +318,6 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
     )
     console.print()
     console.print(_replay_table(result))
-    if args.plot:
+    if args.plot is not None:
         console.print(f"\ndrawn: {printable(args.plot)}")
     return 0

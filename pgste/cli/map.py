@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         trace = open_trace(args.trace, progress)
         summary = trace.summary()
         peak = summary["peak_in_use"]
-        frames = parse_frames(args.host_frames or "75%", peak)
+        frames = parse_frames("75%" if args.host_frames is None else args.host_frames, peak)
         base, pages = guest_pages(summary)
         low, high = kernel_watermarks(frames)
         host = Host(frames, summary["unique_pages"] + 64, low=low, high=high)

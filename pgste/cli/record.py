@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    if args.perf:
+    if args.perf is not None:
         if args.command:
             raise ValueError("--import reads a file; it takes no COMMAND")
         trace = import_perf(args.perf)

@@ -62,6 +62,9 @@ class Screen(Console):
         width, height = shutil.get_terminal_size() if self.is_dumb_terminal else super().size
         return ConsoleDimensions(min(max(width, _NARROWEST), _WIDEST), height)
 
+    def on_broken_pipe(self) -> None:
+        raise  # Rich would end the program; main() does that
+
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text, keep="\n"), **options)
 

@@ -12,6 +12,7 @@ import math
 __all__ = ["number", "one_line", "printable", "whole_number"]
 
 _MOST = 1 << 63
+_MOST_SECONDS = 1e9  # thirty years
 _LONGEST = 1000  # characters of a message: a few lines of a terminal
 
 
@@ -55,13 +56,15 @@ def whole_number(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """An option that is a number, neither infinite nor NaN."""
+    """An option that is a number, neither infinite nor NaN nor beyond all use."""
     try:
         value = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"not a number: {_short(text)}") from None
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"not a finite number: {_short(text)}")
+    if abs(value) > _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"too large: {_short(text)}")
     return value
 
 

@@ -128,7 +128,7 @@ def read(file: IO[bytes], progress: Progress | None) -> Recording:
 
 def _all_of(pipe: IO[bytes]) -> IO[bytes]:
     """A file with all that comes out of a pipe: what it is shows at its start and at its end."""
-    copy = tempfile.TemporaryFile()
+    copy = tempfile.TemporaryFile()  # noqa: SIM115
     try:
         shutil.copyfileobj(pipe, copy, CHUNK_BYTES)
         copy.seek(0)
