@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mechanism",
         choices=tuple(HINTS),
         action="append",
-        help="may be given more than once (default: madv_free, madv_dontneed)",
+        metavar="NAME",
+        help=f"one of {', '.join(HINTS)}; may be given more than once "
+        "(default: madv_free, madv_dontneed)",
     )
     job.add_argument(
         "--pages",
@@ -68,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mechanism",
         choices=tuple(HINTS),
         action="append",
-        help="may be given more than once (default: all)",
+        metavar="NAME",
+        help=f"one of {', '.join(HINTS)}; may be given more than once (default: all)",
     )
     job.add_argument(
         "--limit",

@@ -23,7 +23,13 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
-    parser.add_argument("--mechanism", choices=mechanisms(), default="cmma")
+    parser.add_argument(
+        "--mechanism",
+        choices=mechanisms(),
+        default="cmma",
+        metavar="NAME",
+        help=f"one of {', '.join(mechanisms())} (default cmma)",
+    )
     parser.add_argument(
         "--at",
         type=number,
