@@ -117,6 +117,7 @@ def test_live_verbs_escape_what_the_kernel_says(
     import pgste.cli.live
     from pgste.live import Refused
     from pgste.live.calibrate import LENGTHS
+    from pgste.live.check import Result
     from pgste.study.costs import Cost, Profile
 
     monkeypatch.setenv("COLUMNS", "300")
@@ -128,9 +129,13 @@ def test_live_verbs_escape_what_the_kernel_says(
     monkeypatch.setattr(pgste.cli.live, "swap_bytes", lambda: (0, 0))
     monkeypatch.setattr(pgste.cli.live, "SwapFile", refuse)
     monkeypatch.setattr("platform.release", lambda: evil)
-    shown = seen(capsys, "live", "check", "--ops", "100", status=3)
+    monkeypatch.setattr(
+        pgste.cli.live, "check", lambda *_, **__: Result("madv_free", False, True, 1)
+    )
+    shown = seen(capsys, "live", "check", "--ops", "100", status=3)  # one of two was skipped
     assert not BAD.search(shown)
     assert printable(evil) in shown
+    assert seen(capsys, "live", "check", "--swap", "on", status=1)  # all was
     names = [f"{kind}_{row}" for kind in ("dontneed", "free")
              for row in ("call", "page", "nothing", *LENGTHS)]  # fmt: skip
     profile = Profile(
