@@ -26,14 +26,22 @@ Threads
 Every object may be used from any thread.  A host and its guests form one unit, which one
 call at a time may use; other calls wait their turn, in order.  Only `Guest.essa`,
 `Guest.free`, `Guest.alloc` and their forms for one page run at once, for one ``cmma`` guest
-with more than one vcpu, on different vcpus.  Arrays that are passed in must not be changed
-by another thread during the call.
+with more than one vcpu, on different vcpus.  An array that another thread changes during a
+call is read as it is found, or ends the call with `ChangedError`.
 """
 
 from pgste._engine.guest import Guest
 from pgste._engine.host import Host
 from pgste._engine.isa import isa_name, isa_select, isa_variants
-from pgste._engine.names import ERROR_LAST, VERSION, mechanisms, strerror
+from pgste._engine.names import (
+    ERROR_LAST,
+    VERSION,
+    flavour_of,
+    generation_of,
+    generations,
+    mechanisms,
+    strerror,
+)
 from pgste._engine.replay import Replay
 
 __all__ = [
@@ -42,6 +50,9 @@ __all__ = [
     "Guest",
     "Host",
     "Replay",
+    "flavour_of",
+    "generation_of",
+    "generations",
     "isa_name",
     "isa_select",
     "isa_variants",

@@ -158,6 +158,12 @@ cdef extern from "pgste.h" nogil:
         PGSTE_GEN_PGTABLE
         PGSTE_GEN_DAT
         PGSTE_GEN_ZVM
+        PGSTE_NR_GENERATIONS
+
+    const char *pgste_generation_name(unsigned i)
+    const char *pgste_generation_flavour(unsigned i)
+    const char *pgste_generation_meaning(unsigned i)
+    bool_t pgste_mechanism_allowed(pgste_generation generation, const char *mechanism)
 
     const uint32_t PGSTE_CBRL_MAX, PGSTE_MAX_VCPUS
 
@@ -207,7 +213,7 @@ cdef extern from "pgste.h" nogil:
     int pgste_get_free(const pgste_guest *guest, const pgste_gfns *gfns, uint8_t *free)
 
     const uint64_t PGSTE_MAX_NS
-    const uint32_t PGSTE_REPORT_CAPACITY
+    const uint32_t PGSTE_REPORTING_CAPACITY
     uint64_t pgste_now(const pgste_guest *guest)
     int pgste_advance(pgste_guest *guest, uint64_t ns)
 
@@ -216,7 +222,7 @@ cdef extern from "pgste.h" nogil:
         PGSTE_POISON_INIT_ON_FREE
         PGSTE_POISON_PAGE_POISON
 
-    cdef struct pgste_report_config:
+    cdef struct pgste_reporting_config:
         uint32_t order
         uint32_t max_order
         uint32_t parked_order
@@ -232,15 +238,15 @@ cdef extern from "pgste.h" nogil:
         bool_t negotiated
         bool_t inhibited
 
-    cdef enum pgste_report_status:
-        PGSTE_REPORT_OFF
-        PGSTE_REPORT_IDLE
-        PGSTE_REPORT_REQUESTED
-        PGSTE_REPORT_ACTIVE
+    cdef enum pgste_reporting_status:
+        PGSTE_REPORTING_OFF
+        PGSTE_REPORTING_IDLE
+        PGSTE_REPORTING_REQUESTED
+        PGSTE_REPORTING_ACTIVE
 
-    cdef struct pgste_report_state:
-        pgste_report_config config
-        pgste_report_status status
+    cdef struct pgste_reporting_state:
+        pgste_reporting_config config
+        pgste_reporting_status status
         uint64_t due_ns
         uint64_t pages_free
         uint64_t pages_parked
@@ -255,14 +261,14 @@ cdef extern from "pgste.h" nogil:
         uint32_t order
         bool_t reported
 
-    void pgste_report_defaults(const pgste_guest *guest, pgste_report_config *config)
-    int pgste_report_configure(pgste_guest *guest, const pgste_report_config *config)
-    int pgste_report_get_state(const pgste_guest *guest, pgste_report_state *state)
-    int64_t pgste_report_free_list(const pgste_guest *guest, unsigned order, pgste_block *blocks,
+    void pgste_reporting_defaults(const pgste_guest *guest, pgste_reporting_config *config)
+    int pgste_reporting_configure(pgste_guest *guest, const pgste_reporting_config *config)
+    int pgste_reporting_get_state(const pgste_guest *guest, pgste_reporting_state *state)
+    int64_t pgste_reporting_free_list(const pgste_guest *guest, unsigned order, pgste_block *blocks,
         uint64_t max)
-    int64_t pgste_report_parked(const pgste_guest *guest, uint32_t vcpu, pgste_block *blocks,
+    int64_t pgste_reporting_parked(const pgste_guest *guest, uint32_t vcpu, pgste_block *blocks,
         uint64_t max)
-    int64_t pgste_report_isolated(const pgste_guest *guest, pgste_block *blocks, uint64_t max)
+    int64_t pgste_reporting_isolated(const pgste_guest *guest, pgste_block *blocks, uint64_t max)
 
     int64_t pgste_cbrl(const pgste_guest *guest, uint32_t vcpu, uint64_t *gfns)
     int64_t pgste_intercept(pgste_guest *guest, uint32_t vcpu)
@@ -379,8 +385,16 @@ cdef extern from "pgste.h" nogil:
         uint32_t depth
         pgste_search_answer answers[PGSTE_NR_QUESTIONS]
 
+    cdef struct pgste_question_info:
+        const char *name
+        const char *text
+        const char *found
+        const char *good
+        const char *stem
+
     const char *pgste_action_name(unsigned i)
-    const char *pgste_question_name(unsigned i)
+    const char *pgste_action_words(unsigned i)
+    const pgste_question_info *pgste_question(unsigned i)
     int pgste_search(const pgste_search_config *config, pgste_search_result *result)
 
     int PGSTE_OS_ERRNO(int64_t error)

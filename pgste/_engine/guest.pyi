@@ -20,7 +20,7 @@ class Guest(Reporting):
         cbrl_entries: SupportsIndex = 511,
         strict: Flag = False,
         *,
-        flavour: str = "kvm",
+        flavour: str | None = None,
     ) -> None: ...
     @property
     def host(self) -> Host: ...

@@ -8,7 +8,6 @@ from libc.string cimport memcpy, memset
 
 from pgste._engine._c cimport (
     PGSTE_CBRL_MAX,
-    PGSTE_GEN_ZVM,
     PGSTE_MAX_FRAMES,
     PGSTE_MAX_ORDER,
     PGSTE_MAX_PAGES,
@@ -29,6 +28,7 @@ from pgste._engine._c cimport (
     pgste_guest_stats,
     pgste_guest_stats_name,
     pgste_intercept,
+    pgste_mechanism_allowed,
     pgste_peek,
     pgste_read,
     pgste_reset_cmma,
@@ -56,13 +56,11 @@ from pgste._engine.names cimport names_of, with_names
 from pgste._engine.reporting cimport Reporting
 from pgste._engine.unit cimport KEEP_GIL, PyThreadState
 
-from pgste._engine.names import mechanisms
+from pgste._engine.names import GENERATIONS, flavour_of, generation_of, mechanisms
 from pgste.errors import ArgumentError, ArgumentTypeError
 
 cdef tuple STATS = names_of(pgste_guest_stats_name)
 cdef tuple MECHANISMS = mechanisms()
-cdef tuple GENERATIONS = ("pgtable", "dat")
-cdef tuple FLAVOURS = ("kvm", "zvm")
 
 
 @cython.no_gc_clear
@@ -86,8 +84,10 @@ cdef class Guest(Reporting):
         swap slot for each page (at most 2**32 - 2).
     mechanism : str
         What `free` and `alloc` tell the host, one of `mechanisms`.
-    generation : {"pgtable", "dat"}
-        Whose rules hold: those of Linux v4.13 to v6.19, or v7.0 on.
+    generation : {"pgtable", "dat", "zvm"}
+        Whose rules hold: KVM's of Linux v4.13 to v6.19, KVM's of v7.0 on, or z/VM's.  On z/VM
+        the whole of guest page hinting holds: volatile pages, addressing exceptions and discard
+        faults; mechanisms ``none`` and ``cmma`` only, and words are those of ``pgtable``.
     nodat : bool
         Facility 147: ORC 7 exists, and `alloc` uses it.
     vcpus : int
@@ -96,10 +96,8 @@ cdef class Guest(Reporting):
         Entries of each CBRL, 1 .. 511.
     strict : bool
         Free of a free page and alloc of one in use raise `StateError`, and are not counted.
-    flavour : {"kvm", "zvm"}
-        The hypervisor.  On z/VM the whole of guest page hinting holds: volatile pages,
-        addressing exceptions and discard faults; mechanisms ``none`` and ``cmma`` only, and
-        words are those of ``pgtable``.
+    flavour : {"kvm", "zvm"}, optional
+        The hypervisor: ``zvm`` alone says the same as generation ``zvm``.
 
     Attributes
     ----------
@@ -114,7 +112,7 @@ cdef class Guest(Reporting):
 
     def __init__(
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
-        cbrl_entries=511, strict=False, *, flavour="kvm",
+        cbrl_entries=511, strict=False, *, flavour=None,
     ):
         cdef pgste_guest_config config
         cdef Host home
@@ -127,13 +125,10 @@ cdef class Guest(Reporting):
         choice(mechanism, "mechanism", MECHANISMS)
         encoded = mechanism.encode()
         config.mechanism = encoded
-        config.generation = <pgste_generation>choice(generation, "generation", GENERATIONS)
-        if choice(flavour, "flavour", FLAVOURS) == 1:
-            if generation != "pgtable":
-                raise ArgumentError(f"generation: {generation!r} is one of KVM, not of z/VM")
-            if mechanism not in ("none", "cmma"):
-                raise ArgumentError(f"mechanism: {mechanism!r} is unknown to z/VM")
-            config.generation = PGSTE_GEN_ZVM
+        generation = generation_of(generation, flavour)
+        config.generation = <pgste_generation><int>GENERATIONS.index(generation)
+        if not pgste_mechanism_allowed(config.generation, config.mechanism):
+            raise ArgumentError(f"mechanism: {mechanism!r} is unknown to generation {generation!r}")
         config.nr_vcpus = integer(vcpus, "vcpus", 1, PGSTE_MAX_VCPUS)
         config.cbrl_entries = integer(cbrl_entries, "cbrl_entries", 1, PGSTE_CBRL_MAX)
         config.nodat = boolean(nodat, "nodat")
@@ -145,14 +140,14 @@ cdef class Guest(Reporting):
             home = host
         self.mechanism = mechanism
         self.generation = generation
-        self.flavour = flavour
+        self.flavour = flavour_of(generation)
         self.join(home, &config)
 
     def __repr__(self):
         state = "" if self.c != NULL else ", closed"
         return (
             f"<pgste.Guest {self.guest_number}: {self.nr_pages} pages, {self.mechanism},"
-            f" {self.generation if self.flavour == 'kvm' else self.flavour}{state}>"
+            f" {self.generation}{state}>"
         )
 
     # ---- attributes

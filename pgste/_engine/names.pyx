@@ -3,7 +3,19 @@
 
 from libc.stdint cimport uint64_t
 
-from pgste._engine._c cimport PGSTE_E_LAST, PGSTE_VERSION, pgste_mechanism_name, pgste_strerror
+from pgste._engine._c cimport (
+    PGSTE_E_LAST,
+    PGSTE_VERSION,
+    pgste_generation,
+    pgste_generation_flavour,
+    pgste_generation_meaning,
+    pgste_generation_name,
+    pgste_mechanism_allowed,
+    pgste_mechanism_name,
+    pgste_strerror,
+)
+
+from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
 
 VERSION = PGSTE_VERSION.decode()
 ERROR_LAST = <int>PGSTE_E_LAST
@@ -38,6 +50,57 @@ cpdef str strerror(int error):
     return pgste_strerror(error).decode()
 
 
-def mechanisms() -> tuple:
-    """Names of the free-page mechanisms that `Guest` takes, in the core's order."""
-    return MECHANISMS
+# ---- generations
+
+GENERATIONS = names_of(pgste_generation_name)
+cdef tuple FLAVOUR_OF = names_of(pgste_generation_flavour)
+cdef tuple MEANINGS = names_of(pgste_generation_meaning)
+
+
+cdef int known(object value, str name, tuple choices) except -1:
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{name}: {value!r} is not a str")
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise UnknownNameError(f"{name}: {value!r} is not one of {listed}")
+    return 0
+
+
+def generations() -> dict:
+    """What each generation models, by name, in the core's order."""
+    return dict(zip(GENERATIONS, MEANINGS))
+
+
+def flavour_of(generation) -> str:
+    """The hypervisor of a generation: "kvm" or "zvm"."""
+    known(generation, "generation", GENERATIONS)
+    return FLAVOUR_OF[GENERATIONS.index(generation)]
+
+
+def generation_of(generation, flavour=None) -> str:
+    """The generation that the two arguments of `Guest` name; None: the flavour is not given.
+
+    A flavour that has one generation only may stand for it, beside the default "pgtable".
+    """
+    known(generation, "generation", GENERATIONS)
+    if flavour is None:
+        return generation
+    known(flavour, "flavour", tuple(dict.fromkeys(FLAVOUR_OF)))
+    those = [name for name in GENERATIONS if flavour_of(name) == flavour]
+    if generation in those:
+        return generation
+    if generation == GENERATIONS[0] and len(those) == 1:
+        return those[0]
+    raise ArgumentError(f"generation: {generation!r} is not one of flavour {flavour!r}")
+
+
+def mechanisms(generation=None) -> tuple:
+    """Names of the free-page mechanisms that `Guest` takes, in the core's order.
+
+    With a generation: those that its guests may have.
+    """
+    if generation is None:
+        return MECHANISMS
+    known(generation, "generation", GENERATIONS)
+    cdef pgste_generation number = <pgste_generation><int>GENERATIONS.index(generation)
+    return tuple([n for n in MECHANISMS if pgste_mechanism_allowed(number, n.encode())])

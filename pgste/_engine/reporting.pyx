@@ -12,18 +12,18 @@ from pgste._engine._c cimport (
     PGSTE_MAX_NS,
     PGSTE_MAX_ORDER,
     PGSTE_MAX_PAGES,
-    PGSTE_REPORT_CAPACITY,
+    PGSTE_REPORTING_CAPACITY,
     pgste_advance,
     pgste_block,
     pgste_now,
     pgste_poison,
-    pgste_report_config,
-    pgste_report_configure,
-    pgste_report_free_list,
-    pgste_report_get_state,
-    pgste_report_isolated,
-    pgste_report_parked,
-    pgste_report_state,
+    pgste_reporting_config,
+    pgste_reporting_configure,
+    pgste_reporting_free_list,
+    pgste_reporting_get_state,
+    pgste_reporting_isolated,
+    pgste_reporting_parked,
+    pgste_reporting_state,
 )
 from pgste._engine.arguments cimport boolean, choice, integer
 from pgste._engine.names cimport strerror
@@ -107,14 +107,14 @@ cdef class Reporting(PageTable):
         StateError
             Too late.
         """
-        cdef pgste_report_state state
+        cdef pgste_reporting_state state
         cdef int error
         self.begin(0)
-        error = pgste_report_get_state(self.c, &state)
+        error = pgste_reporting_get_state(self.c, &state)
         self.end(NULL)
         if error < 0:
             self.report_failed(error)
-        cdef pgste_report_config *to = &state.config
+        cdef pgste_reporting_config *to = &state.config
         if max_order is not None:
             to.max_order = <uint32_t>integer(max_order, "max_order", 0, PGSTE_MAX_ORDER)
         if order is not None:
@@ -131,7 +131,7 @@ cdef class Reporting(PageTable):
         if parked_batch is not None:
             to.parked_batch = <uint32_t>integer(parked_batch, "parked_batch", 1, UINT32_MAX)
         if capacity is not None:
-            to.capacity = <uint32_t>integer(capacity, "capacity", 1, PGSTE_REPORT_CAPACITY)
+            to.capacity = <uint32_t>integer(capacity, "capacity", 1, PGSTE_REPORTING_CAPACITY)
         if delay_ns is not None:
             to.delay_ns = integer(delay_ns, "delay_ns", 0, PGSTE_MAX_NS)
         if ack_ns is not None:
@@ -149,7 +149,7 @@ cdef class Reporting(PageTable):
         if inhibited is not None:
             to.inhibited = boolean(inhibited, "inhibited")
         self.begin(0)
-        error = pgste_report_configure(self.c, to)
+        error = pgste_reporting_configure(self.c, to)
         self.end(NULL)
         if error < 0:
             self.report_failed(error)
@@ -165,10 +165,10 @@ cdef class Reporting(PageTable):
             "pages_parked", "pages_isolated", "blocks_isolated", "passes", "passes_skipped"
             (for want of free memory), "blocks_reported".
         """
-        cdef pgste_report_state state
+        cdef pgste_reporting_state state
         cdef int error
         self.begin(0)
-        error = pgste_report_get_state(self.c, &state)
+        error = pgste_reporting_get_state(self.c, &state)
         self.end(NULL)
         if error < 0:
             self.report_failed(error)
@@ -219,10 +219,10 @@ cdef class Reporting(PageTable):
 
     cdef int64_t copy_blocks(self, int which, uint32_t i, pgste_block *to, uint64_t most) noexcept:
         if which == 0:
-            return pgste_report_free_list(self.c, i, to, most)
+            return pgste_reporting_free_list(self.c, i, to, most)
         if which == 1:
-            return pgste_report_parked(self.c, i, to, most)
-        return pgste_report_isolated(self.c, to, most)
+            return pgste_reporting_parked(self.c, i, to, most)
+        return pgste_reporting_isolated(self.c, to, most)
 
     cdef list blocks(self, int which, uint32_t i):
         cdef pgste_block *found = NULL

@@ -2,6 +2,8 @@
 from typing import Final, TypedDict
 
 ACTIONS: Final[tuple[str, ...]]
+ACTION_WORDS: Final[dict[str, str]]
+QUESTION_ROWS: Final[tuple[tuple[str, str, str, str, str], ...]]
 QUESTIONS: Final[tuple[str, ...]]
 GENERATIONS: Final[tuple[str, ...]]
 REARM_RULES: Final[tuple[str, ...]]

@@ -7,9 +7,11 @@ from libc.stdlib cimport calloc, free
 from pgste._engine._c cimport (
     PGSTE_SEARCH_STEPS,
     pgste_action_name,
+    pgste_action_words,
     pgste_generation,
     pgste_poison,
-    pgste_question_name,
+    pgste_question,
+    pgste_question_info,
     pgste_rearm,
     pgste_search,
     pgste_search_config,
@@ -17,12 +19,29 @@ from pgste._engine._c cimport (
 )
 from pgste._engine.names cimport names_of, strerror
 
-from pgste._engine.names import POISONS, REARM_RULES
+from pgste._engine.names import GENERATIONS, POISONS, REARM_RULES
 from pgste.errors import BY_CODE, ModelMemoryError
 
 ACTIONS = names_of(pgste_action_name)
-QUESTIONS = names_of(pgste_question_name)
-GENERATIONS = ("pgtable", "dat", "zvm")
+#: Words for a step of a run, with places in braces for what it did.
+ACTION_WORDS = dict(zip(ACTIONS, names_of(pgste_action_words)))
+
+
+def _questions():
+    cdef const pgste_question_info *info
+    cdef unsigned i = 0
+    while True:
+        info = pgste_question(i)
+        if info == NULL:
+            return
+        fields = info.name, info.text, info.found, info.good, info.stem
+        yield tuple([field.decode() for field in fields])
+        i += 1
+
+
+#: Name, text, answer if it is found, answer that is good, stem: rows of the core's table.
+QUESTION_ROWS = tuple(_questions())
+QUESTIONS = tuple([row[0] for row in QUESTION_ROWS])
 
 
 def search(

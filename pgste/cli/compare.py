@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from pgste._engine import mechanisms
+from pgste._engine import flavour_of, generations, mechanisms
 from pgste.cli.common import TRACE_HELP, open_trace, trace_name
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
@@ -54,13 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="swap slots of the host (default: enough for every page)",
     )
     parser.add_argument(
-        "--generation", choices=("pgtable", "dat"), default="pgtable", help="kernel generation"
+        "--generation",
+        choices=tuple(generations()),
+        default="pgtable",
+        help="whose rules hold: KVM before Linux v7.0, KVM since, or z/VM (default pgtable)",
     )
     parser.add_argument(
         "--flavour",
-        choices=("kvm", "zvm"),
-        default="kvm",
-        help="hypervisor; zvm: mechanisms none and cmma, and what volatile pages save",
+        choices=tuple(dict.fromkeys(map(flavour_of, generations()))),
+        help="hypervisor; zvm is short for --generation zvm: mechanisms none and cmma, and what"
+        " volatile pages save",
     )
     parser.add_argument(
         "--report-order",
@@ -198,7 +201,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.plot is not None:
         comparison.plot(args.plot)
     volatile = None
-    if args.flavour == "zvm":
+    if comparison.flavour == "zvm":
         from pgste.cli import pagecache  # of no use to others
 
         volatile = pagecache.measure()

@@ -35,6 +35,7 @@ __all__ = ["Grid", "Screen", "has_colours", "print_json", "progress_bar"]
 
 _NARROWEST, _WIDEST = 40, 1000
 _LEAST_LABEL = 12  # columns that a row's title keeps before tables are stacked
+_LONG_LABEL = 28  # that they keep before tables are cut
 _LEAST_PROSE = 20
 
 
@@ -171,8 +172,9 @@ class Grid:
                 if over > 0:
                     natural = max(cell.cell_len for cell in self._cells(first[-1]))
                     label = natural - over
-                    # breaking titles of rows is for when no other way is left
-                    if nr < len(groups) or label < min(_LEAST_LABEL, natural):
+                    # titles of rows are broken a little, or when no other way is left
+                    least = _LEAST_LABEL if nr == len(groups) else _LONG_LABEL
+                    if label < min(least, natural):
                         break
                 parts.append((which, label))
             else:

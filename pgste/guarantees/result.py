@@ -75,8 +75,7 @@ class Cell:
             swap_slots=self.system.swap_slots,
             cbrl_entries=self.system.cbrl_entries,
             mechanism=subject.mechanism,
-            generation="pgtable" if subject.generation == "zvm" else subject.generation,
-            flavour="zvm" if subject.generation == "zvm" else "kvm",
+            generation=subject.generation,
             rearm=subject.rearm,
             poison=subject.poison,
         )

@@ -132,12 +132,12 @@ _Results: TypeAlias = "Sequence[tuple[System, SearchResult]]"
 
 def _cell(question: Question, subject: Subject, results: _Results) -> Cell:
     states = sum(result["states"] for _, result in results)
-    best = _shortest(question.shown_by, results)
+    best = _shortest(question.key, results)
     if best is not None:
         system, steps = best
         note = _note(question, results)
         return Cell(question, subject, question.found, note, states, system, steps)
-    premises = sum(result["answers"][question.shown_by][0] for _, result in results)
+    premises = sum(result["answers"][question.key][0] for _, result in results)
     answer = question.otherwise if premises else "n/a"
     return Cell(question, subject, answer, "", states)
 
@@ -155,10 +155,10 @@ def _note(question: Question, results: _Results) -> str:
     """What a bare "no" would hide."""
     if question.key != "zero-after-free":
         return ""
-    if _shortest("free_readable", results) is None:
+    if _shortest("readable-after-free", results) is None:
         return "not readable"
-    if _shortest("free_swapped_not_zero", results) is None and any(
-        result["answers"]["free_swapped_not_zero"][0] for _, result in results
+    if _shortest("zero-after-free-swapped", results) is None and any(
+        result["answers"]["zero-after-free-swapped"][0] for _, result in results
     ):
         return "swapped: yes"
     return ""

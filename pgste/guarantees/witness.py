@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A run of the search (pgste.guarantees) played step by step on a guest, for people to read."""
+"""A run of the search (pgste.guarantees) played step by step on a guest, for people to read.
+
+The player makes each step through the public API, not through the search's own code: what it
+shows is what any user of `Guest` and `Host` would see.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pgste._engine import Guest, Host
+from pgste._engine.search import ACTION_WORDS
 from pgste.enums import PgsteBits, PteBits, Usage
 from pgste.errors import ProgramInterruption
 
@@ -40,27 +45,6 @@ class Moment:
     state: str
     listed: tuple[int, ...]
     reads: str
-
-
-_WHAT = {
-    "write": "guest stores {tag} to page {gfn}",
-    "read": "guest loads page {gfn}: {value}",
-    "swap_out": "host reclaims page {gfn}",
-    "swap_in": "host swaps page {gfn} in",
-    "free": "guest frees page {gfn}",
-    "free_raced": "guest frees page {gfn}; a store of {tag} slips in before the host is told",
-    "alloc": "guest allocates page {gfn}",
-    "take": "guest uses page {gfn} again, alloc skipped",
-    "zap": "host zaps page {gfn}",
-    "pin": "a reference to page {gfn} is {pinned}",
-    "reclaim": "host reclaims a frame",
-    "intercept": "host processes the list",
-    "zap_scan": "host zaps all pages that it may",
-    "reset_cmma": "host resets CMMA",
-    "migrate": "migration mode {mode}",
-    "report": "{report}",
-    "pressure": "host runs short of memory, references dropped",
-}
 
 
 def _pages(blocks: list[tuple[int, int, bool]]) -> str:
@@ -138,7 +122,7 @@ class _Player:
         return "; ".join(said) or "guest finds nothing to report"
 
     def _words(self, step: Step, value: str | int) -> str:
-        return _WHAT[step.action].format(
+        return ACTION_WORDS[step.action].format(
             gfn=step.gfn,
             tag=self.tag,
             value=value,
@@ -174,7 +158,6 @@ def play(
     cbrl_entries: int,
     mechanism: str,
     generation: str = "pgtable",
-    flavour: str = "kvm",
     rearm: str = "referenced",
     poison: Poison = "none",
 ) -> list[Moment]:
@@ -186,10 +169,9 @@ def play(
         mechanism=mechanism,
         generation=generation,
         cbrl_entries=cbrl_entries,
-        flavour=flavour,
     )
     if mechanism == "reporting":
-        # as search_report.c has it: every block is reported, and a call takes a moment
+        # as search/reporting.c has it: every block is reported, and a call takes a moment
         guest.set_reporting(
             order=0,
             max_order=int(pages > 1),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pgste._engine import Guest, Host, Replay, mechanisms
+from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechanisms
 from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
 from pgste.study.result import ROWS, Comparison, MechanismResult, Row
 from pgste.study.sizes import guest_pages, kernel_watermarks
@@ -164,7 +164,7 @@ def compare(
     swap_slots: int | None = None,
     generation: str = "pgtable",
     nodat: bool = False,
-    flavour: str = "kvm",
+    flavour: str | None = None,
     reporting: Mapping[str, Any] | None = None,
     unseen_free: bool = False,
     samples: int = 400,
@@ -185,7 +185,7 @@ def compare(
         the guests have in use at once, those live at the start included.
     guests: number of guests, at least 1.
     swap_slots: by default enough for every page of every guest.
-    generation, nodat, flavour: as for `Guest`; "zvm" has the mechanisms none and cmma only.
+    generation, nodat, flavour: as for `Guest`; a generation may not have all mechanisms.
     reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
         is by default the pages that no event names.
     unseen_free: for ``reporting``, these pages are free blocks that others merge with.
@@ -196,7 +196,8 @@ def compare(
     ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; OutOfFramesError
     when host and swap together cannot hold what the guests use.
     """
-    every = ("none", "cmma") if flavour == "zvm" else _engine_mechanisms()
+    generation = generation_of(generation, flavour)
+    every = _engine_mechanisms(generation)
     names = tuple(every if mechanisms is None else mechanisms)
     if isinstance(mechanisms, str):
         raise ArgumentTypeError(f"mechanisms: a sequence of names, not the string {mechanisms!r}")
@@ -235,7 +236,6 @@ def compare(
                 mechanism=name,
                 generation=generation,
                 nodat=nodat,
-                flavour=flavour,
             )
             for _ in range(guests)
         ]
@@ -258,7 +258,7 @@ def compare(
         generation=generation,
         results=results,
         reporting=used,
-        flavour=flavour,
+        flavour=flavour_of(generation),
     )
 
 

@@ -100,14 +100,15 @@ static uint16_t essa_entry(enum pgste_generation generation, bool dirtying, unsi
 	else if (generation == PGSTE_GEN_PGTABLE)
 		zero = zero || r.append;
 	if (generation == PGSTE_GEN_ZVM && r.append)
-		new &= ~(unsigned)PGSTE_STATE_SWAP; /* who clears it has the slot to give up */
+		/* who clears SWAP has the slot to give up; VALID goes as in pte_claim() */
+		new &= ~(unsigned)(PGSTE_STATE_SWAP | PGSTE_STATE_VALID);
 	new |= r.usage | (r.nodat ? PGSTE_STATE_NODAT : 0u) | (zero ? PGSTE_STATE_ZERO : 0u);
 	if (orc != PGSTE_ORC_GET_STATE && (dirtying || generation == PGSTE_GEN_DAT))
 		new |= PGSTE_STATE_DIRTY;
 	return (uint16_t)(new | essa_result(generation, state) << 8 | (r.append ? 0x8000u : 0u));
 }
 
-static struct essa_row rows[3][2][PGSTE_NR_ORC];
+static struct essa_row rows[PGSTE_NR_GENERATIONS][2][PGSTE_NR_ORC];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void essa_generate_row(struct essa_row *row, enum pgste_generation generation,
@@ -125,7 +126,7 @@ static void essa_generate_row(struct essa_row *row, enum pgste_generation genera
 
 static void essa_generate(void)
 {
-	for (unsigned generation = 0; generation < 3; generation++)
+	for (unsigned generation = 0; generation < PGSTE_NR_GENERATIONS; generation++)
 		for (unsigned dirtying = 0; dirtying < 2; dirtying++)
 			for (unsigned orc = 0; orc < PGSTE_NR_ORC; orc++)
 				essa_generate_row(&rows[generation][dirtying][orc],

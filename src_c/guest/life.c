@@ -24,12 +24,10 @@ static bool guest_init(struct pgste_guest *guest)
 	       mm_init(&guest->mm);
 }
 
-static bool config_valid(const struct pgste_guest_config *c, const struct mech *mech)
+static bool config_valid(const struct pgste_guest_config *c)
 {
-	if (c->generation == PGSTE_GEN_ZVM && mech->kvm_only)
-		return false;
 	return c->nr_pages >= 1 && c->nr_pages <= PGSTE_MAX_PAGES &&
-	       c->generation >= PGSTE_GEN_PGTABLE && c->generation <= PGSTE_GEN_ZVM &&
+	       c->generation < PGSTE_NR_GENERATIONS &&
 	       c->nr_vcpus >= 1 && c->nr_vcpus <= PGSTE_MAX_VCPUS && c->cbrl_entries >= 1 &&
 	       c->cbrl_entries <= PGSTE_CBRL_MAX;
 }
@@ -40,7 +38,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	const bool zvm = config->generation == PGSTE_GEN_ZVM;
 	struct pgste_guest *g;
 
-	if (!config_valid(config, mech) || host->nr_mms >= PGSTE_MAX_GUESTS)
+	if (!config_valid(config) || host->nr_mms >= PGSTE_MAX_GUESTS)
 		return PGSTE_E_ARG;
 	g = calloc(1, sizeof(*g));
 	if (!g)

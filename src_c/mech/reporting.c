@@ -15,10 +15,10 @@
 
 static void notify(struct pgste_guest *guest, struct reporting *r)
 {
-	if (r->status == PGSTE_REPORT_IDLE)
+	if (r->status == PGSTE_REPORTING_IDLE)
 		r->due = guest->now_ns + r->config.delay_ns;
-	if (r->status != PGSTE_REPORT_OFF)
-		r->status = PGSTE_REPORT_REQUESTED;
+	if (r->status != PGSTE_REPORTING_OFF)
+		r->status = PGSTE_REPORTING_REQUESTED;
 }
 
 static void to_buddy(struct pgste_guest *guest, struct reporting *r, uint64_t block,
@@ -176,7 +176,7 @@ static bool fill_batch(struct reporting *r)
 			/* the next pass, or what follows the report, starts here */
 			buddy_rotate(&r->buddy, order, block);
 			if (r->budget < 0)
-				r->status = PGSTE_REPORT_REQUESTED;
+				r->status = PGSTE_REPORTING_REQUESTED;
 			return r->budget >= 0 && full;
 		}
 		buddy_isolate(&r->buddy, block);
@@ -189,10 +189,10 @@ static void pass_ends(struct pgste_guest *guest, struct reporting *r)
 {
 	r->passing = false;
 	r->due = NEVER;
-	if (r->status == PGSTE_REPORT_REQUESTED)
+	if (r->status == PGSTE_REPORTING_REQUESTED)
 		r->due = guest->now_ns + r->config.delay_ns;
 	else
-		r->status = PGSTE_REPORT_IDLE;
+		r->status = PGSTE_REPORTING_IDLE;
 }
 
 /* Report the batch; true: the pass has to wait for the ack. */
@@ -236,7 +236,7 @@ static void pass_starts(struct pgste_guest *guest, struct reporting *r, uint64_t
 {
 	r->passes++;
 	r->passing = true;
-	r->status = PGSTE_REPORT_ACTIVE;
+	r->status = PGSTE_REPORTING_ACTIVE;
 	r->due = NEVER;
 	r->order = r->config.order;
 	if (!enough(r, r->config.low + ((uint64_t)r->config.capacity << r->config.order))) {
@@ -274,7 +274,7 @@ static void reporting_replay_starts(struct pgste_guest *guest)
 	for (uint32_t v = 0; v < guest->nr_vcpus; v++)
 		while (r->buddy.parked[v].nr_blocks)
 			unpark_oldest(guest, r, &r->buddy.parked[v]);
-	if (r->status == PGSTE_REPORT_OFF)
+	if (r->status == PGSTE_REPORTING_OFF)
 		return;
 	if (r->calling)
 		end_call(guest, r);
@@ -284,7 +284,7 @@ static void reporting_replay_starts(struct pgste_guest *guest)
 		before = r->blocks;
 		pass_starts(guest, r, 0);
 	} while (r->blocks != before);
-	r->status = PGSTE_REPORT_IDLE;
+	r->status = PGSTE_REPORTING_IDLE;
 	r->due = NEVER;
 }
 
@@ -293,12 +293,12 @@ static void reporting_replay_starts(struct pgste_guest *guest)
 static bool reporting_init(struct pgste_guest *guest)
 {
 	struct reporting *r = calloc(1, sizeof(*r));
-	struct pgste_report_config config;
+	struct pgste_reporting_config config;
 
 	if (!r)
 		return false;
 	guest->mech_data = r;
-	pgste_report_defaults(guest, &config);
+	pgste_reporting_defaults(guest, &config);
 	reporting_apply(r, &config);
 	return buddy_init(&r->buddy, guest->mm.nr_pages, guest->nr_vcpus);
 }

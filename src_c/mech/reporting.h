@@ -11,8 +11,8 @@
 
 struct reporting {
 	struct buddy buddy;
-	struct pgste_report_config config;
-	enum pgste_report_status status;
+	struct pgste_reporting_config config;
+	enum pgste_reporting_status status;
 	uint64_t due; /* NEVER: nothing is */
 	bool passing; /* in a pass */
 	bool calling; /* and in a report call of it */
@@ -20,7 +20,7 @@ struct reporting {
 	bool in_list;	/* budget holds */
 	int64_t budget;
 	uint32_t nr_batch;
-	uint64_t batch[PGSTE_REPORT_CAPACITY]; /* isolated blocks, the first one first */
+	uint64_t batch[PGSTE_REPORTING_CAPACITY]; /* isolated blocks, the first one first */
 	uint64_t passes, skipped, blocks;
 	bool used; /* something was freed: too late for other settings */
 };
@@ -28,8 +28,8 @@ struct reporting {
 #define NEVER UINT64_MAX
 
 /* Start afresh with these settings. */
-void reporting_apply(struct reporting *r, const struct pgste_report_config *config);
-bool reporting_config_valid(const struct pgste_report_config *config);
+void reporting_apply(struct reporting *r, const struct pgste_reporting_config *config);
+bool reporting_config_valid(const struct pgste_reporting_config *config);
 /* The first broken invariant of the view, or NULL. */
 const char *reporting_validate(const struct pgste_guest *guest);
 

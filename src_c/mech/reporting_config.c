@@ -5,21 +5,22 @@
  */
 #include "mech/reporting.h"
 
-void reporting_apply(struct reporting *r, const struct pgste_report_config *config)
+void reporting_apply(struct reporting *r, const struct pgste_reporting_config *config)
 {
 	r->config = *config;
 	r->buddy.max_order = config->max_order;
 	/* F9: without PAGE_POISON the device might change what the guest relies on */
 	if (config->poison != PGSTE_POISON_NONE && !config->negotiated) {
-		r->status = PGSTE_REPORT_OFF;
+		r->status = PGSTE_REPORTING_OFF;
 		r->due = NEVER;
 	} else {
-		r->status = PGSTE_REPORT_REQUESTED;
+		r->status = PGSTE_REPORTING_REQUESTED;
 		r->due = config->delay_ns;
 	}
 }
 
-void pgste_report_defaults(const struct pgste_guest *guest, struct pgste_report_config *config)
+void pgste_reporting_defaults(const struct pgste_guest *guest,
+			      struct pgste_reporting_config *config)
 {
 	const uint64_t n = guest->mm.nr_pages;
 	const uint64_t kib = isqrt_u64(64 * n);
@@ -32,11 +33,11 @@ void pgste_report_defaults(const struct pgste_guest *guest, struct pgste_report_
 	while (2 * batch <= b)
 		batch *= 2;
 	batch -= batch > 1;
-	*config = (struct pgste_report_config){
+	*config = (struct pgste_reporting_config){
 		.order = 9,
 		.max_order = 10,
 		.parked_order = 3,
-		.capacity = PGSTE_REPORT_CAPACITY,
+		.capacity = PGSTE_REPORTING_CAPACITY,
 		.parked_batch = batch,
 		.parked_high = share > 4 * batch ? share : 4 * batch,
 		.delay_ns = UINT64_C(2000000000),
@@ -47,11 +48,11 @@ void pgste_report_defaults(const struct pgste_guest *guest, struct pgste_report_
 	};
 }
 
-bool reporting_config_valid(const struct pgste_report_config *c)
+bool reporting_config_valid(const struct pgste_reporting_config *c)
 {
 	return c->max_order <= PGSTE_MAX_ORDER && c->order <= c->max_order &&
 	       c->parked_order <= c->max_order && c->parked_batch >= 1 && c->capacity >= 1 &&
-	       c->capacity <= PGSTE_REPORT_CAPACITY && c->delay_ns <= PGSTE_MAX_NS &&
+	       c->capacity <= PGSTE_REPORTING_CAPACITY && c->delay_ns <= PGSTE_MAX_NS &&
 	       c->ack_ns <= PGSTE_MAX_NS && c->min <= PGSTE_MAX_PAGES &&
 	       c->low <= PGSTE_MAX_PAGES && c->spare <= PGSTE_MAX_PAGES &&
 	       (c->poison == PGSTE_POISON_NONE || c->poison == PGSTE_POISON_INIT_ON_FREE ||

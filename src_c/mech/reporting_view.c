@@ -7,7 +7,8 @@ static struct reporting *reporting_of(const struct pgste_guest *guest)
 	return guest->mech == &mech_reporting ? guest->mech_data : NULL;
 }
 
-int pgste_report_configure(struct pgste_guest *guest, const struct pgste_report_config *config)
+int pgste_reporting_configure(struct pgste_guest *guest,
+			      const struct pgste_reporting_config *config)
 {
 	struct reporting *r = reporting_of(guest);
 
@@ -21,13 +22,13 @@ int pgste_report_configure(struct pgste_guest *guest, const struct pgste_report_
 	return PGSTE_OK;
 }
 
-int pgste_report_get_state(const struct pgste_guest *guest, struct pgste_report_state *state)
+int pgste_reporting_get_state(const struct pgste_guest *guest, struct pgste_reporting_state *state)
 {
 	const struct reporting *r = reporting_of(guest);
 
 	if (!r)
 		return PGSTE_E_NAME;
-	*state = (struct pgste_report_state){
+	*state = (struct pgste_reporting_state){
 		.config = r->config,
 		.status = r->status,
 		.due_ns = r->due,
@@ -63,7 +64,7 @@ static int64_t describe_list(const struct reporting *r, const struct buddy_list 
 	return (int64_t)list->nr_blocks;
 }
 
-int64_t pgste_report_free_list(const struct pgste_guest *guest, unsigned order,
+int64_t pgste_reporting_free_list(const struct pgste_guest *guest, unsigned order,
 			       struct pgste_block *blocks, uint64_t max)
 {
 	const struct reporting *r = reporting_of(guest);
@@ -75,7 +76,7 @@ int64_t pgste_report_free_list(const struct pgste_guest *guest, unsigned order,
 	return describe_list(r, &r->buddy.lists[order], blocks, max);
 }
 
-int64_t pgste_report_parked(const struct pgste_guest *guest, uint32_t vcpu,
+int64_t pgste_reporting_parked(const struct pgste_guest *guest, uint32_t vcpu,
 			    struct pgste_block *blocks, uint64_t max)
 {
 	const struct reporting *r = reporting_of(guest);
@@ -87,7 +88,7 @@ int64_t pgste_report_parked(const struct pgste_guest *guest, uint32_t vcpu,
 	return describe_list(r, &r->buddy.parked[vcpu], blocks, max);
 }
 
-int64_t pgste_report_isolated(const struct pgste_guest *guest, struct pgste_block *blocks,
+int64_t pgste_reporting_isolated(const struct pgste_guest *guest, struct pgste_block *blocks,
 			      uint64_t max)
 {
 	const struct reporting *r = reporting_of(guest);

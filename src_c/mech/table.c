@@ -29,10 +29,25 @@ static const struct mech *mech_find(const char *name)
 	return NULL;
 }
 
+static bool allowed(enum pgste_generation generation, const struct mech *mech)
+{
+	return generation != PGSTE_GEN_ZVM || !mech->kvm_only;
+}
+
+bool pgste_mechanism_allowed(enum pgste_generation generation, const char *mechanism)
+{
+	const struct mech *mech = mech_find(mechanism);
+
+	return mech && generation < PGSTE_NR_GENERATIONS && allowed(generation, mech);
+}
+
 int pgste_guest_new(struct pgste_host *host, const struct pgste_guest_config *config,
 		    struct pgste_guest **guest)
 {
 	const struct mech *mech = mech_find(config->mechanism);
 
-	return mech ? guest_create(host, config, mech, guest) : PGSTE_E_NAME;
+	if (!mech)
+		return PGSTE_E_NAME;
+	return allowed(config->generation, mech) ? guest_create(host, config, mech, guest) :
+						   PGSTE_E_ARG;
 }

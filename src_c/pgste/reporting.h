@@ -7,7 +7,7 @@
 
 PGSTE_BEGIN
 
-#define PGSTE_REPORT_CAPACITY 32u
+#define PGSTE_REPORTING_CAPACITY 32u
 
 /* What the guest does to free pages: nothing, init_on_free, page_poison (0xaa). */
 enum pgste_poison {
@@ -15,11 +15,11 @@ enum pgste_poison {
 };
 
 /* Settings of the mechanism "reporting"; docs/model.md section 11. */
-struct pgste_report_config {
+struct pgste_reporting_config {
 	uint32_t order;	       /* smallest order that is reported, <= max_order */
 	uint32_t max_order;    /* of the buddy, <= PGSTE_MAX_ORDER */
 	uint32_t parked_order; /* blocks up to it are parked when freed, <= max_order */
-	uint32_t capacity;     /* blocks in a call, 1 .. PGSTE_REPORT_CAPACITY */
+	uint32_t capacity;     /* blocks in a call, 1 .. PGSTE_REPORTING_CAPACITY */
 	uint64_t parked_high;  /* pages parked on a vcpu above which some are released */
 	uint32_t parked_batch; /* how many pages are released then, >= 1 */
 	uint64_t delay_ns;     /* from a request to its pass, <= PGSTE_MAX_NS */
@@ -31,19 +31,22 @@ struct pgste_report_config {
 	bool inhibited;	       /* the host acks and does not discard */
 };
 /* The kernel's, for a guest of this size and number of vcpus. */
-void pgste_report_defaults(const struct pgste_guest *guest, struct pgste_report_config *config);
+void pgste_reporting_defaults(const struct pgste_guest *guest,
+			      struct pgste_reporting_config *config);
 /*
  * PGSTE_E_NAME: not the guest's mechanism; PGSTE_E_ARG: a field out of range; PGSTE_E_BUSY:
  * something was freed or time has passed.
  */
-int pgste_report_configure(struct pgste_guest *guest, const struct pgste_report_config *config);
+int pgste_reporting_configure(struct pgste_guest *guest,
+			      const struct pgste_reporting_config *config);
 
-enum pgste_report_status {
-	PGSTE_REPORT_OFF = 0, PGSTE_REPORT_IDLE, PGSTE_REPORT_REQUESTED, PGSTE_REPORT_ACTIVE
+enum pgste_reporting_status {
+	PGSTE_REPORTING_OFF = 0, PGSTE_REPORTING_IDLE, PGSTE_REPORTING_REQUESTED,
+	PGSTE_REPORTING_ACTIVE
 };
-struct pgste_report_state {
-	struct pgste_report_config config;
-	enum pgste_report_status status;
+struct pgste_reporting_state {
+	struct pgste_reporting_config config;
+	enum pgste_reporting_status status;
 	uint64_t due_ns;	  /* when the worker runs next; UINT64_MAX: not asked to */
 	uint64_t pages_free;	  /* in free blocks of the buddy */
 	uint64_t pages_parked;	  /* on the per-CPU lists */
@@ -59,15 +62,15 @@ struct pgste_block {
 	bool reported;
 };
 /* All four: PGSTE_E_NAME for a guest of another mechanism. */
-int pgste_report_get_state(const struct pgste_guest *guest, struct pgste_report_state *state);
+int pgste_reporting_get_state(const struct pgste_guest *guest, struct pgste_reporting_state *state);
 /* Free blocks of an order, head first, at most max of them: how many.  PGSTE_E_ARG. */
-int64_t pgste_report_free_list(const struct pgste_guest *guest, unsigned order,
+int64_t pgste_reporting_free_list(const struct pgste_guest *guest, unsigned order,
 			       struct pgste_block *blocks, uint64_t max);
 /* Blocks parked on a vcpu, oldest first.  PGSTE_E_ARG. */
-int64_t pgste_report_parked(const struct pgste_guest *guest, uint32_t vcpu,
+int64_t pgste_reporting_parked(const struct pgste_guest *guest, uint32_t vcpu,
 			    struct pgste_block *blocks, uint64_t max);
 /* Blocks in the report call under way, in the order in which they were isolated. */
-int64_t pgste_report_isolated(const struct pgste_guest *guest, struct pgste_block *blocks,
+int64_t pgste_reporting_isolated(const struct pgste_guest *guest, struct pgste_block *blocks,
 			      uint64_t max);
 
 PGSTE_END

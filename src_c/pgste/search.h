@@ -11,58 +11,110 @@ PGSTE_BEGIN
 
 /*
  * A guest of one to three pages on a host of its own is driven through every sequence of
- * these actions, breadth first, and each question gets the shortest run that settles it, or
- * the knowledge that no state does.  docs/guarantees.md.
+ * these actions, breadth first.  Each question gets the shortest run that settles it, or the
+ * knowledge that no state does.  docs/guarantees.md.
+ *
+ * Constant, name, and words for one step of a run, in which {gfn}, {tag} (number of the store),
+ * {value} (what a load gave), {pinned}, {mode} and {report} stand for what it did.
  */
 #define PGSTE_ACTIONS(X)                                                                     \
-	X(WRITE, write)		  /* store by the guest */                                    \
-	X(READ, read)		  /* load by the guest */                                     \
-	X(SWAP_OUT, swap_out)	  /* the host reclaims the page */                            \
-	X(SWAP_IN, swap_in)	  /* the host faults the page in */                           \
-	X(FREE, free)		  /* free, of a page that is free too */                      \
-	X(FREE_RACED, free_raced) /* free, with a store just before the host is told */       \
-	X(ALLOC, alloc)		  /* alloc, of a page in use too */                           \
-	X(TAKE, take)		  /* the guest uses a free page again without alloc */        \
-	X(ZAP, zap)		  /* the host zaps the page if it may, however late */        \
-	X(PIN, pin)		  /* a reference beside the mapping, taken or dropped */      \
-	X(RECLAIM, reclaim)	  /* the host reclaims one frame, whichever */                \
-	X(INTERCEPT, intercept)	  /* the host processes the list */                           \
-	X(ZAP_SCAN, zap_scan)	  /* the host zaps every page that it may */                  \
-	X(RESET, reset_cmma)	  /* KVM_S390_VM_MEM_CLR_CMMA */                              \
-	X(MIGRATE, migrate)	  /* migration mode on or off */                              \
-	X(REPORT, report)	  /* reporting: the pass or the ack that is due */            \
-	X(PRESSURE, pressure)	  /* the host runs out of memory: all it can reclaim goes */
+	X(WRITE, "write", "guest stores {tag} to page {gfn}")                                \
+	X(READ, "read", "guest loads page {gfn}: {value}")                                   \
+	X(SWAP_OUT, "swap_out", "host reclaims page {gfn}")                                  \
+	X(SWAP_IN, "swap_in", "host swaps page {gfn} in")                                    \
+	/* of a page that is free, too */                                                    \
+	X(FREE, "free", "guest frees page {gfn}")                                            \
+	X(FREE_RACED, "free_raced",                                                          \
+	  "guest frees page {gfn}; a store of {tag} slips in before the host is told")       \
+	/* of a page in use, too */                                                          \
+	X(ALLOC, "alloc", "guest allocates page {gfn}")                                      \
+	X(TAKE, "take", "guest uses page {gfn} again, alloc skipped")                        \
+	/* if it may, however late */                                                        \
+	X(ZAP, "zap", "host zaps page {gfn}")                                                \
+	X(PIN, "pin", "a reference to page {gfn} is {pinned}")                               \
+	/* actions without a page from here on */                                            \
+	X(RECLAIM, "reclaim", "host reclaims a frame")                                       \
+	X(INTERCEPT, "intercept", "host processes the list")                                 \
+	X(ZAP_SCAN, "zap_scan", "host zaps all pages that it may")                           \
+	X(RESET, "reset_cmma", "host resets CMMA")                                           \
+	X(MIGRATE, "migrate", "migration mode {mode}")                                       \
+	/* the pass or the ack that is due */                                                \
+	X(REPORT, "report", "{report}")                                                      \
+	X(PRESSURE, "pressure", "host runs short of memory, references dropped")
 
-#define PGSTE_ACTION_ENUM(NAME, name) PGSTE_ACTION_##NAME,
+#define PGSTE_ACTION_ENUM(NAME, name, words) PGSTE_ACTION_##NAME,
 enum pgste_action { PGSTE_ACTIONS(PGSTE_ACTION_ENUM) PGSTE_NR_ACTIONS };
+/* Of the i-th action, NULL past the end. */
 const char *pgste_action_name(unsigned i);
+const char *pgste_action_words(unsigned i);
 
-/* Each is something that may happen; a guarantee is that it never does. */
+/*
+ * Each question asks for something that may happen; that it never does is a guarantee.  One
+ * table for the search, Python, the command line and the documents:
+ *
+ *   constant, name, text, the answer if it happens, the answer that is good for the guest,
+ *   and what a text that begins with "..." goes on from ("" else)
+ *
+ * What is looked for is in the comment.  A text of "" is a detail of another question's answer.
+ */
 #define PGSTE_QUESTIONS(X)                                                                   \
-	X(FREE_NOT_ZERO, free_not_zero)	    /* right after free a load does not give zero */  \
-	X(FREE_SWAPPED_NOT_ZERO, free_swapped_not_zero) /* the same for a swapped page */     \
-	X(FREE_READABLE, free_readable)	    /* right after free a load works */               \
-	X(ZAP_NOT_ZERO, zap_not_zero)	    /* after the zap a load does not give zero */     \
-	X(ALLOC_NOT_ZERO, alloc_not_zero)   /* after alloc a load does not give zero */       \
-	X(ZAPPED, zapped)		    /* the host gives a free page's content up */     \
-	X(NOT_ZAPPED_AT_ONCE, not_zapped_at_once) /* the host keeps something after free */   \
-	X(NOT_ZAPPED_LATER, not_zapped_later) /* and still does when it ran short */          \
-	X(STALE, stale)			    /* a load gives data from before the free */      \
-	X(STALE_AFTER_ZERO, stale_after_zero) /* the same after it once read as zero */       \
-	X(TOUCH_FAULTS, touch_faults)	    /* a load or store of a free page is refused */   \
-	X(LOST_IN_USE, lost_in_use)	    /* a store made after alloc is lost */            \
-	X(LOST_FREE, lost_free)		    /* one made between free and alloc is */          \
-	X(LOST_TAKEN, lost_taken)	    /* one made with alloc skipped is */              \
-	X(LOST_RACED, lost_raced)	    /* one made while the host is told is */          \
-	X(REUSE_FAILS, reuse_fails)	    /* with alloc skipped a store is lost or refused */ \
-	X(ZAP_HARMS, zap_harms)		    /* zapping one page changes another */            \
-	X(ENTRY_LOST, entry_lost)	    /* a list entry goes unprocessed */               \
-	X(ENTRY_FREED_TWICE, entry_freed_twice) /* a swap slot is given up twice */           \
-	X(STABLE_ZERO_LOST, stable_zero_lost) /* a page made stable with ZERO set loses content */
+	/* right after free a load does not give zero */                                     \
+	X(ZERO_AFTER_FREE, "zero-after-free", "zero right after free?", "no", "yes", "")     \
+	/* the same for a page that was on swap */                                           \
+	X(ZERO_AFTER_FREE_SWAPPED, "zero-after-free-swapped", "", "no", "yes", "")           \
+	/* right after free a load works */                                                  \
+	X(READABLE_AFTER_FREE, "readable-after-free", "", "yes", "yes", "")                  \
+	/* after the zap a load does not give zero */                                        \
+	X(ZERO_AFTER_ZAP, "zero-after-zap", "zero after the zap?", "no", "yes", "")          \
+	/* after alloc a load does not give zero */                                          \
+	X(ZERO_AFTER_ALLOC, "zero-after-alloc", "zero after alloc?", "no", "yes", "")        \
+	/* the host gives a free page's content up */                                        \
+	X(ZAPPED_EVER, "zapped-ever", "may a free page be zapped?", "yes", "yes", "")        \
+	/* the host keeps something after free */                                            \
+	X(ZAPPED_AT_ONCE, "zapped-at-once", "must it be zapped at once?", "no", "yes", "")   \
+	/* and still does when it ran short of memory */                                     \
+	X(ZAPPED_UNDER_PRESSURE, "zapped-under-pressure", "... under pressure?", "no", "yes", \
+	  "must it be zapped")                                                               \
+	/* a load gives data from before the free */                                         \
+	X(STALE, "stale", "may stale data reappear?", "yes", "no", "")                       \
+	/* the same after it once read as zero */                                            \
+	X(STALE_AFTER_ZERO, "stale-after-zero", "... after it once read as zero?", "yes", "no", \
+	  "may stale data reappear")                                                         \
+	/* a load or store of a free page is refused */                                      \
+	X(TOUCH_WHILE_FREE, "touch-while-free", "may a free page be touched?", "no", "yes", "") \
+	/* a store made after alloc is lost */                                               \
+	X(LOST_AFTER_ALLOC, "lost-after-alloc", "store lost: made after alloc?", "yes", "no", "") \
+	/* one made between free and alloc is */                                             \
+	X(LOST_BEFORE_ALLOC, "lost-before-alloc", "... between free and alloc?", "yes", "no", \
+	  "store lost: made")                                                                \
+	/* one made with alloc skipped is */                                                 \
+	X(LOST_WITHOUT_ALLOC, "lost-without-alloc", "... with alloc skipped?", "yes", "no",  \
+	  "store lost: made")                                                                \
+	/* one made while the host is told is */                                             \
+	X(LOST_RACING, "lost-racing", "... while the host is told?", "yes", "no",            \
+	  "store lost: made")                                                                \
+	/* with alloc skipped a store is lost or refused */                                  \
+	X(ANNOUNCE_REUSE, "announce-reuse", "must reuse be announced?", "yes", "no", "")     \
+	/* zapping one page changes another */                                               \
+	X(ZAP_HARMS, "zap-harms", "may a zap harm another page?", "yes", "no", "")           \
+	/* a list entry goes unprocessed */                                                  \
+	X(ENTRY_LOST, "entry-lost", "can the list lose an entry?", "yes", "no", "")          \
+	/* a swap slot is given up twice */                                                  \
+	X(ENTRY_TWICE, "entry-twice", "... free an entry twice?", "yes", "no", "can the list") \
+	/* a page made stable with ZERO set loses content */                                 \
+	X(STABLE_ZERO, "stable-zero", "stable with ZERO set survives?", "no", "yes", "")
 
-#define PGSTE_QUESTION_ENUM(NAME, name) PGSTE_QUESTION_##NAME,
+#define PGSTE_QUESTION_ENUM(NAME, name, text, found, good, stem) PGSTE_QUESTION_##NAME,
 enum pgste_question { PGSTE_QUESTIONS(PGSTE_QUESTION_ENUM) PGSTE_NR_QUESTIONS };
-const char *pgste_question_name(unsigned i);
+struct pgste_question_info {
+	const char *name;
+	const char *text;  /* "" for a detail */
+	const char *found; /* the answer if it happens: "yes" or "no" */
+	const char *good;  /* the answer that is a promise to the guest */
+	const char *stem;
+};
+/* The i-th question, NULL past the end. */
+const struct pgste_question_info *pgste_question(unsigned i);
 
 struct pgste_search_config {
 	const char *mechanism;

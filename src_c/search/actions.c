@@ -40,8 +40,8 @@ static bool out_of_protocol(const struct search_system *s, enum pgste_action act
 static bool refused(int error, struct search_system *s, bool *found)
 {
 	if (pgste_pgm_code(error)) {
-		found[PGSTE_QUESTION_TOUCH_FAULTS] |= s->watched.phase == PHASE_FREE;
-		found[PGSTE_QUESTION_REUSE_FAILS] |= s->watched.phase == PHASE_TAKEN;
+		found[PGSTE_QUESTION_TOUCH_WHILE_FREE] |= s->watched.phase == PHASE_FREE;
+		found[PGSTE_QUESTION_ANNOUNCE_REUSE] |= s->watched.phase == PHASE_TAKEN;
 	}
 	return error != PGSTE_OK;
 }
@@ -205,7 +205,7 @@ static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
 	if (w->phase == PHASE_FREE && w->store == STORE_NONE &&
 	    content_of(&s->guest->mm, WATCHED)) {
 		run_short(s);
-		ASK(NOT_ZAPPED_LATER, true, has_content(s, WATCHED));
+		ASK(ZAPPED_UNDER_PRESSURE, true, has_content(s, WATCHED));
 	}
 	return false;
 }

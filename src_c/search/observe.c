@@ -82,12 +82,12 @@ static void observe_call(struct search_system *s, enum pgste_action action,
 	const bool allocated = action == PGSTE_ACTION_ALLOC && b->watched.phase == PHASE_FREE &&
 			       b->watched.store == STORE_NONE;
 
-	ASK(FREE_NOT_ZERO, freed, !v.readable || v.tag != 0);
-	ASK(FREE_READABLE, freed, v.readable);
-	ASK(FREE_SWAPPED_NOT_ZERO, freed && (b->state & PGSTE_STATE_SWAP),
+	ASK(ZERO_AFTER_FREE, freed, !v.readable || v.tag != 0);
+	ASK(READABLE_AFTER_FREE, freed, v.readable);
+	ASK(ZERO_AFTER_FREE_SWAPPED, freed && (b->state & PGSTE_STATE_SWAP),
 	    !v.readable || v.tag != 0);
-	ASK(NOT_ZAPPED_AT_ONCE, freed && b->had_content[WATCHED], has_content(s, WATCHED));
-	ASK(ALLOC_NOT_ZERO, allocated, !v.readable || v.tag != 0);
+	ASK(ZAPPED_AT_ONCE, freed && b->had_content[WATCHED], has_content(s, WATCHED));
+	ASK(ZERO_AFTER_ALLOC, allocated, !v.readable || v.tag != 0);
 }
 
 /* The life of the watched page's content. */
@@ -100,20 +100,21 @@ static void observe_content(struct search_system *s, enum pgste_action action,
 	const bool dropped = b->had_content[WATCHED] && !has_content(s, WATCHED);
 	bool lost;
 
-	ASK(ZAPPED, w->phase == PHASE_FREE && none, dropped);
+	ASK(ZAPPED_EVER, w->phase == PHASE_FREE && none, dropped);
 	if (dropped)
 		w->dropped = true;
 	ASK(STALE, v.readable && none, v.tag != 0);
-	ASK(ZAP_NOT_ZERO, v.readable && none && w->dropped, v.tag != 0);
+	ASK(ZERO_AFTER_ZAP, v.readable && none && w->dropped, v.tag != 0);
 	ASK(STALE_AFTER_ZERO, v.readable && none && w->read_zero, v.tag != 0);
 	lost = v.readable && v.tag != tag_of(WATCHED, LABEL_NEW);
-	ASK(LOST_IN_USE, w->store == STORE_IN_USE, lost);
-	ASK(LOST_FREE, w->store == STORE_FREE && w->phase == PHASE_IN_USE, lost);
-	ASK(LOST_TAKEN, w->store == STORE_TAKEN && w->phase == PHASE_TAKEN, lost);
-	ASK(LOST_RACED, w->store == STORE_RACED, lost);
-	premises[PGSTE_QUESTION_REUSE_FAILS] += w->phase == PHASE_TAKEN;
-	premises[PGSTE_QUESTION_TOUCH_FAULTS] += b->watched.phase == PHASE_FREE && is_touch(action);
-	found[PGSTE_QUESTION_REUSE_FAILS] |= found[PGSTE_QUESTION_LOST_TAKEN];
+	ASK(LOST_AFTER_ALLOC, w->store == STORE_IN_USE, lost);
+	ASK(LOST_BEFORE_ALLOC, w->store == STORE_FREE && w->phase == PHASE_IN_USE, lost);
+	ASK(LOST_WITHOUT_ALLOC, w->store == STORE_TAKEN && w->phase == PHASE_TAKEN, lost);
+	ASK(LOST_RACING, w->store == STORE_RACED, lost);
+	premises[PGSTE_QUESTION_ANNOUNCE_REUSE] += w->phase == PHASE_TAKEN;
+	premises[PGSTE_QUESTION_TOUCH_WHILE_FREE] +=
+		b->watched.phase == PHASE_FREE && is_touch(action);
+	found[PGSTE_QUESTION_ANNOUNCE_REUSE] |= found[PGSTE_QUESTION_LOST_WITHOUT_ALLOC];
 	/* a store known to be lost is not looked for any longer */
 	if (lost && !none && (w->store != STORE_FREE || w->phase == PHASE_IN_USE)) {
 		w->store = STORE_NONE;
@@ -144,8 +145,8 @@ static void observe_list(struct search_system *s, enum pgste_action action, uint
 	}
 	found[PGSTE_QUESTION_ENTRY_LOST] |= vcpu->nr + (vcpu->processed - b->processed) !=
 					    b->nr_listed + (vcpu->appended - b->appended);
-	ASK(ENTRY_FREED_TWICE, vcpu->processed != b->processed, pgste_validate(s->host) != NULL);
-	ASK(STABLE_ZERO_LOST, had_zero && b->watched.phase == PHASE_IN_USE &&
+	ASK(ENTRY_TWICE, vcpu->processed != b->processed, pgste_validate(s->host) != NULL);
+	ASK(STABLE_ZERO, had_zero && b->watched.phase == PHASE_IN_USE &&
 	    !(about == WATCHED && (is_free(action) || action == PGSTE_ACTION_WRITE)),
 	    content_of(&s->guest->mm, WATCHED) == 0);
 }

@@ -15,11 +15,11 @@
 
 int search_reporting_configure(struct search_system *s)
 {
-	struct pgste_report_config config;
+	struct pgste_reporting_config config;
 
 	if (s->guest->mech != &mech_reporting)
 		return PGSTE_OK;
-	pgste_report_defaults(s->guest, &config);
+	pgste_reporting_defaults(s->guest, &config);
 	config.order = 0;
 	config.max_order = s->guest->mm.nr_pages > 1;
 	config.parked_order = 0;
@@ -27,9 +27,9 @@ int search_reporting_configure(struct search_system *s)
 	config.capacity = 1;
 	config.delay_ns = config.ack_ns = 1;
 	config.min = config.low = 0;
-	config.spare = PGSTE_REPORT_CAPACITY; /* the watermarks never stop a pass */
+	config.spare = PGSTE_REPORTING_CAPACITY; /* the watermarks never stop a pass */
 	config.poison = s->config->poison;
-	return pgste_report_configure(s->guest, &config);
+	return pgste_reporting_configure(s->guest, &config);
 }
 
 static uint64_t list_position(const struct buddy *buddy, uint64_t block)
@@ -103,7 +103,7 @@ void search_reporting_restore(struct search_system *s, const uint64_t *key)
 			if ((key[gfn] >> 34 & 3) == BUDDY_FREE && (key[gfn] >> 39 & 3) == at)
 				restore_block(r, gfn, key[gfn]);
 	s->guest->now_ns = 0;
-	r->status = (enum pgste_report_status)(rest >> 16 & 3);
+	r->status = (enum pgste_reporting_status)(rest >> 16 & 3);
 	r->due = rest >> 18 & 1 ? 1 : NEVER;
 	r->passing = rest >> 19 & 1;
 	r->calling = rest >> 20 & 1;

@@ -9,18 +9,27 @@
 
 #include "search/actions.h"
 
-#define ACTION_NAME(NAME, name) #name,
-static const char *const action_names[] = { PGSTE_ACTIONS(ACTION_NAME) };
-static const char *const question_names[] = { PGSTE_QUESTIONS(ACTION_NAME) };
+#define ACTION_ROW(NAME, name, words) { name, words },
+static const struct {
+	const char *name, *words;
+} actions[] = { PGSTE_ACTIONS(ACTION_ROW) };
+
+#define QUESTION_ROW(NAME, name, text, found, good, stem) { name, text, found, good, stem },
+static const struct pgste_question_info questions[] = { PGSTE_QUESTIONS(QUESTION_ROW) };
 
 const char *pgste_action_name(unsigned i)
 {
-	return i < PGSTE_NR_ACTIONS ? action_names[i] : NULL;
+	return i < PGSTE_NR_ACTIONS ? actions[i].name : NULL;
 }
 
-const char *pgste_question_name(unsigned i)
+const char *pgste_action_words(unsigned i)
 {
-	return i < PGSTE_NR_QUESTIONS ? question_names[i] : NULL;
+	return i < PGSTE_NR_ACTIONS ? actions[i].words : NULL;
+}
+
+const struct pgste_question_info *pgste_question(unsigned i)
+{
+	return i < PGSTE_NR_QUESTIONS ? &questions[i] : NULL;
 }
 
 struct visited {

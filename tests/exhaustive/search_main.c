@@ -33,6 +33,6 @@ int main(int argc, char **argv)
 	}
 	for (unsigned q = 0; q < PGSTE_NR_QUESTIONS; q++)
 		if (result.answers[q].nr_steps)
-			printf("%s %u\n", pgste_question_name(q), result.answers[q].nr_steps);
+			printf("%s %u\n", pgste_question(q)->name, result.answers[q].nr_steps);
 	return 0;
 }

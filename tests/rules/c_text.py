@@ -74,10 +74,11 @@ def _expand(text: str, macros: dict[str, tuple[list[str], str]]) -> str:
         names, body = macros[match[1]]
         params, row = macros[match[2]]
         rows = []
-        for args in re.findall(rf"\b{names[0]}\(([^)]*)\)", body):
+        for args in re.findall(rf'\b{names[0]}\(((?:"[^"]*"|[^)"])*)\)', body):
             made = row
-            for name, arg in zip(params, args.split(","), strict=True):
-                made = re.sub(rf"\b{name}\b", arg.strip(), made)
+            split = re.findall(r'"[^"]*"|[^,\s][^,]*', args)
+            for name, arg in zip(params, split, strict=True):
+                made = re.sub(rf"\b{name}\b", arg.strip().replace("\\", "\\\\"), made)
             rows.append(made.replace("##", ""))
         text = text[: match.start()] + " ".join(rows) + text[match.end() :]
     return text

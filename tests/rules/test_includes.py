@@ -106,3 +106,31 @@ def test_calls_go_down(symbols: dict[Path, tuple[set[str], set[str]]]) -> None:
         for other in used:
             assert room(other) in ALLOWED[room(path)] | {room(path)}, f"{path} uses {other}"
     assert_no_circle(uses)
+
+
+#: Files that write a PTE, or a state byte, and what of it; nobody else does.
+PTE_WRITERS = {
+    "memory/pte.c": "how a PTE changes",
+    "memory/undo.c": "what a failed call changed is put back",
+    "search/system.c": "a state that was searched before is put back",
+}
+STATE_WRITERS = {
+    **PTE_WRITERS,
+    "guest/cmma.c": "USAGE and NODAT at a reset, DIRTY in migration mode",
+    "guest/essa.c": "ESSA: USAGE, NODAT, ZERO, DIRTY",
+    "guest/essa.h": "the same",
+    "guest/word.c": "PGSTEs that a user loads",
+    "guest/zvm.c": "USAGE of evicted pages of z/VM, and GC",
+    "memory/memory.h": "pte_claim: SWAP and VALID",
+}
+
+
+@pytest.mark.parametrize(("table", "writers"), [("pte", PTE_WRITERS), ("state", STATE_WRITERS)])
+def test_writers(table: str, writers: dict[str, str]) -> None:
+    """memory/ is the only writer of PTEs, and guest/ of USAGE, but for putting states back."""
+    place = rf"\bmm(?:\.|->){table}\[[^]]*\]"
+    stored = re.compile(rf"{place} [|&]?= |__atomic_(?:store|compare_exchange)_n\(&.*{place}")
+    found = {str(path.relative_to(CORE)) for path in files() if stored.search(path.read_text())}
+    # through pointers, which no pattern finds: the loops of ESSA, and pgste_set_changed
+    pointers = {"guest/essa.c", "guest/zvm.c"} if table == "state" else set()
+    assert found | pointers == set(writers)

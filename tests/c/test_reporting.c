@@ -35,15 +35,15 @@ static struct pgste_gfns run_of(uint64_t first, uint64_t nr)
 	return (struct pgste_gfns){ .type = PGSTE_GFN_RANGE, .first = first, .nr = nr };
 }
 
-static struct pgste_report_config draw_config(const struct pgste_guest *guest)
+static struct pgste_reporting_config draw_config(const struct pgste_guest *guest)
 {
-	struct pgste_report_config config;
+	struct pgste_reporting_config config;
 
-	pgste_report_defaults(guest, &config);
+	pgste_reporting_defaults(guest, &config);
 	config.max_order = (uint32_t)draw(8);
 	config.order = (uint32_t)draw(config.max_order + 1);
 	config.parked_order = (uint32_t)draw(config.max_order + 1);
-	config.capacity = 1 + (uint32_t)draw(PGSTE_REPORT_CAPACITY);
+	config.capacity = 1 + (uint32_t)draw(PGSTE_REPORTING_CAPACITY);
 	config.parked_high = draw(40);
 	config.parked_batch = 1 + (uint32_t)draw(20);
 	config.delay_ns = draw(20);
@@ -90,24 +90,25 @@ static void check_view(const struct pgste_guest *guest)
 {
 	static struct pgste_block blocks[PAGES];
 	const struct pgste_gfns all = run_of(0, PAGES);
-	struct pgste_report_state state;
+	struct pgste_reporting_state state;
 	uint8_t pages[PAGES], free[PAGES];
 	uint64_t nr_free = 0, parked = 0, isolated;
 
-	CHECK(pgste_report_get_state(guest, &state) == PGSTE_OK);
+	CHECK(pgste_reporting_get_state(guest, &state) == PGSTE_OK);
 	memset(pages, NOWHERE, sizeof(pages));
 	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++) {
-		const int64_t nr = pgste_report_free_list(guest, o, blocks, PAGES);
+		const int64_t nr = pgste_reporting_free_list(guest, o, blocks, PAGES);
 
 		nr_free += enter(blocks, nr, pages, true);
 	}
 	for (uint32_t v = 0; v < 2; v++)
-		parked += enter(blocks, pgste_report_parked(guest, v, blocks, PAGES), pages, false);
-	isolated = enter(blocks, pgste_report_isolated(guest, blocks, PAGES), pages, false);
+		parked += enter(blocks, pgste_reporting_parked(guest, v, blocks, PAGES), pages,
+				false);
+	isolated = enter(blocks, pgste_reporting_isolated(guest, blocks, PAGES), pages, false);
 	CHECK(nr_free == state.pages_free && parked == state.pages_parked);
 	CHECK(isolated == state.pages_isolated);
 	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
-		check_merged(pages, blocks, pgste_report_free_list(guest, o, blocks, PAGES),
+		check_merged(pages, blocks, pgste_reporting_free_list(guest, o, blocks, PAGES),
 			     state.config.max_order);
 	CHECK(pgste_get_free(guest, &all, free) == PGSTE_OK);
 	for (unsigned p = 0; p < PAGES; p++)
@@ -137,7 +138,7 @@ static void random_run(void)
 	struct pgste_host_config host_config = { .nr_frames = 100, .nr_swap_slots = 400 };
 	struct pgste_guest_config config = { .nr_pages = PAGES, .mechanism = "reporting",
 					     .nr_vcpus = 2, .cbrl_entries = 1 };
-	struct pgste_report_config settings;
+	struct pgste_reporting_config settings;
 	struct pgste_host *host;
 	struct pgste_guest *guest;
 
@@ -145,13 +146,13 @@ static void random_run(void)
 	CHECK(pgste_host_new(&host_config, &host) == PGSTE_OK);
 	CHECK(pgste_guest_new(host, &config, &guest) == PGSTE_OK);
 	settings = draw_config(guest);
-	CHECK(pgste_report_configure(guest, &settings) == PGSTE_OK);
+	CHECK(pgste_reporting_configure(guest, &settings) == PGSTE_OK);
 	for (unsigned i = 0; i < 400; i++) {
 		one_step(guest, host);
 		check_view(guest);
 		CHECK(pgste_validate(host) == NULL);
 	}
-	CHECK(pgste_report_configure(guest, &settings) == PGSTE_E_BUSY);
+	CHECK(pgste_reporting_configure(guest, &settings) == PGSTE_E_BUSY);
 	pgste_guest_free(guest);
 	CHECK(pgste_validate(host) == NULL);
 	CHECK(pgste_host_free(host) == PGSTE_OK);
@@ -162,35 +163,35 @@ static void errors(void)
 	struct pgste_host_config host_config = { .nr_frames = 1 };
 	struct pgste_guest_config config = { .nr_pages = 4, .mechanism = "cmma", .nr_vcpus = 1,
 					     .cbrl_entries = 1 };
-	struct pgste_report_config good, bad;
-	struct pgste_report_state state;
+	struct pgste_reporting_config good, bad;
+	struct pgste_reporting_state state;
 	struct pgste_host *host;
 	struct pgste_guest *guest;
 
 	pgste_host_defaults(&host_config);
 	CHECK(pgste_host_new(&host_config, &host) == PGSTE_OK);
 	CHECK(pgste_guest_new(host, &config, &guest) == PGSTE_OK);
-	pgste_report_defaults(guest, &good);
-	CHECK(pgste_report_configure(guest, &good) == PGSTE_E_NAME);
-	CHECK(pgste_report_get_state(guest, &state) == PGSTE_E_NAME);
-	CHECK(pgste_report_free_list(guest, 0, NULL, 0) == PGSTE_E_NAME);
-	CHECK(pgste_report_parked(guest, 0, NULL, 0) == PGSTE_E_NAME);
-	CHECK(pgste_report_isolated(guest, NULL, 0) == PGSTE_E_NAME);
+	pgste_reporting_defaults(guest, &good);
+	CHECK(pgste_reporting_configure(guest, &good) == PGSTE_E_NAME);
+	CHECK(pgste_reporting_get_state(guest, &state) == PGSTE_E_NAME);
+	CHECK(pgste_reporting_free_list(guest, 0, NULL, 0) == PGSTE_E_NAME);
+	CHECK(pgste_reporting_parked(guest, 0, NULL, 0) == PGSTE_E_NAME);
+	CHECK(pgste_reporting_isolated(guest, NULL, 0) == PGSTE_E_NAME);
 	CHECK(pgste_advance(guest, PGSTE_MAX_NS + 1) == PGSTE_E_ARG);
 	pgste_guest_free(guest);
 	config.mechanism = "reporting";
 	CHECK(pgste_guest_new(host, &config, &guest) == PGSTE_OK);
 	bad = good;
 	bad.order = bad.max_order + 1;
-	CHECK(pgste_report_configure(guest, &bad) == PGSTE_E_ARG);
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
 	bad = good;
-	bad.capacity = PGSTE_REPORT_CAPACITY + 1;
-	CHECK(pgste_report_configure(guest, &bad) == PGSTE_E_ARG);
+	bad.capacity = PGSTE_REPORTING_CAPACITY + 1;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
 	bad = good;
 	bad.parked_batch = 0;
-	CHECK(pgste_report_configure(guest, &bad) == PGSTE_E_ARG);
-	CHECK(pgste_report_free_list(guest, PGSTE_MAX_ORDER + 1, NULL, 0) == PGSTE_E_ARG);
-	CHECK(pgste_report_parked(guest, 1, NULL, 0) == PGSTE_E_ARG);
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	CHECK(pgste_reporting_free_list(guest, PGSTE_MAX_ORDER + 1, NULL, 0) == PGSTE_E_ARG);
+	CHECK(pgste_reporting_parked(guest, 1, NULL, 0) == PGSTE_E_ARG);
 	pgste_guest_free(guest);
 	CHECK(pgste_host_free(host) == PGSTE_OK);
 }

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* What the fuzzers of tests/fuzz found, each as the few calls that show it. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "pgste.h"
+
+#define CHECK(x) do {                                                                        \
+		if (!(x)) {                                                                  \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);              \
+			exit(1);                                                             \
+		}                                                                            \
+	} while (0)
+
+static struct pgste_host *host_of(uint64_t frames, uint64_t slots)
+{
+	struct pgste_host_config config = { .nr_frames = frames, .nr_swap_slots = slots };
+	struct pgste_host *host;
+
+	pgste_host_defaults(&config);
+	CHECK(pgste_host_new(&config, &host) == PGSTE_OK);
+	return host;
+}
+
+static struct pgste_guest *guest_of(struct pgste_host *host, const char *mechanism,
+				    enum pgste_generation generation)
+{
+	const struct pgste_guest_config config = {
+		.nr_pages = 16,
+		.generation = generation,
+		.mechanism = mechanism,
+		.nr_vcpus = 1,
+		.cbrl_entries = 4,
+	};
+	struct pgste_guest *guest;
+
+	CHECK(pgste_guest_new(host, &config, &guest) == PGSTE_OK);
+	return guest;
+}
+
+/*
+ * z/VM: a loaded word that is a swap entry and has no INVALID either (VALID and SWAP in the
+ * state byte).  A request that gives it up left VALID behind, with a PTE that is none.
+ */
+static void foreign_entry_that_is_valid_is_given_up_whole(void)
+{
+	struct pgste_host *host = host_of(4, 4);
+	struct pgste_guest *guest = guest_of(host, "cmma", PGSTE_GEN_ZVM);
+	const struct pgste_gfns one = { .first = 5, .nr = 1 };
+	const uint64_t word = PTE_PROTECT | UINT64_C(3) << PTE_PFRA_SHIFT;
+	uint64_t pte;
+
+	CHECK(pgste_set_words(guest, &one, NULL, 0, &word, 0) == PGSTE_OK);
+	CHECK(!pgste_validate(host));
+	CHECK(pgste_essa_page(guest, 0, PGSTE_ORC_SET_UNUSED, 5) >= 0);
+	CHECK(!pgste_validate(host));
+	CHECK(pgste_get_words(guest, &one, NULL, &pte) == PGSTE_OK && pte == PTE_NONE);
+	pgste_guest_free(guest);
+	CHECK(!pgste_validate(host));
+	CHECK(pgste_host_free(host) == PGSTE_OK);
+}
+
+int main(void)
+{
+	foreign_entry_that_is_valid_is_given_up_whole();
+	puts("test_fuzzed: passed");
+	return 0;
+}

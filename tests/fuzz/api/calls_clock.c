@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* The clock of a guest, free page reporting, and replays. */
+#include "api.h"
+
+#define NOTHING ((struct outcome){ .looks = true })
+#define MOST_EVENTS 64u
+
+struct outcome call_advance(struct world *w)
+{
+	struct guest *guest = take_guest(w);
+	const uint64_t ns = take_time(w);
+	uint64_t now;
+	int64_t result;
+
+	if (!guest)
+		return NOTHING;
+	now = pgste_now(guest->g);
+	result = CALL(w, pgste_advance(guest->g, ns));
+	if (ns > PGSTE_MAX_NS || now + ns > PGSTE_MAX_NS)
+		REQUIRE(result == PGSTE_E_ARG && pgste_now(guest->g) == now);
+	else
+		REQUIRE(result == PGSTE_OK && pgste_now(guest->g) == now + ns);
+	return (struct outcome){ result, false, false };
+}
+
+static struct pgste_report_config take_report_config(struct world *w, const struct guest *guest)
+{
+	struct pgste_report_config c;
+	const uint8_t form = take_byte(&w->in), more = take_byte(&w->in);
+
+	pgste_report_defaults(guest->g, &c);
+	c.max_order = form & 1 ? form >> 1 & 7 : 10;
+	c.order = take_byte(&w->in) % (c.max_order + 1);
+	c.parked_order = take_byte(&w->in) % (c.max_order + 1);
+	c.capacity = 1 + take_byte(&w->in) % (form & 16 ? 3 : PGSTE_REPORT_CAPACITY);
+	c.parked_high = take_byte(&w->in) % 16;
+	c.parked_batch = 1 + take_byte(&w->in) % 8;
+	c.delay_ns = form & 32 ? take_time(w) : more;
+	c.ack_ns = form & 64 ? take_time(w) : more & 1;
+	c.min = form & 128 ? take_byte(&w->in) : 0;
+	c.low = form & 128 ? take_byte(&w->in) : 0;
+	c.spare = more & 4 ? take_time(w) : 0;
+	c.poison = (enum pgste_poison)(more >> 3 & 3); /* 3 is none */
+	c.negotiated = more & 32;
+	c.inhibited = more & 64;
+	if (more == 255)
+		c.max_order = PGSTE_MAX_ORDER + (form & 1);
+	else if (more == 254)
+		c.capacity = form & 1 ? 0 : PGSTE_REPORT_CAPACITY + 1;
+	else if (more == 253)
+		c.parked_batch = 0;
+	else if (more == 252)
+		c.order = c.max_order + 1;
+	return c;
+}
+
+static bool report_fits(const struct pgste_report_config *c)
+{
+	return c->max_order <= PGSTE_MAX_ORDER && c->order <= c->max_order &&
+	       c->parked_order <= c->max_order && c->parked_batch >= 1 && c->capacity >= 1 &&
+	       c->capacity <= PGSTE_REPORT_CAPACITY && c->delay_ns <= PGSTE_MAX_NS &&
+	       c->ack_ns <= PGSTE_MAX_NS && c->min <= PGSTE_MAX_PAGES &&
+	       c->low <= PGSTE_MAX_PAGES && c->spare <= PGSTE_MAX_PAGES &&
+	       (unsigned)c->poison <= PGSTE_POISON_PAGE_POISON;
+}
+
+struct outcome call_configure(struct world *w)
+{
+	struct guest *guest = take_guest(w);
+	struct pgste_report_config c;
+	int64_t result;
+
+	if (!guest)
+		return NOTHING;
+	c = take_report_config(w, guest);
+	result = CALL(w, pgste_report_configure(guest->g, &c));
+	if (!has_mechanism(guest, "reporting"))
+		REQUIRE(result == PGSTE_E_NAME);
+	else if (!report_fits(&c))
+		REQUIRE(result == PGSTE_E_ARG);
+	else
+		REQUIRE(result == PGSTE_OK || result == PGSTE_E_BUSY);
+	return (struct outcome){ result, false, false };
+}
+
+struct outcome call_report(struct world *w)
+{
+	struct guest *guest = take_guest(w);
+	const unsigned form = take_byte(&w->in), max = form >> 2;
+	struct pgste_block *blocks = block_of_size(max * sizeof(*blocks));
+	uint32_t vcpu;
+	unsigned order;
+	int64_t nr = 0;
+
+	if (!guest) {
+		free(blocks);
+		return NOTHING;
+	}
+	vcpu = take_vcpu(w, guest);
+	order = take_order(w);
+	switch (form & 3) {
+	case 0: nr = CALL(w, pgste_report_free_list(guest->g, order, blocks, max)); break;
+	case 1: nr = CALL(w, pgste_report_parked(guest->g, vcpu, blocks, max)); break;
+	default: nr = CALL(w, pgste_report_isolated(guest->g, blocks, max)); break;
+	}
+	if (!has_mechanism(guest, "reporting"))
+		REQUIRE(nr == PGSTE_E_NAME);
+	else if ((form & 3) == 0 && order > PGSTE_MAX_ORDER)
+		REQUIRE(nr == PGSTE_E_ARG);
+	else if ((form & 3) == 1 && vcpu >= guest->config.nr_vcpus)
+		REQUIRE(nr == PGSTE_E_ARG);
+	else
+		REQUIRE(nr >= 0);
+	for (int64_t i = 0; i < nr && i < (int64_t)max; i++)
+		REQUIRE(blocks[i].gfn + (UINT64_C(1) << blocks[i].order) <= guest->nr_pages);
+	free(blocks);
+	return (struct outcome){ nr, true, false };
+}
+
+/* ---- replays ---- */
+
+static uint64_t take_event(struct world *w, uint64_t base, uint64_t nr_pages)
+{
+	const uint8_t form = take_byte(&w->in);
+	const unsigned order = form & 128 ? form >> 1 & 7 : 0;
+	const uint64_t at = (nr_pages <= 256 ? take_byte(&w->in) : take(&w->in, 3)) % nr_pages;
+
+	if (form == 0x7f)
+		return PGSTE_EVENT(at & 3, take_byte(&w->in) & 63, base + at);
+	return PGSTE_EVENT(form & 1, order, base + (at >> order << order));
+}
+
+/* Does every event lie in the smallest of the guests? */
+static bool events_fit(const uint64_t *events, uint64_t nr, uint64_t base, uint64_t nr_pages)
+{
+	for (uint64_t i = 0; i < nr; i++) {
+		const uint64_t pfn = PGSTE_EVENT_PFN(events[i]);
+
+		if (PGSTE_EVENT_KIND(events[i]) > 1 || PGSTE_EVENT_ORDER(events[i]) > 39)
+			return false;
+		if (pfn < base ||
+		    pfn - base + (UINT64_C(1) << PGSTE_EVENT_ORDER(events[i])) > nr_pages)
+			return false;
+	}
+	return true;
+}
+
+static void take_events(struct world *w, struct replay *r, uint64_t base, uint64_t nr_pages)
+{
+	const uint8_t form = take_byte(&w->in);
+	uint64_t time = form & 64 ? take_time(w) : 0;
+
+	r->nr = form % MOST_EVENTS;
+	r->events = block_of_size(r->nr * sizeof(*r->events));
+	r->times = form & 128 ? block_of_size(r->nr * sizeof(*r->times)) : NULL;
+	for (uint64_t i = 0; i < r->nr; i++) {
+		r->events[i] = take_event(w, base, nr_pages);
+		if (!r->times)
+			continue;
+		r->times[i] = time;
+		time += i % 8 ? 1000 : take_time(w); /* may go back */
+	}
+}
+
+struct outcome call_replay_new(struct world *w)
+{
+	const unsigned form = take_byte(&w->in), host = form & 1;
+	const uint64_t base = (uint64_t)(form >> 1 & 3) * 1000;
+	struct pgste_guest *guests[GUESTS + 1];
+	uint64_t nr_pages = UINT64_MAX;
+	struct replay r = { .host = host };
+	int64_t result;
+
+	if (w->replay.r)
+		replay_end(w);
+	for (unsigned i = 0; i < GUESTS; i++) {
+		if (!w->guests[i].g || w->guests[i].host != host || !(form >> (3 + i) & 1))
+			continue;
+		guests[r.nr_guests++] = w->guests[i].g;
+		nr_pages = w->guests[i].nr_pages < nr_pages ? w->guests[i].nr_pages : nr_pages;
+	}
+	take_events(w, &r, base, nr_pages == UINT64_MAX ? 1 : nr_pages);
+	result = CALL(w, pgste_replay_new(guests, r.nr_guests, base, r.events, r.times, r.nr,
+					  &r.r));
+	if (!r.nr_guests || !events_fit(r.events, r.nr, base, nr_pages))
+		REQUIRE(result == PGSTE_E_ARG);
+	else
+		REQUIRE(result == PGSTE_OK || result == PGSTE_E_NO_FRAME ||
+			result == PGSTE_E_FOREIGN || no_memory(w, result) ||
+			pgste_pgm_code((int)result));
+	REQUIRE(!result == (r.r != NULL));
+	w->replay = r;
+	w->held = true;
+	if (result)
+		replay_end(w);
+	return (struct outcome){ result, false, result != PGSTE_E_ARG };
+}
+
+struct outcome call_replay_run(struct world *w)
+{
+	const uint8_t form = take_byte(&w->in);
+	const uint64_t n = form < 250 ? form % 20 : UINT64_MAX;
+	struct pgste_replay_stats stats;
+	uint64_t at;
+	int64_t result;
+
+	if (!w->replay.r)
+		return NOTHING;
+	at = pgste_replay_position(w->replay.r);
+	result = CALL(w, pgste_replay_run(w->replay.r, n));
+	REQUIRE(result == PGSTE_E_NO_FRAME || result == PGSTE_E_FOREIGN ||
+		pgste_pgm_code((int)result) || result >= 0);
+	if (result >= 0) {
+		const uint64_t left = w->replay.nr - at;
+
+		REQUIRE((uint64_t)result == (n < left ? n : left));
+		REQUIRE(pgste_replay_position(w->replay.r) == at + (uint64_t)result);
+	}
+	pgste_replay_get_stats(w->replay.r, &stats);
+	REQUIRE(stats.events == pgste_replay_position(w->replay.r) * w->replay.nr_guests);
+	REQUIRE(stats.stale_allocs <= stats.stale_pages);
+	REQUIRE(stats.seconds >= 0 && stats.frame_seconds >= 0 && stats.swap_seconds >= 0);
+	w->held = true;
+	return (struct outcome){ result, false, true };
+}
+
+struct outcome call_replay_free(struct world *w)
+{
+	replay_end(w);
+	return (struct outcome){ .looks = true };
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* Hosts and guests come and go. */
+#include "api.h"
+
+struct guest *take_guest(struct world *w)
+{
+	const unsigned first = take_byte(&w->in) % GUESTS;
+
+	for (unsigned i = 0; i < GUESTS; i++)
+		if (w->guests[(first + i) % GUESTS].g)
+			return &w->guests[(first + i) % GUESTS];
+	return NULL;
+}
+
+struct pgste_host *take_host(struct world *w)
+{
+	const unsigned first = take_byte(&w->in) % HOSTS;
+
+	return w->hosts[first] ? w->hosts[first] : w->hosts[1 - first];
+}
+
+bool has_mechanism(const struct guest *guest, const char *name)
+{
+	return !strcmp(guest->config.mechanism, name);
+}
+
+/* Mostly small, so that memory runs out; sometimes as large as can be. */
+static struct pgste_host_config take_host_config(struct world *w)
+{
+	const uint8_t form = take_byte(&w->in);
+	struct pgste_host_config c = { 0 };
+
+	c.nr_frames = 1 + take_byte(&w->in);
+	c.nr_swap_slots = take_byte(&w->in);
+	if (form & 1)
+		c.nr_frames = 1 + c.nr_frames % 12;
+	if (form & 2)
+		c.nr_swap_slots %= 8;
+	if (form == 4)
+		c.nr_frames = c.nr_swap_slots = PGSTE_MAX_FRAMES;
+	pgste_host_defaults(&c);
+	if (form & 8) {
+		c.high = 1 + take_byte(&w->in) % c.nr_frames;
+		c.low = take_byte(&w->in) % c.high;
+		c.batch = 1 + take_byte(&w->in) % 8;
+	}
+	if (form >= 240) {
+		uint64_t *const field[] = { &c.nr_frames, &c.nr_swap_slots, &c.low, &c.high };
+
+		*field[form % 4] = form & 4 ? take_time(w) : 0;
+		c.batch = form & 8 ? 0 : c.batch;
+	}
+	return c;
+}
+
+static bool host_config_fits(const struct pgste_host_config *c)
+{
+	return c->nr_frames >= 1 && c->nr_frames <= PGSTE_MAX_FRAMES &&
+	       c->nr_swap_slots <= PGSTE_MAX_FRAMES && c->low < c->high &&
+	       c->high <= c->nr_frames && c->batch >= 1;
+}
+
+struct outcome call_host_new(struct world *w)
+{
+	const unsigned i = take_byte(&w->in) % HOSTS;
+	const struct pgste_host_config c = take_host_config(w);
+	struct pgste_host *host = NULL;
+	int64_t result;
+
+	if (w->hosts[i])
+		return (struct outcome){ .looks = true };
+	result = CALL(w, pgste_host_new(&c, &host));
+	/* a table of a hundred gigabytes is more than some machines give */
+	REQUIRE(result == (host_config_fits(&c) ? PGSTE_OK : PGSTE_E_ARG) ||
+		no_memory(w, result) || (result == PGSTE_E_NOMEM && c.nr_frames > 1 << 20));
+	REQUIRE(!result == (host != NULL));
+	w->hosts[i] = host;
+	return (struct outcome){ result, false, false };
+}
+
+void replay_end(struct world *w)
+{
+	pgste_replay_free(w->replay.r);
+	free(w->replay.events);
+	free(w->replay.times);
+	w->replay = (struct replay){ 0 };
+}
+
+struct outcome call_host_free(struct world *w)
+{
+	const unsigned i = take_byte(&w->in) % HOSTS;
+	bool busy = false;
+	int64_t result;
+
+	for (unsigned k = 0; k < GUESTS; k++)
+		busy |= w->guests[k].g && w->guests[k].host == i;
+	result = CALL(w, pgste_host_free(w->hosts[i]));
+	REQUIRE(result == (busy ? PGSTE_E_BUSY : PGSTE_OK));
+	if (!busy)
+		w->hosts[i] = NULL;
+	return (struct outcome){ result, false, false };
+}
+
+static uint64_t take_nr_pages(struct world *w)
+{
+	const uint8_t form = take_byte(&w->in);
+
+	if (form < 128)
+		return 1 + form % 24;
+	if (form < 240)
+		return form - 127u + take_byte(&w->in) % 90u;
+	switch (form & 7) {
+	case 0: return 8192 + 77;	/* large enough for threads */
+	case 1: return (UINT64_C(64) << 12) + 4096 + 5; /* more chunks than bits in a word */
+	case 2: return 0;
+	case 3: return PGSTE_MAX_PAGES + 1;
+	case 4: return UINT64_MAX;
+	default: return 4096 + (form & 7);
+	}
+}
+
+static struct pgste_guest_config take_guest_config(struct world *w)
+{
+	static const char *const unknown[] = { "", "KSM", "none ", NULL };
+	struct pgste_guest_config c = { .nr_pages = take_nr_pages(w) };
+	const uint8_t form = take_byte(&w->in), numbers = take_byte(&w->in);
+
+	c.mechanism = form < 250 ? pgste_mechanism_name(form % 5) : unknown[form % 4];
+	c.generation = (enum pgste_generation)(take_byte(&w->in) % 3);
+	c.nr_vcpus = 1u + (numbers & 1u) * (numbers >> 1 & 3u);
+	c.cbrl_entries = numbers & 8 ? PGSTE_CBRL_MAX : 1u + (numbers >> 4);
+	c.nodat = form / 5 & 1;
+	c.strict = (form / 10 & 3) == 0;
+	if (take_byte(&w->in) < 250)
+		return c;
+	switch (numbers & 7) {
+	case 0: c.generation = (enum pgste_generation)3; break;
+	case 1: c.generation = (enum pgste_generation)-1; break;
+	case 2: c.nr_vcpus = 0; break;
+	case 3: c.nr_vcpus = PGSTE_MAX_VCPUS + 1; break;
+	case 4: c.nr_vcpus = PGSTE_MAX_VCPUS; break;
+	case 5: c.cbrl_entries = 0; break;
+	case 6: c.cbrl_entries = PGSTE_CBRL_MAX + 1; break;
+	default: c.cbrl_entries = UINT32_MAX; break;
+	}
+	return c;
+}
+
+/* What pgste_guest_new has to say of it. */
+static int guest_error(const struct pgste_guest_config *c)
+{
+	bool known = false, kvm_only;
+
+	for (unsigned i = 0; c->mechanism && pgste_mechanism_name(i); i++)
+		known |= !strcmp(pgste_mechanism_name(i), c->mechanism);
+	if (!known)
+		return PGSTE_E_NAME;
+	kvm_only = strcmp(c->mechanism, "none") && strcmp(c->mechanism, "cmma");
+	if (c->nr_pages < 1 || c->nr_pages > PGSTE_MAX_PAGES || c->nr_vcpus < 1 ||
+	    c->nr_vcpus > PGSTE_MAX_VCPUS || c->cbrl_entries < 1 ||
+	    c->cbrl_entries > PGSTE_CBRL_MAX || (unsigned)c->generation > PGSTE_GEN_ZVM ||
+	    (kvm_only && c->generation == PGSTE_GEN_ZVM))
+		return PGSTE_E_ARG;
+	return PGSTE_OK;
+}
+
+struct outcome call_guest_new(struct world *w)
+{
+	const unsigned host = take_byte(&w->in) % HOSTS;
+	const struct pgste_guest_config c = take_guest_config(w);
+	struct pgste_guest *g = NULL;
+	int64_t result;
+
+	for (unsigned i = 0; i < GUESTS; i++) {
+		if (w->guests[i].g || !w->hosts[host])
+			continue;
+		result = CALL(w, pgste_guest_new(w->hosts[host], &c, &g));
+		REQUIRE(result == guest_error(&c) || no_memory(w, result));
+		REQUIRE(!result == (g != NULL));
+		if (g)
+			w->guests[i] = (struct guest){ g, host, c, c.nr_pages, 0 };
+		return (struct outcome){ result, false, false };
+	}
+	return (struct outcome){ .looks = true };
+}
+
+static void guest_end(struct world *w, struct guest *guest)
+{
+	if (w->replay.r && w->replay.host == guest->host)
+		replay_end(w);
+	pgste_guest_free(guest->g);
+	*guest = (struct guest){ 0 };
+}
+
+struct outcome call_guest_free(struct world *w)
+{
+	struct guest *guest = take_guest(w);
+
+	if (guest && take_byte(&w->in) & 1)
+		guest_end(w, guest);
+	return (struct outcome){ 0 };
+}
+
+void world_free(struct world *w)
+{
+	replay_end(w);
+	for (unsigned i = 0; i < GUESTS; i++)
+		if (w->guests[i].g)
+			guest_end(w, &w->guests[i]);
+	for (unsigned i = 0; i < HOSTS; i++) {
+		struct pgste_host_stats stats;
+
+		if (!w->hosts[i])
+			continue;
+		pgste_host_get_stats(w->hosts[i], &stats);
+		REQUIRE(stats.frames_free == stats.frames);
+		REQUIRE(stats.swap_slots_free == stats.swap_slots);
+		REQUIRE(!pgste_validate(w->hosts[i]));
+		REQUIRE(pgste_host_free(w->hosts[i]) == PGSTE_OK);
+	}
+	REQUIRE(faults_nr_tables() == 0);
+	free(w->before.at);
+	free(w->after.at);
+}

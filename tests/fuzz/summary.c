@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The summary of a trace.  The input is event words: any of 8 bytes, or short ones that hit
+ * each other often.  Every figure is compared with what a few plain loops count, events that
+ * are none are refused, and a refused call leaves the summary as it was.
+ *
+ * What it may cost is bounded here, not there: a block of order 39 has 2^39 pages.
+ */
+#include "fuzz.h"
+
+#include "pgste.h"
+
+#define MOST_EVENTS 256u
+#define MOST_PAGES 1024u /* of all blocks together */
+
+static bool is_event(uint64_t event)
+{
+	return PGSTE_EVENT_KIND(event) <= PGSTE_EVENT_FREE &&
+	       PGSTE_EVENT_ORDER(event) <= PGSTE_MAX_ORDER &&
+	       PGSTE_EVENT_PFN(event) + (UINT64_C(1) << PGSTE_EVENT_ORDER(event)) <=
+	       UINT64_C(1) << 56;
+}
+
+static uint64_t take_event(struct input *in)
+{
+	const uint8_t head = take_byte(in);
+
+	if (head & 0x80)
+		return take(in, 8);
+	/* a bit of kind, three of order, three of pfn above the next byte's eight */
+	return PGSTE_EVENT(head & 1, head >> 1 & 7,
+			   (uint64_t)(head >> 4 & 7) << 8 | take_byte(in));
+}
+
+/* ---- the same figures, plainly ---- */
+
+struct page {
+	uint64_t pfn, owner; /* 1 + number of the alloc it belongs to, 0: not live */
+	bool allocated;
+};
+
+struct model {
+	struct page pages[MOST_PAGES];
+	uint64_t nr, next; /* next: where the page behind the last one often is */
+	const uint64_t *events;
+	struct pgste_trace_summary s;
+	uint64_t live;
+	int64_t in_use, peak;
+};
+
+static struct page *page_of(struct model *m, uint64_t pfn, bool *is_new)
+{
+	*is_new = false;
+	if (m->next < m->nr && m->pages[m->next].pfn == pfn)
+		return &m->pages[m->next++];
+	for (uint64_t i = 0; i < m->nr; i++)
+		if (m->pages[i].pfn == pfn) {
+			m->next = i + 1;
+			return &m->pages[i];
+		}
+	*is_new = true;
+	REQUIRE(m->nr < MOST_PAGES);
+	m->pages[m->nr] = (struct page){ .pfn = pfn };
+	return &m->pages[m->nr++];
+}
+
+static void model_alloc(struct model *m, uint64_t i, uint64_t pfn, uint64_t nr)
+{
+	bool hit = false, is_new;
+
+	for (uint64_t p = pfn; p < pfn + nr; p++) {
+		struct page *page = page_of(m, p, &is_new);
+
+		hit |= page->owner != 0;
+		m->live += !page->owner;
+		m->in_use += !page->owner;
+		m->s.unique_pages += is_new;
+		m->s.unique_allocated += !page->allocated;
+		page->allocated = true;
+		page->owner = i + 1;
+	}
+	m->s.alloc_events++;
+	m->s.pages_allocated += nr;
+	m->s.allocs_of_live += hit;
+	m->s.peak_live = m->live > m->s.peak_live ? m->live : m->s.peak_live;
+	m->peak = m->in_use > m->peak ? m->in_use : m->peak;
+}
+
+static void model_free(struct model *m, uint64_t pfn, uint64_t nr)
+{
+	uint64_t first = 0, of_first = 0, live = 0;
+	bool is_new;
+
+	for (uint64_t p = pfn; p < pfn + nr; p++) {
+		struct page *page = page_of(m, p, &is_new);
+
+		first = p == pfn ? page->owner : first;
+		of_first += page->owner && page->owner == first;
+		live += page->owner != 0;
+		m->s.unique_pages += is_new;
+		m->s.live_at_start += is_new;
+		m->in_use -= page->owner || is_new;
+		page->owner = 0;
+	}
+	m->live -= live;
+	m->s.free_events++;
+	m->s.pages_freed += nr;
+	m->s.frees_of_allocated += live == nr;
+	m->s.frees_of_unknown += live == 0;
+	if (of_first == nr) {
+		const uint64_t block = UINT64_C(1) << PGSTE_EVENT_ORDER(m->events[first - 1]);
+
+		m->s.frees_of_block += block == nr;
+		m->s.frees_of_part += block > nr;
+	}
+}
+
+static void model_run(struct model *m, uint64_t nr)
+{
+	m->s.lowest_pfn = nr ? UINT64_MAX : 0;
+	for (uint64_t i = 0; i < nr; i++) {
+		const uint64_t event = m->events[i], pfn = PGSTE_EVENT_PFN(event);
+		const unsigned order = PGSTE_EVENT_ORDER(event);
+		const uint64_t pages = UINT64_C(1) << order, last = pfn + pages - 1;
+
+		if (PGSTE_EVENT_KIND(event) == PGSTE_EVENT_ALLOC)
+			model_alloc(m, i, pfn, pages), m->s.alloc_orders[order]++;
+		else
+			model_free(m, pfn, pages), m->s.free_orders[order]++;
+		m->s.lowest_pfn = pfn < m->s.lowest_pfn ? pfn : m->s.lowest_pfn;
+		m->s.highest_pfn = last > m->s.highest_pfn ? last : m->s.highest_pfn;
+	}
+	m->s.live_at_end = m->live;
+	m->s.peak_in_use = (uint64_t)(m->peak + (int64_t)m->s.live_at_start);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct model model;
+	struct input in = { data, data + size };
+	struct pgste_trace_summary summary, untouched;
+	uint64_t *words = block_of_size(MOST_EVENTS * sizeof(*words)), *events;
+	uint64_t nr = 0, pages = 0;
+	bool valid = true;
+	int error;
+
+	while (in.at < in.end && nr < MOST_EVENTS && valid) {
+		const uint64_t event = take_event(&in);
+
+		valid = is_event(event);
+		/* what comes behind an event that is refused is not looked at */
+		pages += valid ? UINT64_C(1) << PGSTE_EVENT_ORDER(event) : 0;
+		if (pages > MOST_PAGES)
+			break;
+		words[nr++] = event;
+	}
+	events = block_of_size(nr * sizeof(*events));
+	if (nr)
+		memcpy(events, words, nr * sizeof(*events));
+	free(words);
+	memset(&untouched, 0x5a, sizeof(untouched));
+	summary = untouched;
+	error = pgste_trace_summarize(events, nr, &summary);
+	REQUIRE(error == (valid ? PGSTE_OK : PGSTE_E_ARG));
+	if (error) {
+		REQUIRE(!memcmp(&summary, &untouched, sizeof(summary)));
+	} else {
+		memset(&model, 0, sizeof(model));
+		model.events = events;
+		model_run(&model, nr);
+		REQUIRE(!memcmp(&summary, &model.s, sizeof(summary)));
+	}
+	free(events);
+	return 0;
+}
