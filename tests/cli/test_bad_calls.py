@@ -109,8 +109,8 @@ def _calls() -> Iterator[list[str]]:
 
 
 CALLS = list(_calls())
-# Harmless: no name to filter by is no fault, and neither is one that no task has.
-ALLOWED = ("--comm", "--swap-directory", "--pid=" + "½")
+# Harmless: a name that no task has, and a folder that is not needed as no swap file is made.
+HARMLESS = ("--comm", "--swap-directory")
 
 
 def _name(call: list[str]) -> str:
@@ -145,7 +145,10 @@ def test_one_line_and_no_traceback(
         signal.alarm(0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     out, err = capsys.readouterr()
-    if any(word.startswith(ALLOWED) for word in call) and status in (0, 3):
+    if any(word.startswith(HARMLESS) for word in call) and (status in (0, 3) or "skipped" in out):
+        # the machine may have swap of its own on
+        assert err == ""
+        assert "\x1b" not in out
         return
     assert status in (1, 2), (call, out)
     assert out == ""
