@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from collections import Counter
 from contextlib import ExitStack
@@ -14,17 +13,18 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.text import Text
 
 from pgste.cli.common import (
+    PARTLY,
     add_budget,
     add_live_arguments,
     kernel_name,
     open_trace,
-    plain_table,
-    progress_bar,
     terminable,
 )
+from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.words import printable, whole_number
 from pgste.live.check import Result, check
 from pgste.live.memory import HINTS, Refused
 from pgste.live.pressure import SwapFile, swap_bytes
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     job = jobs.add_parser("check", help=text, description=text)
     job.add_argument(
         "--ops",
-        type=int,
+        type=whole_number,
         default=1_000_000,
         metavar="N",
         help="page-operations of each run (default 1000000)",
@@ -57,12 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mechanism",
         choices=tuple(HINTS),
         action="append",
-        help="may be given more than once (default: madv_free, madv_dontneed)",
+        metavar="NAME",
+        help=f"one of {', '.join(HINTS)}; may be given more than once "
+        "(default: madv_free, madv_dontneed)",
     )
     job.add_argument(
-        "--pages", type=int, default=128, metavar="N", help="pages of the memory (default 128)"
+        "--pages",
+        type=whole_number,
+        default=128,
+        metavar="N",
+        help="pages of the memory (default 128)",
     )
-    job.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    job.add_argument("--seed", type=whole_number, default=1, metavar="N", help="default 1")
     add_live_arguments(job)
     text = "replay a trace on real memory under a real limit, beside the model's prediction"
     job = jobs.add_parser("replay", help=text, description=text)
@@ -72,7 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mechanism",
         choices=tuple(HINTS),
         action="append",
-        help="may be given more than once (default: all)",
+        metavar="NAME",
+        help=f"one of {', '.join(HINTS)}; may be given more than once (default: all)",
     )
     job.add_argument(
         "--limit",
@@ -131,10 +138,12 @@ def _run_check(args: argparse.Namespace, console: Console) -> int:
                     )
                 )
     if args.json:
-        print(json.dumps(_check_dict(results, skipped)))
+        print_json(_check_dict(results, skipped))
     else:
         _print_check(results, skipped, console)
-    return int(not results or any(result.divergence for result in results))
+    if not results or any(result.divergence for result in results):
+        return 1
+    return PARTLY if skipped else 0
 
 
 def _check_dict(results: list[Result], skipped: list[tuple[bool, str]]) -> dict[str, Any]:
@@ -158,9 +167,9 @@ def _check_dict(results: list[Result], skipped: list[tuple[bool, str]]) -> dict[
 
 
 def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console: Console) -> None:
-    console.print(f"model against kernel: {kernel_name()}", highlight=False, markup=False)
+    console.print(f"model against kernel: {kernel_name()}")
     console.print()
-    table = plain_table()
+    table = Grid(labels=2)
     table.add_column("mechanism")
     table.add_column("swap")
     for title in ("page-ops", "steps", "compared", "divergences", "seconds"):
@@ -173,14 +182,16 @@ def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console
             format_count(result.page_ops),
             format_count(result.steps),
             format_count(result.compared),
-            "[bold red]1[/bold red]" if found else "0",
+            Text("1", style="bold red") if found else "0",
             f"{result.seconds:.1f}",
         )
     if results:
         console.print(table)
     _print_choices(results, console)
     for swap, reason in skipped:
-        console.print(f"skipped with swap {'on' if swap else 'off'}: {reason}", style="yellow")
+        console.print(
+            f"skipped with swap {'on' if swap else 'off'}: {printable(reason)}", style="yellow"
+        )
     if any(not result.flags for result in results):
         console.print(
             "skipped: which pages are lazyfree; /proc/kpageflags needs root", style="yellow"
@@ -192,7 +203,7 @@ def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console
                 f"{result.seed}; the shortest sequence found:",
                 style="bold",
             )
-            console.print(str(result.divergence), highlight=False, markup=False)
+            console.print(str(result.divergence))
 
 
 def _print_choices(results: list[Result], console: Console) -> None:
@@ -203,7 +214,7 @@ def _print_choices(results: list[Result], console: Console) -> None:
     if not keys:
         return
     console.print()
-    table = plain_table()
+    table = Grid(labels=2)
     table.add_column("where the kernel may choose")
     table.add_column("it did")
     for swap in sums:
@@ -214,7 +225,7 @@ def _print_choices(results: list[Result], console: Console) -> None:
         table.add_row(
             state if state != last else "",
             outcome,
-            *(format_count(nr) if nr else "[dim]0[/dim]" for nr in counts),
+            *(format_count(nr) if nr else Text("0", style="dim") for nr in counts),
         )
         last = state
     console.print(table)
@@ -242,9 +253,9 @@ _REPLAY_ROWS: tuple[tuple[str, str, str, str], ...] = (
 """Title, key in the kernel's values, key in the model's, unit."""
 
 
-def _cell(run: Run, key: str, unit: str) -> str:
+def _cell(run: Run, key: str, unit: str) -> str | Text:
     if not key:
-        return "[dim]-[/dim]"
+        return Text("-", style="dim")
     if key != "faults":
         value = run.values[key]
     elif "minor_faults" in run.values:
@@ -253,19 +264,19 @@ def _cell(run: Run, key: str, unit: str) -> str:
         value = run.values["zero_fills"] + run.values["swap_ins"]
     if unit == "ms":
         value *= 1000
-    return format_count(value) if value else "[dim]0[/dim]"
+    return format_count(value) if value else Text("0", style="dim")
 
 
-def _replay_table(result: LiveReplay) -> Table:
-    table = plain_table()
-    table.add_column("", no_wrap=True)
+def _replay_table(result: LiveReplay) -> Grid:
+    table = Grid(together=2)
+    table.add_column("")
     for name in result.kernel:
         family, _, rest = name.rpartition("_")
         head = f"{family}_\n{rest}" if family else f"\n{name}"
-        table.add_column(f"{head}\nkernel", justify="right", no_wrap=True)
-        table.add_column("\n\nmodel", justify="right", no_wrap=True)
+        table.add_column(f"{head}\nkernel", justify="right")
+        table.add_column("\n\nmodel", justify="right")
     for title, kernel, model, unit in _REPLAY_ROWS:
-        cells = []
+        cells: list[str | Text] = []
         for name in result.kernel:
             cells.append(_cell(result.kernel[name], kernel, unit))
             cells.append(_cell(result.model[name], model, unit))
@@ -286,8 +297,12 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
             progress.update(tasks[name], completed=done, told=f"{done:,} events")
 
         peak = trace.summary()["peak_in_use"]
-        most = parse_frames(args.most, peak) if args.most else None
-        limit = parse_frames(args.limit, min(peak, most or peak)) if args.limit else None
+        most = parse_frames(args.most, peak, "--most") if args.most is not None else None
+        limit = (
+            parse_frames(args.limit, min(peak, most or peak), "--limit")
+            if args.limit is not None
+            else None
+        )
         result = live_replay(
             trace,
             names,
@@ -296,25 +311,24 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
             swap_directory=args.swap_directory,
             progress=advance,
         )
-    if args.plot:
+    if args.plot is not None:
         from pgste.live.plot import plot_live_replay
 
         plot_live_replay(result, args.plot)
     if args.json:
-        print(json.dumps({"system": kernel_name(), **result.to_dict()}))
+        print_json({"system": kernel_name(), **result.to_dict()})
         return 0
     scaled = result.scaled
     cut = "" if scaled.share == 1 else f" ({scaled.share:.0%} of the trace's pages)"
+    name = printable(Path(args.trace).name) if args.trace is not None else "the sample trace"
     console.print(
-        f"{Path(args.trace).name if args.trace else 'the sample trace'} on {kernel_name()}:\n"
+        f"{name} on {kernel_name()}:\n"
         f"{format_count(len(scaled.events))} events, at most {format_count(scaled.peak)} pages "
         f"in use at once{cut};\nlimit {format_count(result.limit_pages)} pages "
-        f"({format_bytes(result.limit_pages * PAGE_BYTES)})",
-        highlight=False,
-        markup=False,
+        f"({format_bytes(result.limit_pages * PAGE_BYTES)})"
     )
     console.print()
     console.print(_replay_table(result))
-    if args.plot:
-        console.print(f"\ndrawn: {args.plot}", highlight=False, markup=False)
+    if args.plot is not None:
+        console.print(f"\ndrawn: {printable(args.plot)}")
     return 0

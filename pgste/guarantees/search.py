@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgste._engine.search import search
@@ -19,7 +19,7 @@ from pgste.errors import ArgumentError
 from pgste.guarantees.columns import MECHANISMS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.result import Cell, Guarantees, known
-from pgste.guarantees.systems import SYSTEMS, System
+from pgste.guarantees.systems import STATES, SYSTEMS, System
 from pgste.guarantees.witness import Step
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ def guarantees(
     systems : sequence of System
         What to search, smallest first.
     progress : callable, optional
-        Called with a mechanism's key, searches done and searches in all; from one thread at
-        a time, but not always the same.
+        Called with a mechanism's key, states searched, and states to search in all, 0 if that
+        is not known; from one thread at a time, but not always the same.  A search is one call
+        of the core, and counts when it is done.
     threads : int, optional
         Searches at a time; default: one for each CPU.
 
@@ -73,12 +74,18 @@ def guarantees(
     jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
     found: dict[tuple[str, System], SearchResult] = {}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for (subject, system), result in zip(
-            jobs, pool.map(lambda job: _search(*job), jobs), strict=True
-        ):
-            found[subject.key, system] = result
+        running = {pool.submit(_search, *job): job for job in jobs}
+        known_states = [STATES.get((subject.key, system), 0) for subject, system in jobs]
+        total = sum(known_states) if all(known_states) else 0
+        done = 0
+        if progress is not None:
+            progress(subjects[0].key, done, total)
+        for future in as_completed(running):
+            subject, system = running[future]
+            found[subject.key, system] = future.result()
+            done += found[subject.key, system]["states"]
             if progress is not None:
-                progress(subject.key, len(found), len(jobs))
+                progress(subject.key, done, total)
     cells = {}
     for subject in subjects:
         results = [(system, found[subject.key, system]) for system in systems]

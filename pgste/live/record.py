@@ -137,6 +137,7 @@ def record(
     comm: str | None = None,
     seconds: float | None = None,
     buffer_kb: int = 8192,
+    stdout: int | None = None,
     progress: Progress | None = None,
 ) -> Recording:
     """Record while a command runs, or without one until Ctrl-C or for some seconds.
@@ -144,6 +145,8 @@ def record(
     It records the events of all processes but this one; `pid` narrows that down to a process
     and the children it starts, `comm` to tasks of a name (``*`` stands for anything), which hides
     what the rest of the machine does with the same pages: frees by others are then missing.
+
+    The command's output goes where this process's goes, or to the descriptor `stdout`.
 
     Ctrl-C and SIGTERM end the recording; the command gets the signal too, and what was recorded
     until then is returned.
@@ -175,7 +178,7 @@ def record(
         child = None
         try:
             if command:
-                child = subprocess.Popen(list(command))
+                child = subprocess.Popen(list(command), stdout=stdout)
             _wait(streams, child, ended, seconds, signals, started, progress)
         finally:
             if child is not None:
@@ -276,7 +279,7 @@ def import_perf(path: str | os.PathLike[str]) -> Trace:
                 stderr=subprocess.PIPE,
                 check=False,
             )  # fmt: skip
-        words = done.stderr.decode(errors="replace").strip()
+        words = " ".join(done.stderr.decode(errors="replace").split())
         if done.returncode:
             raise ArgumentError(f"perf script cannot read {os.fspath(path)}: {words}")
         if not text.stat().st_size:
