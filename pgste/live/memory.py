@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -198,7 +199,8 @@ class Memory:
         Refused: the kernel refused the mapping or the lock; says which and why.
         ArgumentError, ArgumentTypeError: an argument is out of range; nothing was mapped.
 
-    Use in one process: a child made by fork does not have the mapping.
+    Use in one process: a child made by fork does not have the mapping.  Threads may share it: one
+    call at a time is in the mapping, and `close` waits for those that came before.
     """
 
     def __init__(
@@ -227,6 +229,7 @@ class Memory:
         self.strict = strict
         self._pid = os.getpid()
         self._stats = Stats()
+        self._bookkeeping = threading.Lock()  # never held while code of others runs
         with self._explained("mmap"):
             self._map = live.Mapping(pages, backing, fd)
         self._map.allow(vector, scan)
@@ -325,20 +328,22 @@ class Memory:
     def _set_free(self, gfns: Gfns, order: int, free: bool) -> None:
         pages = self._map.blocks(gfns, order)
         changed = np.unique(pages)
-        changed = changed[self._free[changed] != free]
-        doubled = pages.size - changed.size
-        if doubled and self.strict:
-            raise StateError(
-                f"gfns: {doubled} of {pages.size} pages are {'free' if free else 'in use'} already"
-            )
-        self._free[changed] = free
-        stats = self._stats
-        if free:
-            stats.pages_freed += pages.size
-            stats.double_frees += doubled
-        else:
-            stats.pages_allocated += pages.size
-            stats.double_allocs += doubled
+        with self._bookkeeping:
+            changed = changed[self._free[changed] != free]
+            doubled = pages.size - changed.size
+            if doubled and self.strict:
+                raise StateError(
+                    f"gfns: {doubled} of {pages.size} pages are "
+                    f"{'free' if free else 'in use'} already"
+                )
+            self._free[changed] = free
+            stats = self._stats
+            if free:
+                stats.pages_freed += pages.size
+                stats.double_frees += doubled
+            else:
+                stats.pages_allocated += pages.size
+                stats.double_allocs += doubled
 
     # ---- content -------------------------------------------------------------------------
 
