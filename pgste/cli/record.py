@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from pgste.cli.common import progress_bar
-from pgste.live.record import import_perf, record
+from pgste.live.record import Recording, import_perf, record
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
 
 __all__ = ["add_arguments", "run"]
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             progress=advance,
         )
     trace = recording.trace
+    if not len(trace):
+        return _nothing(recording, args, console)
     trace.save(args.output)
     summary = trace.summary()
     rate = len(trace) / recording.seconds if recording.seconds else 0.0
@@ -82,6 +85,27 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
     else:
         console.print("no event was lost", highlight=False)
+    return _status(recording, console)
+
+
+def _nothing(recording: Recording, args: argparse.Namespace, console: Console) -> int:
+    """Say that there is nothing to save, and of what there was nothing."""
+    asked = []
+    if args.pid is not None:
+        asked.append(f"of process {args.pid} (--pid)")
+    if args.comm is not None:
+        asked.append(f"of a task named {args.comm!r} (--comm)")
+    what = " ".join(asked) or "of any process"
+    lost = f"; {format_count(recording.lost)} were lost" if recording.lost else ""
+    text = (
+        f"nothing was recorded: no page allocator event {what} in {recording.seconds:.2f} s"
+        f"{lost}; {args.output} was not written"
+    )
+    console.print(Text(text, style="yellow"))
+    return _status(recording, console) or 1
+
+
+def _status(recording: Recording, console: Console) -> int:
     if recording.interrupted:
         console.print("interrupted: this is what was recorded until then", style="yellow")
         return 130

@@ -41,6 +41,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pgste.errors import ArgumentError, PgsteError, UnknownNameError
+from pgste.live.alone import alone
 from pgste.live.memory import Memory, Refused
 from pgste.live.pressure import swap_bytes
 from pgste.live.sides import NONE, PRESENT, SWAPPED, Bits, Kernel, Model, Op, Pages
@@ -373,12 +374,28 @@ def check(
         progress: called with (page-operations done, of).
 
     Returns the result; its `divergence`, shrunk, is None if there was none.
+
+    Raises `Refused` while another live run is going on.
     """
     if mechanism not in ("none", "madv_free", "madv_dontneed"):
         raise UnknownNameError(f"mechanism: {mechanism!r} is not a mechanism of live memory")
     for name, value in (("ops", ops), ("pages", pages), ("steps", steps)):
         if value < 1:
             raise ArgumentError(f"{name}: {value} is less than 1")
+    with alone():
+        return _check(ops, swap, mechanism, pages, steps, seed, model_mechanism, progress)
+
+
+def _check(
+    ops: int,
+    swap: bool,
+    mechanism: str,
+    pages: int,
+    steps: int,
+    seed: int,
+    model_mechanism: str | None,
+    progress: Callable[[int, int], object] | None,
+) -> Result:
     if bool(swap_bytes()[0]) != swap:
         raise ArgumentError(f"swap: {swap}, but the machine has swap {'off' if swap else 'on'}")
     result = Result(mechanism, swap, flags_allowed(), seed)

@@ -8,18 +8,18 @@ Documentation/trace/ftrace.rst and events.rst of the kernel.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from pgste._engine import live
 from pgste.errors import ArgumentError
+from pgste.live import ending
+from pgste.live.leftovers import new_name, remove_instance, remove_mount
 from pgste.live.memory import Refused
 
 OWN_MOUNT = "pgste-tracefs-"
@@ -51,18 +51,24 @@ class TraceFs:
         found = mounted_at()
         if found:
             return found
-        where = Path(tempfile.mkdtemp(prefix=OWN_MOUNT))
-        try:
-            live.mount(b"nodev", os.fsencode(where), b"tracefs")
-        except live.RefusedCall as refused:
-            where.rmdir()
-            why = {
-                errno.EPERM: "tracefs is not mounted, and mounting it takes root (CAP_SYS_ADMIN); "
-                "run as root, or let root do: mount -t tracefs nodev /sys/kernel/tracing",
-                errno.ENODEV: "this kernel has no tracefs (CONFIG_TRACING)",
-            }.get(refused.errno, os.strerror(refused.errno))
-            raise Refused(refused.errno, "mount of tracefs", why) from None
-        self._own = where
+        with ending.step():
+            where = Path(tempfile.gettempdir()).resolve() / new_name("tracefs")
+            self._own = where
+            ending.register(self)
+            try:
+                where.mkdir(0o700)
+                live.mount(b"nodev", os.fsencode(where), b"tracefs")
+            except BaseException as error:
+                self.remove()
+                if not isinstance(error, live.RefusedCall):
+                    raise
+                why = {
+                    errno.EPERM: "tracefs is not mounted, and mounting it takes root "
+                    "(CAP_SYS_ADMIN); run as root, or let root do: mount -t tracefs nodev "
+                    "/sys/kernel/tracing",
+                    errno.ENODEV: "this kernel has no tracefs (CONFIG_TRACING)",
+                }.get(error.errno, os.strerror(error.errno))
+                raise Refused(error.errno, "mount of tracefs", why) from None
         return where
 
     def __exit__(
@@ -71,10 +77,15 @@ class TraceFs:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        if self._own is not None:
-            live.unmount(os.fsencode(self._own))
-            self._own.rmdir()
-            self._own = None
+        self.remove()
+
+    def remove(self) -> None:
+        """Unmount what this mounted; twice does no harm."""
+        with ending.step():
+            if self._own is not None and ending.holds(self):
+                remove_mount(self._own)
+                self._own = None
+                ending.forget(self)
 
 
 class Instance:
@@ -126,18 +137,22 @@ class Instance:
                     f"event kmem:{event}",
                     "this kernel does not have it (CONFIG_EVENT_TRACING)",
                 )
-        directory = self.root / "instances" / f"pgste-{os.getpid()}-{time.monotonic_ns()}"
+        with ending.step():
+            self.directory = self.root / "instances" / new_name()
+            ending.register(self)
+            try:
+                self._make(self.directory)
+                self._set_up()
+            except BaseException:
+                self.remove()
+                raise
+        return self
+
+    def _make(self, directory: Path) -> None:
         try:
             directory.mkdir()
         except OSError as error:
             raise self._refused(error, f"mkdir {directory}") from None
-        self.directory = directory
-        try:
-            self._set_up()
-        except BaseException:
-            self.remove()
-            raise
-        return self
 
     def _set_up(self) -> None:
         assert self.directory is not None
@@ -234,18 +249,14 @@ class Instance:
 
     def remove(self) -> None:
         """Close the buffers and remove the instance with all of its settings."""
-        while self.fds:
-            os.close(self.fds.pop()[1])
-        if self.directory is None:
-            return
-        with contextlib.suppress(Refused):
-            self.write("tracing_on", "0")
-        for attempt in range(50):
+        with ending.step():
+            while self.fds:
+                os.close(self.fds.pop()[1])
+            if self.directory is None or not ending.holds(self):
+                return
             try:
-                self.directory.rmdir()
-                break
+                remove_instance(self.directory)
             except OSError as error:
-                if error.errno != errno.EBUSY or attempt == 49:
-                    raise self._refused(error, f"rmdir {self.directory}") from None
-                time.sleep(0.02)
-        self.directory = None
+                raise self._refused(error, f"rmdir {self.directory}") from None
+            self.directory = None
+            ending.forget(self)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The job clean of the verb live: what live runs have on this machine, and the end of litter."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.text import Text
+
+from pgste.cli.common import plain_table
+from pgste.live.leftovers import Leftover, clean, find
+
+__all__ = ["CLEAN_HELP", "CLEAN_TEXT", "add_clean_arguments", "run_clean"]
+
+CLEAN_HELP = "list what live runs and recordings have set up, and remove what dead ones left"
+CLEAN_TEXT = (
+    "List the swap files, cgroups, tracing instances, mounts and temporary folders of live runs "
+    "and recordings on this machine, and remove those whose owner is dead: SIGKILL leaves no "
+    "time to clean up. What belongs to a process that lives, or to another pid namespace "
+    "(elsewhere), is left alone. Exit status 1: something could not be removed."
+)
+
+
+def add_clean_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="list only, remove nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--swap-directory",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="look for swap files here too; may be given more than once",
+    )
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:,.0f} s"
+
+
+def run_clean(args: argparse.Namespace, console: Console) -> int:
+    found = find(args.swap_directory)
+    removed: list[Leftover] = []
+    failed: list[tuple[Leftover, str]] = []
+    if not args.dry_run:
+        removed, failed = clean(args.swap_directory)
+    # What died since it was listed was removed too.
+    known = {left.path for left in found}
+    found += [left for left in [*removed, *(one for one, _ in failed)] if left.path not in known]
+    gone, why = {left.path for left in removed}, {left.path: text for left, text in failed}
+    if args.json:
+        rows = [
+            {
+                **asdict(left),
+                "path": str(left.path),
+                "removed": left.path in gone,
+                "why_not": why.get(left.path),
+            }
+            for left in found
+        ]
+        print(json.dumps({"dry_run": args.dry_run, "found": rows}))
+        return int(bool(failed))
+    if not found:
+        console.print("nothing is set up, and nothing was left behind")
+        return 0
+    table = plain_table()
+    table.add_column("kind")
+    table.add_column("name", overflow="fold")
+    table.add_column("owner", justify="right", overflow="fold")
+    table.add_column("")
+    table.add_column("age", justify="right", no_wrap=True)
+    for left in found:
+        # Only what is named by our rule is found, but its folder is of the user's naming.
+        table.add_row(left.kind, Text(left.path.name), str(left.pid), left.owner, _age(left.age))
+    console.print(table)
+    console.print()
+    dead = sum(left.owner == "dead" for left in found)
+    told = f"would be removed: {dead}" if args.dry_run else f"removed: {len(removed)}"
+    console.print(f"{told}; in use, left alone: {len(found) - dead}", highlight=False)
+    for left, text in failed:
+        console.print(Text(f"not removed: {left.path}: {text}", style="yellow"))
+    return int(bool(failed))
