@@ -24,12 +24,12 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-__all__ = ["ENDING", "Thing", "forget", "holds", "register", "remove_all", "step"]
+__all__ = ["ENDING", "Thing", "forget", "holds", "remove_all", "set_up", "step", "things"]
 
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -121,16 +121,31 @@ def step() -> Iterator[None]:
                     signal.raise_signal(number)
 
 
-def register(thing: Thing) -> None:
-    """Put a thing into the list, before the first step of setting it up; call it in a `step`."""
-    _take_signals()
-    _things.append(thing)
+def set_up(thing: Thing, make: Callable[[], object]) -> None:
+    """Put a thing into the list, and make it; take it away again if that fails.
+
+    A signal that came meanwhile may raise at the end, and the thing is taken away then too, since
+    no ``with`` block has been entered.  Call it when the thing knows what it will be named.
+    """
+    try:
+        with step():
+            _take_signals()
+            _things.append(thing)
+            make()
+    except BaseException:
+        thing.remove()
+        raise
 
 
 def forget(thing: Thing) -> None:
     """It is gone; signals are given back at the end of the `step`."""
     with contextlib.suppress(ValueError):
         _things.remove(thing)
+
+
+def things() -> list[Thing]:
+    """What is set up now, the latest last."""
+    return list(_things)
 
 
 def holds(thing: Thing) -> bool:

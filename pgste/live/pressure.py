@@ -69,18 +69,16 @@ class SwapFile:
         self.path: Path | None = None
 
     def __enter__(self) -> SwapFile:
-        with ending.step():
-            self.path = self.directory.resolve() / new_name("swap")
-            ending.register(self)
-            try:
-                self._tell()
-                with open(self.path, "xb", 0) as file:
-                    self._format(file.fileno())
-                self._on()
-            except BaseException:
-                self.off()
-                raise
+        self.path = self.directory.resolve() / new_name("swap")
+        ending.set_up(self, self._set_up)
         return self
+
+    def _set_up(self) -> None:
+        assert self.path is not None
+        self._tell()
+        with open(self.path, "xb", 0) as file:
+            self._format(file.fileno())
+        self._on()
 
     def _tell(self) -> None:
         """Where it cannot be found by looking, a link in the temporary folder leads to it."""
@@ -236,23 +234,18 @@ class MemoryLimit:
                 errno.ENOENT, "memory cgroup", "no memory controller is mounted on this machine"
             )
         parent = self.hierarchy.directory
-        with ending.step():
-            self.directory = parent / new_name()
-            ending.register(self)
-            try:
-                self._make(self.directory)
-                self._enable_controller(parent)
-                self._write(self._file("limit"), str(self.limit_bytes))
-            except BaseException:
-                self.remove()
-                raise
+        self.directory = parent / new_name()
+        ending.set_up(self, self._set_up)
         return self
 
-    def _make(self, directory: Path) -> None:
+    def _set_up(self) -> None:
+        assert self.directory is not None
         try:
-            directory.mkdir()
+            self.directory.mkdir()
         except OSError as error:
-            raise self._refused(error, f"mkdir {directory}") from None
+            raise self._refused(error, f"mkdir {self.directory}") from None
+        self._enable_controller(self.directory.parent)
+        self._write(self._file("limit"), str(self.limit_bytes))
 
     def _enable_controller(self, parent: Path) -> None:
         if self._file("limit").exists():

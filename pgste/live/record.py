@@ -271,13 +271,7 @@ class _Folder:
         self.path = Path(tempfile.gettempdir()).resolve() / leftovers.new_name("perf")
 
     def __enter__(self) -> Path:
-        with ending.step():
-            ending.register(self)
-            try:
-                self.path.mkdir(0o700)
-            except BaseException:
-                ending.forget(self)
-                raise
+        ending.set_up(self, lambda: self.path.mkdir(0o700))
         return self.path
 
     def __exit__(self, *_: object) -> None:

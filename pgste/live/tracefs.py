@@ -51,25 +51,23 @@ class TraceFs:
         found = mounted_at()
         if found:
             return found
-        with ending.step():
-            where = Path(tempfile.gettempdir()).resolve() / new_name("tracefs")
-            self._own = where
-            ending.register(self)
-            try:
-                where.mkdir(0o700)
-                live.mount(b"nodev", os.fsencode(where), b"tracefs")
-            except BaseException as error:
-                self.remove()
-                if not isinstance(error, live.RefusedCall):
-                    raise
-                why = {
-                    errno.EPERM: "tracefs is not mounted, and mounting it takes root "
-                    "(CAP_SYS_ADMIN); run as root, or let root do: mount -t tracefs nodev "
-                    "/sys/kernel/tracing",
-                    errno.ENODEV: "this kernel has no tracefs (CONFIG_TRACING)",
-                }.get(error.errno, os.strerror(error.errno))
-                raise Refused(error.errno, "mount of tracefs", why) from None
+        where = Path(tempfile.gettempdir()).resolve() / new_name("tracefs")
+        self._own = where
+        ending.set_up(self, self._mount)
         return where
+
+    def _mount(self) -> None:
+        assert self._own is not None
+        self._own.mkdir(0o700)
+        try:
+            live.mount(b"nodev", os.fsencode(self._own), b"tracefs")
+        except live.RefusedCall as refused:
+            why = {
+                errno.EPERM: "tracefs is not mounted, and mounting it takes root (CAP_SYS_ADMIN); "
+                "run as root, or let root do: mount -t tracefs nodev /sys/kernel/tracing",
+                errno.ENODEV: "this kernel has no tracefs (CONFIG_TRACING)",
+            }.get(refused.errno, os.strerror(refused.errno))
+            raise Refused(refused.errno, "mount of tracefs", why) from None
 
     def __exit__(
         self,
@@ -83,6 +81,10 @@ class TraceFs:
         """Unmount what this mounted; twice does no harm."""
         with ending.step():
             if self._own is not None and ending.holds(self):
+                # Without the mount an instance that lost its block could not be removed any more.
+                for thing in ending.things():
+                    if isinstance(thing, Instance) and thing.root == self._own:
+                        thing.remove()
                 remove_mount(self._own)
                 self._own = None
                 ending.forget(self)
@@ -137,25 +139,16 @@ class Instance:
                     f"event kmem:{event}",
                     "this kernel does not have it (CONFIG_EVENT_TRACING)",
                 )
-        with ending.step():
-            self.directory = self.root / "instances" / new_name()
-            ending.register(self)
-            try:
-                self._make(self.directory)
-                self._set_up()
-            except BaseException:
-                self.remove()
-                raise
+        self.directory = self.root / "instances" / new_name()
+        ending.set_up(self, self._set_up)
         return self
-
-    def _make(self, directory: Path) -> None:
-        try:
-            directory.mkdir()
-        except OSError as error:
-            raise self._refused(error, f"mkdir {directory}") from None
 
     def _set_up(self) -> None:
         assert self.directory is not None
+        try:
+            self.directory.mkdir()
+        except OSError as error:
+            raise self._refused(error, f"mkdir {self.directory}") from None
         self.write("tracing_on", "0")
         # Times of different CPUs must be comparable, since the streams are merged by them.
         self.write("trace_clock", "mono")
