@@ -176,7 +176,7 @@ from pgste.live.leftovers import clean, find
 from pgste.live.pressure import MemoryLimit, SwapFile
 from pgste.live.tracefs import Instance, TraceFs
 
-number, at, step = int(sys.argv[2]), 0, 0
+number, at, step, parent = int(sys.argv[2]), 0, 0, os.getpid()
 
 def hit(function):
     def wrapped(*args, **kwargs):
@@ -189,7 +189,7 @@ def hit(function):
 def count():
     global step
     step += 1
-    if step == at:
+    if step == at and os.getpid() != parent:
         os.kill(os.getpid(), number)
 
 live.swap_on, live.swap_off = hit(live.swap_on), hit(live.swap_off)
