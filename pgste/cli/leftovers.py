@@ -54,7 +54,10 @@ def run_clean(args: argparse.Namespace, console: Console) -> int:
     # What died since it was listed was removed too.
     known = {left.path for left in found}
     found += [left for left in [*removed, *(one for one, _ in failed)] if left.path not in known]
-    gone, why = {left.path for left in removed}, {left.path: text for left, text in failed}
+    why = {left.path: text for left, text in failed}
+    gone = {left.path for left in removed}
+    if not args.dry_run:  # the others that were dead somebody else has removed meanwhile
+        gone |= {left.path for left in found if left.owner == "dead"} - set(why)
     if args.json:
         rows = [
             {
@@ -82,7 +85,7 @@ def run_clean(args: argparse.Namespace, console: Console) -> int:
     console.print(table)
     console.print()
     dead = sum(left.owner == "dead" for left in found)
-    told = f"would be removed: {dead}" if args.dry_run else f"removed: {len(removed)}"
+    told = f"would be removed: {dead}" if args.dry_run else f"removed: {len(gone)}"
     console.print(f"{told}; in use, left alone: {len(found) - dead}", highlight=False)
     for left, text in failed:
         console.print(Text(f"not removed: {left.path}: {text}", style="yellow"))

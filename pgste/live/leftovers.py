@@ -198,7 +198,8 @@ def remove_swap(path: Path, places: Iterable[Path] = ()) -> None:
         try:
             live.swap_off(os.fsencode(path))
         except live.RefusedCall as refused:
-            if refused.errno != errno.EINTR:  # a signal came: what it left is still in swap
+            # EINTR: a signal came, and what it left is still in swap.  Others may be quicker.
+            if refused.errno != errno.EINTR and path in swap_areas():
                 raise
     path.unlink(missing_ok=True)
     for place in places or _places(()):
@@ -243,9 +244,17 @@ def remove_instance(path: Path) -> None:
 
 def remove_mount(path: Path) -> None:
     """Unmount a tracefs of ours and remove the folder it was mounted on."""
-    while any(where == path for _, where, _ in _mounts("tracefs")):
-        live.unmount(os.fsencode(path))
+    while _mounted(path):
+        try:
+            live.unmount(os.fsencode(path))
+        except live.RefusedCall:
+            if _mounted(path):  # or else somebody was quicker
+                raise
     _remove_directory(path)
+
+
+def _mounted(path: Path) -> bool:
+    return any(where == path for _, where, _ in _mounts("tracefs"))
 
 
 def remove_folder(path: Path) -> None:

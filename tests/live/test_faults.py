@@ -201,6 +201,7 @@ while True:
     at += 1
     child = os.fork()
     if child == 0:
+        step = 0
         try:
             with TraceFs() as root, Instance(root, buffer_kb=64), MemoryLimit(64 << 20), \\
                     SwapFile(1 << 20, sys.argv[1]):
