@@ -13,27 +13,7 @@ from rich.text import Text
 from pgste.cli.common import plain_table
 from pgste.live.leftovers import Leftover, clean, find
 
-__all__ = ["CLEAN_HELP", "CLEAN_TEXT", "add_clean_arguments", "run_clean"]
-
-CLEAN_HELP = "list what live runs and recordings have set up, and remove what dead ones left"
-CLEAN_TEXT = (
-    "List the swap files, cgroups, tracing instances, mounts and temporary folders of live runs "
-    "and recordings on this machine, and remove those whose owner is dead: SIGKILL leaves no "
-    "time to clean up. What belongs to a process that lives, or to another pid namespace "
-    "(elsewhere), is left alone. Exit status 1: something could not be removed."
-)
-
-
-def add_clean_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help="list only, remove nothing")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument(
-        "--swap-directory",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="look for swap files here too; may be given more than once",
-    )
+__all__ = ["run_clean"]
 
 
 def _age(seconds: float | None) -> str:

@@ -24,18 +24,25 @@ from pgste.cli.common import (
     progress_bar,
     terminable,
 )
-from pgste.cli.leftovers import CLEAN_HELP, CLEAN_TEXT, add_clean_arguments, run_clean
 from pgste.live.alone import alone
 from pgste.live.check import Result, check
 from pgste.live.leftovers import find, swap_areas
-from pgste.live.memory import HINTS, Refused
+from pgste.live.memory import HINTS
 from pgste.live.pressure import SwapFile, other_swap, swap_bytes
+from pgste.live.refused import Refused
 from pgste.live.replay import LiveReplay, Run, live_replay
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
 
 __all__ = ["add_arguments", "run"]
 
 CHECK_SWAP_BYTES = 64 << 20
+_CLEAN_HELP = "list what live runs and recordings have set up, and remove what dead ones left"
+_CLEAN_TEXT = (
+    "List the swap files, cgroups, tracing instances, mounts and temporary folders of live runs "
+    "and recordings on this machine, and remove those whose owner is dead: SIGKILL leaves no "
+    "time to clean up. What belongs to a process that lives, or to another pid namespace "
+    "(elsewhere), is left alone. Exit status 1: something could not be removed."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,14 +94,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     job.add_argument("--plot", metavar="FILE", help="draw memory and swap (.png, .svg, .pdf)")
     add_live_arguments(job)
-    job = jobs.add_parser("clean", help=CLEAN_HELP, description=CLEAN_TEXT)
-    add_clean_arguments(job)
+    job = jobs.add_parser("clean", help=_CLEAN_HELP, description=_CLEAN_TEXT)
+    job.add_argument("--dry-run", action="store_true", help="list only, remove nothing")
+    job.add_argument("--json", action="store_true", help="print the result as JSON")
+    job.add_argument(
+        "--swap-directory",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="look for swap files here too; may be given more than once",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    jobs = {"check": _run_check, "replay": _run_replay, "clean": run_clean}
+    jobs = {"check": _run_check, "replay": _run_replay, "clean": _run_clean}
     with terminable():
         return jobs[args.job](args, console)
+
+
+def _run_clean(args: argparse.Namespace, console: Console) -> int:
+    from pgste.cli.leftovers import run_clean  # of no use to the other jobs
+
+    return run_clean(args, console)
 
 
 # ---- live check ----

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pgste.live import leftovers
-from pgste.live.memory import Refused
+from pgste.live.refused import Refused
 
 __all__ = ["alone", "holder"]
 

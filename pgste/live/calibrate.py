@@ -24,8 +24,9 @@ from pgste._engine.live import Mapping as LiveMapping
 from pgste.errors import ArgumentError
 from pgste.live.alone import alone
 from pgste.live.check import one_cpu
-from pgste.live.memory import Advice, Refused
+from pgste.live.memory import Advice
 from pgste.live.pressure import MemoryLimit, SwapFile, other_swap
+from pgste.live.refused import Refused
 from pgste.study.costs import ESTIMATE_ROWS, Cost, Estimate, Profile, estimate
 
 __all__ = [

@@ -27,7 +27,7 @@ from pgste.live.leftovers import (
     remove_swap,
     swap_areas,
 )
-from pgste.live.memory import Refused
+from pgste.live.refused import Refused
 
 SWAP_MAGIC = b"SWAPSPACE2"
 

@@ -33,8 +33,9 @@ from pgste._engine.live import Mapping, RefusedCall, Replay, die_with_parent
 from pgste.errors import ArgumentError, PgsteError
 from pgste.live import ending
 from pgste.live.alone import alone
-from pgste.live.memory import HINTS, Advice, why_refused
+from pgste.live.memory import HINTS, Advice
 from pgste.live.pressure import MemoryLimit, SwapFile, other_swap
+from pgste.live.refused import why_refused
 from pgste.traces.trace import Trace
 
 CHUNK_PAGES = 1 << 10

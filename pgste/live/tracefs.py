@@ -20,7 +20,7 @@ from pgste._engine import live
 from pgste.errors import ArgumentError
 from pgste.live import ending
 from pgste.live.leftovers import new_name, remove_instance, remove_mount
-from pgste.live.memory import Refused
+from pgste.live.refused import Refused
 
 OWN_MOUNT = "pgste-tracefs-"
 EVENTS = ("mm_page_alloc", "mm_page_free")
