@@ -31,7 +31,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.
 
 VERBS = {
     "record": ["record", "-o", "{tmp}/out.pgt", "--", "sleep", "60"],
-    "live check": ["live", "check", "--ops", "15000", "--swap-directory", "{tmp}"],
+    "live check": ["live", "check", "--ops", "15000", "--swap", "on", "--swap-directory", "{tmp}"],
     "live replay": ["live", "replay", SMALL, "--swap-directory", "{tmp}"],
     "calibrate": ["calibrate", "--seconds", "1", "--swap-directory", "{tmp}"],
 }
