@@ -86,18 +86,27 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what was set up is removed."""
+    """SIGTERM, SIGHUP and SIGQUIT end the block as Ctrl-C does: what was set up is removed."""
+
+    from pgste.live.ending import ENDING, remove_all  # of no use to most verbs
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupt) for number in numbers]
+    before = {}
+    for number in ENDING:
+        handler = signal.getsignal(number)
+        if handler not in (signal.SIG_IGN, None):  # what is ignored (nohup) stays so
+            before[number] = handler
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        try:
+            remove_all()  # what an interrupt between two statements has kept from its block
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def kernel_name() -> str:

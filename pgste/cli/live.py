@@ -25,15 +25,25 @@ from pgste.cli.common import (
 )
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import printable, whole_number
+from pgste.live.alone import alone
 from pgste.live.check import Result, check
-from pgste.live.memory import HINTS, Refused
-from pgste.live.pressure import SwapFile, swap_bytes
+from pgste.live.leftovers import find, swap_areas
+from pgste.live.memory import HINTS
+from pgste.live.pressure import SwapFile, other_swap, swap_bytes
+from pgste.live.refused import Refused
 from pgste.live.replay import LiveReplay, Run, live_replay
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
 
 __all__ = ["add_arguments", "run"]
 
 CHECK_SWAP_BYTES = 64 << 20
+_CLEAN_HELP = "list what live runs and recordings have set up, and remove what dead ones left"
+_CLEAN_TEXT = (
+    "List the swap files, cgroups, tracing instances, mounts and temporary folders of live runs "
+    "and recordings on this machine, and remove those whose owner is dead: SIGKILL leaves no "
+    "time to clean up. What belongs to a process that lives, or to another pid namespace "
+    "(elsewhere), is left alone. Exit status 1: something could not be removed."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,11 +103,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     job.add_argument("--plot", metavar="FILE", help="draw memory and swap (.png, .svg, .pdf)")
     add_live_arguments(job)
+    job = jobs.add_parser("clean", help=_CLEAN_HELP, description=_CLEAN_TEXT)
+    job.add_argument("--dry-run", action="store_true", help="list only, remove nothing")
+    job.add_argument("--json", action="store_true", help="print the result as JSON")
+    job.add_argument(
+        "--swap-directory",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="look for swap files here too; may be given more than once",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    jobs = {"check": _run_check, "replay": _run_replay, "clean": _run_clean}
     with terminable():
-        return _run_check(args, console) if args.job == "check" else _run_replay(args, console)
+        return jobs[args.job](args, console)
+
+
+def _run_clean(args: argparse.Namespace, console: Console) -> int:
+    from pgste.cli.leftovers import run_clean  # of no use to the other jobs
+
+    return run_clean(args, console)
 
 
 # ---- live check ----
@@ -106,37 +133,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _run_check(args: argparse.Namespace, console: Console) -> int:
     results: list[Result] = []
     skipped: list[tuple[bool, str]] = []
-    for swap in {"off": (False,), "on": (True,), "both": (False, True)}[args.swap]:
-        with ExitStack() as stack:
-            try:
-                if swap and not swap_bytes()[0]:
-                    stack.enter_context(SwapFile(CHECK_SWAP_BYTES, args.swap_directory))
-                elif not swap and swap_bytes()[0]:
-                    skipped.append((swap, "this machine has swap of its own on"))
-                    continue
-            except Refused as refused:
-                skipped.append((swap, str(refused)))
-                continue
-            progress = stack.enter_context(progress_bar(told=True))
-            for mechanism in args.mechanism or ["madv_free", "madv_dontneed"]:
-                name = f"{mechanism}, swap {'on' if swap else 'off'}"
-                task = progress.add_task(name, total=args.ops, told="")
-
-                def advance(
-                    done: int, total: int, task: Any = task, progress: Progress = progress
-                ) -> None:
-                    progress.update(task, completed=done, told=f"{done:,} page-operations")
-
-                results.append(
-                    check(
-                        args.ops,
-                        swap=swap,
-                        mechanism=mechanism,
-                        pages=args.pages,
-                        seed=args.seed,
-                        progress=advance,
-                    )
-                )
+    with alone(args.swap_directory):
+        for swap in {"off": (False,), "on": (True,), "both": (False, True)}[args.swap]:
+            _check_with(swap, args, results, skipped)
     if args.json:
         print_json(_check_dict(results, skipped))
     else:
@@ -144,6 +143,55 @@ def _run_check(args: argparse.Namespace, console: Console) -> int:
     if not results or any(result.divergence for result in results):
         return 1
     return PARTLY if skipped else 0
+
+
+def _whose_swap() -> str:
+    """Why there is swap on where there should be none."""
+    if other_swap()[0]:
+        return "this machine has swap of its own on"
+    for left in find():
+        if left.kind == "swap file" and left.path in swap_areas():
+            return f"the swap file of process {left.pid} is on, which is {left.owner}"
+    return "swap was on a moment ago"
+
+
+def _check_with(
+    swap: bool,
+    args: argparse.Namespace,
+    results: list[Result],
+    skipped: list[tuple[bool, str]],
+) -> None:
+    """All mechanisms with swap or without it."""
+    with ExitStack() as stack:
+        try:
+            if swap and not swap_bytes()[0]:
+                stack.enter_context(SwapFile(CHECK_SWAP_BYTES, args.swap_directory))
+            elif not swap and swap_bytes()[0]:
+                skipped.append((swap, _whose_swap()))
+                return
+        except Refused as refused:
+            skipped.append((swap, str(refused)))
+            return
+        progress = stack.enter_context(progress_bar(told=True))
+        for mechanism in args.mechanism or ["madv_free", "madv_dontneed"]:
+            name = f"{mechanism}, swap {'on' if swap else 'off'}"
+            task = progress.add_task(name, total=args.ops, told="")
+
+            def advance(
+                done: int, total: int, task: Any = task, progress: Progress = progress
+            ) -> None:
+                progress.update(task, completed=done, told=f"{done:,} page-operations")
+
+            results.append(
+                check(
+                    args.ops,
+                    swap=swap,
+                    mechanism=mechanism,
+                    pages=args.pages,
+                    seed=args.seed,
+                    progress=advance,
+                )
+            )
 
 
 def _check_dict(results: list[Result], skipped: list[tuple[bool, str]]) -> dict[str, Any]:

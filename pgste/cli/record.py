@@ -74,7 +74,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             stdout=sys.stderr.fileno() if args.json else None,
             progress=advance,
         )
-    recording.trace.save(args.output)
+    if len(recording.trace):  # nothing takes no older recording's place
+        recording.trace.save(args.output)
     if args.json:
         print_json(_plain(recording, args.output))
     else:
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _plain(recording: Recording, output: str) -> dict[str, Any]:
     return {
-        "output": output,
+        "output": output if len(recording.trace) else None,
         "summary": recording.trace.summary(),
         "lost": recording.lost,
         "seconds": recording.seconds,
@@ -99,9 +100,27 @@ def _plain(recording: Recording, output: str) -> dict[str, Any]:
 
 
 def _print(recording: Recording, args: argparse.Namespace, console: Console) -> None:
-    trace = recording.trace
-    summary = trace.summary()
-    rate = len(trace) / recording.seconds if recording.seconds else 0.0
+    if len(recording.trace):
+        _print_trace(recording, args, console)
+    else:
+        console.print(f"{_nothing(args)}; {printable(args.output)} was not written", style="yellow")
+    if recording.lost:
+        console.print(
+            f"{format_count(recording.lost)} events were lost: the buffers were full; give them "
+            "more with --buffer",
+            style="bold yellow",
+        )
+    elif len(recording.trace):
+        console.print("no event was lost")
+    if recording.interrupted:
+        console.print("interrupted: this is what was recorded until then", style="yellow")
+    elif recording.exit_status:
+        console.print(f"the command's exit status was {recording.exit_status}", style="yellow")
+
+
+def _print_trace(recording: Recording, args: argparse.Namespace, console: Console) -> None:
+    summary = recording.trace.summary()
+    rate = len(recording.trace) / recording.seconds if recording.seconds else 0.0
     console.print(
         f"saved: {printable(args.output)}, {format_bytes(Path(args.output).stat().st_size)}\n"
         f"{format_count(summary['alloc_events'])} allocs and "
@@ -109,20 +128,6 @@ def _print(recording: Recording, args: argparse.Namespace, console: Console) -> 
         f"{format_count(summary['unique_pages'])} pages in {recording.seconds:.2f} s "
         f"({format_count(rate)} a second) on {recording.cpus} CPUs"
     )
-    if recording.lost:
-        console.print(
-            f"{format_count(recording.lost)} events were lost: the buffers were full; give them "
-            "more with --buffer",
-            style="bold yellow",
-        )
-    elif len(trace):
-        console.print("no event was lost")
-    else:
-        console.print(_nothing(args), style="bold yellow")
-    if recording.interrupted:
-        console.print("interrupted: this is what was recorded until then", style="yellow")
-    elif recording.exit_status:
-        console.print(f"the command's exit status was {recording.exit_status}", style="yellow")
 
 
 def _nothing(args: argparse.Namespace) -> str:

@@ -12,6 +12,8 @@ import pytest
 
 from pgste.live.pressure import swap_bytes
 
+pytestmark = pytest.mark.usefixtures("machine")
+
 SMALL = str(Path(__file__).parents[1] / "golden/traces/small.trace.dat")
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
