@@ -292,11 +292,17 @@ def _leftover(kind: Kind, path: Path, space: int) -> Leftover:
     owner = "alive" if _start(pid) == start else "dead"
     if int(found[4]) != space:
         owner = "elsewhere"
+    return Leftover(kind.name, path, pid, owner, _age(path, start))
+
+
+def _age(path: Path, start: int) -> float | None:
     try:
         age = max(time.time() - path.stat().st_mtime, 0.0)
     except OSError:
-        age = None
-    return Leftover(kind.name, path, pid, owner, age)
+        return None
+    # The root of a file system has that one's time; nothing is older than its owner.
+    since = time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK")
+    return min(age, since) if since >= 0 else age
 
 
 def find(directories: Iterable[str | os.PathLike[str]] = ()) -> list[Leftover]:

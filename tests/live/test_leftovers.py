@@ -99,6 +99,7 @@ def test_a_process_of_any_name() -> None:
     assert stat.rpartition(")")[2].split()[19] == start
 
 
+@pytest.mark.usefixtures("machine")
 def test_dead_alive_and_elsewhere(made: list[Path]) -> None:
     pid, start, space = os.getpid(), _start(os.getpid()), _space()
     assert start is not None
@@ -128,6 +129,7 @@ def test_a_zombie_is_dead() -> None:
 
 
 @ROOT
+@pytest.mark.usefixtures("machine")
 def test_only_links_of_ours_are_followed(made: list[Path], tmp_path: Path) -> None:
     """Anybody may write to a temporary folder; root must not remove what they point at."""
     link = named(1, 1, _space())
@@ -164,6 +166,8 @@ def test_what_sigkill_leaves_is_listed_and_removed(tmp_path: Path) -> None:
     assert run("live", "clean").returncode == 0
     assert {left.kind for left in of(process.pid)} == kinds, "it lives, so all of it stays"
     assert {left.owner for left in of(process.pid)} == {"alive"}
+    ages = [left.age for left in of(process.pid)]
+    assert all(age is not None and age < 60 for age in ages), ages
     process.kill()
     process.communicate()
     assert {left.owner for left in of(process.pid)} == {"dead"}
@@ -207,6 +211,7 @@ def test_the_next_run_removes_what_was_left(tmp_path: Path) -> None:
     assert not any(left.owner == "dead" for left in find())
 
 
+@pytest.mark.usefixtures("machine")
 def test_what_cannot_be_removed_is_told(made: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     path = named(1, 1, _space(), 77)
     made.append(path)
