@@ -2,6 +2,7 @@
 /* What the fuzzers of tests/fuzz found, each as the few calls that show it. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "pgste.h"
 
@@ -11,6 +12,21 @@
 			exit(1);                                                             \
 		}                                                                            \
 	} while (0)
+
+/* The nth calloc from now on fails, and only that one; 0: none does. */
+static unsigned failing;
+static bool has_failed;
+
+void *__real_calloc(size_t nr, size_t size);
+void *__wrap_calloc(size_t nr, size_t size);
+void *__wrap_calloc(size_t nr, size_t size)
+{
+	if (failing && --failing == 0) {
+		has_failed = true;
+		return NULL;
+	}
+	return __real_calloc(nr, size);
+}
 
 static struct pgste_host *host_of(uint64_t frames, uint64_t slots)
 {
@@ -60,9 +76,35 @@ static void foreign_entry_that_is_valid_is_given_up_whole(void)
 	CHECK(pgste_host_free(host) == PGSTE_OK);
 }
 
+/*
+ * The search: memory that ran out during an action (a store that takes a copy first) was taken
+ * for an action that the guest refuses, and the search went on to a wrong answer.
+ */
+static void search_without_memory_has_no_answer(void)
+{
+	const struct pgste_search_config config = {
+		.mechanism = "none", .nr_pages = 2, .nr_frames = 1, .nr_swap_slots = 1,
+		.cbrl_entries = 1, .max_states = 10000,
+	};
+	static struct pgste_search_result whole, result;
+
+	CHECK(pgste_search(&config, &whole) == PGSTE_OK);
+	for (unsigned nth = 1; nth < 300; nth++) {
+		int error;
+
+		failing = nth;
+		has_failed = false;
+		error = pgste_search(&config, &result);
+		failing = 0;
+		CHECK(error == (has_failed ? PGSTE_E_NOMEM : PGSTE_OK));
+		CHECK(error || !memcmp(&result, &whole, sizeof(whole)));
+	}
+}
+
 int main(void)
 {
 	foreign_entry_that_is_valid_is_given_up_whole();
+	search_without_memory_has_no_answer();
 	puts("test_fuzzed: passed");
 	return 0;
 }
