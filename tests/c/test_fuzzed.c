@@ -101,10 +101,35 @@ static void search_without_memory_has_no_answer(void)
 	}
 }
 
+/* A replay moved a guest's clock beyond PGSTE_MAX_NS, from where it went round to 0. */
+static void clocks_stop_at_their_last_ns(void)
+{
+	static const uint64_t events[] = {
+		PGSTE_EVENT(PGSTE_EVENT_FREE, 0, 5), PGSTE_EVENT(PGSTE_EVENT_FREE, 0, 6),
+	};
+	static const uint64_t times[] = { 0, UINT64_MAX };
+	struct pgste_host *host = host_of(16, 16);
+	struct pgste_guest *guest = guest_of(host, "reporting", PGSTE_GEN_PGTABLE);
+	struct pgste_replay_stats stats;
+	struct pgste_replay *replay;
+
+	CHECK(pgste_replay_new(&guest, 1, 0, events, times, 2, &replay) == PGSTE_OK);
+	CHECK(pgste_replay_run(replay, 2) == 2);
+	CHECK(pgste_now(guest) == PGSTE_MAX_NS);
+	CHECK(pgste_advance(guest, 1) == PGSTE_E_ARG && pgste_advance(guest, 0) == PGSTE_OK);
+	CHECK(pgste_now(guest) == PGSTE_MAX_NS);
+	pgste_replay_get_stats(replay, &stats);
+	CHECK(stats.seconds > 1.8e10); /* the trace's own time is not cut */
+	pgste_replay_free(replay);
+	pgste_guest_free(guest);
+	CHECK(pgste_host_free(host) == PGSTE_OK);
+}
+
 int main(void)
 {
 	foreign_entry_that_is_valid_is_given_up_whole();
 	search_without_memory_has_no_answer();
+	clocks_stop_at_their_last_ns();
 	puts("test_fuzzed: passed");
 	return 0;
 }
