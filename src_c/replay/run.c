@@ -232,6 +232,9 @@ static bool guests_valid(struct pgste_guest *const *guests, unsigned nr_guests,
 	for (unsigned i = 0; i < nr_guests; i++) {
 		if (guests[i]->mm.host != guests[0]->mm.host)
 			return false;
+		for (unsigned k = 0; k < i; k++)
+			if (guests[k] == guests[i])
+				return false;
 		*nr_pages = min_u64(*nr_pages, guests[i]->mm.nr_pages);
 	}
 	return true;

@@ -125,11 +125,25 @@ static void clocks_stop_at_their_last_ns(void)
 	CHECK(pgste_host_free(host) == PGSTE_OK);
 }
 
+/* A guest that a replay got twice was moved through time twice as fast. */
+static void no_guest_twice_in_a_replay(void)
+{
+	struct pgste_host *host = host_of(16, 16);
+	struct pgste_guest *guest = guest_of(host, "reporting", PGSTE_GEN_PGTABLE);
+	struct pgste_guest *const twice[] = { guest, guest };
+	struct pgste_replay *replay;
+
+	CHECK(pgste_replay_new(twice, 2, 0, NULL, NULL, 0, &replay) == PGSTE_E_ARG);
+	pgste_guest_free(guest);
+	CHECK(pgste_host_free(host) == PGSTE_OK);
+}
+
 int main(void)
 {
 	foreign_entry_that_is_valid_is_given_up_whole();
 	search_without_memory_has_no_answer();
 	clocks_stop_at_their_last_ns();
+	no_guest_twice_in_a_replay();
 	puts("test_fuzzed: passed");
 	return 0;
 }
