@@ -9,7 +9,8 @@
  *   perf       "%16s %7d [%03d] %12s: system:event: fields"
  *
  * A task name may hold anything, but has 15 bytes at most, so that the separator before the
- * pid is at column 16.  Text that lost its padding is searched for the separator instead.
+ * pid is at column 16.  Text that lost its padding is searched for the
+ * separator instead, near the start of the line.
  */
 #include "trace/trace.h"
 #include "trace/words.h"
@@ -17,6 +18,8 @@
 #include <string.h>
 
 #define COMM_COLUMNS 16
+/* A name is behind blanks at most, so a header starts in as many bytes from there. */
+#define SEARCH_BYTES (4 * COMM_COLUMNS)
 
 /*
  * The line from the separator before the pid on: up to and with the ':' after the time.
@@ -58,14 +61,14 @@ static const char *parse_header(const char *p, char separator, uint64_t *time)
 	return parse_time(p, time);
 }
 
-/* Find the header: at the column where the tools put it, else wherever it is whole. */
+/* Find the header: at the column where the tools put it, else where it first is whole. */
 static const char *find_header(struct pgste_decoder *decoder, const char *line, const char *end,
 			       uint64_t *time, char *separator)
 {
 	static const char separators[] = { '-', ' ' };
 	bool perf = decoder->format == PGSTE_TEXT_PERF;
 	bool known = decoder->format != PGSTE_TEXT_UNKNOWN;
-	const char *p, *rest;
+	const char *p, *last, *rest;
 	unsigned i;
 
 	for (i = 0; i < 2; i++) {
@@ -76,7 +79,9 @@ static const char *find_header(struct pgste_decoder *decoder, const char *line, 
 		if (rest)
 			return rest;
 	}
-	for (p = line + 1; p < end; p++) {
+	p = skip_blanks(line);
+	last = end - p < SEARCH_BYTES ? end : p + SEARCH_BYTES;
+	for (p = line + 1; p < last; p++) {
 		*separator = *p;
 		if (*p != '-' && (*p != ' ' || p[-1] == ' '))
 			continue;
