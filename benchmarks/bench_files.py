@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trace files: opening each format, plain and compressed, and passes over one that is mapped."""
+"""Trace files: opening each format, plain and compressed, and passes over one that was opened."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def bytes_of(path: Path) -> Any:
 
 @pytest.mark.parametrize("style", ["ftrace", "trace-cmd", "perf", "trace.dat", "pgt"])
 def bench_open(measure: Measure, style: str, short: bool, tmp_path: Path) -> None:
-    """`Trace.open`; "pgt", the format of `Trace.save`, is mapped and its checksums are checked."""
+    """`Trace.open`; "pgt", the format of `Trace.save`, has its checksums checked."""
     nr = 100_000 if short else 1_000_000
     trace = workloads.sample_repeated(nr, distinct_times=style == "trace.dat")
     path = tmp_path / "trace"
@@ -117,7 +117,7 @@ def bench_open_packed(
 
 @pytest.mark.parametrize("what", ["summary", "columns"])
 def bench_pass(measure: Measure, what: str, short: bool, tmp_path: Path) -> None:
-    """Passes over the events of a mapped file: what is in it, and kind, order and pfn as arrays."""
+    """Passes over the events of a .pgt: what is in it, and kind, order and pfn as arrays."""
     nr = 100_000 if short else 1_000_000
     trace = workloads.sample_repeated(nr)
     path = tmp_path / "trace"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Memory: a new guest, a comparison as a whole, and a trace file that is mapped."""
+"""Memory: a new guest, a comparison as a whole, and a large trace file."""
 
 from __future__ import annotations
 
@@ -148,10 +148,10 @@ def bench_compare_command(measure: Measure, name: str, short: bool, tmp_path: Pa
     )
 
 
-def bench_mapped(measure: Measure, short: bool, tmp_path: Path) -> None:
-    """Opening a .pgt of 512 MiB and a pass over it, with room for 16 MiB of own data.
+def bench_large_file(measure: Measure, short: bool, tmp_path: Path) -> None:
+    """Opening a .pgt of 512 MiB and a pass over it, with room for its bytes and 16 MiB more.
 
-    A reader checks checksums and events, so all of the file is read, but none of it is kept.
+    The file is read into private memory, once, and checked there.
     """
     nr = 1 << (21 if short else 25)
     room = 1 << 24
@@ -160,7 +160,7 @@ def bench_mapped(measure: Measure, short: bool, tmp_path: Path) -> None:
     path = tmp_path / "large.pgt"
     Trace._trusted(events, step * np.uint64(100)).save(path)
     file_bytes = path.stat().st_size
-    assert file_bytes > room
+    room += file_bytes
     word = int(np.bitwise_xor.reduce(events))
     del step, events
     data = np.memmap(path, np.uint8, "r")
@@ -171,6 +171,7 @@ def bench_mapped(measure: Measure, short: bool, tmp_path: Path) -> None:
         assert answer["events"] == nr
         assert answer["word"] == word
         assert answer["own"] < room
+        assert answer["mapped"] < 1 << 24
 
     check(answers[0])
     measure(
@@ -188,7 +189,7 @@ def bench_mapped(measure: Measure, short: bool, tmp_path: Path) -> None:
                 "file": file_bytes,
                 "own memory, growth": answers[0]["own"],
                 "room for own memory": room,
-                "pages of the file in memory": answers[0]["mapped"],
+                "pages of files that are mapped": answers[0]["mapped"],
             },
             rounds=1 if short else 5,
         )

@@ -35,8 +35,8 @@ def compare(*arguments: str) -> dict[str, object]:
 def open_trace(path: str, room: str) -> dict[str, object]:
     """`Trace.open` with room for this many more bytes of own data, then a pass over the events.
 
-    RLIMIT_DATA bounds what a process has of private memory that can be written; a file that is
-    mapped to be read is no part of that, a copy of it would be.
+    RLIMIT_DATA bounds what a process has of private memory that can be written, which the trace
+    is read into.
     """
     import numpy as np
 

@@ -27,7 +27,15 @@ FACE = {"src_c": "#e8eef4", "pgste": "#f6efe2"}
 PLACE = {
     "src_c": {"search": 2.3, "replay": 7.6, "mech": 4.2, "guest": 3, "memory": 4.6, "scan": 1.2}
     | {"host": 4.1, "trace": 6.9, "live": 9},
-    "pgste": {"live": 2.2, "study": 2.2, "traces": 1.9, "guarantees": 5.4, "freepath": 8.4},
+    "pgste": {
+        "files": 1.9,
+        "_engine": 5.9,
+        "live": 2.2,
+        "study": 2.2,
+        "traces": 1.9,
+        "guarantees": 5.4,
+        "freepath": 8.4,
+    },
 }
 WIDTH = {
     "memory": 3.6,

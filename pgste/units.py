@@ -7,7 +7,14 @@ import re
 
 from pgste.errors import ArgumentError
 
-__all__ = ["PAGE_BYTES", "format_bytes", "format_count", "format_rate", "parse_frames"]
+__all__ = [
+    "PAGE_BYTES",
+    "format_bytes",
+    "format_count",
+    "format_rate",
+    "parse_bytes",
+    "parse_frames",
+]
 
 PAGE_BYTES = 4096
 
@@ -59,3 +66,15 @@ def parse_frames(text: str, peak: int) -> int:
             "or a size of at least one page (160M)"
         )
     return frames
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from what a user wrote: a count or a size (``4G``).  ArgumentError names the text."""
+    plain = text.strip().replace("_", "").replace(",", "")
+    if match := _SIZE.fullmatch(plain):
+        size = float(match[1]) * _SUFFIXES[match[2].upper()]
+    else:
+        size = float(plain) if plain.isdecimal() and len(plain) < 20 else 0.0
+    if not 1 <= size < 1 << 62:
+        raise ArgumentError(f"size {text!r}: a count of bytes, or a size such as 4G")
+    return int(size)

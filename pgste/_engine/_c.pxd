@@ -319,7 +319,18 @@ cdef extern from "pgste.h" nogil:
         uint64_t free_orders[64]
 
     const char *pgste_trace_summary_name(unsigned i)
+
+    cdef struct pgste_trace_limits:
+        uint64_t pages
+        uint64_t bytes
+
+    cdef enum pgste_trace_limit:
+        PGSTE_LIMIT_PAGES
+        PGSTE_LIMIT_BYTES
+
     int pgste_trace_summarize(const uint64_t *events, uint64_t nr, pgste_trace_summary *summary)
+    int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
+        const pgste_trace_limits *limits, pgste_trace_summary *summary)
 
     cdef enum pgste_text_format:
         PGSTE_TEXT_UNKNOWN

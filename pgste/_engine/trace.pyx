@@ -7,6 +7,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from pgste._engine._c cimport (
     PGSTE_E_ARG,
     PGSTE_E_NOMEM,
+    PGSTE_LIMIT_BYTES,
+    PGSTE_LIMIT_PAGES,
     PGSTE_MIN_EVENT_LINE,
     PGSTE_OK,
     pgste_decode_stats,
@@ -20,7 +22,8 @@ from pgste._engine._c cimport (
     pgste_decoder_new,
     pgste_ring_decode,
     pgste_ring_format,
-    pgste_trace_summarize,
+    pgste_trace_limits,
+    pgste_trace_summarize_within,
     pgste_trace_summary,
     pgste_trace_summary_name,
 )
@@ -139,19 +142,26 @@ cdef class RingDecoder:
         return np.concatenate(all_events), np.concatenate(all_times)
 
 
-def summarize(const uint64_t[::1] events not None):
-    """Figures of packed events (pgste_trace_summarize), by the names of its struct.
+def summarize(const uint64_t[::1] events not None, uint64_t most_pages, uint64_t most_bytes):
+    """Figures of packed events (pgste_trace_summarize_within), by the names of its struct; "pages"
+    or "bytes" if it would take more than these.
 
     ``alloc_orders`` and ``free_orders`` are dicts {order: events}, without zeros.
     ValueError for an event that is none; MemoryError.
     """
     cdef pgste_trace_summary summary
+    cdef pgste_trace_limits most
     cdef uint64_t nr = events.shape[0]
     cdef const uint64_t *first = &events[0] if nr else NULL
     cdef unsigned i = 0
     cdef int error
+    most.pages, most.bytes = most_pages, most_bytes
     with nogil:
-        error = pgste_trace_summarize(first, nr, &summary)
+        error = pgste_trace_summarize_within(first, nr, &most, &summary)
+    if error == PGSTE_LIMIT_PAGES:
+        return "pages"
+    if error == PGSTE_LIMIT_BYTES:
+        return "bytes"
     if error == PGSTE_E_NOMEM:
         raise MemoryError("the pages of the trace need more than half of this machine's memory")
     if error:

@@ -70,4 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (PgsteError, OSError, ValueError) as error:
         print(f"pgste: {error}", file=sys.stderr)
         return 1
+    except (MemoryError, RecursionError, OverflowError) as error:
+        # Readers name the file and their budget; this is for what no one thought of.
+        print(f"pgste: this machine has no room for it: {error!r}", file=sys.stderr)
+        return 1
     return status

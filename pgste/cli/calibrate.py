@@ -103,13 +103,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         f"{about['cpu']}, {about['cpus']} CPUs, {format_bytes(about['memory_bytes'])}, "
         f"{kernel_name()}; {profile.seconds:.0f} s",
         highlight=False,
+        markup=False,
     )
     console.print()
     console.print(_advice_table(profile))
     console.print()
     console.print(_cost_table(profile))
     for what, why in profile.skipped.items():
-        console.print(f"\nskipped: {what}: {why}", style="yellow", highlight=False)
+        console.print(f"\nskipped: {what}: {why}", style="yellow", highlight=False, markup=False)
     if args.output:
-        console.print(f"\nsaved: {args.output}", highlight=False)
+        console.print(f"\nsaved: {args.output}", highlight=False, markup=False)
     return 0

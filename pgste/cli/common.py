@@ -14,6 +14,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,10 +26,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pgste.traces import Trace, sample_trace
+from pgste.errors import ArgumentError
+from pgste.traces import Budget, Trace, sample_trace
+from pgste.units import parse_bytes
 
 __all__ = [
     "TRACE_HELP",
+    "add_budget",
     "add_live_arguments",
     "kernel_name",
     "open_trace",
@@ -40,7 +44,7 @@ __all__ = [
 
 TRACE_HELP = (
     "ftrace, perf script or trace-cmd report text, trace.dat, or pgste's own format, plain or "
-    "compressed; without it the sample that comes with the package"
+    "compressed; - for standard input; without it the sample that comes with the package"
 )
 
 
@@ -69,16 +73,34 @@ def plain_table(**options: Any) -> Table:
     )
 
 
-def open_trace(path: str | None, progress: Progress) -> Trace:
-    """The trace of a path, or the sample, under a progress bar."""
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """The option of every verb that reads a trace."""
+
+    def budget(text: str) -> Budget:
+        try:
+            return Budget(memory_bytes=parse_bytes(text))
+        except ArgumentError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    parser.add_argument(
+        "--budget",
+        type=budget,
+        metavar="SIZE",
+        help="memory that reading the trace may take, and work in proportion (default 1G, more "
+        "for a larger file)",
+    )
+
+
+def open_trace(path: str | None, progress: Progress, budget: Budget | None = None) -> Trace:
+    """The trace of a path, of standard input (-), or the sample, under a progress bar."""
     if path is None:
         return sample_trace()
-    task = progress.add_task(f"reading {Path(path).name}", total=None)
+    task = progress.add_task(f"reading {escape(Path(path).name)}", total=None)
 
     def advance(done: int, total: int) -> None:
         progress.update(task, completed=done, total=total)
 
-    trace = Trace.open(path, progress=advance)
+    trace = Trace.open("/dev/stdin" if path == "-" else path, progress=advance, budget=budget)
     progress.remove_task(task)
     return trace
 

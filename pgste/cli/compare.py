@@ -11,7 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from pgste._engine import flavour_of, generations, mechanisms
-from pgste.cli.common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
+from pgste.cli.common import (
+    TRACE_HELP,
+    add_budget,
+    open_trace,
+    plain_table,
+    progress_bar,
+    trace_name,
+)
 from pgste.study.compare import compare
 from pgste.study.costs import ESTIMATE_ROWS, Profile, estimate
 from pgste.study.result import ROWS, Comparison, Row
@@ -22,6 +29,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
+    add_budget(parser)
     parser.add_argument(
         "--mechanisms",
         metavar="LIST",
@@ -172,7 +180,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     costs = Profile.load(args.costs) if args.costs else None
     names = args.mechanisms.split(",") if args.mechanisms else None
     with progress_bar() as progress:
-        trace = open_trace(args.trace, progress)
+        trace = open_trace(args.trace, progress, args.budget)
         frames = None
         if args.host_frames is not None:
             peak = args.guests * trace.summary()["peak_in_use"]
@@ -216,13 +224,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 }
         print(json.dumps(data))
         return 0
-    console.print(_settings(comparison, trace_name(args.trace)), highlight=False)
+    console.print(_settings(comparison, trace_name(args.trace)), highlight=False, markup=False)
     console.print()
     console.print(comparison_table(comparison, costs))
-    console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False)
+    console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False, markup=False)
     if volatile:
         console.print()
         pagecache.print_tables(console, volatile)
     if args.plot:
-        console.print(f"\ndrawn: {args.plot}", highlight=False)
+        console.print(f"\ndrawn: {args.plot}", highlight=False, markup=False)
     return 0

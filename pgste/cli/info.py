@@ -10,7 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pgste.cli.common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
+from pgste.cli.common import (
+    TRACE_HELP,
+    add_budget,
+    open_trace,
+    plain_table,
+    progress_bar,
+    trace_name,
+)
 from pgste.traces.trace import Trace
 from pgste.units import format_count, format_rate
 
@@ -37,6 +44,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
+    add_budget(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--save", metavar="FILE", help="also save it in pgste's own format (.pgt)")
 
@@ -54,7 +62,7 @@ def _info(trace: Trace, name: str) -> dict[str, Any]:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     with progress_bar() as progress:
-        trace = open_trace(args.trace, progress)
+        trace = open_trace(args.trace, progress, args.budget)
     info = _info(trace, trace_name(args.trace))
     if args.save:
         trace.save(args.save)
@@ -69,6 +77,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         f"{trace.seconds:.2f} s, {format_rate(rate)} events, "
         f"pfn {summary['lowest_pfn']:#x} to {summary['highest_pfn']:#x}",
         highlight=False,
+        markup=False,
     )
     console.print()
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -93,7 +102,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(
             "reader: " + ", ".join(f"{key} {format_count(value)}" for key, value in told.items()),
             highlight=False,
+            markup=False,
         )
     if args.save:
-        console.print(f"saved: {args.save}", highlight=False)
+        console.print(f"saved: {args.save}", highlight=False, markup=False)
     return 0

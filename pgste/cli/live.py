@@ -17,6 +17,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from pgste.cli.common import (
+    add_budget,
     add_live_arguments,
     kernel_name,
     open_trace,
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "replay a trace on real memory under a real limit, beside the model's prediction"
     job = jobs.add_parser("replay", help=text, description=text)
     job.add_argument("trace", nargs="?", metavar="TRACE", help="default: the package's sample")
+    add_budget(job)
     job.add_argument(
         "--mechanism",
         choices=tuple(HINTS),
@@ -156,7 +158,7 @@ def _check_dict(results: list[Result], skipped: list[tuple[bool, str]]) -> dict[
 
 
 def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console: Console) -> None:
-    console.print(f"model against kernel: {kernel_name()}", highlight=False)
+    console.print(f"model against kernel: {kernel_name()}", highlight=False, markup=False)
     console.print()
     table = plain_table()
     table.add_column("mechanism")
@@ -274,7 +276,7 @@ def _replay_table(result: LiveReplay) -> Table:
 def _run_replay(args: argparse.Namespace, console: Console) -> int:
     names = tuple(dict.fromkeys(args.mechanism or HINTS))
     with progress_bar() as progress:
-        trace = open_trace(args.trace, progress)
+        trace = open_trace(args.trace, progress, args.budget)
     with progress_bar(told=True) as progress:
         tasks: dict[str, Any] = {}
 
@@ -309,9 +311,10 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
         f"in use at once{cut};\nlimit {format_count(result.limit_pages)} pages "
         f"({format_bytes(result.limit_pages * PAGE_BYTES)})",
         highlight=False,
+        markup=False,
     )
     console.print()
     console.print(_replay_table(result))
     if args.plot:
-        console.print(f"\ndrawn: {args.plot}", highlight=False)
+        console.print(f"\ndrawn: {args.plot}", highlight=False, markup=False)
     return 0

@@ -11,7 +11,14 @@ import numpy as np
 from rich.console import Console
 
 from pgste._engine import Guest, Host, Replay, mechanisms
-from pgste.cli.common import TRACE_HELP, open_trace, plain_table, progress_bar, trace_name
+from pgste.cli.common import (
+    TRACE_HELP,
+    add_budget,
+    open_trace,
+    plain_table,
+    progress_bar,
+    trace_name,
+)
 from pgste.enums import PteBits
 from pgste.study.sizes import guest_pages, kernel_watermarks
 from pgste.units import format_count, parse_frames
@@ -21,6 +28,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
+    add_budget(parser)
     parser.add_argument("--mechanism", choices=mechanisms(), default="cmma")
     parser.add_argument(
         "--at",
@@ -42,7 +50,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if not 0 <= args.at <= 1:
         raise ValueError(f"--at: {args.at} is not between 0 and 1")
     with progress_bar() as progress:
-        trace = open_trace(args.trace, progress)
+        trace = open_trace(args.trace, progress, args.budget)
         summary = trace.summary()
         peak = summary["peak_in_use"]
         frames = parse_frames(args.host_frames or "75%", peak)
@@ -73,10 +81,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     table.add_column("pages", justify="right")
     for (name, _), count in zip(plot.MAP_CLASSES, counts, strict=True):
         table.add_row(name, format_count(int(count)))
-    console.print(title, highlight=False)
+    console.print(title, highlight=False, markup=False)
     console.print()
     console.print(table)
-    console.print(f"\ndrawn: {args.output}", highlight=False)
+    console.print(f"\ndrawn: {args.output}", highlight=False, markup=False)
     return 0
 
 

@@ -42,7 +42,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
             raise ValueError("--import reads a file; it takes no COMMAND")
         trace = import_perf(args.perf)
         trace.save(args.output)
-        console.print(f"saved: {args.output}, {format_count(len(trace))} events", highlight=False)
+        console.print(
+            f"saved: {args.output}, {format_count(len(trace))} events",
+            highlight=False,
+            markup=False,
+        )
         return 0
     if not args.command and args.pid is None and args.seconds is None and not sys.stdin.isatty():
         raise ValueError("say what to wait for: -- COMMAND, --pid N or --seconds N")
@@ -72,6 +76,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         f"{format_count(summary['unique_pages'])} pages in {recording.seconds:.2f} s "
         f"({format_count(rate)} a second) on {recording.cpus} CPUs",
         highlight=False,
+        markup=False,
     )
     if recording.lost:
         console.print(
@@ -79,9 +84,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "more with --buffer",
             style="bold yellow",
             highlight=False,
+            markup=False,
         )
     else:
-        console.print("no event was lost", highlight=False)
+        console.print("no event was lost", highlight=False, markup=False)
     if recording.interrupted:
         console.print("interrupted: this is what was recorded until then", style="yellow")
         return 130

@@ -11,15 +11,17 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pgste.errors import ArgumentError
+from pgste.files.saving import save
+from pgste.files.texts import load_json, read_bounded
 
 __all__ = ["ESTIMATE_ROWS", "Cost", "Estimate", "Profile", "estimate"]
 
 FORMAT = "pgste-costs"
 VERSION = 1
+_MOST_BYTES = 1 << 24  # of a profile; those of `calibrate` have a few KiB
 
 
 @dataclass(frozen=True)
@@ -47,25 +49,53 @@ class Profile:
     """What could not be measured, and why."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the profile as JSON; OSError as from open."""
+        """Write the profile as JSON, whole or not at all; OSError if it cannot be written."""
         text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
-        Path(path).write_text(text + "\n")
+        save(path, lambda file: file.write(f"{text}\n".encode()))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Profile:
-        """Read a profile; ArgumentError, which names the file, if it is not one."""
+        """Read a profile.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        ArgumentError
+            It is no profile; the message names the file.
+        """
         try:
-            data = json.loads(Path(path).read_text())
+            data = load_json(read_bounded(path, _MOST_BYTES))
             if data.pop("format") != FORMAT or data.pop("version") != VERSION:
                 raise ValueError(f"it is not {FORMAT} version {VERSION}")
             costs = {name: Cost(**cost) for name, cost in data.pop("costs").items()}
-            for name, cost in costs.items():
-                numbers = (cost.median, cost.q1, cost.q3)
-                if not all(isinstance(n, int | float) and 0 <= n < 1e15 for n in numbers):
-                    raise ValueError(f"cost {name} is not a time")
-            return cls(costs=costs, **data)
+            profile = cls(costs=costs, **data)
+            _check(profile)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArgumentError(f"{os.fspath(path)} is no cost profile: {error}") from None
+        return profile
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e15  # type: ignore[operator]
+
+
+def _check(profile: Profile) -> None:
+    """ValueError for a value that is not of the type that the fields say."""
+    for name, cost in profile.costs.items():
+        if not all(map(_is_number, (cost.median, cost.q1, cost.q3))):
+            raise ValueError(f"cost {name} is not a time")
+        if type(cost.rounds) is not int or not _is_number(cost.rounds):
+            raise ValueError(f"rounds of cost {name}: {cost.rounds!r} is not a count")
+        if not isinstance(cost.unit, str) or not isinstance(cost.meaning, str):
+            raise ValueError(f"cost {name} has no text for its unit or meaning")
+    if not isinstance(profile.machine, dict):
+        raise ValueError(f"machine: {profile.machine!r} is not an object")
+    if not isinstance(profile.date, str) or not _is_number(profile.seconds):
+        raise ValueError("date is no text, or seconds no time")
+    skipped = profile.skipped
+    if not isinstance(skipped, dict) or not all(isinstance(why, str) for why in skipped.values()):
+        raise ValueError("skipped is not an object of texts")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pgste.errors import ArgumentError
+from pgste.files import saving
 
 __all__ = ["new_figure", "save"]
 
@@ -22,8 +23,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the picture, whole or not at all; OSError if it cannot be written."""
     suffix = Path(path).suffix.lower()
     if suffix not in (".png", ".svg", ".pdf"):
         raise ArgumentError(f"path: {os.fspath(path)!r} must end in .png, .svg or .pdf")
     smaller: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if suffix == ".png" else {}
-    figure.savefig(path, dpi=150, **smaller)
+    saving.save(path, lambda file: figure.savefig(file, format=suffix[1:], dpi=150, **smaller))

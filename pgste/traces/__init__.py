@@ -4,14 +4,18 @@
 ============= =========================================================================
 `trace`       `Trace`: the events, in order
 `events`      packed events: what is right in them
-`reading`     what a file is, unpacking it, and text
+`budget`      the memory and work that reading may take
+`source`      the bytes of a file, unpacked piece by piece
+`reading`     what a file is, and text
 `dat`         trace.dat of trace-cmd
+`dat_parts`   numbers, strings and packed parts of it
 `pgt`         the package's own format
 `sample`      the trace that comes with the package (`data/`)
 ============= =========================================================================
 """
 
+from pgste.traces.budget import Budget
 from pgste.traces.sample import sample_trace
 from pgste.traces.trace import Trace
 
-__all__ = ["Trace", "sample_trace"]
+__all__ = ["Budget", "Trace", "sample_trace"]

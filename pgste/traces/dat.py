@@ -10,26 +10,26 @@ streams of the CPUs merged by time.
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 
 from pgste._engine.trace import RingDecoder
 from pgste.errors import TraceError
+from pgste.traces.budget import STEP, Meter
+from pgste.traces.dat_parts import Reader, decompress
 from pgste.traces.events import Words
+from pgste.traces.source import Content, InMemory, Progress
 
 __all__ = ["MAGIC", "TraceDat", "merge", "parse", "ring_layout"]
 
-Progress: TypeAlias = Callable[[int, int], object]
-
 MAGIC = b"\x17\x08\x44tracing"
-_BATCH_PAGES = 256
+_BATCH_BYTES = 1 << 20
+_EVENT_BYTES = 64  # of memory for an event: in the stream of its CPU, joined, sorted, in order
 _OPTION_DONE, _OPTION_BUFFER, _OPTION_CLOCK = 0, 3, 4
 _OPTION_HEADER_INFO, _OPTION_EVENT_FORMATS = 16, 18
-_FIELD = re.compile(r"field:\s*[^;]*?(\w+)(?:\[[^]]*\])?\s*;\s*offset:(\d+);\s*size:(\d+);")
+_MAX_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,26 @@ class TraceDat:
     counters: dict[str, int]
 
 
+def _number_behind(label: str, text: str) -> int | None:
+    digits = text.strip().removeprefix(label)
+    return int(digits) if digits.isdecimal() and len(digits) <= _MAX_DIGITS else None
+
+
 def _fields(text: str) -> dict[str, tuple[int, int]]:
-    return {name: (int(offset), int(size)) for name, offset, size in _FIELD.findall(text)}
+    """Offset and size of each "field:TYPE NAME[LENGTH]; offset:N; size:N;", in one pass."""
+    found = {}
+    for part in text.split("field:")[1:]:
+        declaration, *numbers = part.split(";", 3)
+        if len(numbers) < 3:
+            continue
+        name = declaration.strip()
+        if name.endswith("]"):
+            name = name[: name.rfind("[")]
+        words = name.replace("*", " ").split()
+        offset, size = _number_behind("offset:", numbers[0]), _number_behind("size:", numbers[1])
+        if words and offset is not None and size is not None:
+            found[words[-1]] = (offset, size)
+    return found
 
 
 def ring_layout(
@@ -82,7 +100,7 @@ def ring_layout(
             layout |= {f"{event}_{name}_offset": 0, f"{event}_{name}_bytes": 0}
     for text in formats:
         title = re.search(r"^name: *(\S+)", text, re.MULTILINE)
-        number = re.search(r"^ID: *(\d+)", text, re.MULTILINE)
+        number = re.search(r"^ID: *(\d{1,9})$", text, re.MULTILINE)
         event = title.group(1).removeprefix("mm_page_") if title else ""
         if event not in ("alloc", "free", "free_batched"):
             continue
@@ -114,42 +132,6 @@ def merge(streams: list[tuple[Words, Words]]) -> tuple[Words, Words]:
     return events[order], times[order]
 
 
-class _Reader:
-    """Numbers and strings at a position of the file, in the file's byte order."""
-
-    def __init__(self, data: memoryview, position: int = 0, big_endian: bool = False) -> None:
-        self.data = data
-        self.position = position
-        self.big_endian = big_endian
-
-    def at(self, position: int) -> _Reader:
-        return _Reader(self.data, position, self.big_endian)
-
-    def take(self, nr_bytes: int) -> memoryview:
-        end = self.position + nr_bytes
-        if end > len(self.data):
-            raise TraceError("the file is cut off here", offset=min(self.position, len(self.data)))
-        part = self.data[self.position : end]
-        self.position = end
-        return part
-
-    def number(self, nr_bytes: int) -> int:
-        return int.from_bytes(self.take(nr_bytes), "big" if self.big_endian else "little")
-
-    def string(self) -> str:
-        start = self.position
-        for end in range(start, min(start + 4096, len(self.data))):
-            if self.data[end] == 0:
-                self.position = end + 1
-                return bytes(self.data[start:end]).decode("latin-1")
-        raise TraceError("a string has no end", offset=start)
-
-    def expect(self, text: bytes) -> None:
-        start = self.position
-        if bytes(self.take(len(text))) != text:
-            raise TraceError(f"no {text.rstrip(bytes(1)).decode()!r} here", offset=start)
-
-
 @dataclass(frozen=True)
 class _Buffer:
     """Ring-buffer pages of one tracing instance: (offset, bytes) of each CPU."""
@@ -167,77 +149,59 @@ class _Contents:
     compression: str = "none"
 
 
-def _read_header_info(reader: _Reader) -> str:
+def _read_header_info(reader: Reader) -> str:
     reader.expect(b"header_page\0")
     text = bytes(reader.take(reader.number(8))).decode("latin-1")
     reader.expect(b"header_event\0")
-    reader.take(reader.number(8))
+    reader.skip(reader.number(8))
     return text
 
 
-def _read_event_formats(reader: _Reader) -> list[str]:
+def _read_event_formats(reader: Reader) -> list[str]:
     formats = []
     for _ in range(reader.number(4)):
         system = reader.string()
         for _ in range(reader.number(4)):
-            text = bytes(reader.take(reader.number(8))).decode("latin-1")
+            nr_bytes = reader.number(8)
             if system == "kmem":
-                formats.append(text)
+                formats.append(bytes(reader.take(nr_bytes)).decode("latin-1"))
+            else:
+                reader.skip(nr_bytes)
     return formats
 
 
 def _chosen_clock(text: str) -> str:
     """The clock in brackets of a trace_clock file."""
-    match = re.search(r"\[([^]]*)\]", text)
-    return match.group(1) if match else text.strip()
-
-
-def _decompress(name: str, data: memoryview, offset: int) -> bytes:
-    if name == "zlib":
-        try:
-            return zlib.decompress(data)
-        except zlib.error as error:
-            raise TraceError(f"zlib: {error}", offset=offset) from error
-    if name == "zstd":
-        try:
-            from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            pass
-        else:
-            try:
-                return bytes(zstd.decompress(data))
-            except zstd.ZstdError as error:
-                raise TraceError(f"zstd: {error}", offset=offset) from error
-    raise TraceError(
-        f"compressed with {name!r}, which this Python has no module for: record with "
-        "--compression none, or convert with trace-cmd convert --compression none",
-        offset=offset,
-    )
+    chosen, bracket, _ = text.partition("[")[2].partition("]")
+    return chosen if bracket else text.strip()
 
 
 # ---- version 7 ------------------------------------------------------------------------------
 
 
-def _section(reader: _Reader, contents: _Contents) -> _Reader:
+def _section(reader: Reader, contents: _Contents) -> Reader:
     """The section at the reader's position, unpacked."""
     reader.take(2)
     flags = reader.number(2)
     reader.take(4)
     size = reader.number(8)
     if not flags & 1:
-        end = reader.position + size
-        return _Reader(reader.data[:end], reader.position, reader.big_endian)
-    packed_bytes, _ = reader.number(4), reader.number(4)
+        part = reader.at(reader.position)
+        part.end = min(part.end, reader.position + size)
+        return part
+    packed_bytes, unpacked_bytes = reader.number(4), reader.number(4)
     start = reader.position
-    data = _decompress(contents.compression, reader.take(packed_bytes), start)
-    return _Reader(memoryview(data), 0, reader.big_endian)
+    data = reader.take(packed_bytes)
+    return reader.within(
+        decompress(contents.compression, data, unpacked_bytes, start, reader.meter)
+    )
 
 
-def _read_buffer_option(option: _Reader, contents: _Contents) -> _Buffer:
+def _read_buffer_option(option: Reader, contents: _Contents) -> _Buffer:
     option.take(8)
     option.string()
     contents.clock = option.string()
-    left = len(option.data) - option.position
+    left = option.end - option.position
     # Since 3.1 the size of a page comes before the number of CPUs.
     page_bytes = option.number(4) if (left - 8) % 20 == 0 else None
     cpus = []
@@ -247,7 +211,7 @@ def _read_buffer_option(option: _Reader, contents: _Contents) -> _Buffer:
     return _Buffer(page_bytes, cpus)
 
 
-def _read_version_7(reader: _Reader) -> _Contents:
+def _read_version_7(reader: Reader) -> _Contents:
     contents = _Contents()
     contents.compression = reader.string()
     reader.string()
@@ -259,9 +223,9 @@ def _read_version_7(reader: _Reader) -> _Contents:
         seen.add(at_options)
         section = _section(reader.at(at_options), contents)
         at_options = 0
-        while section.position < len(section.data):
+        while section.position < section.end:
             number, size = section.number(2), section.number(4)
-            option = _Reader(section.take(size), 0, reader.big_endian)
+            option = section.within(section.take(size))
             if number == _OPTION_DONE:
                 at_options = option.number(8)
                 break
@@ -281,21 +245,21 @@ def _read_version_7(reader: _Reader) -> _Contents:
 # ---- version 6 ------------------------------------------------------------------------------
 
 
-def _read_version_6(reader: _Reader) -> _Contents:
+def _read_version_6(reader: Reader) -> _Contents:
     contents = _Contents()
     contents.header_page = _read_header_info(reader)
     for _ in range(reader.number(4)):
-        reader.take(reader.number(8))
+        reader.skip(reader.number(8))
     contents.formats = _read_event_formats(reader)
-    reader.take(reader.number(4))  # kallsyms
-    reader.take(reader.number(4))  # printk formats
-    reader.take(reader.number(8))  # task names
+    reader.skip(reader.number(4))  # kallsyms
+    reader.skip(reader.number(4))  # printk formats
+    reader.skip(reader.number(8))  # task names
     nr_cpus = reader.number(4)
     start = reader.position
     part = bytes(reader.take(10))
     if part == b"options  \0":
         while number := reader.number(2):
-            option = _Reader(reader.take(reader.number(4)), 0, reader.big_endian)
+            option = reader.within(reader.take(reader.number(4)))
             if number == _OPTION_BUFFER:
                 raise TraceError("buffers of tracing instances in a version 6 file", offset=start)
             if number == _OPTION_CLOCK:
@@ -312,22 +276,70 @@ def _read_version_6(reader: _Reader) -> _Contents:
 # ---- pages ----------------------------------------------------------------------------------
 
 
-def _cpu_pages(reader: _Reader, contents: _Contents, offset: int, size: int) -> memoryview:
-    """The ring-buffer pages of one CPU, unpacked."""
+def _cpu_pages(
+    reader: Reader, contents: _Contents, offset: int, size: int, page_bytes: int
+) -> Iterator[tuple[memoryview, int | None]]:
+    """The ring-buffer pages of one CPU, whole pages at a time, and where in the file they lie.
+
+    None for pages that are packed there.  TraceError if the last page is not whole.
+    """
     part = reader.at(offset)
+    step = max(_BATCH_BYTES // page_bytes, 1) * page_bytes
     if not size or contents.compression == "none":
-        return part.take(size)
-    pages = bytearray()
+        if size % page_bytes:
+            raise _no_pages(size, page_bytes, offset)
+        if offset + size > reader.end:
+            raise TraceError("the file is cut off here", offset=min(offset, reader.end))
+        for start in range(0, size, step):
+            at = part.position
+            yield part.take(min(step, size - start)), at
+        return
+    rest = b""
+    done = 0
     for _ in range(part.number(4)):
-        packed_bytes, _ = part.number(4), part.number(4)
+        packed_bytes, unpacked_bytes = part.number(4), part.number(4)
         start = part.position
-        pages += _decompress(contents.compression, part.take(packed_bytes), start)
-    return memoryview(pages)
+        data = part.take(packed_bytes)
+        rest += decompress(contents.compression, data, unpacked_bytes, start, reader.meter)
+        whole = len(rest) // page_bytes * page_bytes
+        for at in range(0, whole, step):
+            yield memoryview(rest)[at : min(at + step, whole)], None
+        done += whole
+        rest = rest[whole:]
+    if rest:
+        raise _no_pages(done + len(rest), page_bytes, None)
 
 
-def parse(data: memoryview, progress: Progress | None = None) -> TraceDat:
-    """Read a trace.dat that lies in memory or in a map.  TraceError with the byte offset."""
-    reader = _Reader(data)
+def _no_pages(nr_bytes: int, page_bytes: int, offset: int | None) -> TraceError:
+    reason = f"{nr_bytes} bytes of a CPU are no multiple of a page of {page_bytes}"
+    return TraceError(reason, offset=offset)
+
+
+def _decoder(contents: _Contents, page_bytes: int | None, reader: Reader) -> RingDecoder:
+    layout = ring_layout(
+        contents.header_page,
+        contents.formats,
+        big_endian=reader.big_endian,
+        page_bytes=page_bytes,
+    )
+    reader.meter.memory(2 * layout["page_bytes"], f"a page of {layout['page_bytes']:,} bytes")
+    try:
+        decoder = RingDecoder(layout)
+    except (ValueError, OverflowError) as error:
+        raise TraceError(f"event formats: {error}") from error
+    if not decoder.page_bytes:
+        raise TraceError("event formats: a page of 0 bytes")
+    return decoder
+
+
+def parse(
+    data: memoryview | bytes | Content,
+    progress: Progress | None = None,
+    meter: Meter | None = None,
+) -> TraceDat:
+    """Read a trace.dat that lies in memory or on disk.  TraceError with the byte offset."""
+    content = InMemory(data) if isinstance(data, memoryview | bytes) else data
+    reader = Reader(content, meter or Meter(None, content.size))
     reader.expect(MAGIC)
     at_version = reader.position
     version = reader.string()
@@ -337,51 +349,44 @@ def parse(data: memoryview, progress: Progress | None = None) -> TraceDat:
     reader.take(5)
     contents = _read_version_7(reader) if version == "7" else _read_version_6(reader)
     if not contents.header_page or not contents.formats or not contents.buffers:
-        raise TraceError("the file has no events of kmem or no buffers", offset=len(data))
+        raise TraceError("the file has no events of kmem or no buffers", offset=content.size)
     streams = []
-    counters: dict[str, int] = {}
+    decoders: dict[int | None, RingDecoder] = {}
     for buffer in contents.buffers:
-        layout = ring_layout(
-            contents.header_page,
-            contents.formats,
-            big_endian=reader.big_endian,
-            page_bytes=buffer.page_bytes,
-        )
-        try:
-            decoder = RingDecoder(layout)
-        except (ValueError, OverflowError) as error:
-            raise TraceError(f"event formats: {error}") from error
+        decoder = decoders.get(buffer.page_bytes)
+        if decoder is None:
+            decoder = decoders[buffer.page_bytes] = _decoder(contents, buffer.page_bytes, reader)
         for offset, size in buffer.cpus:
-            pages = _cpu_pages(reader, contents, offset, size)
-            packed = contents.compression != "none"
-            streams.append(_decode_cpu(decoder, pages, None if packed else offset))
+            pages = _cpu_pages(reader, contents, offset, size, decoder.page_bytes)
+            streams.append(_decode_cpu(decoder, pages, reader.meter))
             if progress is not None:
-                progress(min(offset + size, len(data)), len(data))
+                progress(min(offset + size, content.size), content.size)
+    counters: dict[str, int] = {}
+    for decoder in decoders.values():
         for name, count in decoder.counters.items():
             counters[name] = counters.get(name, 0) + count
     if progress is not None:
-        progress(len(data), len(data))
+        progress(content.size, content.size)
     events, times = merge(streams)
     return TraceDat(events, times, contents.clock, counters)
 
 
-def _decode_cpu(decoder: RingDecoder, pages: memoryview, offset: int | None) -> tuple[Words, Words]:
-    """Pages of one CPU, which start at ``offset`` of the file (None: packed there)."""
-    if len(pages) % decoder.page_bytes:
-        raise TraceError(
-            f"{len(pages)} bytes of a CPU are no multiple of a page of {decoder.page_bytes}",
-            offset=offset,
-        )
+def _decode_cpu(
+    decoder: RingDecoder, batches: Iterator[tuple[memoryview, int | None]], meter: Meter
+) -> tuple[Words, Words]:
+    """The events of one CPU, from its pages and where in the file they lie."""
     all_events, all_times = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
-    step = _BATCH_PAGES * decoder.page_bytes
-    for start in range(0, len(pages), step):
+    for pages, offset in batches:
+        meter.work(STEP * (len(pages) // decoder.page_bytes), "decoding this many pages")
         try:
-            events, times = decoder.decode(pages[start : start + step])
+            events, times = decoder.decode(pages)
         except TraceError as error:
-            at = None if offset is None else offset + start + (error.offset or 0)
+            at = None if offset is None else offset + (error.offset or 0)
             raise TraceError(error.reason, offset=at) from None
         except ValueError as error:
             raise TraceError(f"event formats: {error}") from error
-        all_events.append(events)
-        all_times.append(times)
+        if len(events):
+            meter.memory(_EVENT_BYTES * len(events), "this many events")
+            all_events.append(events)
+            all_times.append(times)
     return np.concatenate(all_events), np.concatenate(all_times)

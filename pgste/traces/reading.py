@@ -1,32 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Reading of trace files: what a file is, unpacking it, and the events in it."""
+"""Reading of trace files: what a file is, and the events in it."""
 
 from __future__ import annotations
 
-import mmap
-import os
-import zlib
-from collections.abc import Callable
-from typing import IO, NamedTuple, Protocol, TypeAlias
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from pgste._engine.trace import TextDecoder
 from pgste.errors import ArgumentError, TraceError
 from pgste.traces import dat, pgt
+from pgste.traces.budget import LINE, Meter
 from pgste.traces.events import Words, check_events, check_times
+from pgste.traces.source import OnDisk, Progress, Source
 
 __all__ = ["Progress", "Recording", "read"]
 
-Progress: TypeAlias = Callable[[int, int], object]
-
-CHUNK_BYTES = 1 << 22
-COMPRESSIONS = {
-    b"\xfd7zXZ\0": "xz",
-    b"\x1f\x8b": "gz",
-    b"BZh": "bz2",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
+_EVENT_BYTES = 32  # of memory for an event: word and time, in pieces and put together
 
 
 class Recording(NamedTuple):
@@ -39,99 +29,34 @@ class Recording(NamedTuple):
     compression: str | None
 
 
-class _Stream(Protocol):
-    def read(self, nr_bytes: int, /) -> bytes: ...
+def read(file: IO[bytes], progress: Progress | None, meter: Meter) -> Recording:
+    """Read an open file without a buffer; `pgste.Trace.open` says which kinds, and what goes wrong.
 
-    def seek(self, position: int, /) -> object: ...
-
-
-class _Source:
-    """The bytes of a file, unpacked, with errors and progress in bytes of the file."""
-
-    def __init__(self, file: IO[bytes], progress: Progress | None) -> None:
-        self.file = file
-        self.progress = progress
-        self.total = os.fstat(file.fileno()).st_size
-        start = file.read(8)
-        file.seek(0)
-        self.compression = next(
-            (name for magic, name in COMPRESSIONS.items() if start.startswith(magic)), None
-        )
-        self.stream, self.errors = _unpacker(file, self.compression)
-
-    def read(self, nr_bytes: int) -> bytes:
-        try:
-            data = self.stream.read(nr_bytes)
-        except self.errors as error:
-            reason = f"{self.compression}: damaged or cut off: {error}"
-            raise TraceError(reason, offset=self.file.tell()) from error
-        if self.progress is not None:
-            self.progress(min(self.file.tell(), self.total), self.total)
-        return data
-
-    def read_all(self) -> memoryview:
-        if self.compression is None:
-            return memoryview(mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ))
-        parts = bytearray()
-        while data := self.read(CHUNK_BYTES):
-            parts += data
-        return memoryview(parts).toreadonly()
-
-
-def _unpacker(
-    file: IO[bytes], compression: str | None
-) -> tuple[_Stream, tuple[type[BaseException], ...]]:
-    """A stream of the unpacked bytes, and what it raises when they are damaged."""
-    if compression == "xz":
-        import lzma
-
-        return lzma.LZMAFile(file), (lzma.LZMAError, EOFError)
-    if compression == "gz":
-        import gzip
-
-        return gzip.GzipFile(fileobj=file, mode="rb"), (gzip.BadGzipFile, EOFError, zlib.error)
-    if compression == "bz2":
-        import bz2
-
-        return bz2.BZ2File(file), (OSError, EOFError)
-    if compression == "zstd":
-        try:
-            from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            raise TraceError("compressed by zstd, which needs Python 3.14", offset=0) from None
-        return zstd.ZstdFile(file), (zstd.ZstdError, EOFError)
-    return file, ()
-
-
-def read(file: IO[bytes], progress: Progress | None) -> Recording:
-    """Read an open file; `pgste.Trace.open` says which kinds, and what goes wrong."""
-    source = _Source(file, progress)
-    start = source.read(len(dat.MAGIC))
-    source.stream.seek(0)
-    if not start:
+    What it takes is charged to ``meter``.
+    """
+    source = Source(file, progress, meter)
+    if not source.start:
         raise TraceError("the file is empty", offset=0)
-    if start.startswith(b"PERFILE"):
+    if source.start.startswith(b"PERFILE"):
         raise TraceError("binary data of perf: print it with perf script first", offset=0)
-    if start.startswith(pgt.MAGIC):
+    if source.start.startswith(pgt.MAGIC):
         return _read_own(source)
-    if start.startswith(dat.MAGIC):
-        data = source.read_all()
-        found = dat.parse(data, progress if source.compression is None else None)
+    if source.start.startswith(dat.MAGIC):
+        content = source.content()
+        on_disk = isinstance(content, OnDisk)
+        found = dat.parse(content, progress if on_disk else None, meter)
         return Recording(found.events, found.times, "trace.dat", found.counters, source.compression)
     return _read_text(source)
 
 
-def _read_own(source: _Source) -> Recording:
-    data = source.read_all()
-    events, times, description = pgt.parse(
-        data, source.progress if source.compression is None else None
-    )
+def _read_own(source: Source) -> Recording:
+    events, times, description = pgt.parse(source)
     counters = description.get("counters", {})
     recorder = description.get("format", "arrays")
     if (
         not isinstance(recorder, str)
         or not isinstance(counters, dict)
-        or not all(isinstance(count, int) for count in counters.values())
+        or not all(type(count) is int and 0 <= count < 1 << 64 for count in counters.values())
     ):
         raise TraceError("the description has a value of the wrong type")
     try:
@@ -142,19 +67,24 @@ def _read_own(source: _Source) -> Recording:
     return Recording(events, times, recorder, counters, source.compression)
 
 
-def _read_text(source: _Source) -> Recording:
+def _read_text(source: Source) -> Recording:
     decoder = TextDecoder()
     all_events, all_times = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     rest = b""
     end = False
+    lines = 0
     while not end:
-        data = source.read(CHUNK_BYTES)
+        data = source.read()
         end = not data
         data = rest + data
         events, times, used = decoder.feed(data, end)
         rest = data[used:]
-        all_events.append(events)
-        all_times.append(times)
+        before, lines = lines, decoder.counters["lines"]
+        source.meter.work(LINE * (lines - before), f"reading {lines:,} lines and more")
+        if len(events):
+            all_events.append(events)
+            all_times.append(times)
+            source.meter.memory(_EVENT_BYTES * len(events), "this many events")
     if decoder.format is None:
         reason = "holds no line of ftrace, perf script or trace-cmd report text"
         raise TraceError(reason, line=decoder.counters["lines"])

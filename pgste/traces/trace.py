@@ -14,12 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pgste._engine.trace import summarize
-from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
+from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError, TraceError
 from pgste.traces import pgt
+from pgste.traces.budget import PAGE, Budget, Meter
 from pgste.traces.events import FREE, MAX_ORDER, MAX_PFN, Words, check_events, check_times, integers
-from pgste.traces.reading import Progress, read
+from pgste.traces.reading import read
+from pgste.traces.source import Progress
 
 __all__ = ["Trace"]
+
+_WORD_BYTES = 16
+"""An event's word and time."""
 
 
 class Trace:
@@ -68,29 +73,57 @@ class Trace:
         self._path = path
         self._compression = compression
         self._columns: dict[str, npt.NDArray[Any]] = {}
+        self._budget: Budget | None = None
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], progress: Progress | None = None) -> Trace:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        progress: Progress | None = None,
+        *,
+        budget: Budget | None = None,
+    ) -> Trace:
         """Read a trace file; its kind is found from its content, not from its name.
 
         It reads ftrace text (``trace``, ``trace_pipe``), ``perf script`` text, ``trace-cmd
         report`` text, trace.dat of ``trace-cmd record`` (versions 6 and 7), and the format of
-        `save`, which is mapped and not copied; each as it is or compressed by xz, gzip, bzip2
-        (and zstd where Python has it).
+        `save`; each as it is or compressed by xz, gzip, bzip2 (and zstd where Python has it).
+        The file may be a pipe (``/dev/stdin``).  It is read into memory of this process and
+        checked there: what is done to the file later changes nothing.
 
-        ``progress(done_bytes, total_bytes)`` is called now and then, in bytes of the file.
-        OSError if the file cannot be read; `TraceError` with path and line or byte offset if it
-        is damaged, cut off, or of no known format.
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        progress : callable, optional
+            Called now and then with (bytes done, bytes of the file); of a pipe, whose size no
+            one knows, both are what was read of it.
+        budget : Budget, optional
+            The memory and work that the file may take; `summary` keeps to it too.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        TraceError
+            With path and line or byte offset: it is damaged, cut off, of no known format, or
+            takes more than the budget.
+        ModelMemoryError
+            This machine has no memory for it.
         """
         name = os.fspath(path)
-        with open(name, "rb") as file:
+        if not isinstance(budget, Budget | None):
+            raise ArgumentTypeError(f"budget: a Budget or None, not {budget!r}")
+        with open(name, "rb", buffering=0) as file:
             try:
-                recording = read(file, progress)
+                recording = read(file, progress, Meter(budget))
             except TraceError as error:
                 raise TraceError(
                     error.reason, path=name, line=error.line, offset=error.offset
                 ) from error.__cause__
-        return cls._trusted(
+            except MemoryError:
+                raise ModelMemoryError(f"{name}: there is no memory to read it") from None
+        trace = cls._trusted(
             recording.events,
             recording.times,
             format=recording.format,
@@ -98,6 +131,8 @@ class Trace:
             path=name,
             compression=recording.compression,
         )
+        trace._budget = budget
+        return trace
 
     @classmethod
     def from_arrays(
@@ -134,20 +169,42 @@ class Trace:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trace in the package's own format (.pgt, see docs/trace-format.md).
 
-        The file appears whole or not at all.  OSError if it cannot be written.
+        The file appears whole or not at all (`pgste.files.saving`).  OSError if it cannot be
+        written.
         """
         description = {"format": self._format, "counters": self._counters}
         pgt.write(path, self._events, self._time, description)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, budget: Budget | None = None) -> dict[str, Any]:
         """What the trace holds, counted in the order of the events; the live set starts empty.
 
         Events by kind and order, pages, frees by what they free, peaks, lowest and highest pfn
         (struct pgste_trace_summary in pgste.h has the list), ``events`` and ``seconds``.
-        MemoryError for traces whose pages need more than half of this machine's memory.
+
+        Parameters
+        ----------
+        budget : Budget, optional
+            The memory and work that it may take, 4 units of work for each page of each event; by
+            default what `open` was given.
+
+        Raises
+        ------
+        TraceError
+            The trace takes more than the budget.
+        MemoryError
+            It takes more than half of this machine's memory.
         """
+        meter = Meter(budget or self._budget, _WORD_BYTES * len(self))
         result: dict[str, Any] = {"events": len(self), "seconds": self.seconds}
-        result.update(summarize(self._events))
+        counted = summarize(self._events, meter.work_limit // PAGE, meter.memory_limit)
+        if isinstance(counted, str):
+            error = (
+                meter.passed("counting the pages of all its events", "work")
+                if counted == "pages"
+                else meter.passed("a table of the pages in its events")
+            )
+            raise TraceError(error.reason, path=self._path)
+        result.update(counted)
         return result
 
     @property
@@ -220,7 +277,7 @@ class Trace:
             raise ArgumentTypeError(f"a trace takes slices, not {key!r}")
         if key.step not in (None, 1):
             raise ArgumentError(f"step: {key.step!r}; a part of a trace is a run of its events")
-        return Trace._trusted(
+        part = Trace._trusted(
             self._events[key],
             self._time[key],
             format=self._format,
@@ -228,6 +285,8 @@ class Trace:
             path=self._path,
             compression=self._compression,
         )
+        part._budget = self._budget
+        return part
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Trace):

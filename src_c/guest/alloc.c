@@ -40,6 +40,15 @@ uint64_t mark_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool t
 	return already;
 }
 
+/* mark_pages() of one page, of a guest whose vcpus do not share it: whether it was so already. */
+static ALWAYS_INLINE bool mark_page(uint64_t *free, uint64_t gfn, bool to_free)
+{
+	const uint64_t bit = gfn % 64, old = free[gfn / 64];
+
+	free[gfn / 64] = (old & ~(UINT64_C(1) << bit)) | (uint64_t)to_free << bit;
+	return (old >> bit & 1) == to_free;
+}
+
 /* Are all pages of a run in the state that the call wants to change? */
 static bool run_is(const struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool free)
 {
@@ -54,23 +63,42 @@ static bool run_is(const struct pgste_guest *guest, uint64_t gfn, uint64_t nr, b
 	return true;
 }
 
-/* Blocks of a call: 2^order pages each, from gfns below limit on. */
+/*
+ * The blocks of a call, read one ahead: each gfn of the array once, and bounded.  A block that
+ * is not inside the guest any more ends the walk, and outside says so.
+ */
 struct blocks {
 	const struct pgste_gfns *gfns;
-	uint64_t limit, pages;
+	uint64_t limit, pages; /* gfns are below limit; pages of each block */
+	uint64_t at, gfn;      /* index and gfn of the next block */
+	bool outside;
 };
 
-/*
- * From index *i on, the blocks that lie one behind the other: their first gfn, and how many
- * pages they have; *i is then past them.  0 pages: the gfn at *i is outside the guest now.
- */
-static uint64_t joined_blocks(const struct blocks *b, uint64_t *i, uint64_t *first)
+static ALWAYS_INLINE void blocks_fetch(struct blocks *b)
 {
-	uint64_t gfn, nr = b->pages;
+	if (b->at < b->gfns->nr)
+		b->outside = !gfn_get(b->gfns, b->at, b->limit, &b->gfn);
+}
 
-	if (!gfn_get(b->gfns, *i, b->limit, first))
+static struct blocks blocks_of(const struct pgste_gfns *gfns, uint64_t limit, uint64_t pages)
+{
+	struct blocks b = { .gfns = gfns, .limit = limit, .pages = pages };
+
+	blocks_fetch(&b);
+	return b;
+}
+
+/* The next block, and with joined those that follow one another: pages from *first on, or 0. */
+static ALWAYS_INLINE uint64_t blocks_next(struct blocks *b, bool joined, uint64_t *first)
+{
+	uint64_t nr = b->pages;
+
+	if (b->at >= b->gfns->nr || b->outside)
 		return 0;
-	while (++*i < b->gfns->nr && gfn_get(b->gfns, *i, b->limit, &gfn) && gfn == *first + nr)
+	*first = b->gfn;
+	for (b->at++, blocks_fetch(b);
+	     joined && b->at < b->gfns->nr && !b->outside && b->gfn == *first + nr;
+	     b->at++, blocks_fetch(b))
 		nr += b->pages;
 	return nr;
 }
@@ -92,26 +120,35 @@ static int mark_strictly(struct pgste_guest *guest, const struct blocks *b, bool
 	return PGSTE_OK;
 }
 
+/* Mark all blocks: the pages that were so already, or an error. */
+static int64_t mark_loosely(struct pgste_guest *guest, struct blocks b, bool to_free)
+{
+	uint64_t *free = guest->free;
+	uint64_t already = 0, first, nr;
+
+	while ((nr = blocks_next(&b, true, &first))) {
+		if (nr == 1 && !guest->shared)
+			already += mark_page(free, first, to_free);
+		else
+			already += mark_pages(guest, first, nr, to_free);
+	}
+	return b.outside ? PGSTE_E_CHANGED : (int64_t)already;
+}
+
 static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct blocks *b,
 		    bool to_free)
 {
-	uint64_t already = 0, first, nr;
-	int error = guest->strict ? mark_strictly(guest, b, to_free) : PGSTE_OK;
+	const int64_t already = guest->strict ? mark_strictly(guest, b, to_free) :
+						mark_loosely(guest, *b, to_free);
 
-	if (error)
-		return error;
-	for (uint64_t i = 0; !guest->strict && i < b->gfns->nr;) {
-		nr = joined_blocks(b, &i, &first);
-		if (!nr)
-			return PGSTE_E_CHANGED;
-		already += mark_pages(guest, first, nr, to_free);
-	}
+	if (already < 0)
+		return (int)already;
 	if (to_free) {
 		vcpu->pages_freed += b->gfns->nr * b->pages;
-		vcpu->double_frees += already;
+		vcpu->double_frees += (uint64_t)already;
 	} else {
 		vcpu->pages_allocated += b->gfns->nr * b->pages;
-		vcpu->double_allocs += already;
+		vcpu->double_allocs += (uint64_t)already;
 	}
 	return PGSTE_OK;
 }
@@ -131,64 +168,56 @@ static int essa_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct p
  * Under ESSA, blocks that are neighbours go as one range, which is the same ESSAs in the same
  * order; under other mechanisms, block by block.
  */
-static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct blocks *b,
-		    unsigned order, bool to_free)
+static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, struct blocks b, unsigned order,
+		    bool to_free)
 {
 	void (*hook)(struct pgste_guest *, struct vcpu *, uint64_t, uint64_t, unsigned) =
 		to_free ? guest->mech->free : guest->mech->alloc;
-	const struct pgste_gfns *gfns = b->gfns;
 	uint64_t first, nr;
 
 	if (!hook)
 		return PGSTE_OK;
-	if (guest->mech->cmma && b->pages == 1 && gfns->type != PGSTE_GFN_RANGE &&
-	    !guest->interpreted)
-		return essa_all(guest, vcpu, gfns, to_free);
-	if (gfns->type == PGSTE_GFN_RANGE && b->pages == 1) {
-		hook(guest, vcpu, gfns->first, gfns->nr, 0);
+	if (b.gfns->type == PGSTE_GFN_RANGE && b.pages == 1) {
+		hook(guest, vcpu, b.gfns->first, b.gfns->nr, 0);
 		return PGSTE_OK;
 	}
-	for (uint64_t i = 0; i < gfns->nr;) {
-		if (guest->mech->cmma)
-			nr = joined_blocks(b, &i, &first);
-		else
-			nr = gfn_get(gfns, i++, b->limit, &first) ? b->pages : 0;
-		if (!nr)
-			return PGSTE_E_CHANGED;
+	if (guest->mech->cmma && b.pages == 1 && !guest->interpreted)
+		return essa_all(guest, vcpu, b.gfns, to_free);
+	while ((nr = blocks_next(&b, guest->mech->cmma, &first)))
 		hook(guest, vcpu, first, nr, order);
-	}
-	return PGSTE_OK;
+	return b.outside ? PGSTE_E_CHANGED : PGSTE_OK;
 }
 
 static int change(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_gfns *gfns,
 		  unsigned order, bool to_free)
 {
 	const uint64_t block = UINT64_C(1) << (order & 63);
-	const struct blocks all = {
-		.gfns = gfns, .limit = guest->mm.nr_pages - block + 1, .pages = block,
-	};
+	const uint64_t limit = guest->mm.nr_pages - block + 1;
+	struct blocks all;
+	struct vcpu *v;
 	int error;
 
 	if (vcpu >= guest->nr_vcpus || order > PGSTE_MAX_ORDER)
 		return PGSTE_E_ARG;
 	if (gfns->nr == 0)
 		return PGSTE_OK;
-	if (block > guest->mm.nr_pages || !gfns_below(gfns, all.limit))
+	if (block > guest->mm.nr_pages || !gfns_below(gfns, limit))
 		return PGSTE_E_GFN;
 	guest_settle(guest);
+	all = blocks_of(gfns, limit, block);
+	v = &guest->vcpus[vcpu];
 	/* a range of single pages is one run of bits */
 	if (gfns->type == PGSTE_GFN_RANGE && block == 1) {
 		const struct pgste_gfns one = { .first = gfns->first, .nr = 1 };
-		const struct blocks run = {
-			.gfns = &one, .limit = guest->mm.nr_pages, .pages = gfns->nr,
-		};
 
-		error = mark_all(guest, &guest->vcpus[vcpu], &run, to_free);
+		const struct blocks run = blocks_of(&one, limit, gfns->nr);
+
+		error = mark_all(guest, v, &run, to_free);
 	} else {
-		error = mark_all(guest, &guest->vcpus[vcpu], &all, to_free);
+		error = mark_all(guest, v, &all, to_free);
 	}
 	if (!error)
-		error = hint_all(guest, &guest->vcpus[vcpu], &all, order, to_free);
+		error = hint_all(guest, v, all, order, to_free);
 	guest_settle(guest);
 	return error;
 }

@@ -52,6 +52,16 @@ const char *pgste_trace_summary_name(unsigned i);
 int pgste_trace_summarize(const uint64_t *events, uint64_t nr,
 			  struct pgste_trace_summary *summary);
 
+/* What a summary may take: pages of all events, one event's 2^order each; bytes of memory. */
+struct pgste_trace_limits {
+	uint64_t pages, bytes;
+};
+enum pgste_trace_limit { PGSTE_LIMIT_PAGES = 1, PGSTE_LIMIT_BYTES = 2 };
+/* The same within limits; the limit that was met, a positive number, if the trace takes more. */
+int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
+				 const struct pgste_trace_limits *limits,
+				 struct pgste_trace_summary *summary);
+
 /* ---- decoding ---- */
 
 enum pgste_text_format {

@@ -9,8 +9,7 @@
  *   perf       "%16s %7d [%03d] %12s: system:event: fields"
  *
  * A task name may hold anything, but has 15 bytes at most, so that the separator before the
- * pid is at column 16.  Text that lost its padding is searched for the
- * separator instead, near the start of the line.
+ * pid is at column 16.  Text that lost its padding is searched for the separator instead.
  */
 #include "trace/trace.h"
 #include "trace/words.h"
@@ -18,8 +17,8 @@
 #include <string.h>
 
 #define COMM_COLUMNS 16
-/* A name is behind blanks at most, so a header starts in as many bytes from there. */
-#define SEARCH_BYTES (4 * COMM_COLUMNS)
+/* Kernels print 4 to 8 flags.  Unbounded, "-1[1]-1[1]..." would be scanned once for each "-". */
+#define MAX_FLAGS 32
 
 /*
  * The line from the separator before the pid on: up to and with the ':' after the time.
@@ -54,21 +53,23 @@ static const char *parse_header(const char *p, char separator, uint64_t *time)
 		return NULL;
 	p = skip_blanks(p + 1);
 	if (!is_digit(*p)) {			/* irq-info; never starts with a digit */
-		while (*p > ' ')
+		const char *flags = p;
+
+		while (*p > ' ' && p - flags < MAX_FLAGS)
 			p++;
 		p = skip_blanks(p);
 	}
 	return parse_time(p, time);
 }
 
-/* Find the header: at the column where the tools put it, else where it first is whole. */
+/* Find the header: at the column where the tools put it, else wherever it is whole. */
 static const char *find_header(struct pgste_decoder *decoder, const char *line, const char *end,
 			       uint64_t *time, char *separator)
 {
 	static const char separators[] = { '-', ' ' };
 	bool perf = decoder->format == PGSTE_TEXT_PERF;
 	bool known = decoder->format != PGSTE_TEXT_UNKNOWN;
-	const char *p, *last, *rest;
+	const char *p, *rest;
 	unsigned i;
 
 	for (i = 0; i < 2; i++) {
@@ -79,9 +80,7 @@ static const char *find_header(struct pgste_decoder *decoder, const char *line, 
 		if (rest)
 			return rest;
 	}
-	p = skip_blanks(line);
-	last = end - p < SEARCH_BYTES ? end : p + SEARCH_BYTES;
-	for (p = line + 1; p < last; p++) {
+	for (p = line + 1; p < end; p++) {
 		*separator = *p;
 		if (*p != '-' && (*p != ' ' || p[-1] == ' '))
 			continue;

@@ -117,7 +117,7 @@ struct count {
 	struct table table;
 	const uint64_t *events;
 	struct pgste_trace_summary *summary;
-	uint64_t live;
+	uint64_t live, pages_left; /* that the limits allow */
 	int64_t in_use, peak_in_use;
 };
 
@@ -200,6 +200,10 @@ static int count_events(struct count *count, const uint64_t *events, uint64_t nr
 		nr = UINT64_C(1) << order;
 		if (pfn + nr > UINT64_C(1) << 56)
 			return PGSTE_E_ARG;
+		/* One event may have 2^39 pages: looked at before the work is done. */
+		if (nr > count->pages_left)
+			return PGSTE_LIMIT_PAGES;
+		count->pages_left -= nr;
 		if (kind == PGSTE_EVENT_ALLOC) {
 			s->alloc_orders[order]++;
 			error = count_alloc(count, i, pfn, nr);
@@ -230,17 +234,49 @@ static uint64_t chunk_limit(void)
 	return (uint64_t)pages / 2 * (uint64_t)page_bytes / sizeof(struct chunk);
 }
 
-int pgste_trace_summarize(const uint64_t *events, uint64_t nr, struct pgste_trace_summary *summary)
+/*
+ * Whether the limits can hold what the events say: found before any work is done.  Orders that
+ * are none are left to the count, and so are events that change, which it bounds again.
+ */
+static int check_limits(const struct count *count, uint64_t nr_events)
+{
+	uint64_t i, nr, left = count->pages_left;
+
+	for (i = 0; i < nr_events; i++) {
+		nr = UINT64_C(1) << PGSTE_EVENT_ORDER(READ_ONCE(count->events[i]));
+		if (nr > UINT64_C(1) << PGSTE_MAX_ORDER)
+			continue;
+		if (nr > left)
+			return PGSTE_LIMIT_PAGES;
+		left -= nr;
+		if (nr / CHUNK_PAGES > count->table.max_chunks)
+			return PGSTE_E_NOMEM;
+	}
+	return PGSTE_OK;
+}
+
+int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
+				 const struct pgste_trace_limits *limits,
+				 struct pgste_trace_summary *summary)
 {
 	struct pgste_trace_summary result = { 0 };
 	struct count count = { .events = events, .summary = &result };
+	uint64_t chunks = limits->bytes / sizeof(struct chunk);
 	struct slab *slab;
 	int error;
 
+	count.pages_left = limits->pages;
 	count.table.max_chunks = chunk_limit();
-	error = grow(&count.table);
+	if (chunks < count.table.max_chunks)
+		count.table.max_chunks = chunks;
+	error = check_limits(&count, nr);
+	if (!error)
+		error = grow(&count.table);
 	if (!error)
 		error = count_events(&count, events, nr);
+	/* The machine's own limit, or that of the caller? */
+	if (error == PGSTE_E_NOMEM && count.table.max_chunks == chunks)
+		error = PGSTE_LIMIT_BYTES;
 	while ((slab = count.table.slabs)) {
 		count.table.slabs = slab->next;
 		free(slab);
@@ -249,6 +285,13 @@ int pgste_trace_summarize(const uint64_t *events, uint64_t nr, struct pgste_trac
 	if (!error)
 		*summary = result;
 	return error;
+}
+
+int pgste_trace_summarize(const uint64_t *events, uint64_t nr, struct pgste_trace_summary *summary)
+{
+	const struct pgste_trace_limits none = { UINT64_MAX, UINT64_MAX };
+
+	return pgste_trace_summarize_within(events, nr, &none, summary);
 }
 
 const char *pgste_trace_summary_name(unsigned i)

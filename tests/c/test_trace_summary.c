@@ -74,6 +74,23 @@ static struct pgste_trace_summary brute_force(const uint64_t *events, unsigned n
 	return s;
 }
 
+/* Exactly what the limits allow is counted; one page less is refused, and nothing is written. */
+static void test_summary_limits(void)
+{
+	const uint64_t events[] = { A(4, 0), F(3, 8), A(6, 1 << 20) };
+	struct pgste_trace_limits limits = { 16 + 8 + 64, UINT64_MAX };
+	struct pgste_trace_summary got;
+
+	CHECK(!pgste_trace_summarize_within(events, 3, &limits, &got) && got.unique_pages == 80);
+	memset(&got, 7, sizeof(got));
+	limits.pages--;
+	CHECK(pgste_trace_summarize_within(events, 3, &limits, &got) == PGSTE_LIMIT_PAGES);
+	limits.pages++;
+	limits.bytes = 600;	/* one piece of the table, which needs two */
+	CHECK(pgste_trace_summarize_within(events, 3, &limits, &got) == PGSTE_LIMIT_BYTES);
+	CHECK(got.unique_pages == UINT64_C(0x0707070707070707));
+}
+
 static void test_summary(void)
 {
 	const uint64_t bases[] = { 0, 100, (UINT64_C(1) << 56) - NR_PAGES };
@@ -121,5 +138,6 @@ static void test_summary(void)
 int main(void)
 {
 	test_summary();
+	test_summary_limits();
 	return checks_failed();
 }

@@ -356,7 +356,9 @@ LONG_CALLS: dict[str, Callable[[], Callable[[], object]]] = {
     "count_states": lambda: _big().count_states,
     "host.validate": lambda: _big().host.validate,  # Unit.begin
     "replay": lambda: partial(_replay().run, 1 << 16),
-    "summary": lambda: partial(engine_trace.summarize, pgste.sample_trace().events),
+    "summary": lambda: partial(
+        engine_trace.summarize, pgste.sample_trace().events, 1 << 62, 1 << 62
+    ),
     "decode": lambda: partial(engine_trace.TextDecoder().feed, b"# a comment\n" * (1 << 18)),
 }
 

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: MIT
+"""What all files have in common, whatever is in them.
+
+========== ============================================================================
+`saving`   the one way in which a file is written: whole or not at all
+`texts`    JSON from anyone, bounded in depth, in digits and in bytes
+========== ============================================================================
+"""
