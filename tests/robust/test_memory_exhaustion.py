@@ -243,9 +243,7 @@ def run(program: str) -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(
-            case, marks=[pytest.mark.xfail(reason=KNOWN[case])] if case in KNOWN else []
-        )
+        pytest.param(case, marks=[pytest.mark.xfail(reason=KNOWN[case])] if case in KNOWN else [])
         for case in CASES
     ],
 )
