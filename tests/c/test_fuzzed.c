@@ -167,6 +167,22 @@ static void long_lines_take_no_longer_than_short_ones(void)
 	pgste_decoder_free(decoder);
 }
 
+/* A summary for which memory ran out said that the caller's limit was met. */
+static void no_memory_is_not_a_limit(void)
+{
+	static const uint64_t events[] = { PGSTE_EVENT(PGSTE_EVENT_FREE, 0, 5) };
+	const struct pgste_trace_limits limits = { .pages = 100, .bytes = 100000 };
+	const struct pgste_trace_limits too_few = { .pages = 100, .bytes = 100 };
+	struct pgste_trace_summary summary;
+
+	CHECK(pgste_trace_summarize_within(events, 1, &limits, &summary) == PGSTE_OK);
+	for (unsigned nth = 1; nth <= 2; nth++) {
+		failing = nth;
+		CHECK(pgste_trace_summarize_within(events, 1, &limits, &summary) == PGSTE_E_NOMEM);
+	}
+	CHECK(pgste_trace_summarize_within(events, 1, &too_few, &summary) == PGSTE_LIMIT_BYTES);
+}
+
 int main(void)
 {
 	foreign_entry_that_is_valid_is_given_up_whole();
@@ -174,6 +190,7 @@ int main(void)
 	clocks_stop_at_their_last_ns();
 	no_guest_twice_in_a_replay();
 	long_lines_take_no_longer_than_short_ones();
+	no_memory_is_not_a_limit();
 	puts("test_fuzzed: passed");
 	return 0;
 }
