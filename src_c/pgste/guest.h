@@ -69,7 +69,10 @@ int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfn
 /* ---- the clock ---- */
 
 #define PGSTE_MAX_NS (UINT64_C(1) << 62)
-/* The guest's clock: 0 at first; pgste_advance moves it, and so does a replay that needs it. */
+/*
+ * The guest's clock: 0 at first; pgste_advance moves it, and so does a replay that needs it,
+ * which leaves it at PGSTE_MAX_NS if its trace lasts longer.
+ */
 uint64_t pgste_now(const struct pgste_guest *guest);
 /* Let ns pass, and do on the way what the mechanism does by the clock.  PGSTE_E_ARG: the
  * clock would pass PGSTE_MAX_NS. */

@@ -149,8 +149,21 @@ static bool pass_until_due(struct pgste_replay *r, uint64_t *left)
 	return any;
 }
 
-static void pass_time(struct pgste_replay *r, uint64_t left)
+/* What the clocks can still move; one that has come to PGSTE_MAX_NS stays there. */
+static uint64_t clocks_left(const struct pgste_replay *r)
 {
+	uint64_t left = PGSTE_MAX_NS;
+
+	for (unsigned i = 0; i < r->nr_guests; i++)
+		left = min_u64(left, PGSTE_MAX_NS - r->guests[i]->now_ns);
+	return left;
+}
+
+static void pass_time(struct pgste_replay *r, uint64_t ns)
+{
+	uint64_t left = min_u64(ns, clocks_left(r));
+	const uint64_t rest = ns - left; /* the trace's time goes on */
+
 	while (pass_until_due(r, &left))
 		for (unsigned i = 0; i < r->nr_guests; i++) {
 			struct pgste_guest *guest = r->guests[i];
@@ -158,6 +171,7 @@ static void pass_time(struct pgste_replay *r, uint64_t left)
 			if (guest->mech->due && guest->mech->due(guest) <= guest->now_ns)
 				guest->mech->tick(guest);
 		}
+	account(r, rest);
 }
 
 static ALWAYS_INLINE void to_next_event(struct pgste_replay *r, uint64_t at)
@@ -218,6 +232,9 @@ static bool guests_valid(struct pgste_guest *const *guests, unsigned nr_guests,
 	for (unsigned i = 0; i < nr_guests; i++) {
 		if (guests[i]->mm.host != guests[0]->mm.host)
 			return false;
+		for (unsigned k = 0; k < i; k++)
+			if (guests[k] == guests[i])
+				return false;
 		*nr_pages = min_u64(*nr_pages, guests[i]->mm.nr_pages);
 	}
 	return true;

@@ -11,6 +11,13 @@
 
 /* ---- actions: false if it does not apply, or the system refuses it and nothing changes ---- */
 
+/* A refusal says something of the system, memory that runs out does not. */
+static int64_t noted(struct search_system *s, int64_t result)
+{
+	s->no_memory |= result == PGSTE_E_NOMEM;
+	return result;
+}
+
 static int store(struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
@@ -18,14 +25,14 @@ static int store(struct search_system *s, uint64_t gfn)
 
 	if (gfn == WATCHED)
 		content_is_old(s);
-	return pgste_write(s->guest, &one, &tag, 0);
+	return (int)noted(s, pgste_write(s->guest, &one, &tag, 0));
 }
 
 static int load(struct search_system *s, uint64_t gfn, uint32_t *tag)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 
-	return pgste_read(s->guest, &one, tag);
+	return (int)noted(s, pgste_read(s->guest, &one, tag));
 }
 
 static bool out_of_protocol(const struct search_system *s, enum pgste_action action, uint64_t gfn)
@@ -150,7 +157,7 @@ static bool act_on_page(struct search_system *s, enum pgste_action action, uint6
 	case PGSTE_ACTION_FREE_RACED: return do_free(s, gfn, true);
 	case PGSTE_ACTION_ALLOC: return !out_of_protocol(s, action, gfn) && do_alloc(s, gfn);
 	case PGSTE_ACTION_TAKE: return do_take(s, gfn);
-	case PGSTE_ACTION_SWAP_OUT: return pgste_swap_out(s->guest, &one) > 0;
+	case PGSTE_ACTION_SWAP_OUT: return noted(s, pgste_swap_out(s->guest, &one)) > 0;
 	case PGSTE_ACTION_SWAP_IN: return do_swap_in(s, gfn);
 	case PGSTE_ACTION_ZAP: return pgste_zap(s->guest, gfn) > 0;
 	case PGSTE_ACTION_PIN:

@@ -154,6 +154,8 @@ static int expand(struct search *s, uint64_t state)
 			if (!changed)
 				continue;
 			done = action_do(&s->system, (enum pgste_action)a, gfn, found, premises);
+			if (s->system.no_memory)
+				return PGSTE_E_NOMEM;
 			for (unsigned q = 0; q < PGSTE_NR_QUESTIONS; q++)
 				if (found[q] && !result->answers[q].nr_steps)
 					tell(s, state, step, &result->answers[q]);

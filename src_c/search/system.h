@@ -60,6 +60,7 @@ struct search_system {
 	struct pgste_host *host;
 	struct pgste_guest *guest;
 	struct observed watched;
+	bool no_memory; /* an action failed for want of memory: there is no answer */
 };
 
 /* ---- life and state (system.c) ---- */

@@ -40,6 +40,7 @@ struct table {
 	struct chunk **buckets; /* open addressing, at most half full */
 	unsigned bits;		/* log2 of the number of buckets */
 	uint64_t nr_chunks, max_chunks;
+	bool full; /* more than max_chunks were needed */
 	struct slab *slabs;
 	struct chunk *last;
 };
@@ -78,7 +79,8 @@ static struct chunk *new_chunk(struct table *table, uint64_t number)
 	struct slab *slab = table->slabs;
 	struct chunk *chunk;
 
-	if (table->nr_chunks == table->max_chunks)
+	table->full = table->nr_chunks == table->max_chunks;
+	if (table->full)
 		return NULL;
 	if (2 * table->nr_chunks >= UINT64_C(1) << table->bits && grow(table))
 		return NULL;
@@ -238,7 +240,7 @@ static uint64_t chunk_limit(void)
  * Whether the limits can hold what the events say: found before any work is done.  Orders that
  * are none are left to the count, and so are events that change, which it bounds again.
  */
-static int check_limits(const struct count *count, uint64_t nr_events)
+static int check_limits(struct count *count, uint64_t nr_events)
 {
 	uint64_t i, nr, left = count->pages_left;
 
@@ -249,7 +251,8 @@ static int check_limits(const struct count *count, uint64_t nr_events)
 		if (nr > left)
 			return PGSTE_LIMIT_PAGES;
 		left -= nr;
-		if (nr / CHUNK_PAGES > count->table.max_chunks)
+		count->table.full = nr / CHUNK_PAGES > count->table.max_chunks;
+		if (count->table.full)
 			return PGSTE_E_NOMEM;
 	}
 	return PGSTE_OK;
@@ -274,8 +277,8 @@ int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
 		error = grow(&count.table);
 	if (!error)
 		error = count_events(&count, events, nr);
-	/* The machine's own limit, or that of the caller? */
-	if (error == PGSTE_E_NOMEM && count.table.max_chunks == chunks)
+	/* A limit that was met: the machine's own, or that of the caller? */
+	if (error == PGSTE_E_NOMEM && count.table.full && count.table.max_chunks == chunks)
 		error = PGSTE_LIMIT_BYTES;
 	while ((slab = count.table.slabs)) {
 		count.table.slabs = slab->next;

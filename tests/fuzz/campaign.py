@@ -226,7 +226,8 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     os.environ["PYTHON"] = sys.executable  # of tests/fuzz/read
-    chosen = [h for h in HARNESSES if not options.harness or h.name in options.harness]
+    by_name = {harness.name: harness for harness in HARNESSES}
+    chosen = [by_name[name] for name in options.harness or by_name]
     if any(harness.in_c for harness in chosen):
         build(options.cc)
     runners = [Runner(harness, options.cc) for harness in chosen]

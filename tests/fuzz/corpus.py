@@ -62,6 +62,8 @@ def merge(name: str, program: str, options: Sequence[str], work: Path) -> str:
                 if not path.name.startswith("known-"):
                     shutil.copy(path, sources)
         needed = _merged(program, options, sources, Path(temporary) / "needed", False)
+        if not needed and any(sources.iterdir()):
+            return f"{name}: not merged, which needs libFuzzer or atheris"
         useful = _merged(program, options, sources, Path(temporary) / "useful", True)
         for path in set(folder.iterdir()).difference(named):
             path.unlink()

@@ -9,8 +9,8 @@ kept in the first folder; without it a mutator without coverage takes its place.
 for any bytes whatever:
 
 - a trace, or `pgste.TraceError` with an offset in the file; no other exception;
-- no more than MEMORY_BYTES of memory (for xz XZ_BYTES more) and CPU_SECONDS of time, for files
-  of at most 20 kB;
+- with a budget of BUDGET_BYTES no more than MEMORY_BYTES of memory (for xz XZ_BYTES more) and
+  CPU_SECONDS of time, for files of at most 20 kB;
 - of a trace: events that are events, times that do not go back.
 
 Progress is asked for as well, and has to stay in its bounds.
@@ -45,11 +45,16 @@ with atheris.instrument_imports(include=["pgste"]) if atheris else contextlib.nu
     import numpy as np
 
     import pgste
+    from pgste.traces import Budget
 
-MEMORY_BYTES = 48 << 20
+BUDGET_BYTES = 16 << 20
+MEMORY_BYTES = 40 << 20  # what the budget does not count is Python's own
 XZ_BYTES = 66 << 20  # more for xz: what its decoder takes for a file of xz -9
 CPU_SECONDS = 2.0
 MAX_LEN = 20_000
+
+
+BUDGET = Budget(memory_bytes=BUDGET_BYTES)
 
 
 class Finding(Exception):
@@ -117,7 +122,7 @@ class Target:
         progress = _check_progress if len(data) % 2 else None
         try:
             with _budget(MEMORY_BYTES + XZ_BYTES * data.startswith(b"\xfd7zXZ\0")):
-                trace = pgste.Trace.open(self.path, progress)
+                trace = pgste.Trace.open(self.path, progress, budget=BUDGET)
         except pgste.TraceError as error:
             if error.path != self.path or not error.reason or not str(error):
                 raise Finding(f"an error without path or reason: {error!r}") from error

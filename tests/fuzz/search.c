@@ -2,10 +2,12 @@
 /*
  * The exhaustive search, with few states: any configuration, good or bad.  Promised is that a
  * bad one is refused with the right error, that max_states is kept, that two searches give the
- * same, and that every answer is a run that exists.
+ * same, that every answer is a run that exists, and that a search for which memory runs out is
+ * PGSTE_E_NOMEM and leaves nothing behind.
  */
 #include "fuzz.h"
 
+#include "faults.h"
 #include "pgste.h"
 
 #define MOST_STATES 400u
@@ -94,5 +96,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_answer(&c, &first, &first.answers[q]);
 	REQUIRE(pgste_search(&c, &second) == error);
 	REQUIRE(!memcmp(&first, &second, sizeof(first)));
+	faults_arm(1 + take_byte(&in) % 32);
+	error = pgste_search(&c, &second);
+	REQUIRE(!faults_disarm() || error == PGSTE_E_NOMEM);
+	REQUIRE(faults_nr_tables() == 0);
 	return 0;
 }

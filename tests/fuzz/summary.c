@@ -2,12 +2,13 @@
 /*
  * The summary of a trace.  The input is event words: any of 8 bytes, or short ones that hit
  * each other often.  Every figure is compared with what a few plain loops count, events that
- * are none are refused, and a refused call leaves the summary as it was.
+ * are none are refused, memory may run out, and a refused call leaves the summary as it was.
  *
  * What it may cost is bounded here, not there: a block of order 39 has 2^39 pages.
  */
 #include "fuzz.h"
 
+#include "faults.h"
 #include "pgste.h"
 
 #define MOST_EVENTS 256u
@@ -169,6 +170,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		model.events = events;
 		model_run(&model, nr);
 		REQUIRE(!memcmp(&summary, &model.s, sizeof(summary)));
+	}
+	summary = untouched;
+	faults_arm(1 + (unsigned)(size % 7));
+	error = pgste_trace_summarize(events, nr, &summary);
+	if (faults_disarm()) {
+		REQUIRE(error == PGSTE_E_NOMEM);
+		REQUIRE(!memcmp(&summary, &untouched, sizeof(summary)));
 	}
 	free(events);
 	return 0;

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("src_c", "tests/c", "benchmarks/c")
+FOLDERS = ("src_c", "tests/c", "tests/fuzz", "benchmarks/c")
 COLUMNS = 100
 TAB = 8
 FILE_LINES = 400

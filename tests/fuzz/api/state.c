@@ -91,15 +91,15 @@ static void put_blocks(const struct pgste_block *blocks, int64_t nr, struct byte
 static void put_reporting(const struct guest *guest, struct bytes *to)
 {
 	struct pgste_block blocks[SOME];
-	struct pgste_report_state s;
+	struct pgste_reporting_state s;
 
-	if (pgste_report_get_state(guest->g, &s))
+	if (pgste_reporting_get_state(guest->g, &s))
 		return;
 	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
-		put_blocks(blocks, pgste_report_free_list(guest->g, o, blocks, SOME), to);
+		put_blocks(blocks, pgste_reporting_free_list(guest->g, o, blocks, SOME), to);
 	for (uint32_t v = 0; v < guest->config.nr_vcpus; v++)
-		put_blocks(blocks, pgste_report_parked(guest->g, v, blocks, SOME), to);
-	put_blocks(blocks, pgste_report_isolated(guest->g, blocks, SOME), to);
+		put_blocks(blocks, pgste_reporting_parked(guest->g, v, blocks, SOME), to);
+	put_blocks(blocks, pgste_reporting_isolated(guest->g, blocks, SOME), to);
 	put_number(to, s.config.order | (uint64_t)s.config.max_order << 8 |
 		   (uint64_t)s.config.parked_order << 16 | (uint64_t)s.config.capacity << 24 |
 		   (uint64_t)s.config.poison << 32 | (uint64_t)s.config.negotiated << 40 |
