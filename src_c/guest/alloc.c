@@ -79,13 +79,15 @@ static uint64_t joined_blocks(const struct blocks *b, uint64_t *i, uint64_t *fir
 static int mark_strictly(struct pgste_guest *guest, const struct blocks *b, bool to_free)
 {
 	for (uint64_t gfn, i = 0; i < b->gfns->nr; i++) {
+		const bool stops = watch_stops_at(i);
+
 		if (!gfn_get(b->gfns, i, b->limit, &gfn))
 			return PGSTE_E_CHANGED;
-		if (!run_is(guest, gfn, b->pages, !to_free)) {
+		if (stops || !run_is(guest, gfn, b->pages, !to_free)) {
 			while (i--)
 				if (gfn_get(b->gfns, i, b->limit, &gfn))
 					mark_pages(guest, gfn, b->pages, !to_free);
-			return PGSTE_E_STATE;
+			return stops ? PGSTE_E_CANCELLED : PGSTE_E_STATE;
 		}
 		mark_pages(guest, gfn, b->pages, to_free);
 	}
@@ -104,6 +106,8 @@ static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct b
 		nr = joined_blocks(b, &i, &first);
 		if (!nr)
 			return PGSTE_E_CHANGED;
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		already += mark_pages(guest, first, nr, to_free);
 	}
 	if (to_free) {
@@ -137,7 +141,7 @@ static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct b
 	void (*hook)(struct pgste_guest *, struct vcpu *, uint64_t, uint64_t, unsigned) =
 		to_free ? guest->mech->free : guest->mech->alloc;
 	const struct pgste_gfns *gfns = b->gfns;
-	uint64_t first, nr;
+	uint64_t first, nr, done = 0;
 
 	if (!hook)
 		return PGSTE_OK;
@@ -145,7 +149,12 @@ static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct b
 	    !guest->interpreted)
 		return essa_all(guest, vcpu, gfns, to_free);
 	if (gfns->type == PGSTE_GFN_RANGE && b->pages == 1) {
-		hook(guest, vcpu, gfns->first, gfns->nr, 0);
+		for (uint64_t at = 0; at < gfns->nr; at += nr) {
+			nr = min_u64(gfns->nr - at, WATCH_SLICE);
+			if (at && watch_stops())
+				return PGSTE_E_CANCELLED;
+			hook(guest, vcpu, gfns->first + at, nr, 0);
+		}
 		return PGSTE_OK;
 	}
 	for (uint64_t i = 0; i < gfns->nr;) {
@@ -156,6 +165,12 @@ static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct b
 		if (!nr)
 			return PGSTE_E_CHANGED;
 		hook(guest, vcpu, first, nr, order);
+		done += nr;
+		if (done >= WATCH_STEPS) {
+			done = 0;
+			if (watch_stops())
+				return PGSTE_E_CANCELLED;
+		}
 	}
 	return PGSTE_OK;
 }
@@ -248,6 +263,8 @@ int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfn
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
 	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
 			return PGSTE_E_CHANGED;
 		free[i] = page_is_free(guest, gfn);
