@@ -225,8 +225,8 @@ cdef class PageTable(Member):
             if nr < room:
                 break
             at = found[nr - 1] + 1
-        self.end(ts)
         try:
+            self.end(ts)
             self.check(more, None, "mask")
             gfns = new_array(nr, cnp.NPY_UINT64)
             if nr:

@@ -2,6 +2,7 @@
 """`Replay`: events of a page allocator, through guests of one host."""
 
 cimport numpy as cnp
+from cpython.ref cimport PyObject
 from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -26,13 +27,17 @@ from pgste._engine._c cimport (
 from pgste._engine.arguments cimport integer, integer_array, values_for
 from pgste._engine.guest cimport Guest
 from pgste._engine.names cimport names_of, strerror, with_names
-from pgste._engine.unit cimport PyEval_RestoreThread, PyEval_SaveThread, PyThreadState
+from pgste._engine.unit cimport PyThreadState
+from pgste._engine.watch cimport watch_begin, watch_goes_on
 
 from collections.abc import Sequence
 
 from pgste.errors import BY_CODE, ArgumentError, ArgumentTypeError, ModelMemoryError
 
 cdef tuple STATS = names_of(pgste_replay_stats_name)
+
+cdef enum:
+    SLICE = 4096  # events of all guests between two looks for signals
 
 
 cdef class Replay:
@@ -98,12 +103,11 @@ cdef class Replay:
             self.begin()
             for i in range(len(self.guests)):
                 all_guests[i] = (<Guest>self.guests[i]).c
-            ts = PyEval_SaveThread()
+            ts = watch_begin(<PyObject *>self.host)
             error = pgste_replay_new(
                 all_guests, <unsigned>len(self.guests), base, event_data, time_data, nr, &self.c
             )
-            PyEval_RestoreThread(ts)
-            self.host.unlock()
+            self.host.end(ts)
         finally:
             free(all_guests)
         if error == PGSTE_E_ARG:
@@ -136,20 +140,38 @@ cdef class Replay:
         ------
         OutOfFramesError
             The events before `position` are done, the one there is not.
+        KeyboardInterrupt
+            The events before `position` are done, and `run` goes on from there.
         """
         cdef uint64_t most = UINT64_MAX if n is None else integer(n, "n", 0, UINT64_MAX)
         cdef PyThreadState *ts
-        cdef int64_t done
+        cdef uint64_t done = 0, position
+        cdef uint64_t slice = max(SLICE // <uint64_t>len(self.guests), <uint64_t>1)
+        cdef int64_t nr = 0
         if self.c == NULL:
             raise ArgumentError("a replay that was never made cannot run")
         most = min(most, <uint64_t>INT64_MAX)
         self.begin()
-        ts = PyEval_SaveThread()
-        done = pgste_replay_run(self.c, most)
-        PyEval_RestoreThread(ts)
-        self.host.unlock()
-        if done < 0:
-            raise BY_CODE[done](f"events[{self.position}]: {strerror(<int>done)}")
+        ts = watch_begin(<PyObject *>self.host)
+        while True:
+            nr = pgste_replay_run(self.c, min(slice, most - done))
+            if nr <= 0:
+                break
+            done += nr
+            if done >= most or not watch_goes_on():
+                break
+        position = pgste_replay_position(self.c)
+        try:
+            self.host.end(ts)
+        except BaseException as error:
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(
+                    f"the replay stands at event {position} of {len(self.event_array)},"
+                    " from where run() goes on"
+                )
+            raise
+        if nr < 0:
+            raise BY_CODE[nr](f"events[{position}]: {strerror(<int>nr)}")
         return done
 
     @property

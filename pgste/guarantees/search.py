@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgste._engine.search import search
+from pgste._engine.watch import Progress as Searched
+from pgste._threads import run_each
 from pgste.errors import ArgumentError
 from pgste.guarantees.columns import MECHANISMS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
@@ -46,8 +47,9 @@ def guarantees(
     systems : sequence of System
         What to search, smallest first.
     progress : callable, optional
-        Called with a mechanism's key, searches done and searches in all; from one thread at
-        a time, but not always the same.
+        Called some ten times a second with a mechanism's key, the states searched so far and
+        the states found so far, over all searches; by the calling thread.  The total grows as
+        states are found that are still to be searched; at the end, both are the same.
     threads : int, optional
         Searches at a time; default: one for each CPU.
 
@@ -71,14 +73,11 @@ def guarantees(
     subjects = tuple(subject for subject in MECHANISMS if subject.key in wanted)
     jobs = [(subject, system) for subject in subjects for system in systems]
     jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
-    found: dict[tuple[str, System], SearchResult] = {}
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for (subject, system), result in zip(
-            jobs, pool.map(lambda job: _search(*job), jobs), strict=True
-        ):
-            found[subject.key, system] = result
-            if progress is not None:
-                progress(subject.key, len(found), len(jobs))
+    results_of = _search_all(jobs, threads or os.cpu_count() or 1, progress)
+    found = {
+        (subject.key, system): result
+        for (subject, system), result in zip(jobs, results_of, strict=True)
+    }
     cells = {}
     for subject in subjects:
         results = [(system, found[subject.key, system]) for system in systems]
@@ -90,6 +89,26 @@ def guarantees(
         cells=cells,
         states={s.key: sum(found[s.key, y]["states"] for y in systems) for s in subjects},
         transitions={s.key: sum(found[s.key, y]["transitions"] for y in systems) for s in subjects},
+    )
+
+
+def _search_all(
+    jobs: Sequence[tuple[Subject, System]], threads: int, progress: Progress | None
+) -> list[SearchResult]:
+    counts = [Searched() for _ in jobs]
+
+    def report() -> None:
+        running = [n for n, count in enumerate(counts) if count.searched < count.found]
+        at = running[0] if running else -1
+        searched = sum(count.searched for count in counts)
+        assert progress is not None
+        progress(jobs[at][0].key, searched, max(sum(count.found for count in counts), searched))
+
+    return run_each(
+        lambda n: _search(*jobs[n], counts[n]),
+        range(len(jobs)),
+        threads,
+        report if progress is not None else None,
     )
 
 
@@ -105,7 +124,7 @@ def _check(index: int, system: System) -> None:
             raise ArgumentError(f"systems[{index}].{name}: {value} is not in {low} .. {high}")
 
 
-def _search(subject: Subject, system: System) -> SearchResult:
+def _search(subject: Subject, system: System, searched: Searched) -> SearchResult:
     return search(
         subject.mechanism,
         subject.generation,
@@ -117,6 +136,7 @@ def _search(subject: Subject, system: System) -> SearchResult:
         system.cbrl_entries,
         system.obedient,
         _MAX_STATES,
+        searched,
     )
 
 

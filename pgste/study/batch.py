@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from pgste._engine import Replay
-from pgste.errors import ArgumentError, ArgumentTypeError, PgsteError
+from pgste._threads import run_each
+from pgste.errors import ArgumentError, ArgumentTypeError, CancelledError, PgsteError
 
 MAX_THREADS = 64
 
@@ -34,6 +34,8 @@ def run_all(replays: Sequence[Replay], *, threads: int = 1) -> list[int]:
         Nothing has run.
     OutOfFramesError
         Of the first replay in the list that failed; the others have run as far as they go.
+    KeyboardInterrupt
+        Each has run as far as its `Replay.position`, from where it goes on.
     """
     replays = _checked(replays)
     if isinstance(threads, bool) or not isinstance(threads, int):
@@ -49,11 +51,12 @@ def run_all(replays: Sequence[Replay], *, threads: int = 1) -> list[int]:
         for i in which:
             try:
                 outcomes[i] = replays[i].run()
+            except CancelledError:
+                raise
             except PgsteError as error:
                 outcomes[i] = error
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        list(pool.map(run, by_host.values()))
+    run_each(run, by_host.values(), threads)
     done = []
     for outcome in outcomes:
         if isinstance(outcome, PgsteError):

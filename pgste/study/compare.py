@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechanisms
+from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
 from pgste.study.result import ROWS, Comparison, MechanismResult, Row
 from pgste.study.sizes import guest_pages, kernel_watermarks
@@ -268,10 +269,7 @@ def _map(
     """The results of all names, in their order."""
     if threads == 1:
         return tuple(run(name) for name in names)
-    from concurrent.futures import ThreadPoolExecutor  # takes a while to import
-
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        return tuple(pool.map(run, names))
+    return tuple(run_each(run, names, threads))
 
 
 def _check_count(name: str, value: object) -> None:

@@ -105,9 +105,7 @@ bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
 #define WATCH_STEPS (UINT64_C(1) << 16) /* between two questions, at some 10 ns a step */
 #define WATCH_SLICE (UINT64_C(1) << 20) /* the same for vector kernels */
 /* Shall the call end?  What pgste_set_watch of this thread says. */
-struct pgste_watch;
 bool watch_stops(void);
-const struct pgste_watch *watch_of_thread(void);
 
 /* The same at step i of a loop, asked now and then. */
 static ALWAYS_INLINE bool watch_stops_at(uint64_t i)

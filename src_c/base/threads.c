@@ -52,9 +52,9 @@ static void *part_run(void *data)
 	const struct part *part = data;
 	const struct pgste_watch watch = { .go_on = team_goes_on, .data = part->team };
 
-	pgste_set_watch(&watch);
+	(void)pgste_set_watch(&watch);
 	part->work(part->data, part->index, part->from, part->to);
-	pgste_set_watch(NULL);
+	(void)pgste_set_watch(NULL);
 	pthread_mutex_lock(&part->team->lock);
 	part->team->running--;
 	pthread_cond_signal(&part->team->ended);
@@ -118,7 +118,7 @@ static void team_run(struct team *team, struct part *parts, unsigned threads)
 void threads_run(unsigned threads, uint64_t nr, part_work *work, void *data)
 {
 	struct team team = {
-		.watch = watch_of_thread(),
+		.watch = pgste_set_watch(NULL),
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.ended = PTHREAD_COND_INITIALIZER,
 	};
@@ -135,9 +135,9 @@ void threads_run(unsigned threads, uint64_t nr, part_work *work, void *data)
 			.from = min_u64(i * step, nr),
 			.to = i + 1 == threads ? nr : min_u64((i + 1) * step, nr),
 		};
-	pgste_set_watch(team.watch ? &asks : NULL);
+	(void)pgste_set_watch(team.watch ? &asks : NULL);
 	team_run(&team, parts, threads);
-	pgste_set_watch(team.watch);
+	(void)pgste_set_watch(team.watch);
 	pthread_cond_destroy(&team.ended);
 	pthread_mutex_destroy(&team.lock);
 }

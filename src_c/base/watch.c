@@ -5,14 +5,12 @@
 
 static _Thread_local const struct pgste_watch *watch;
 
-void pgste_set_watch(const struct pgste_watch *new_watch)
+const struct pgste_watch *pgste_set_watch(const struct pgste_watch *new_watch)
 {
-	watch = new_watch;
-}
+	const struct pgste_watch *before = watch;
 
-const struct pgste_watch *watch_of_thread(void)
-{
-	return watch;
+	watch = new_watch;
+	return before;
 }
 
 bool watch_stops(void)

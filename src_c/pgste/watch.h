@@ -19,8 +19,11 @@ struct pgste_watch {
 	bool (*go_on)(void *data); /* after no, it must stay no until the call has ended */
 	void *data;
 };
-/* Who is asked by calls of this thread from now on, in this thread; NULL is nobody. */
-void pgste_set_watch(const struct pgste_watch *watch);
+/*
+ * Who is asked by calls of this thread from now on, in this thread; NULL is nobody.  Returns who
+ * was asked before.
+ */
+const struct pgste_watch *pgste_set_watch(const struct pgste_watch *watch);
 
 PGSTE_END
 
