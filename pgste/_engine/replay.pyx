@@ -28,7 +28,7 @@ from pgste._engine.arguments cimport integer, integer_array, values_for
 from pgste._engine.guest cimport Guest
 from pgste._engine.names cimport names_of, strerror, with_names
 from pgste._engine.unit cimport PyThreadState
-from pgste._engine.watch cimport watch_begin, watch_goes_on
+from pgste._engine.watch cimport watch_begin, watch_end, watch_goes_on, watch_raise
 
 from collections.abc import Sequence
 
@@ -148,6 +148,7 @@ cdef class Replay:
         cdef uint64_t done = 0, position
         cdef uint64_t slice = max(SLICE // <uint64_t>len(self.guests), <uint64_t>1)
         cdef int64_t nr = 0
+        cdef bint ended
         if self.c == NULL:
             raise ArgumentError("a replay that was never made cannot run")
         most = min(most, <uint64_t>INT64_MAX)
@@ -161,8 +162,17 @@ cdef class Replay:
             if done >= most or not watch_goes_on():
                 break
         position = pgste_replay_position(self.c)
+        ended = watch_end(ts)
+        self.host.unlock()
+        if ended:
+            self.raise_ended(position)
+        if nr < 0:
+            raise BY_CODE[nr](f"events[{position}]: {strerror(<int>nr)}")
+        return done
+
+    cdef int raise_ended(self, uint64_t position) except -1:
         try:
-            self.host.end(ts)
+            watch_raise()
         except BaseException as error:
             if hasattr(error, "add_note"):  # Python 3.11
                 error.add_note(
@@ -170,9 +180,6 @@ cdef class Replay:
                     " from where run() goes on"
                 )
             raise
-        if nr < 0:
-            raise BY_CODE[nr](f"events[{position}]: {strerror(<int>nr)}")
-        return done
 
     @property
     def position(self):
