@@ -26,7 +26,7 @@ from pgste._engine._c cimport (
 )
 from pgste._engine.arguments cimport integer, integer_array, values_for
 from pgste._engine.guest cimport Guest
-from pgste._engine.names cimport names_of, strerror, with_names
+from pgste._engine.names cimport names_of, shown, strerror, with_names
 from pgste._engine.unit cimport PyThreadState
 from pgste._engine.watch cimport watch_begin, watch_end, watch_goes_on, watch_raise
 
@@ -37,7 +37,7 @@ from pgste.errors import BY_CODE, ArgumentError, ArgumentTypeError, ModelMemoryE
 cdef tuple STATS = names_of(pgste_replay_stats_name)
 
 cdef enum:
-    SLICE = 4096  # events of all guests between two looks for signals
+    SLICE = 1024  # events of all guests between two looks for signals
 
 
 cdef class Replay:
@@ -111,7 +111,7 @@ cdef class Replay:
         finally:
             free(all_guests)
         if error == PGSTE_E_ARG:
-            raise ArgumentError(wrong_event(self.event_array, self.guests, base_pfn))
+            raise ArgumentError(wrong_event(self.event_array, self.guests, base))
         if error < 0:
             raise BY_CODE[error](f"events: during the setup: {strerror(error)}")
 
@@ -221,26 +221,28 @@ cdef tuple checked_guests(object value):
     if isinstance(value, Guest):
         value = (value,)
     if not isinstance(value, Sequence):
-        raise ArgumentTypeError(f"guests: {value!r} is neither a Guest nor a sequence of guests")
-    value = tuple(value)
+        raise ArgumentTypeError(f"guests: {shown(value)} is neither a Guest nor a sequence of guests")
+    try:
+        value = tuple(value)
+    except (TypeError, ValueError, NotImplementedError, MemoryError) as error:
+        raise ArgumentTypeError(f"guests: {shown(value)} is not a sequence of guests") from error
     if not value:
         raise ArgumentError("guests: none, at least one is needed")
     for i, guest in enumerate(value):
         if not isinstance(guest, Guest):
-            raise ArgumentTypeError(f"guests[{i}]: {guest!r} is not a Guest")
+            raise ArgumentTypeError(f"guests[{i}]: {shown(guest)} is not a Guest")
         if guest.host is None:
             (<Guest>guest).raise_closed()
         if guest.host is not value[0].host:
-            raise ArgumentError(f"guests[{i}]: {guest!r} has another host than the first guest")
+            raise ArgumentError(f"guests[{i}]: {shown(guest)} has another host than the first guest")
         if any(guest is other for other in value[:i]):
-            raise ArgumentError(f"guests[{i}]: {guest!r} is given twice")
+            raise ArgumentError(f"guests[{i}]: {shown(guest)} is given twice")
     return value
 
 
-cdef str wrong_event(cnp.ndarray events, tuple guests, object base_pfn):
+cdef str wrong_event(cnp.ndarray events, tuple guests, uint64_t base):
     """A sentence on the first word that is no event or lies outside a guest."""
     cdef const uint64_t *words = <const uint64_t *>cnp.PyArray_DATA(events)
-    cdef uint64_t base = base_pfn
     cdef uint64_t pages = min(guest.pages for guest in guests)
     cdef uint64_t pfn, i
     cdef unsigned kind, order

@@ -13,13 +13,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from pgste._checks import check_callable, count_of, items_of, names_of
 from pgste._engine.search import search
 from pgste._engine.watch import Progress as Searched
 from pgste._threads import run_each
 from pgste.errors import ArgumentError
 from pgste.guarantees.columns import MECHANISMS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
-from pgste.guarantees.result import Cell, Guarantees, known
+from pgste.guarantees.result import Cell, Guarantees
 from pgste.guarantees.systems import SYSTEMS, System
 from pgste.guarantees.witness import Step
 
@@ -30,6 +31,7 @@ __all__ = ["guarantees"]
 
 Progress = Callable[[str, int, int], object]
 _MAX_STATES = 40_000_000
+MAX_THREADS = 64
 
 
 def guarantees(
@@ -51,7 +53,7 @@ def guarantees(
         the states found so far, over all searches; by the calling thread.  The total grows as
         states are found that are still to be searched; at the end, both are the same.
     threads : int, optional
-        Searches at a time; default: one for each CPU.
+        Searches at a time, 1 .. 64; default: one for each CPU.
 
     Raises
     ------
@@ -62,10 +64,12 @@ def guarantees(
     ModelMemoryError
         A system has too many states for memory.
     """
-    keys = [subject.key for subject in MECHANISMS]
-    wanted = keys if mechanisms is None else list(mechanisms)
-    for key in wanted:
-        known("mechanisms", key, keys)
+    keys = tuple(subject.key for subject in MECHANISMS)
+    wanted = keys if mechanisms is None else names_of("mechanisms", mechanisms, keys)
+    systems = items_of("systems", systems, System, "systems")
+    if threads is not None:
+        threads = count_of("threads", threads, MAX_THREADS)
+    check_callable("progress", progress)
     for index, system in enumerate(systems):
         _check(index, system)
     if not systems:
@@ -73,7 +77,7 @@ def guarantees(
     subjects = tuple(subject for subject in MECHANISMS if subject.key in wanted)
     jobs = [(subject, system) for subject in subjects for system in systems]
     jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
-    results_of = _search_all(jobs, threads or os.cpu_count() or 1, progress)
+    results_of = _search_all(jobs, threads or min(os.cpu_count() or 1, MAX_THREADS), progress)
     found = {
         (subject.key, system): result
         for (subject, system), result in zip(jobs, results_of, strict=True)

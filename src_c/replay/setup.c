@@ -5,6 +5,9 @@
  */
 #include "replay/steps.h"
 
+/* Words, of 64 pages each, between two questions whether to go on; the first is asked for too. */
+#define ASK_WORDS (WATCH_STEPS / 64)
+
 struct first_events {
 	uint64_t *seen, *is_free; /* a bit a page: in an event; the first one frees it */
 	uint64_t nr_bytes;
@@ -42,7 +45,7 @@ static int setup_free(struct pgste_guest *guest, const struct first_events *firs
 	for (uint64_t word = 0; word < nr_words; word++) {
 		uint64_t bits = first->seen[word] & ~first->is_free[word];
 
-		if (watch_stops_at(word))
+		if (word % ASK_WORDS == 0 && watch_stops())
 			return PGSTE_E_CANCELLED;
 		for (; bits; bits &= bits - 1) {
 			const uint64_t gfn = word * 64 + (uint64_t)__builtin_ctzll(bits);
@@ -68,6 +71,8 @@ static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
 		       const struct first_events *first, uint64_t nr_words)
 {
 	for (uint64_t word = 0; word < nr_words; word++) {
+		if (word % ASK_WORDS == 0 && watch_stops())
+			return PGSTE_E_CANCELLED;
 		for (uint64_t bits = first->is_free[word]; bits; bits &= bits - 1) {
 			bool stale;
 			const uint64_t gfn = word * 64 + (uint64_t)__builtin_ctzll(bits);
@@ -76,8 +81,6 @@ static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
 			if (error)
 				return error;
 		}
-		if (watch_stops_at(word))
-			return PGSTE_E_CANCELLED;
 	}
 	return PGSTE_OK;
 }
