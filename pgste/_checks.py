@@ -22,10 +22,10 @@ def count_of(name: str, value: Any, most: int | None = None) -> int:
     except TypeError:
         number = None
     if number is None:
-        raise ArgumentTypeError(f"{name}: an integer, not {shown(value)}")
-    if number < 1:
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not an integer")
+    if number < 1 and most is None:
         raise ArgumentError(f"{name}: {shown(number)} is less than 1")
-    if most is not None and number > most:
+    if most is not None and not 1 <= number <= most:
         raise ArgumentError(f"{name}: {shown(number)} is not in 1 .. {most}")
     return number
 
@@ -42,13 +42,15 @@ def check_flag(name: str, value: object) -> None:
 
 def items_of(name: str, value: object, of: type[Any], what: str) -> tuple[Any, ...]:
     """The items of an iterable, all of one type."""
+    if isinstance(value, str) and of is str:
+        raise ArgumentTypeError(f"{name}: a sequence of {what}, not the string {shown(value)}")
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise ArgumentTypeError(f"{name}: {shown(value)} is not a sequence of {what}")
     found = []
     try:
         for i, item in enumerate(value):
             if not isinstance(item, of):
-                raise ArgumentTypeError(f"{name}[{i}]: {shown(item)} is none of the {what}")
+                raise ArgumentTypeError(f"{name}[{i}]: {shown(item)} is not a {of.__name__}")
             found.append(item)
     except (TypeError, ValueError, NotImplementedError) as error:
         if isinstance(error, ArgumentTypeError):
@@ -62,5 +64,5 @@ def names_of(name: str, value: object, known: tuple[str, ...]) -> tuple[str, ...
     names = tuple(str.__str__(item) for item in items_of(name, value, str, "names"))
     for item in names:
         if item not in known:
-            raise UnknownNameError(f"{name}: {shown(item)} is none of {', '.join(known)}")
+            raise UnknownNameError(f"{name}: {shown(item)} is not one of {', '.join(known)}")
     return names

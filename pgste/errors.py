@@ -19,8 +19,8 @@ exception                also a             raised for
 `ModelMemoryError`       `MemoryError`      no memory for the model itself
 `ChangedError`           `RuntimeError`     an array that changed while a call read it
 `CancelledError`         `RuntimeError`     a call that another thread told to end early
-`HostBusyError`          `RuntimeError`     a host in the middle of a call of the same thread
-`GuestClosedError`       `RuntimeError`     use of a guest or host that was closed, or lost in a fork
+`HostBusyError`          `RuntimeError`     a host in the middle of a call of this thread
+`GuestClosedError`       `RuntimeError`     a guest or host that was closed, or lost in a fork
 `TraceError`             `ValueError`       a damaged trace file
 `ValidationError`        `AssertionError`   `Host.validate` found a broken invariant
 `ProgramInterruption`    `RuntimeError`     ESSA, load or store refused as the machine refuses it

@@ -38,7 +38,9 @@ def integers(name: str, values: npt.ArrayLike, highest: int, dtype: Any) -> Word
             raise ArgumentTypeError(f"{name}: {error}") from None
         for i, number in enumerate(numbers):
             if not 0 <= number <= highest:
-                raise ArgumentError(f"{name}: {shown(number)} at position {i} is not in 0 .. {highest}")
+                raise ArgumentError(
+                    f"{name}: {shown(number)} at position {i} is not in 0 .. {highest}"
+                )
         return np.array(numbers, dtype)
     if array.dtype.kind not in "iu":
         raise ArgumentTypeError(f"{name}: dtype {array.dtype} instead of integers")

@@ -222,11 +222,13 @@ class Trace:
         if not isinstance(key, slice):
             raise ArgumentTypeError(f"a trace takes slices, not {shown(key)}")
         if key.step not in (None, 1):
-            raise ArgumentError(f"step: {shown(key.step)}; a part of a trace is a run of its events")
+            raise ArgumentError(
+                f"step: {shown(key.step)}; a part of a trace is a run of its events"
+            )
         try:
             key.indices(len(self))
         except TypeError as error:
-            raise ArgumentTypeError(f"a trace takes slices of integers, not {shown(key)}") from error
+            raise ArgumentTypeError(f"slices are of integers, not {shown(key)}") from error
         return Trace._trusted(
             self._events[key],
             self._time[key],

@@ -80,8 +80,10 @@ class World:
 
     def alive(self) -> bool:
         with contextlib.suppress(pgste.GuestClosedError):
-            for thing in (*self.guests, *self.hosts):
-                thing.stats()
+            for guest in self.guests:
+                guest.stats()
+            for host in self.hosts:
+                host.stats()
             return True
         return False
 
@@ -123,9 +125,13 @@ KINDS: dict[str, Kind] = {}
 MEDDLERS: set[str] = set()
 
 
+def _always(value: Any) -> Kind:
+    return lambda world: value
+
+
 def _values(**values: Any) -> None:
     for name, value in values.items():
-        KINDS[name] = lambda world, value=value: value
+        KINDS[name] = _always(value)
 
 
 _values(
@@ -179,7 +185,7 @@ _values(
     empty_bytes=b"",
     memoryview=memoryview(b"\1\2\3"),
     memoryview_2d=memoryview(bytes(16)).cast("B", (4, 4)),
-    memoryview_of_floats=memoryview(np.ones(3)),
+    memoryview_of_floats=memoryview(array.array("d", [1.0])),
     ctypes_array=(ctypes.c_uint64 * 3)(1, 2, 3),
     ctypes_int=ctypes.c_int(3),
     ctypes_pointer=ctypes.pointer(ctypes.c_int(3)),
@@ -246,7 +252,7 @@ _values(
     array_smallest=np.array([-(2**63)]),
     array_largest=np.array([2**64 - 1], np.uint64),
     array_repeated=np.zeros(500, np.uint8),
-    array_masked=np.ma.masked_array([1, 2, 3], [0, 1, 0]),
+    array_masked=np.ma.masked_array([1, 2, 3], [False, True, False]),
     array_matrix=np.asmatrix([[1, 2]]),
     array_record=np.rec.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
     a_dtype=np.dtype("u8"),

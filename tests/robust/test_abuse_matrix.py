@@ -142,12 +142,27 @@ class Target:
 HERE = object()
 
 
+Of = Callable[[World], Any]
+
+
+def _always(value: Any) -> Of:
+    return lambda world: value
+
+
+def _member(of: Of, name: str) -> Of:
+    return lambda world: getattr(of(world), name)
+
+
+def _setter(of: Of, name: str) -> Of:
+    return lambda world: lambda value: setattr(of(world), name, value)
+
+
 def targets_of(label: str) -> list[Target]:
     if label == "functions":
         found = []
         for name in FUNCTIONS:
             call = getattr(pgste, name)
-            found.append(Target(name, lambda world, call=call: call, parameters_of(call)))
+            found.append(Target(name, _always(call), parameters_of(call)))
         return found
     cls, of = CLASSES[label]
     found = []
@@ -165,7 +180,7 @@ def targets_of(label: str) -> list[Target]:
             found.append(
                 Target(
                     f"{cls.__name__}.{name}",
-                    lambda world, name=name: getattr(of(world), name),
+                    _member(of, name),
                     parameters_of(getattr(cls, name)),
                 )
             )
@@ -174,13 +189,11 @@ def targets_of(label: str) -> list[Target]:
             found.append(
                 Target(
                     f"{cls.__name__}.{name} =",
-                    lambda world, name=name: lambda value: setattr(of(world), name, value),
+                    _setter(of, name),
                     [parameter],
                 )
             )
     return [target for target in found if target.parameters]
-
-
 
 
 def allowed(error: BaseException) -> bool:
