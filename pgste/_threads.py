@@ -44,4 +44,8 @@ def run_each(
         return [future.result() for future in futures]
     finally:
         stop.set()
-        pool.shutdown(cancel_futures=True)
+        try:
+            pool.shutdown(cancel_futures=True)
+        except BaseException:  # Ctrl-C while it waits: the threads end all the same
+            pool.shutdown(cancel_futures=True)
+            raise

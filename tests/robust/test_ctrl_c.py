@@ -7,6 +7,7 @@ moments.  It prints when KeyboardInterrupt came, and checks its objects.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import time
 
 import pytest
 
-LIMIT = 0.5  # seconds from the signal to the exception
+LIMIT = float(os.environ.get("PGSTE_CTRL_C_SECONDS", "0.5"))  # from the signal to the exception
 MOMENTS = (0.1, 0.35, 0.8)  # seconds after the call began
 TIMEOUT = 120
 
