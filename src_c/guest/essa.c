@@ -290,9 +290,13 @@ int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 	return PGSTE_E_ARG;
 }
 
-/* A range that nobody can change, in parts too short to be ended early. */
-static void range_shared(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
-			 uint64_t nr, uint8_t *results)
+/*
+ * A range that nobody can change, in parts too short to be ended early.  Out of line: inside
+ * essa_range it would make that one 15 % slower.
+ */
+static __attribute__((noinline)) void range_shared(struct pgste_guest *guest, struct vcpu *vcpu,
+						   unsigned orc, uint64_t gfn, uint64_t nr,
+						   uint8_t *results)
 {
 	for (uint64_t n, at = 0; at < nr; at += n) {
 		struct pgste_gfns range = { .type = PGSTE_GFN_RANGE, .first = gfn + at };
