@@ -194,8 +194,8 @@ CALLS = {
                 guest.alloc(slice(None))
     """,
     "free of blocks, strict": """
-        guest = Guest(1 << 26, Host(16, 16), strict=True)
-        blocks = np.arange(0, 1 << 26, 2)
+        guest = Guest(1 << 24, Host(16, 16), strict=True)
+        blocks = np.arange(0, 1 << 24, 2)
         def call():
             while True:
                 for change in guest.free, guest.alloc:
