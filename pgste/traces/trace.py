@@ -115,8 +115,7 @@ class Trace:
             This machine has no memory for it.
         """
         name = os.fspath(path)
-        if not isinstance(budget, Budget | None):
-            raise ArgumentTypeError(f"budget: a Budget or None, not {budget!r}")
+        _check_budget(budget)
         with open(name, "rb", buffering=0) as file:
             try:
                 recording = read(file, progress, Meter(budget))
@@ -197,7 +196,8 @@ class Trace:
         MemoryError
             It takes more than half of this machine's memory.
         """
-        meter = Meter(budget or self._budget, _WORD_BYTES * len(self))
+        _check_budget(budget)
+        meter = Meter(self._budget if budget is None else budget, _WORD_BYTES * len(self))
         result: dict[str, Any] = {"events": len(self), "seconds": self.seconds}
         counted = summarize(self._events, meter.work_limit // PAGE, meter.memory_limit)
         if isinstance(counted, str):
@@ -313,3 +313,8 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _check_budget(budget: object) -> None:
+    if not isinstance(budget, Budget | None):
+        raise ArgumentTypeError(f"budget: a Budget or None, not {shown(budget)}")
