@@ -239,11 +239,8 @@ def main() -> int:
     if seconds is None and options.runs is None:
         seconds = 60.0
     limits = Limits(seconds, options.runs, options.seed)
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    with ThreadPoolExecutor(options.jobs) as pool:
-        reports = list(pool.map(lambda runner: runner.run(limits), runners))
     about = {
-        "started": started,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": git_commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         "python": platform.python_version(),
@@ -251,6 +248,8 @@ def main() -> int:
         "jobs": options.jobs,
         "known_skipped": SKIP_KNOWN,
     }
+    with ThreadPoolExecutor(options.jobs) as pool:
+        reports = list(pool.map(lambda runner: runner.run(limits), runners))
     print(", ".join(f"{key}: {value}" for key, value in about.items()))
     print(table(reports))
     for report in reports:

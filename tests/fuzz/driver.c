@@ -2,18 +2,20 @@
 /*
  * Runs a harness where the compiler has no libFuzzer:
  *
- *	HARNESS [-runs=N] [-max_total_time=SECONDS] [-seed=N] [-max_len=N]
+ *	HARNESS [-runs=N] [-max_total_time=SECONDS] [-seed=N] [-max_len=N] [-timeout=SECONDS]
  *		[-artifact_prefix=PREFIX] [FOLDER or FILE...]
  *
  * All files are run as they are, then changed ones, N of them or until the time is over.  The
  * changes follow from the seed alone.  Without coverage nothing is kept; before a changed input
- * is run it is written to PREFIX + "current", which stays if the run ends in an abort.
+ * is run it is written to PREFIX + "current", which stays if the run ends in an abort, or in an
+ * alarm because an input took more than the timeout.
  */
 #include "fuzz.h"
 
 #include <dirent.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 struct file {
 	uint8_t *bytes;
@@ -22,7 +24,7 @@ struct file {
 
 static struct file *files;
 static size_t nr_files;
-static uint64_t runs, seconds, seed = 1, max_len = 4096;
+static uint64_t runs, seconds, seed = 1, max_len = 4096, timeout = 20;
 static const char *prefix = "./";
 
 static void load_file(const char *path)
@@ -114,7 +116,9 @@ static void run_one(const uint8_t *bytes, size_t size)
 
 	if (size)
 		memcpy(exact, bytes, size);
+	alarm((unsigned)timeout);
 	LLVMFuzzerTestOneInput(exact, size);
+	alarm(0);
 	free(exact);
 }
 
@@ -160,6 +164,7 @@ int main(int argc, char **argv)
 			prefix = argv[i] + sizeof(artifact) - 1;
 		else if (!option(argv[i], "-runs=", &runs) && !option(argv[i], "-seed=", &seed) &&
 			 !option(argv[i], "-max_len=", &max_len) &&
+			 !option(argv[i], "-timeout=", &timeout) &&
 			 !option(argv[i], "-max_total_time=", &seconds) && argv[i][0] != '-')
 			load(argv[i]);
 	if (!runs && !seconds)

@@ -36,10 +36,10 @@ from typing import Any
 
 from fuzz.mutate import Mutator, plain_change
 
-try:
-    atheris: Any = importlib.import_module("atheris")
-except ImportError:
-    atheris = None
+atheris: Any = None
+if __name__ == "__main__":  # tests that import this are not to be instrumented
+    with contextlib.suppress(ImportError):
+        atheris = importlib.import_module("atheris")
 
 with atheris.instrument_imports(include=["pgste"]) if atheris else contextlib.nullcontext():
     import numpy as np
@@ -75,6 +75,7 @@ def _budget(memory_bytes: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     start = time.process_time()
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + memory_bytes, hard))
+    before = signal.signal(signal.SIGPROF, _out_of_time)
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     try:
         yield
@@ -82,6 +83,7 @@ def _budget(memory_bytes: int) -> Iterator[None]:
         raise Finding(f"more than {memory_bytes >> 20} MiB of memory") from error
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     if time.process_time() - start > CPU_SECONDS:
         raise Finding("more CPU time than a signal could stop")
@@ -183,7 +185,6 @@ def plain_fuzz(target: Target, argv: list[str]) -> int:
 
 
 def main(argv: list[str]) -> int:
-    signal.signal(signal.SIGPROF, _out_of_time)
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = tempfile.mkdtemp(prefix="pgste-fuzz-", dir=shm)
     target = Target(folder)
