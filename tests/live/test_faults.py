@@ -1,6 +1,6 @@
 """Verbs killed at random moments by each signal, and nothing of them is left on the machine.
 
-PGSTE_KILLS sets the moments for each verb and signal (default 3; for the figures of
+PGSTE_KILLS sets the moments for each verb and signal (default 1; for the figures of
 docs/robustness.md it was 20 or more).  Each verb prints its figures (pytest -rP shows them).
 """
 
@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 SMALL = str(Path(__file__).parents[1] / "golden/traces/small.trace.dat")
-KILLS = int(os.environ.get("PGSTE_KILLS", "3"))
+KILLS = int(os.environ.get("PGSTE_KILLS", "1"))
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL)
 
 VERBS = {
