@@ -134,7 +134,7 @@ def main(path: str) -> None:
     core.pop("pgste")  # the public headers, which all of them use
     draw(left, "src_c", core, descriptions("src_c"))
     python = allowed("test_imports.py")
-    names = {"enums", "errors", "units", "moved", "_c", "__init__"}
+    names = {"enums", "errors", "units", "moved", "_c", "_checks", "_threads", "__init__"}
     rooms = {room: used - names for room, used in python.items() if room not in names}
     draw(right, "pgste", rooms, descriptions("pgste"))
     figure.savefig(path, dpi=110, pil_kwargs={"optimize": True})

@@ -18,8 +18,9 @@ exception                also a             raised for
 `ForeignPteError`        `RuntimeError`     access through a PTE that names nothing of the host
 `ModelMemoryError`       `MemoryError`      no memory for the model itself
 `ChangedError`           `RuntimeError`     an array that changed while a call read it
-`HostBusyError`          `RuntimeError`     a host that still has guests
-`GuestClosedError`       `RuntimeError`     use of a guest or host that was closed
+`CancelledError`         `RuntimeError`     a call that another thread told to end early
+`HostBusyError`          `RuntimeError`     a host in the middle of a call of this thread
+`GuestClosedError`       `RuntimeError`     a guest or host that was closed, or lost in a fork
 `TraceError`             `ValueError`       a damaged trace file
 `ValidationError`        `AssertionError`   `Host.validate` found a broken invariant
 `ProgramInterruption`    `RuntimeError`     ESSA, load or store refused as the machine refuses it
@@ -36,6 +37,7 @@ __all__ = [
     "AddressingException",
     "ArgumentError",
     "ArgumentTypeError",
+    "CancelledError",
     "ChangedError",
     "DiscardException",
     "ErrorCode",
@@ -66,6 +68,13 @@ class ChangedError(PgsteError, RuntimeError):
     """An array was changed by another thread or program while a call read it.
 
     What the call did before it came to the change is done.
+    """
+
+
+class CancelledError(PgsteError, RuntimeError):
+    """A call was told to end early, because the work that it is a part of was given up.
+
+    What the call did before is done, and its objects stay usable.
     """
 
 
@@ -106,11 +115,18 @@ class ForeignPteError(PgsteError, RuntimeError):
 
 
 class HostBusyError(PgsteError, RuntimeError):
-    """A host that still has guests cannot be freed."""
+    """A host is in the middle of a call of the same thread, so that waiting would be for ever.
+
+    A signal handler that runs during a long call may not use the host of that call.
+    """
 
 
 class GuestClosedError(PgsteError, RuntimeError):
-    """Use of a guest that was closed or whose host is gone, or of a host that was closed."""
+    """Use of a guest that was closed or whose host is gone, or of a host that was closed.
+
+    After a fork the child has a copy of every host; one that was in use by another thread of
+    the parent at that moment is half changed, and refused like this.
+    """
 
 
 class TraceError(PgsteError, ValueError):
@@ -219,6 +235,7 @@ class ErrorCode(IntEnum):
     PGM_SPECIFICATION = -14
     PGM_DISCARD = -15
     CHANGED = -16
+    CANCELLED = -17
 
 
 #: The exception for each error code.
@@ -239,4 +256,5 @@ BY_CODE: dict[int, type[PgsteError]] = {
     ErrorCode.PGM_SPECIFICATION: SpecificationException,
     ErrorCode.PGM_DISCARD: DiscardException,
     ErrorCode.CHANGED: ChangedError,
+    ErrorCode.CANCELLED: CancelledError,
 }

@@ -19,6 +19,7 @@ __all__ = [
 PAGE_BYTES = 4096
 
 _SUFFIXES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_LONGEST = 40
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])(?:i?B)?", re.IGNORECASE)
 
 
@@ -44,25 +45,28 @@ def format_rate(per_second: float) -> str:
     return f"{per_second:.3g} /s"
 
 
-def parse_frames(text: str, peak: int) -> int:
+def parse_frames(text: str, peak: int, name: str = "host frames") -> int:
     """Host frames from what a user wrote: a count, ``75%`` of ``peak``, or a size (``160M``).
 
-    Sizes are rounded down to whole 4 KiB frames.  ValueError names the text.
+    Sizes are rounded down to whole 4 KiB frames.  ValueError has the name and the text.
     """
     plain = text.strip().replace("_", "").replace(",", "")
-    if plain.endswith("%"):
-        try:
-            share = float(plain[:-1])
-        except ValueError:
-            share = -1.0
-        frames = int(peak * share / 100) if 0 < share < 1e6 else 0
-    elif match := _SIZE.fullmatch(plain):
-        frames = int(float(match[1]) * _SUFFIXES[match[2].upper()]) // PAGE_BYTES
-    else:
-        frames = int(plain) if plain.isdecimal() else 0
-    if frames < 1:
+    frames = 0
+    if len(plain) <= _LONGEST:  # no number that makes sense is longer
+        if plain.endswith("%"):
+            try:
+                share = float(plain[:-1])
+            except ValueError:
+                share = -1.0
+            frames = int(peak * share / 100) if 0 < share < 1e6 else 0
+        elif match := _SIZE.fullmatch(plain):
+            frames = int(float(match[1]) * _SUFFIXES[match[2].upper()]) // PAGE_BYTES
+        else:
+            frames = int(plain) if plain.isdecimal() else 0
+    if not 1 <= frames < 1 << 52:  # 2^64 bytes
+        shown = text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}..."
         raise ArgumentError(
-            f"host frames {text!r}: a count of frames, a percentage of the trace's peak (75%), "
+            f"{name} {shown!r}: a count of frames, a percentage of the trace's peak (75%), "
             "or a size of at least one page (160M)"
         )
     return frames

@@ -18,12 +18,14 @@
  * Threads  One thread at a time for a host together with all of its guests.  Exception:
  *          pgste_essa*, pgste_free* and pgste_alloc* of a "cmma" guest with more than one
  *          virtual CPU may run at once on different virtual CPUs of it.
+ * Ending   pgste_set_watch lets a thread end its long calls early.
  * Output   Nothing here prints, exits or reads the environment, pgste_isa_select apart.
  */
 #ifndef PGSTE_H
 #define PGSTE_H
 
 #include "pgste/error.h"
+#include "pgste/watch.h"
 #include "pgste/word.h"
 #include "pgste/gfn.h"
 #include "pgste/generation.h"

@@ -18,6 +18,7 @@ exceptions (`pgste.errors`).  It models nothing; docs/model.md says what the cal
 `isa`         variants of the core for CPUs
 `trace`       decoders of recorded events, and the summary of a trace
 `search`      the search of all states for what a mechanism guarantees
+`watch`       long calls without the GIL: signals, and calls that end together
 `live`        real memory of this process: madvise(2), residency, swap
 ============= =========================================================================
 
@@ -28,6 +29,13 @@ call at a time may use; other calls wait their turn, in order.  Only `Guest.essa
 `Guest.free`, `Guest.alloc` and their forms for one page run at once, for one ``cmma`` guest
 with more than one vcpu, on different vcpus.  An array that another thread changes during a
 call is read as it is found, or ends the call with `ChangedError`.
+
+Signals and forks
+-----------------
+A long call looks for signals a few times a second.  A handler that raises, as Ctrl-C does, ends
+it early: what it did so far is done, and its objects stay usable.  The handler itself may use
+other hosts; the one of the call raises `HostBusyError`.  After a fork the child may use every
+host that nobody was using; one that another thread was using raises `GuestClosedError`.
 """
 
 from pgste._engine.guest import Guest

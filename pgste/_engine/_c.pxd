@@ -33,8 +33,14 @@ cdef extern from "pgste.h" nogil:
         PGSTE_E_PGM_SPECIFICATION
         PGSTE_E_PGM_DISCARD
         PGSTE_E_CHANGED
+        PGSTE_E_CANCELLED
         PGSTE_E_LAST
 
+    cdef struct pgste_watch:
+        bool_t (*go_on)(void *data) noexcept
+        void *data
+
+    const pgste_watch *pgste_set_watch(const pgste_watch *watch)
     const char *pgste_strerror(int error)
     unsigned pgste_pgm_code(int error)
 
@@ -376,6 +382,8 @@ cdef extern from "pgste.h" nogil:
         uint32_t cbrl_entries
         bool_t obedient
         uint64_t max_states
+        bool_t (*go_on)(void *data, uint64_t states) noexcept
+        void *data
 
     cdef struct pgste_step:
         uint8_t action

@@ -47,6 +47,7 @@ cdef inline bint quick_uint64(object value, uint64_t *out) noexcept:
 
 
 cdef bint is_integer(object value)
+cdef object as_int(object value, str name)
 cdef uint64_t integer(
     object value, str name, uint64_t low, uint64_t high
 ) except? 0xFFFFFFFFFFFFFFFF
@@ -54,6 +55,7 @@ cdef bint boolean(object value, str name) except -1
 cdef Py_ssize_t choice(object value, str name, tuple choices) except -1
 cdef unsigned threads_argument(object threads) except? 0xFFFFFFFF
 
+cpdef object as_array(object value, str name)
 cdef object integer_array(object value, str name, object most, object pages=*)
 cdef object values_for(object value, str name, uint64_t nr, int typenum, unsigned *step)
 cdef cnp.ndarray new_array(uint64_t nr, int typenum)

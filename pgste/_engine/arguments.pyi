@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Types of arguments; the module has nothing for Python."""
+"""Types of arguments."""
 
 from collections.abc import Sequence
 from typing import Any, SupportsIndex, TypeAlias
@@ -11,3 +11,5 @@ Integers: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
 Gfns: TypeAlias = SupportsIndex | range | slice | Integers
 Flag: TypeAlias = bool | np.bool_
 Values: TypeAlias = SupportsIndex | Integers
+
+def as_array(value: object, name: str) -> npt.NDArray[Any]: ...

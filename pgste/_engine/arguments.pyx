@@ -6,6 +6,7 @@ from cpython.bool cimport PyBool_Check
 from cpython.long cimport PyLong_Check
 from cpython.number cimport PyIndex_Check
 from libc.stdint cimport INT64_MAX, UINT32_MAX, UINT64_MAX, uint64_t
+from pgste._engine.names cimport shown
 
 from operator import index as to_int
 
@@ -29,6 +30,14 @@ cdef bint is_integer(object value):
     return PyIndex_Check(value) and not isinstance(value, (np.bool_, np.ndarray))
 
 
+cdef object as_int(object value, str name):
+    """The int that __index__ gives."""
+    try:
+        return to_int(value)
+    except TypeError as error:
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not an integer") from error
+
+
 cdef uint64_t integer(
     object value, str name, uint64_t low, uint64_t high
 ) except? 0xFFFFFFFFFFFFFFFF:
@@ -37,27 +46,28 @@ cdef uint64_t integer(
     if quick_uint64(value, &number) and low <= number <= high:
         return number
     if not is_integer(value):
-        raise ArgumentTypeError(f"{name}: {value!r} is not an integer")
-    value = to_int(value)
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not an integer")
+    value = as_int(value, name)
     if not low <= value <= high:
-        raise ArgumentError(f"{name}: {value} is not in {low} .. {high}")
+        raise ArgumentError(f"{name}: {shown(value)} is not in {low} .. {high}")
     return value
 
 
 cdef bint boolean(object value, str name) except -1:
     """An argument that is True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ArgumentTypeError(f"{name}: {value!r} is not a bool")
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not a bool")
     return bool(value)
 
 
 cdef Py_ssize_t choice(object value, str name, tuple choices) except -1:
     """Index of an argument that is one of a few names."""
     if not isinstance(value, str):
-        raise ArgumentTypeError(f"{name}: {value!r} is not a str")
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not a str")
+    value = str.__str__(value)  # what a subclass holds, whatever its methods say
     if value not in choices:
         listed = ", ".join(repr(known) for known in choices)
-        raise UnknownNameError(f"{name}: {value!r} is not one of {listed}")
+        raise UnknownNameError(f"{name}: {shown(value)} is not one of {listed}")
     return choices.index(value)
 
 
@@ -68,6 +78,16 @@ cdef unsigned threads_argument(object threads) except? 0xFFFFFFFF:
 # ---- arrays ----------------------------------------------------------------------------
 
 
+cpdef object as_array(object value, str name):
+    """An array of what NumPy takes for one; its errors say little of the argument."""
+    try:
+        return np.asarray(value)
+    except MemoryError as error:
+        raise ModelMemoryError(f"{name}: {shown(value)} is too large") from error
+    except (TypeError, ValueError, AttributeError, OverflowError, BufferError) as error:
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not an array of integers") from error
+
+
 cdef object integer_array(object value, str name, object most, object pages=None):
     """A one-dimensional native contiguous array of some integer dtype: `value` or a copy.
 
@@ -75,30 +95,34 @@ cdef object integer_array(object value, str name, object most, object pages=None
     They are gfns of a guest of so many pages, or plain numbers if `pages` is None.
     """
     cdef cnp.ndarray array
+    cdef list numbers = []  # each item is asked once
     if isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
             if not is_integer(item):
-                raise ArgumentTypeError(f"{name}[{i}]: {item!r} is not an integer")
-            if not 0 <= to_int(item) <= most:
+                raise ArgumentTypeError(f"{name}[{i}]: {shown(item)} is not an integer")
+            item = as_int(item, name)
+            if not 0 <= item <= most:
                 if pages is not None:
-                    raise GfnError(not_a_page(f"{name}[{i}]", to_int(item), pages))
-                raise ArgumentError(f"{name}[{i}]: {to_int(item)} is not in 0 .. {most}")
-        return np.array(value, dtype=np.uint64)
+                    raise GfnError(not_a_page(f"{name}[{i}]", item, pages))
+                raise ArgumentError(f"{name}[{i}]: {shown(item)} is not in 0 .. {most}")
+            numbers.append(item)
+        return np.array(numbers, dtype=np.uint64)
     if isinstance(value, np.ndarray):
         array = value
     elif is_integer(value):
-        raise ArgumentTypeError(f"{name}: {value!r} is not an array of integers")
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not an array of integers")
     elif value is None or isinstance(
         value, (bool, float, complex, str, bytes, dict, set, frozenset)
     ):
-        raise ArgumentTypeError(f"{name}: {value!r} is neither an integer nor an array of integers")
+        raise ArgumentTypeError(f"{name}: {shown(value)} is neither an integer nor an array of integers")
     else:
-        array = np.asarray(value)
+        array = as_array(value, name)
     if array.dtype.kind not in "iu":
-        what = f"{value!r}" if array.ndim == 0 else f"an array of dtype {array.dtype}"
+        what = f"{shown(value)}" if array.ndim == 0 else f"an array of dtype {array.dtype}"
         raise ArgumentTypeError(f"{name}: {what} is neither an integer nor an array of integers")
     if array.ndim > 1:
-        raise ArgumentError(f"{name}: an array of shape {value.shape}; it must have one dimension")
+        shape = tuple([array.shape[i] for i in range(array.ndim)])
+        raise ArgumentError(f"{name}: an array of shape {shape}; it must have one dimension")
     if array.ndim == 0:
         array = array.reshape(1)
     if not cnp.PyArray_ISCARRAY_RO(array):
@@ -144,7 +168,7 @@ cdef object out_array(object out, uint64_t nr, object gfns):
     Results that overwrote gfns after these were checked could lead out of the guest.
     """
     if not isinstance(out, np.ndarray):
-        raise ArgumentTypeError(f"out: {out!r} is not an array")
+        raise ArgumentTypeError(f"out: {shown(out)} is not an array")
     if out.dtype != np.uint8:
         raise ArgumentTypeError(f"out: an array of dtype {out.dtype}; results are uint8")
     if out.shape != (nr,):
@@ -157,4 +181,4 @@ cdef object out_array(object out, uint64_t nr, object gfns):
 
 
 cdef str not_a_page(str name, object gfn, object pages):
-    return f"{name}: {gfn} is outside the pages of the guest, 0 .. {pages - 1}"
+    return f"{name}: {shown(gfn)} is outside the pages of the guest, 0 .. {pages - 1}"

@@ -7,14 +7,14 @@ from libc.stdint cimport UINT64_MAX, uint64_t
 
 from pgste._engine._c cimport PGSTE_GFN_I8, PGSTE_GFN_RANGE, PGSTE_GFN_U8, pgste_gfn_type
 from pgste._engine.arguments cimport (
+    as_int,
     integer,
     integer_array,
     is_integer,
     not_a_page,
     quick_uint64,
 )
-
-from operator import index as to_int
+from pgste._engine.names cimport shown
 
 import numpy as np
 
@@ -55,7 +55,7 @@ cdef Gfns gfns_argument(object value, uint64_t pages, bint inside=True, str name
     if quick_uint64(value, &gfns.c.first):
         pass
     elif is_integer(value):
-        value = to_int(value)
+        value = as_int(value, name)
         if not 0 <= value <= UINT64_MAX:
             raise GfnError(not_a_page(name, value, pages))
         gfns.c.first = value
@@ -81,8 +81,8 @@ cdef object range_of_slice(object value, uint64_t pages, str name):
         if end is not None:
             integer(end, f"{name}.{what}", 0, pages)
     if not is_integer(step):
-        raise ArgumentTypeError(f"{name}.step: {step!r} is not an integer")
-    step = to_int(step)
+        raise ArgumentTypeError(f"{name}.step: {shown(step)} is not an integer")
+    step = as_int(step, f"{name}.step")
     if step == 0:
         raise ArgumentError(f"{name}.step: 0, which never gets to the end")
     first, last = (0, <object>pages) if step > 0 else (<object>pages - 1, -1)

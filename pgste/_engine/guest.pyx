@@ -52,7 +52,7 @@ from pgste._engine.arguments cimport (
 )
 from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.host cimport Host
-from pgste._engine.names cimport names_of, with_names
+from pgste._engine.names cimport names_of, shown, with_names
 from pgste._engine.reporting cimport Reporting
 from pgste._engine.unit cimport KEEP_GIL, PyThreadState
 
@@ -121,8 +121,8 @@ cdef class Guest(Reporting):
         memset(&config, 0, sizeof(config))
         config.nr_pages = integer(pages, "pages", 1, PGSTE_MAX_PAGES)
         if host is not None and not isinstance(host, Host):
-            raise ArgumentTypeError(f"host: {host!r} is not a Host")
-        choice(mechanism, "mechanism", MECHANISMS)
+            raise ArgumentTypeError(f"host: {shown(host)} is not a Host")
+        mechanism = MECHANISMS[choice(mechanism, "mechanism", MECHANISMS)]
         encoded = mechanism.encode()
         config.mechanism = encoded
         generation = generation_of(generation, flavour)
@@ -262,7 +262,7 @@ cdef class Guest(Reporting):
             if result >= 0:
                 return result
         if not is_integer(gfn):
-            raise ArgumentTypeError(f"gfn: {gfn!r} is not an integer")
+            raise ArgumentTypeError(f"gfn: {shown(gfn)} is not an integer")
         return int(self.essa(orc, gfn, vcpu)[0])
 
     def free(self, gfns, order=0, vcpu=0):
@@ -337,7 +337,7 @@ cdef class Guest(Reporting):
         cdef Gfns page
         cdef int error
         if not is_integer(gfn):
-            raise ArgumentTypeError(f"gfn: {gfn!r} is not an integer")
+            raise ArgumentTypeError(f"gfn: {shown(gfn)} is not an integer")
         page = gfns_argument(gfn, self.nr_pages, True, "gfn")
         self.begin_vcpu(0, 0)
         if freeing:
@@ -470,7 +470,7 @@ cdef class Guest(Reporting):
         cdef Gfns page
         cdef int64_t zapped
         if not is_integer(gfn):
-            raise ArgumentTypeError(f"gfn: {gfn!r} is not an integer")
+            raise ArgumentTypeError(f"gfn: {shown(gfn)} is not an integer")
         page = gfns_argument(gfn, self.nr_pages, True, "gfn")
         self.begin(0)
         zapped = pgste_zap(self.c, page.c.first)

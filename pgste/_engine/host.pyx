@@ -33,7 +33,7 @@ from pgste._engine._c cimport (
 from pgste._engine.arguments cimport boolean, choice, integer, new_array
 from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.member cimport Member
-from pgste._engine.names cimport names_of, strerror, with_names
+from pgste._engine.names cimport names_of, shown, strerror, with_names
 from pgste._engine.unit cimport PyThreadState, Unit
 
 from pgste._engine.names import REARM_RULES
@@ -219,9 +219,9 @@ cdef class Host(Unit):
     cdef Member guest_argument(self, object guest):
         """A guest of this host."""
         if not isinstance(guest, Member):
-            raise ArgumentTypeError(f"guest: {guest!r} is not a Guest")
+            raise ArgumentTypeError(f"guest: {shown(guest)} is not a Guest")
         if (<Member>guest).host is not self:
-            raise ArgumentError(f"guest: {guest!r} is not a guest of {self!r}")
+            raise ArgumentError(f"guest: {shown(guest)} is not a guest of {self!r}")
         return guest
 
     def stats(self):
@@ -296,7 +296,7 @@ cdef class Host(Unit):
         cdef uint64_t i
         cdef int error
         if self.config.nr_swap_slots == 0:
-            raise ArgumentError(f"slot: {slot!r}: the host has no swap slots")
+            raise ArgumentError(f"slot: {shown(slot)}: the host has no swap slots")
         i = integer(slot, "slot", 0, self.config.nr_swap_slots - 1)
         self.begin(0)
         error = pgste_host_slot(self.c, i, &info)
@@ -331,7 +331,7 @@ cdef class Host(Unit):
             length = pgste_host_list(self.c, which, data, room)
             self.end(ts)
             if length < 0:
-                raise BY_CODE[length](f"name: {name!r}: {strerror(<int>length)}")
+                raise BY_CODE[length](f"name: {shown(name)}: {strerror(<int>length)}")
             if <uint64_t>length <= room:
                 return frames[:length]
             room = length

@@ -2,10 +2,11 @@
 """Variants of the core's scan kernels, each for the CPUs that can run it."""
 
 from pgste._engine._c cimport bool_t, pgste_isa_list, pgste_isa_name, pgste_isa_select
+from pgste._engine.names cimport shown
 
 import os
 
-from pgste.errors import UnknownNameError
+from pgste.errors import ArgumentTypeError, UnknownNameError
 
 
 def isa_name() -> str:
@@ -29,7 +30,7 @@ def isa_variants() -> list:
     return variants
 
 
-def isa_select(str name not None):
+def isa_select(name):
     """Put a CPU variant of the scan kernels in force.
 
     Results do not depend on the variant, only speed does.  Not for use while other threads
@@ -46,7 +47,10 @@ def isa_select(str name not None):
     UnknownNameError
         Unknown here, or this CPU cannot run it; the variant in force stays.
     """
-    if pgste_isa_select(name.encode()) < 0:
+    if not isinstance(name, str):
+        raise ArgumentTypeError(f"name: {shown(name)} is not a str")
+    name = str.__str__(name)
+    if pgste_isa_select(name.encode("utf-8", "replace")) < 0:
         raise UnknownNameError(f"name: {isa_refusal(name)}")
 
 
@@ -55,8 +59,8 @@ cdef str isa_refusal(str name):
     cdef list variants = isa_variants()
     choices = ", ".join(repr(known) for known, supported in variants if supported)
     if any(known == name for known, _ in variants):
-        return f"this CPU cannot run the variant {name!r}; it can run {choices}"
-    return f"no CPU variant {name!r}; this CPU can run {choices}"
+        return f"this CPU cannot run the variant {shown(name)}; it can run {choices}"
+    return f"no CPU variant {shown(name)}; this CPU can run {choices}"
 
 
 if pgste_isa_select(NULL) < 0:

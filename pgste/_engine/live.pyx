@@ -5,10 +5,12 @@ Thin: arguments become C arrays, the GIL is released around whatever may fault o
 error codes come back as exceptions.  `pgste.live.Memory` is the class for users.
 """
 
+cimport numpy as cnp
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from pgste._engine._c cimport (
+    PGSTE_E_CHANGED,
     PGSTE_E_GFN,
     PGSTE_E_NOMEM,
     PGSTE_LIVE_ANONYMOUS,
@@ -48,14 +50,19 @@ from pgste._engine._c cimport (
 from pgste._engine.arguments cimport integer
 from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.names cimport names_of, with_names
+from pgste._engine.unit cimport Unit
+
+import os
 
 import numpy as np
 
 from pgste.errors import (
     ArgumentError,
+    ChangedError,
     GfnError,
     GuestClosedError,
     ModelMemoryError,
+    PgsteError,
     UnknownNameError,
 )
 
@@ -68,6 +75,10 @@ cdef extern from "<sys/mount.h>" nogil:
                         unsigned long flags, const void *data)
     int c_unmount "umount2"(const char *target, int flags)
     int MNT_DETACH
+
+cdef extern from "<sys/prctl.h>" nogil:
+    int c_prctl "prctl"(int option, unsigned long value)
+    int PR_SET_PDEATHSIG
 
 PRESENT = PGSTE_LIVE_PRESENT
 SWAPPED = PGSTE_LIVE_SWAPPED
@@ -106,15 +117,23 @@ cdef object failure(int64_t code, Gfns gfns=None, uint64_t pages=0, unsigned ord
         return RefusedCall(os_errno)
     if code == PGSTE_E_NOMEM:
         return ModelMemoryError("no memory for the bookkeeping of a live mapping")
+    if code == PGSTE_E_CHANGED:
+        return ChangedError("gfns: the array was changed during the call")
     if code == PGSTE_E_GFN and gfns is not None:
         return GfnError(gfns.outside(pages, order, "gfns"))
     return ArgumentError("an argument that the core of live memory does not take")
 
 
 cdef class Mapping:
-    """A mapping of this process; see struct pgste_live_config for the arguments."""
+    """A mapping of this process; see struct pgste_live_config for the arguments.
+
+    One call at a time is in it, in the order of their coming (`Unit`, the lock of guests); all
+    arguments are read before a call is in, since reading them may run code that closes it.
+    """
 
     cdef pgste_live *live
+    cdef Unit turn  # of the calls; it has no host
+    cdef object pid  # of the process that the mapping is in; None before it is made
     cdef readonly uint64_t pages
     cdef readonly uint64_t page_bytes
     cdef readonly uintptr_t address
@@ -122,40 +141,64 @@ cdef class Mapping:
     def __init__(self, pages, str backing="anonymous", int fd=-1):
         cdef pgste_live_config config
         cdef int ret
-        if self.live is not NULL:
-            raise RuntimeError("a Mapping is made once")
+        cdef pgste_live *live = NULL
         if backing not in BACKINGS:
             raise UnknownNameError(f"backing: {backing!r} is not one of {', '.join(BACKINGS)}")
         config.nr_pages = integer(pages, "pages", 1, 1 << 40)
         config.backing = BACKINGS[backing]
         config.fd = fd
+        if self.pid is not None:
+            raise RuntimeError("a Mapping is made once")
+        self.pid = os.getpid()
         with nogil:
-            ret = pgste_live_new(&config, &self.live)
+            ret = pgste_live_new(&config, &live)
         if ret:
             raise failure(ret)
+        self.live = live
         self.pages = pgste_live_pages(self.live)
         self.page_bytes = pgste_live_page_bytes(self.live)
         self.address = <uintptr_t>pgste_live_base(self.live)
+
+    def __cinit__(self, *args, **kwargs):
+        self.turn = Unit()
 
     def __dealloc__(self):
         pgste_live_free(self.live)
 
     def close(self):
-        """Unmap; any later use is refused."""
+        """Unmap, when the calls that came before are done; any later use is refused."""
+        self.turn.lock()
         pgste_live_free(self.live)
         self.live = NULL
+        self.turn.unlock()
 
     cdef int opened(self) except -1:
         if self.live is NULL:
             raise GuestClosedError("the live memory is closed")
+        if self.pid != os.getpid():
+            raise PgsteError("live memory belongs to the process that made it, not to its child")
         return 0
+
+    cdef int begin(self) except -1:
+        """Be in alone; the caller must `end`."""
+        self.turn.lock()
+        try:
+            self.opened()
+        except BaseException:
+            self.turn.unlock()
+            raise
+        return 0
+
+    cdef void end(self) noexcept:
+        self.turn.unlock()
 
     def lock(self):
         """mlock2(MLOCK_ONFAULT) of the whole mapping."""
         cdef int ret
-        self.opened()
+        self.begin()
         with nogil:
             ret = pgste_live_lock(self.live)
+        self.end()
         if ret:
             raise failure(ret)
 
@@ -163,6 +206,7 @@ cdef class Mapping:
         """int64 array of the pages of the blocks, in order, once they have been checked."""
         cdef Gfns g = gfns_argument(gfns, self.pages)
         order = integer(order, "order", 0, 39)
+        self.opened()
         if g.array is None:
             first = np.arange(g.c.first, g.c.first + g.c.nr, dtype=np.int64)
         else:
@@ -175,25 +219,26 @@ cdef class Mapping:
 
     def allow(self, bint vector, bint scan):
         """Whether process_madvise and PAGEMAP_SCAN may be used."""
-        self.opened()
+        self.begin()
         pgste_live_allow(self.live, vector, scan)
+        self.end()
 
     def advise(self, gfns, int advice, order=0):
         """(pages, calls, ns) of madvise over the gfns' blocks."""
-        self.opened()
         cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef unsigned c_order = integer(order, "order", 0, 39)
         cdef pgste_live_cost cost
         cdef int64_t ret
+        self.begin()
         with nogil:
             ret = pgste_live_advise(self.live, &g.c, c_order, advice, &cost)
+        self.end()
         if ret < 0:
             raise failure(ret, g, self.pages, c_order, &cost)
         return cost.pages, cost.calls, cost.ns
 
     def store(self, gfns, words, unsigned offset=0):
         """Store a word, or one for each gfn (uint32 array); nanoseconds."""
-        self.opened()
         cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef const uint32_t[::1] view = words
         cdef pgste_live_cost cost
@@ -205,15 +250,16 @@ cdef class Mapping:
             )
         if g.c.nr == 0:
             return 0
+        self.begin()
         with nogil:
             ret = pgste_live_store(self.live, &g.c, offset, &view[0], step, &cost)
+        self.end()
         if ret:
             raise failure(ret, g, self.pages)
         return cost.ns
 
     def load(self, gfns, unsigned nr_words=1, unsigned offset=0):
         """(uint32 array of shape (gfns, nr_words), nanoseconds)."""
-        self.opened()
         cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef pgste_live_cost cost
         cdef int ret
@@ -221,49 +267,54 @@ cdef class Mapping:
         if words.size == 0:
             return words, 0
         cdef uint32_t[:, ::1] view = words
+        self.begin()
         with nogil:
             ret = pgste_live_load(self.live, &g.c, offset, &view[0, 0], nr_words, &cost)
+        self.end()
         if ret:
             raise failure(ret, g, self.pages)
         return words, cost.ns
 
     def states(self, gfns, bint flags=False):
         """uint8 array: bits PRESENT, SWAPPED and so on of each gfn."""
-        self.opened()
         cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef int ret
         states = np.zeros(g.c.nr, dtype=np.uint8)
         if g.c.nr == 0:
             return states
         cdef uint8_t[::1] view = states
+        self.begin()
         with nogil:
             ret = pgste_live_states(self.live, &g.c, &view[0], flags)
+        self.end()
         if ret:
             raise failure(ret, g, self.pages)
         return states
 
     def mincore(self, gfns):
         """uint8 array: 1 where mincore(2) says that the page is in memory."""
-        self.opened()
         cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef int ret
         resident = np.zeros(g.c.nr, dtype=np.uint8)
         if g.c.nr == 0:
             return resident
         cdef uint8_t[::1] view = resident
+        self.begin()
         with nogil:
             ret = pgste_live_mincore(self.live, &g.c, &view[0])
+        self.end()
         if ret:
             raise failure(ret, g, self.pages)
         return resident
 
     def count(self):
         """(present, swapped, zero, huge) pages of the whole mapping."""
-        self.opened()
         cdef pgste_live_counts counts
         cdef int ret
+        self.begin()
         with nogil:
             ret = pgste_live_count(self.live, &counts)
+        self.end()
         if ret:
             raise failure(ret)
         return counts.present, counts.swapped, counts.zero, counts.huge
@@ -276,32 +327,42 @@ cdef class Replay:
     cdef object in_use
     cdef pgste_live_replay c
 
-    def __init__(self, Mapping mapping, in_use, int advice):
+    def __init__(self, Mapping mapping not None, in_use, int advice):
+        cdef cnp.ndarray taken = np.array(in_use, dtype=np.uint8)  # a copy that nobody else has
+        if (<object>taken).shape != (mapping.pages,):
+            raise ArgumentError(f"in_use: shape {(<object>taken).shape}, not ({mapping.pages},)")
+        if self.mapping is not None:
+            raise RuntimeError("a Replay is made once")
         mapping.opened()
-        self.in_use = np.array(in_use, dtype=np.uint8)
-        if self.in_use.shape != (mapping.pages,):
-            raise ArgumentError(f"in_use: shape {self.in_use.shape}, not ({mapping.pages},)")
         self.mapping = mapping
-        cdef uint8_t[::1] view = self.in_use
+        self.in_use = taken
         self.c.live = mapping.live
-        self.c.in_use = &view[0]
+        self.c.in_use = <uint8_t *>cnp.PyArray_DATA(taken)
         self.c.advice = advice
+
+    cdef int begin(self) except -1:
+        """Be in the mapping alone, which this replay's own state is under too."""
+        if self.mapping is None:
+            raise GuestClosedError("a replay that was not made")
+        return self.mapping.begin()
 
     def setup(self):
         """Store to every page that is in use."""
-        self.mapping.opened()
+        self.begin()
         with nogil:
             pgste_live_replay_setup(&self.c)
+        self.mapping.end()
 
     def run(self, events, bint end):
         """Replay packed events (uint64): how many."""
-        self.mapping.opened()
         cdef const uint64_t[::1] view = events
         cdef uint64_t nr = <uint64_t>view.shape[0]
         cdef const uint64_t *data = &view[0] if nr else NULL
         cdef int64_t ret
+        self.begin()
         with nogil:
             ret = pgste_live_replay_run(&self.c, data, nr, end)
+        self.mapping.end()
         if ret < 0:
             raise failure(ret)
         return ret
@@ -316,9 +377,9 @@ def swap_on(bytes path):
     cdef const char *c_path = path
     cdef int ret
     with nogil:
-        ret = c_swapon(c_path, 0)
+        ret = errno if c_swapon(c_path, 0) else 0
     if ret:
-        raise RefusedCall(errno)
+        raise RefusedCall(ret)
 
 
 def swap_off(bytes path):
@@ -326,9 +387,9 @@ def swap_off(bytes path):
     cdef const char *c_path = path
     cdef int ret
     with nogil:
-        ret = c_swapoff(c_path)
+        ret = errno if c_swapoff(c_path) else 0
     if ret:
-        raise RefusedCall(errno)
+        raise RefusedCall(ret)
 
 
 def mount(bytes source, bytes target, bytes kind):
@@ -338,9 +399,9 @@ def mount(bytes source, bytes target, bytes kind):
     cdef const char *c_kind = kind
     cdef int ret
     with nogil:
-        ret = c_mount(c_source, c_target, c_kind, 0, NULL)
+        ret = errno if c_mount(c_source, c_target, c_kind, 0, NULL) else 0
     if ret:
-        raise RefusedCall(errno)
+        raise RefusedCall(ret)
 
 
 def unmount(bytes target):
@@ -348,6 +409,11 @@ def unmount(bytes target):
     cdef const char *c_target = target
     cdef int ret
     with nogil:
-        ret = c_unmount(c_target, MNT_DETACH)
+        ret = errno if c_unmount(c_target, MNT_DETACH) else 0
     if ret:
-        raise RefusedCall(errno)
+        raise RefusedCall(ret)
+
+
+def die_with_parent():
+    """Have this process killed when the thread that made it ends (prctl(2), PR_SET_PDEATHSIG)."""
+    c_prctl(PR_SET_PDEATHSIG, 9)

@@ -31,14 +31,8 @@ from pgste._engine._c cimport (
 from pgste._engine.arguments cimport integer
 from pgste._engine.gfns cimport Gfns
 from pgste._engine.names cimport strerror
-from pgste._engine.unit cimport (
-    KEEP_GIL,
-    Node,
-    PyEval_RestoreThread,
-    PyEval_SaveThread,
-    PyThreadState,
-    Unit,
-)
+from pgste._engine.unit cimport KEEP_GIL, Node, PyThreadState, Unit
+from pgste._engine.watch cimport watch_begin, watch_end, watch_raise
 
 from pgste.errors import BY_CODE, GuestClosedError, ModelMemoryError
 
@@ -129,12 +123,13 @@ cdef class Member:
         if self.c == NULL:
             self.host.unlock()
             self.raise_closed()
-        return PyEval_SaveThread() if n > KEEP_GIL else NULL
+        return watch_begin(<PyObject *>self.host) if n > KEEP_GIL else NULL
 
-    cdef void end(self, PyThreadState *ts) noexcept:
-        if ts != NULL:
-            PyEval_RestoreThread(ts)
+    cdef int end(self, PyThreadState *ts) except -1:
+        """Raises what ended the call early, such as KeyboardInterrupt."""
+        cdef bint ended = ts != NULL and watch_end(ts)
         self.host.unlock()
+        return watch_raise() if ended else 0
 
     cdef PyThreadState *begin_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL:
         """Hold one vcpu for one call of about n steps."""
@@ -146,15 +141,15 @@ cdef class Member:
         if self.c == NULL:
             self.host.leave(&self.claimed[vcpu])
             self.raise_closed()
-        return PyEval_SaveThread() if n > KEEP_GIL else NULL
+        return watch_begin(<PyObject *>self.host) if n > KEEP_GIL else NULL
 
-    cdef void end_vcpu(self, uint32_t vcpu, PyThreadState *ts) noexcept:
-        if ts != NULL:
-            PyEval_RestoreThread(ts)
+    cdef int end_vcpu(self, uint32_t vcpu, PyThreadState *ts) except -1:
+        cdef bint ended = ts != NULL and watch_end(ts)
         if self.claimed == NULL:
             self.host.unlock()
         else:
             self.host.leave(&self.claimed[vcpu])
+        return watch_raise() if ended else 0
 
     cdef int raise_closed(self) except -1:
         if self.host is not None and self.host.c == NULL:

@@ -25,6 +25,15 @@ REARM_RULES = ("referenced", "dirty")
 POISONS = ("none", "init_on_free", "page_poison")
 
 
+cpdef str shown(object value):
+    """A value as messages show it: of any length, with any __repr__."""
+    try:
+        text = repr(value)
+    except Exception:  # deep nesting, an int of too many digits, a __repr__ that fails
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= 200 else f"{text[:150]} ... ({len(text)} characters)"
+
+
 cdef tuple names_of(name_function name):
     """Every name that a C name function tells, in order."""
     cdef unsigned i = 0
@@ -57,13 +66,15 @@ cdef tuple FLAVOUR_OF = names_of(pgste_generation_flavour)
 cdef tuple MEANINGS = names_of(pgste_generation_meaning)
 
 
-cdef int known(object value, str name, tuple choices) except -1:
+cdef str known(object value, str name, tuple choices):
+    """An argument that is one of a few names."""
     if not isinstance(value, str):
-        raise ArgumentTypeError(f"{name}: {value!r} is not a str")
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not a str")
+    value = str.__str__(value)  # what a subclass holds, whatever its methods say
     if value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        raise UnknownNameError(f"{name}: {value!r} is not one of {listed}")
-    return 0
+        raise UnknownNameError(f"{name}: {shown(value)} is not one of {listed}")
+    return value
 
 
 def generations() -> dict:
@@ -73,7 +84,7 @@ def generations() -> dict:
 
 def flavour_of(generation) -> str:
     """The hypervisor of a generation: "kvm" or "zvm"."""
-    known(generation, "generation", GENERATIONS)
+    generation = known(generation, "generation", GENERATIONS)
     return FLAVOUR_OF[GENERATIONS.index(generation)]
 
 
@@ -82,10 +93,10 @@ def generation_of(generation, flavour=None) -> str:
 
     A flavour that has one generation only may stand for it, beside the default "pgtable".
     """
-    known(generation, "generation", GENERATIONS)
+    generation = known(generation, "generation", GENERATIONS)
     if flavour is None:
         return generation
-    known(flavour, "flavour", tuple(dict.fromkeys(FLAVOUR_OF)))
+    flavour = known(flavour, "flavour", tuple(dict.fromkeys(FLAVOUR_OF)))
     those = [name for name in GENERATIONS if flavour_of(name) == flavour]
     if generation in those:
         return generation
@@ -101,6 +112,6 @@ def mechanisms(generation=None) -> tuple:
     """
     if generation is None:
         return MECHANISMS
-    known(generation, "generation", GENERATIONS)
+    generation = known(generation, "generation", GENERATIONS)
     cdef pgste_generation number = <pgste_generation><int>GENERATIONS.index(generation)
     return tuple([n for n in MECHANISMS if pgste_mechanism_allowed(number, n.encode())])

@@ -206,27 +206,27 @@ cdef class PageTable(Member):
             raise ArgumentError(f"value: {wanted:#x} has bits outside the mask {bits:#x}")
         if limit is not None:
             most = min(most, integer(limit, "limit", 0, UINT64_MAX))
-        ts = self.begin(self.nr_pages)
-        # No array is made in here: a finalizer that ran then could want this host.
-        while nr < most and at < self.nr_pages:
-            # threads search the whole table at once, and need room for all of it
-            room = most if nr_threads > 1 else min(most, max(room * 4, <uint64_t>4096))
-            larger = <uint64_t *>realloc(found, room * sizeof(uint64_t))
-            if larger == NULL:
-                more = PGSTE_E_NOMEM
-                break
-            found = larger
-            more = pgste_find(
-                self.c, nr_threads, at, bits, wanted, found + nr, room - nr
-            )
-            if more < 0:
-                break
-            nr += more
-            if nr < room:
-                break
-            at = found[nr - 1] + 1
-        self.end(ts)
         try:
+            ts = self.begin(self.nr_pages)
+            # No array is made in here: a finalizer that ran then could want this host.
+            while nr < most and at < self.nr_pages:
+                # threads search the whole table at once, and need room for all of it
+                room = most if nr_threads > 1 else min(most, max(room * 4, <uint64_t>4096))
+                larger = <uint64_t *>realloc(found, room * sizeof(uint64_t))
+                if larger == NULL:
+                    more = PGSTE_E_NOMEM
+                    break
+                found = larger
+                more = pgste_find(
+                    self.c, nr_threads, at, bits, wanted, found + nr, room - nr
+                )
+                if more < 0:
+                    break
+                nr += more
+                if nr < room:
+                    break
+                at = found[nr - 1] + 1
+            self.end(ts)
             self.check(more, None, "mask")
             gfns = new_array(nr, cnp.NPY_UINT64)
             if nr:

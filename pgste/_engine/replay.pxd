@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+from libc.stdint cimport uint64_t
+
 from pgste._engine._c cimport pgste_replay
 from pgste._engine.unit cimport Unit
 
@@ -11,3 +13,4 @@ cdef class Replay:
     cdef object time_array
 
     cdef int begin(self) except -1
+    cdef int raise_ended(self, uint64_t position) except -1

@@ -2,6 +2,7 @@
 """`Replay`: events of a page allocator, through guests of one host."""
 
 cimport numpy as cnp
+from cpython.ref cimport PyObject
 from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -25,14 +26,18 @@ from pgste._engine._c cimport (
 )
 from pgste._engine.arguments cimport integer, integer_array, values_for
 from pgste._engine.guest cimport Guest
-from pgste._engine.names cimport names_of, strerror, with_names
-from pgste._engine.unit cimport PyEval_RestoreThread, PyEval_SaveThread, PyThreadState
+from pgste._engine.names cimport names_of, shown, strerror, with_names
+from pgste._engine.unit cimport PyThreadState
+from pgste._engine.watch cimport watch_begin, watch_end, watch_goes_on, watch_raise
 
 from collections.abc import Sequence
 
 from pgste.errors import BY_CODE, ArgumentError, ArgumentTypeError, ModelMemoryError
 
 cdef tuple STATS = names_of(pgste_replay_stats_name)
+
+cdef enum:
+    SLICE = 1024  # events of all guests between two looks for signals
 
 
 cdef class Replay:
@@ -98,16 +103,15 @@ cdef class Replay:
             self.begin()
             for i in range(len(self.guests)):
                 all_guests[i] = (<Guest>self.guests[i]).c
-            ts = PyEval_SaveThread()
+            ts = watch_begin(<PyObject *>self.host)
             error = pgste_replay_new(
                 all_guests, <unsigned>len(self.guests), base, event_data, time_data, nr, &self.c
             )
-            PyEval_RestoreThread(ts)
-            self.host.unlock()
+            self.host.end(ts)
         finally:
             free(all_guests)
         if error == PGSTE_E_ARG:
-            raise ArgumentError(wrong_event(self.event_array, self.guests, base_pfn))
+            raise ArgumentError(wrong_event(self.event_array, self.guests, base))
         if error < 0:
             raise BY_CODE[error](f"events: during the setup: {strerror(error)}")
 
@@ -136,21 +140,46 @@ cdef class Replay:
         ------
         OutOfFramesError
             The events before `position` are done, the one there is not.
+        KeyboardInterrupt
+            The events before `position` are done, and `run` goes on from there.
         """
         cdef uint64_t most = UINT64_MAX if n is None else integer(n, "n", 0, UINT64_MAX)
         cdef PyThreadState *ts
-        cdef int64_t done
+        cdef uint64_t done = 0, position
+        cdef uint64_t slice = max(SLICE // <uint64_t>len(self.guests), <uint64_t>1)
+        cdef int64_t nr = 0
+        cdef bint ended
         if self.c == NULL:
             raise ArgumentError("a replay that was never made cannot run")
         most = min(most, <uint64_t>INT64_MAX)
         self.begin()
-        ts = PyEval_SaveThread()
-        done = pgste_replay_run(self.c, most)
-        PyEval_RestoreThread(ts)
+        ts = watch_begin(<PyObject *>self.host)
+        while True:
+            nr = pgste_replay_run(self.c, min(slice, most - done))
+            if nr <= 0:
+                break
+            done += nr
+            if done >= most or not watch_goes_on():
+                break
+        position = pgste_replay_position(self.c)
+        ended = watch_end(ts)
         self.host.unlock()
-        if done < 0:
-            raise BY_CODE[done](f"events[{self.position}]: {strerror(<int>done)}")
+        if ended:
+            self.raise_ended(position)
+        if nr < 0:
+            raise BY_CODE[nr](f"events[{position}]: {strerror(<int>nr)}")
         return done
+
+    cdef int raise_ended(self, uint64_t position) except -1:
+        try:
+            watch_raise()
+        except BaseException as error:
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(
+                    f"the replay stands at event {position} of {len(self.event_array)},"
+                    " from where run() goes on"
+                )
+            raise
 
     @property
     def position(self):
@@ -192,26 +221,28 @@ cdef tuple checked_guests(object value):
     if isinstance(value, Guest):
         value = (value,)
     if not isinstance(value, Sequence):
-        raise ArgumentTypeError(f"guests: {value!r} is neither a Guest nor a sequence of guests")
-    value = tuple(value)
+        raise ArgumentTypeError(f"guests: {shown(value)} is neither a Guest nor a sequence of guests")
+    try:
+        value = tuple(value)
+    except (TypeError, ValueError, NotImplementedError, MemoryError) as error:
+        raise ArgumentTypeError(f"guests: {shown(value)} is not a sequence of guests") from error
     if not value:
         raise ArgumentError("guests: none, at least one is needed")
     for i, guest in enumerate(value):
         if not isinstance(guest, Guest):
-            raise ArgumentTypeError(f"guests[{i}]: {guest!r} is not a Guest")
+            raise ArgumentTypeError(f"guests[{i}]: {shown(guest)} is not a Guest")
         if guest.host is None:
             (<Guest>guest).raise_closed()
         if guest.host is not value[0].host:
-            raise ArgumentError(f"guests[{i}]: {guest!r} has another host than the first guest")
+            raise ArgumentError(f"guests[{i}]: {shown(guest)} has another host than the first guest")
         if any(guest is other for other in value[:i]):
-            raise ArgumentError(f"guests[{i}]: {guest!r} is given twice")
+            raise ArgumentError(f"guests[{i}]: {shown(guest)} is given twice")
     return value
 
 
-cdef str wrong_event(cnp.ndarray events, tuple guests, object base_pfn):
+cdef str wrong_event(cnp.ndarray events, tuple guests, uint64_t base):
     """A sentence on the first word that is no event or lies outside a guest."""
     cdef const uint64_t *words = <const uint64_t *>cnp.PyArray_DATA(events)
-    cdef uint64_t base = base_pfn
     cdef uint64_t pages = min(guest.pages for guest in guests)
     cdef uint64_t pfn, i
     cdef unsigned kind, order

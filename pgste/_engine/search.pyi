@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 from typing import Final, TypedDict
 
+from pgste._engine.watch import Progress
+
 ACTIONS: Final[tuple[str, ...]]
 ACTION_WORDS: Final[dict[str, str]]
 QUESTION_ROWS: Final[tuple[tuple[str, str, str, str, str], ...]]
@@ -26,4 +28,5 @@ def search(
     cbrl_entries: int,
     obedient: bool,
     max_states: int,
+    progress: Progress | None = None,
 ) -> SearchResult: ...

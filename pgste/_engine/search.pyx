@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The exhaustive search of src_c/search/ as one function; pgste.guarantees is for users."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from pgste._engine._c cimport (
     PGSTE_SEARCH_STEPS,
+    bool_t,
     pgste_action_name,
     pgste_action_words,
     pgste_generation,
@@ -18,6 +19,14 @@ from pgste._engine._c cimport (
     pgste_search_result,
 )
 from pgste._engine.names cimport names_of, strerror
+from pgste._engine.watch cimport (
+    Progress,
+    PyThreadState,
+    watch_begin,
+    watch_end,
+    watch_goes_on,
+    watch_raise,
+)
 
 from pgste._engine.names import GENERATIONS, POISONS, REARM_RULES
 from pgste.errors import BY_CODE, ModelMemoryError
@@ -44,12 +53,28 @@ QUESTION_ROWS = tuple(_questions())
 QUESTIONS = tuple([row[0] for row in QUESTION_ROWS])
 
 
+# What the core's question needs to know.
+cdef struct Asked:
+    uint64_t *searched
+    uint64_t *found
+    const pgste_search_result *result
+
+
+cdef bool_t go_on(void *data, uint64_t states) noexcept nogil:
+    cdef Asked *asked = <Asked *>data
+    asked.searched[0] = states
+    asked.found[0] = asked.result.states
+    return watch_goes_on()
+
+
 def search(
     str mechanism not None, str generation not None, str rearm not None,
     str poison not None, int pages, int frames,
-    int swap_slots, int cbrl_entries, bint obedient, max_states,
+    int swap_slots, int cbrl_entries, bint obedient, max_states, Progress progress=None,
 ):
     """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
+
+    `progress` is kept up to date while the search runs.
 
     Returns
     -------
@@ -60,8 +85,12 @@ def search(
     """
     cdef pgste_search_config config
     cdef pgste_search_result *result
+    cdef Asked asked
+    cdef PyThreadState *ts
     cdef int error
     cdef uint32_t i, q
+    if progress is None:
+        progress = Progress()
     encoded = mechanism.encode()
     config.mechanism = encoded
     config.generation = <pgste_generation><int>GENERATIONS.index(generation)
@@ -76,9 +105,17 @@ def search(
     result = <pgste_search_result *>calloc(1, sizeof(pgste_search_result))
     if result == NULL:
         raise ModelMemoryError("no memory for the result of a search")
+    asked.searched = &progress.searched
+    asked.found = &progress.found
+    asked.result = result
+    config.go_on = go_on
+    config.data = &asked
     try:
-        with nogil:
-            error = pgste_search(&config, result)
+        ts = watch_begin(NULL)
+        error = pgste_search(&config, result)
+        if watch_end(ts):
+            watch_raise()
+        progress.searched = progress.found = result.states
         if error < 0:
             raise BY_CODE[error](
                 f"search of {mechanism} ({generation}), {pages} pages: "

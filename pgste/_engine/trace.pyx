@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Bindings of src_c/trace_*.c: text decoder, ring-buffer pages, summary of a trace."""
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -28,6 +29,7 @@ from pgste._engine._c cimport (
     pgste_trace_summary_name,
 )
 from pgste._engine.names cimport names_of, with_names
+from pgste._engine.watch cimport PyThreadState, watch_begin, watch_end, watch_raise
 
 import numpy as np
 
@@ -72,13 +74,16 @@ cdef class TextDecoder:
         cdef size_t nr_bytes = data.shape[0], used = 0
         cdef uint64_t room = nr_bytes // PGSTE_MIN_EVENT_LINE + 1, line = 0
         cdef int64_t nr
+        cdef PyThreadState *ts
         events = np.empty(room, np.uint64)
         times = np.empty(room, np.uint64)
         cdef uint64_t[::1] events_view = events, times_view = times
         cdef const char *bytes = <const char *>&data[0] if nr_bytes else NULL
-        with nogil:
-            nr = pgste_decoder_feed(self._decoder, bytes, nr_bytes, end, &events_view[0],
-                                    &times_view[0], room, &used)
+        ts = watch_begin(NULL)
+        nr = pgste_decoder_feed(self._decoder, bytes, nr_bytes, end, &events_view[0],
+                                &times_view[0], room, &used)
+        if watch_end(ts):
+            watch_raise()
         if nr < 0:
             reason = pgste_decoder_error(self._decoder, &line)
             raise TraceError(reason.decode(), line=line)
@@ -127,6 +132,7 @@ cdef class RingDecoder:
         all_events = []
         all_times = []
         for i in range(nr_pages):
+            PyErr_CheckSignals()  # Ctrl-C
             with nogil:
                 nr = pgste_ring_decode(&self._format, &pages[i * self.page_bytes], &events[0],
                                        &times[0], events.shape[0], &self._stats, &offset)
@@ -156,8 +162,10 @@ def summarize(const uint64_t[::1] events not None, uint64_t most_pages, uint64_t
     cdef unsigned i = 0
     cdef int error
     most.pages, most.bytes = most_pages, most_bytes
-    with nogil:
-        error = pgste_trace_summarize_within(first, nr, &most, &summary)
+    cdef PyThreadState *ts = watch_begin(NULL)
+    error = pgste_trace_summarize_within(first, nr, &most, &summary)
+    if watch_end(ts):
+        watch_raise()
     if error == PGSTE_LIMIT_PAGES:
         return "pages"
     if error == PGSTE_LIMIT_BYTES:

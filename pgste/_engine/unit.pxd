@@ -3,14 +3,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint64_t
 
 from pgste._engine._c cimport pgste_guest, pgste_host, pgste_host_config
-
-
-cdef extern from "Python.h":
-    ctypedef struct PyThreadState:
-        pass
-
-    PyThreadState *PyEval_SaveThread() noexcept nogil
-    void PyEval_RestoreThread(PyThreadState *ts) noexcept nogil
+from pgste._engine.watch cimport PyThreadState
 
 
 cdef enum:
@@ -33,14 +26,18 @@ cdef class Unit:
     # claim of its own.  Written with the GIL held only.
     cdef int busy
     cdef PyObject *sharer
+    # Forks of this process when the last call came in: its thread is gone if there were more.
+    cdef unsigned forks
     cdef list queue  # of Waiter; not empty only while busy
     cdef Node *nodes
     cdef bint orphans  # there is a node without an owner
     cdef object __weakref__
 
     cdef PyThreadState *begin(self, uint64_t n) except? NULL
-    cdef void end(self, PyThreadState *ts) noexcept
+    cdef int end(self, PyThreadState *ts) except -1
     cdef int raise_closed(self) except -1
+    cdef bint lost(self) noexcept
+    cdef int raise_lost(self) except -1
     cdef int lock(self) except -1
     cdef void unlock(self) noexcept
     cdef int enter(self, object sharer, uint8_t *claim) except -1

@@ -11,13 +11,27 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free
 
 from pgste._engine._c cimport pgste_guest_free, pgste_host_free
+from pgste._engine.watch cimport watch_begin, watch_end, watch_interrupts, watch_raise
 
+import os
 from _thread import allocate_lock
 
-from pgste.errors import GuestClosedError
+from pgste.errors import GuestClosedError, HostBusyError
 
 cdef enum:
     EXCLUSIVE = -1
+
+# After a fork only the thread that forked is there.  A call of another one is never going to
+# end in the child, and has left its unit half changed.
+cdef unsigned forks_so_far = 0
+
+
+def _forked():
+    global forks_so_far
+    forks_so_far += 1
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 @cython.final
@@ -38,7 +52,10 @@ cdef class Unit:
 
     def __dealloc__(self):
         # Guests keep their unit, so that none is left but those that could not be freed
-        # while somebody was in.
+        # while somebody was in.  Tables that are half changed cannot be walked: a unit that was
+        # lost in a fork keeps its memory.
+        if self.busy:
+            return
         self.sweep()
         pgste_host_free(self.c)
 
@@ -50,27 +67,40 @@ cdef class Unit:
         if self.c == NULL:
             self.unlock()
             self.raise_closed()
-        return PyEval_SaveThread() if n > KEEP_GIL else NULL
+        return watch_begin(<PyObject *>self) if n > KEEP_GIL else NULL
 
-    cdef void end(self, PyThreadState *ts) noexcept:
-        if ts != NULL:
-            PyEval_RestoreThread(ts)
+    cdef int end(self, PyThreadState *ts) except -1:
+        """Raises what ended the call early, such as KeyboardInterrupt."""
+        cdef bint ended = ts != NULL and watch_end(ts)
         self.unlock()
+        return watch_raise() if ended else 0
 
     cdef int raise_closed(self) except -1:
         raise GuestClosedError("use of a host that was closed")
 
     # ---- turns
 
+    cdef bint lost(self) noexcept:
+        """Whether a thread was in that is not in this process."""
+        return self.busy != 0 and self.forks != forks_so_far
+
+    cdef int raise_lost(self) except -1:
+        raise GuestClosedError(
+            "use of a host that was in use by another thread when this process was forked"
+        )
+
     cdef int lock(self) except -1:
         """Be in alone."""
         if self.busy == 0:
             self.busy = EXCLUSIVE
+            self.forks = forks_so_far
             return 0
         return self.wait(None, NULL)
 
     cdef void unlock(self) noexcept:
         self.busy = 0
+        if self.forks != forks_so_far:  # a signal handler forked: those who waited stayed behind
+            self.queue.clear()
         if self.orphans:
             self.sweep()
         if self.queue:
@@ -78,7 +108,7 @@ cdef class Unit:
 
     cdef int enter(self, object sharer, uint8_t *claim) except -1:
         """Be in, maybe beside other calls of `sharer`."""
-        if not self.queue and self.fits(sharer, claim):
+        if not self.queue and not self.lost() and self.fits(sharer, claim):
             self.admit(sharer, claim)
             return 0
         return self.wait(sharer, claim)
@@ -104,6 +134,7 @@ cdef class Unit:
         )
 
     cdef void admit(self, object sharer, uint8_t *claim) noexcept:
+        self.forks = forks_so_far
         if claim == NULL:
             self.busy = EXCLUSIVE
             return
@@ -113,7 +144,13 @@ cdef class Unit:
 
     cdef int wait(self, object sharer, uint8_t *claim) except -1:
         """Stand in the queue; the turn is handed over by the call that ends."""
-        cdef Waiter waiter = Waiter.__new__(Waiter)
+        cdef Waiter waiter
+        cdef unsigned forks = forks_so_far
+        if watch_interrupts(<PyObject *>self):
+            raise HostBusyError("use of a host in a signal handler, in the middle of a call of it")
+        if self.lost():
+            self.raise_lost()
+        waiter = Waiter.__new__(Waiter)
         waiter.sharer = sharer
         waiter.claim = claim
         waiter.lock = allocate_lock()
@@ -121,10 +158,14 @@ cdef class Unit:
         self.queue.append(waiter)
         self.grant()  # the allocations above may have let others finish
         try:
-            waiter.lock.acquire()
+            # not for ever: a handler of a signal may fork, and then nobody hands the turn over
+            while not waiter.lock.acquire(True, 1.0):
+                if forks != forks_so_far:
+                    self.raise_lost()
         except BaseException:  # Ctrl-C, with or without the turn
             if not waiter.granted:
-                self.queue.remove(waiter)
+                if waiter in self.queue:
+                    self.queue.remove(waiter)
                 self.grant()
             elif claim == NULL:
                 self.unlock()

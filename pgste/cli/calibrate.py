@@ -4,19 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from pgste.cli.common import (
-    add_live_arguments,
-    kernel_name,
-    plain_table,
-    progress_bar,
-    terminable,
-)
+from pgste.cli.common import PARTLY, add_live_arguments, kernel_name, terminable
+from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.words import number, printable
 from pgste.live.calibrate import LENGTHS, Cost, Profile, calibrate
 from pgste.units import format_bytes, format_count
 
@@ -25,7 +20,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--seconds", type=float, default=30.0, metavar="N", help="how long (default 30)"
+        "--seconds", type=number, default=30.0, metavar="N", help="how long (default 30)"
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="save the profile (JSON)")
     parser.add_argument("--no-swap", action="store_true", help="leave swap out")
@@ -43,26 +38,26 @@ def _time(ns: float) -> str:
     return f"{ns / 1000:,.1f} µs"
 
 
-def _spread(cost: Cost) -> str:
+def _spread(cost: Cost) -> Text:
     """Half the distance of the quartiles, as a share of the median."""
     if not cost.median:
-        return ""
-    return f"[dim]±{(cost.q3 - cost.q1) / 2 / cost.median:.0%}[/dim]"
+        return Text()
+    return Text(f"±{(cost.q3 - cost.q1) / 2 / cost.median:.0%}", style="dim")
 
 
-def _advice_table(profile: Profile) -> Table:
-    table = plain_table()
-    table.add_column("madvise", no_wrap=True)
+def _advice_table(profile: Profile) -> Grid:
+    table = Grid(together=2)
+    table.add_column("madvise")
     for name in ("DONTNEED", "FREE"):
-        table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("", justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
+        table.add_column("", justify="right")
     for row in _ADVICE_ROWS:
         title = {
             "call": "a call, without its pages",
             "page": "each page of it",
             "nothing": "of a page of nothing",
         }.get(str(row), f"of {row} page{'s' if row != 1 else ''}")
-        cells = []
+        cells: list[str | Text] = []
         for name in ("dontneed", "free"):
             cost = profile.costs[f"{name}_{row}"]
             cells += [_time(cost.median), _spread(cost)]
@@ -70,12 +65,12 @@ def _advice_table(profile: Profile) -> Table:
     return table
 
 
-def _cost_table(profile: Profile) -> Table:
-    table = plain_table()
-    table.add_column("", no_wrap=True)
-    table.add_column("median", justify="right", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("rounds", justify="right", no_wrap=True)
+def _cost_table(profile: Profile) -> Grid:
+    table = Grid(together=2)
+    table.add_column("")
+    table.add_column("median", justify="right")
+    table.add_column("", justify="right")
+    table.add_column("rounds", justify="right")
     for name, cost in profile.costs.items():
         if not name.startswith(("dontneed_", "free_")):
             table.add_row(
@@ -93,24 +88,24 @@ def run(args: argparse.Namespace, console: Console) -> int:
             swap_directory=args.swap_directory,
             progress=lambda what: progress.update(task, told=what),
         )
-    if args.output:
+    if args.output is not None:
         profile.save(args.output)
+    # What was left out on request was not asked for; a machine without huge pages has no costs.
+    status = PARTLY if "swap" in profile.skipped and not args.no_swap else 0
     if args.json:
-        print(json.dumps(asdict(profile)))
-        return 0
+        print_json(asdict(profile))
+        return status
     about = profile.machine
     console.print(
-        f"{about['cpu']}, {about['cpus']} CPUs, {format_bytes(about['memory_bytes'])}, "
-        f"{kernel_name()}; {profile.seconds:.0f} s",
-        highlight=False,
-        markup=False,
+        f"{printable(about['cpu'])}, {about['cpus']} CPUs, {format_bytes(about['memory_bytes'])}, "
+        f"{kernel_name()}; {profile.seconds:.0f} s"
     )
     console.print()
     console.print(_advice_table(profile))
     console.print()
     console.print(_cost_table(profile))
     for what, why in profile.skipped.items():
-        console.print(f"\nskipped: {what}: {why}", style="yellow", highlight=False, markup=False)
-    if args.output:
-        console.print(f"\nsaved: {args.output}", highlight=False, markup=False)
-    return 0
+        console.print(f"\nskipped: {what}: {printable(why)}", style="yellow")
+    if args.output is not None:
+        console.print(f"\nsaved: {printable(args.output)}")
+    return status

@@ -1,76 +1,40 @@
 # SPDX-License-Identifier: MIT
-"""What verbs of the command line share: progress, tables, traces, and a clean end."""
+"""What verbs of the command line share: traces, their names, exit statuses and a clean end."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import Progress
 
+from pgste.cli.words import printable
 from pgste.errors import ArgumentError
 from pgste.traces import Budget, Trace, sample_trace
 from pgste.units import parse_bytes
 
 __all__ = [
+    "PARTLY",
     "TRACE_HELP",
     "add_budget",
     "add_live_arguments",
     "kernel_name",
     "open_trace",
-    "plain_table",
-    "progress_bar",
     "terminable",
     "trace_name",
 ]
 
+PARTLY = 3
+"""Exit status: done, but some of what was asked for was skipped, or was not there."""
+
 TRACE_HELP = (
     "ftrace, perf script or trace-cmd report text, trace.dat, or pgste's own format, plain or "
-    "compressed; - for standard input; without it the sample that comes with the package"
+    "compressed; standard input by -; without it the sample that comes with the package"
 )
-
-
-def progress_bar(told: bool = False) -> Progress:
-    """A progress bar on standard error, where it does not mix with the result.
-
-    After the bar come what is done, the total, and the time that is left; if `told`, each task's
-    field of that name instead, and the time it has taken.
-    """
-    behind: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), TimeRemainingColumn())
-    if told:
-        behind = (TextColumn("{task.fields[told]}"), TimeElapsedColumn())
-    return Progress(
-        TextColumn("{task.description:24}"),
-        BarColumn(),
-        *behind,
-        console=Console(stderr=True),
-        transient=True,
-    )
-
-
-def plain_table(**options: Any) -> Table:
-    """A table with a line below its bold head, and no frame."""
-    return Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", **options
-    )
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +59,7 @@ def open_trace(path: str | None, progress: Progress, budget: Budget | None = Non
     """The trace of a path, of standard input (-), or the sample, under a progress bar."""
     if path is None:
         return sample_trace()
-    task = progress.add_task(f"reading {escape(Path(path).name)}", total=None)
+    task = progress.add_task(f"reading {printable(Path(path).name)}", total=None)
 
     def advance(done: int, total: int) -> None:
         progress.update(task, completed=done, total=total)
@@ -106,7 +70,8 @@ def open_trace(path: str | None, progress: Progress, budget: Budget | None = Non
 
 
 def trace_name(path: str | None) -> str:
-    return "the package's sample trace" if path is None else os.fspath(path)
+    """What a trace is called where it is printed."""
+    return "the package's sample trace" if path is None else printable(path)
 
 
 def add_live_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,20 +86,29 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what was set up is removed."""
+    """SIGTERM, SIGHUP and SIGQUIT end the block as Ctrl-C does: what was set up is removed."""
+
+    from pgste.live.ending import ENDING, remove_all  # of no use to most verbs
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupt) for number in numbers]
+    before = {}
+    for number in ENDING:
+        handler = signal.getsignal(number)
+        if handler not in (signal.SIG_IGN, None):  # what is ignored (nohup) stays so
+            before[number] = handler
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        try:
+            remove_all()  # what an interrupt between two statements has kept from its block
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def kernel_name() -> str:
     """The running kernel and machine."""
-    return f"Linux {platform.release()}, {platform.machine()}"
+    return printable(f"Linux {platform.release()}, {platform.machine()}")

@@ -4,21 +4,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from pgste._engine import flavour_of, generations, mechanisms
-from pgste.cli.common import (
-    TRACE_HELP,
-    add_budget,
-    open_trace,
-    plain_table,
-    progress_bar,
-    trace_name,
-)
+from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
+from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.words import number, printable, whole_number
 from pgste.study.compare import compare
 from pgste.study.costs import ESTIMATE_ROWS, Profile, estimate
 from pgste.study.result import ROWS, Comparison, Row
@@ -42,21 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--guests",
-        type=int,
+        type=whole_number,
         default=1,
         metavar="N",
         help="number of guests on the host (default 1)",
     )
     parser.add_argument(
         "--threads",
-        type=int,
+        type=whole_number,
         default=1,
         metavar="N",
         help="mechanisms replayed at once (default 1)",
     )
     parser.add_argument(
         "--swap-slots",
-        type=int,
+        type=whole_number,
         metavar="N",
         help="swap slots of the host (default: enough for every page)",
     )
@@ -74,13 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--report-order",
-        type=int,
+        type=whole_number,
         metavar="N",
         help="reporting: smallest order of a free block that is reported (default 9; s390x 8)",
     )
     parser.add_argument(
         "--report-delay",
-        type=float,
+        type=number,
         metavar="SECONDS",
         help="reporting: time from a free to the pass that reports it (default 2)",
     )
@@ -107,15 +101,15 @@ def _format(row: Row, value: float) -> str:
     return format_rate(value) if row.unit == "rate" else format_count(value)
 
 
-def comparison_table(comparison: Comparison, costs: Profile | None = None) -> Table:
+def comparison_table(comparison: Comparison, costs: Profile | None = None) -> Grid:
     """The comparison as a table, a column for each mechanism; times by a cost profile, if any."""
-    table = plain_table(collapse_padding=True)  # five mechanisms then fit into 80 columns
-    table.add_column("", no_wrap=True)
+    table = Grid(dense=True)  # five mechanisms then fit into 80 columns
+    table.add_column("")
     for result in comparison.results:
-        table.add_column(result.mechanism, justify="right", no_wrap=True)
+        table.add_column(result.mechanism, justify="right")
     for row in ROWS:
         values = [result.values[row.key] for result in comparison.results]
-        cells = [_format(row, value) if value else "[dim]0[/dim]" for value in values]
+        cells = [_format(row, value) if value else Text("0", style="dim") for value in values]
         table.add_row(row.title, *cells)
     if costs:
         estimates = [estimate(costs, r.mechanism, r.guest_stats) for r in comparison.results]
@@ -124,15 +118,15 @@ def comparison_table(comparison: Comparison, costs: Profile | None = None) -> Ta
     return table
 
 
-def _milliseconds(seconds: float | None) -> str:
-    return "[dim]?[/dim]" if seconds is None else format_count(seconds * 1000)
+def _milliseconds(seconds: float | None) -> str | Text:
+    return Text("?", style="dim") if seconds is None else format_count(seconds * 1000)
 
 
 def _costs_line(comparison: Comparison, path: str | None, costs: Profile | None) -> str:
     if costs is None:
         return "no times: no cost profile was given (--costs; pgste calibrate makes one)"
     machine = costs.machine
-    line = f"times by {path}: {machine.get('cpu')}, Linux {machine.get('kernel')}"
+    line = printable(f"times by {path}: {machine.get('cpu')}, Linux {machine.get('kernel')}")
     if any(not estimate(costs, r.mechanism, r.guest_stats).known for r in comparison.results):
         line += "\n?: not in the profile"
     return line
@@ -177,8 +171,8 @@ def _reporting_settings(args: argparse.Namespace) -> dict[str, int]:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    costs = Profile.load(args.costs) if args.costs else None
-    names = args.mechanisms.split(",") if args.mechanisms else None
+    costs = Profile.load(args.costs) if args.costs is not None else None
+    names = args.mechanisms.split(",") if args.mechanisms is not None else None
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress, args.budget)
         frames = None
@@ -205,7 +199,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             threads=args.threads,
             progress=advance,
         )
-    if args.plot:
+    if args.plot is not None:
         comparison.plot(args.plot)
     volatile = None
     if comparison.flavour == "zvm":
@@ -222,15 +216,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 data["mechanisms"][result.mechanism]["estimated_seconds"] = {
                     part: getattr(cost, part) for part, _ in ESTIMATE_ROWS
                 }
-        print(json.dumps(data))
+        print_json(data)
         return 0
-    console.print(_settings(comparison, trace_name(args.trace)), highlight=False, markup=False)
+    console.print(_settings(comparison, trace_name(args.trace)))
     console.print()
     console.print(comparison_table(comparison, costs))
-    console.print("\n" + _costs_line(comparison, args.costs, costs), highlight=False, markup=False)
+    console.print("\n" + _costs_line(comparison, args.costs, costs))
     if volatile:
         console.print()
         pagecache.print_tables(console, volatile)
-    if args.plot:
-        console.print(f"\ndrawn: {args.plot}", highlight=False, markup=False)
+    if args.plot is not None:
+        console.print(f"\ndrawn: {printable(args.plot)}")
     return 0

@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console, Group
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from pgste.cli.terminal import Grid, has_colours, print_json, progress_bar
 from pgste.guarantees import (
     DEEP_SYSTEMS,
     MECHANISMS,
@@ -26,6 +24,7 @@ from pgste.guarantees import (
     System,
     guarantees,
 )
+from pgste.guarantees.result import known
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
 
@@ -48,48 +47,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="search three pages on two frames too: takes minutes and gigabytes",
     )
-    parser.add_argument("--format", choices=("table", "markdown", "json"), default="table")
+    parser.add_argument(
+        "--format", choices=("table", "markdown", "json"), default="table", help="default table"
+    )
+    parser.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="print the result as JSON",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    wanted = args.mechanisms.split(",") if args.mechanisms else None
+    wanted = args.mechanisms.split(",") if args.mechanisms is not None else None
     if args.explain:
         wanted = [args.explain[0]]
+        known("question", args.explain[1], [question.key for question in QUESTIONS])
     start = time.perf_counter()
     result = _with_progress(wanted, DEEP_SYSTEMS if args.deep else SYSTEMS)
     seconds = time.perf_counter() - start
     if args.explain:
         cell = result.cell(*args.explain)
         if args.format == "json":
-            print(json.dumps(_cell_json(cell), indent=1))
+            print_json(_cell_json(cell))
         else:
             console.print(explanation(cell))
     elif args.format == "json":
-        print(json.dumps(result.to_dict(), indent=1))
+        print_json(result.to_dict())
     elif args.format == "markdown":
-        print(result.to_markdown(), end="")
+        console.out(result.to_markdown(), end="", highlight=False)
     else:
-        console.print(table(result, seconds, console.width))
+        console.print(table(result, seconds, console.width, has_colours(console)))
     return 0
 
 
 def _with_progress(wanted: list[str] | None, systems: Sequence[System]) -> Guarantees:
-    progress = Progress(
-        TextColumn("searching"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} {task.description}"),
-        console=Console(file=sys.stderr),
-        transient=True,
-    )
-    with progress:
-        task = progress.add_task("", total=None)
-        return guarantees(
-            wanted,
-            systems,
-            progress=lambda key, done, total: progress.update(
-                task, completed=done, total=total, description=key
-            ),
-        )
+    with progress_bar(told=True) as progress:
+        task = progress.add_task("searching", total=None, told="")
+
+        def advance(key: str, done: int, total: int) -> None:
+            told = f"{done:,} of {total:,} states, {key}" if total else f"{done:,} states, {key}"
+            progress.update(task, completed=done, total=total or None, told=told)
+
+        return guarantees(wanted, systems, progress=advance)
 
 
 def _cell_json(cell: Cell) -> dict[str, object]:
@@ -112,10 +113,12 @@ def _cell_json(cell: Cell) -> dict[str, object]:
     }
 
 
-def _answer(cell: Cell, notes: list[str]) -> Text:
+def _answer(cell: Cell, notes: list[str], colours: bool) -> Text:
     if cell.answer == "n/a":
         return Text("-", style="dim")
     text = Text(cell.answer, style="green" if cell.is_promise else "red")
+    if not colours and not cell.is_promise:
+        text.append(_NO_PROMISE)
     if cell.steps is not None:
         text.append(f" {len(cell.steps)}", style="dim")
     if cell.note:
@@ -126,21 +129,29 @@ def _answer(cell: Cell, notes: list[str]) -> Text:
 
 
 _MARKS = "abc"
+_NO_PROMISE = "!"  # where there are no colours to tell it
 _QUESTION_WIDTH = max(len(question.text) for question in QUESTIONS)
 _COLUMN_WIDTH = 8  # "DONTNEED", "987,384"
 _ENDS_OF_GROUPS = ("zero-after-alloc", "zapped-under-pressure", "stale-after-zero")
 _ENDS_OF_MORE_GROUPS = ("announce-reuse", "stable-zero")
 
 
-def _grid(result: Guarantees, subjects: Sequence[Subject], notes: list[str]) -> Table:
+def _grid(
+    result: Guarantees,
+    subjects: Sequence[Subject],
+    notes: list[str],
+    colours: bool,
+    widths: tuple[int, int],
+) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    grid.add_column("", width=_QUESTION_WIDTH)
+    grid.add_column("", width=widths[0])
     for subject in subjects:
         title = subject.title.replace("MADV_", "MADV\n")
         title = title if "\n" in title else title.replace(" ", "\n")
-        grid.add_column(title, width=_COLUMN_WIDTH, vertical="bottom")
+        grid.add_column(title, width=widths[1], vertical="bottom", no_wrap=True)
     for question in QUESTIONS:
-        cells = [_answer(result.cell(subject.key, question.key), notes) for subject in subjects]
+        found = [result.cell(subject.key, question.key) for subject in subjects]
+        cells = [_answer(cell, notes, colours) for cell in found]
         ends = question.key in (*_ENDS_OF_GROUPS, *_ENDS_OF_MORE_GROUPS)
         grid.add_row(question.text, *cells, end_section=ends)
     counts = [Text(f"{result.states[subject.key]:,}", style="dim") for subject in subjects]
@@ -148,21 +159,26 @@ def _grid(result: Guarantees, subjects: Sequence[Subject], notes: list[str]) -> 
     return grid
 
 
-def table(result: Guarantees, seconds: float, width: int) -> Group:
+def table(result: Guarantees, seconds: float, width: int, colours: bool = True) -> Group:
     """Questions down, mechanisms across; in several tables if that is too wide."""
-    fit = max((width - _QUESTION_WIDTH - 3) // (_COLUMN_WIDTH + 1), 1)
+    column = max(_COLUMN_WIDTH, *(len(f"{states:,}") for states in result.states.values()))
+    question = min(_QUESTION_WIDTH, width - column - 3)
+    fit = max((width - question - 3) // (column + 1), 1)
     tables = -(-len(result.subjects) // fit)
     size = -(-len(result.subjects) // tables)
     notes: list[str] = []
     grids = [
-        _grid(result, result.subjects[at : at + size], notes)
+        _grid(result, result.subjects[at : at + size], notes, colours, (question, column))
         for at in range(0, len(result.subjects), size)
     ]
+    marks = (
+        [("green", "green"), ": a promise to the guest; ", ("red", "red"), ": no promise."]
+        if colours
+        else [f"{_NO_PROMISE}: no promise to the guest; other answers are promises."]
+    )
     legend = Text.assemble(
-        ("green", "green"),
-        ": a promise to the guest; ",
-        ("red", "red"),
-        ": no promise. A number: the steps of the shortest run that shows it (",
+        *marks,
+        " A number: the steps of the shortest run that shows it (",
         ("--explain MECHANISM QUESTION", "bold"),
         "). No number: the answer holds in all states. -: the question cannot arise.",
     )
@@ -187,11 +203,11 @@ def explanation(cell: Cell) -> Group:
         return Group(head, Text("The question cannot arise under this mechanism."))
     if cell.steps is None:
         return Group(head, Text(f"It is so in all {cell.states:,} states that can be reached."))
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    grid = Grid(labels=2, dense=True)
     grid.add_column("", justify="right")
-    grid.add_column("step")
+    grid.add_column("step", wraps=True)
     for title in ("state", "PGSTE", "PTE", "list", "a load gives"):
-        grid.add_column(title, no_wrap=True)
+        grid.add_column(title)
     for number, moment in enumerate(cell.moments()):
         grid.add_row(
             str(number) if number else "",

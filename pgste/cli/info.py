@@ -4,20 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from pgste.cli.common import (
-    TRACE_HELP,
-    add_budget,
-    open_trace,
-    plain_table,
-    progress_bar,
-    trace_name,
-)
+from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
+from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.words import printable
 from pgste.traces.trace import Trace
 from pgste.units import format_count, format_rate
 
@@ -63,31 +56,29 @@ def _info(trace: Trace, name: str) -> dict[str, Any]:
 def run(args: argparse.Namespace, console: Console) -> int:
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress, args.budget)
-    info = _info(trace, trace_name(args.trace))
-    if args.save:
+    info = _info(trace, "the package's sample trace" if args.trace is None else args.trace)
+    if args.save is not None:
         trace.save(args.save)
     if args.json:
-        print(json.dumps(info))
+        print_json(info)
         return 0
     summary = info["summary"]
     compression = f", {info['compression']}" if info["compression"] else ""
     rate = len(trace) / trace.seconds if trace.seconds else 0.0
     console.print(
-        f"{info['trace']}: {info['format']}{compression}\n"
+        f"{trace_name(args.trace)}: {printable(trace.format)}{compression}\n"
         f"{trace.seconds:.2f} s, {format_rate(rate)} events, "
-        f"pfn {summary['lowest_pfn']:#x} to {summary['highest_pfn']:#x}",
-        highlight=False,
-        markup=False,
+        f"pfn {summary['lowest_pfn']:#x} to {summary['highest_pfn']:#x}"
     )
     console.print()
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
+    table = Grid(head=None)
+    table.add_column("")
+    table.add_column("", justify="right")
     for key, title in _ROWS:
         table.add_row(title, format_count(summary[key]))
     console.print(table)
     console.print()
-    orders = plain_table()
+    orders = Grid()
     for title in ("order", "alloc events", "free events"):
         orders.add_column(title, justify="right")
     allocs, frees = summary["alloc_orders"], summary["free_orders"]
@@ -100,10 +91,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if told:
         console.print()
         console.print(
-            "reader: " + ", ".join(f"{key} {format_count(value)}" for key, value in told.items()),
-            highlight=False,
-            markup=False,
+            "reader: "
+            + ", ".join(f"{printable(key)} {format_count(value)}" for key, value in told.items())
         )
-    if args.save:
-        console.print(f"saved: {args.save}", highlight=False, markup=False)
+    if args.save is not None:
+        console.print(f"saved: {printable(args.save)}")
     return 0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from collections import Counter
 from contextlib import ExitStack
@@ -14,26 +13,37 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.text import Text
 
 from pgste.cli.common import (
+    PARTLY,
     add_budget,
     add_live_arguments,
     kernel_name,
     open_trace,
-    plain_table,
-    progress_bar,
     terminable,
 )
+from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.words import printable, whole_number
+from pgste.live.alone import alone
 from pgste.live.check import Result, check
-from pgste.live.memory import HINTS, Refused
-from pgste.live.pressure import SwapFile, swap_bytes
+from pgste.live.leftovers import find, swap_areas
+from pgste.live.memory import HINTS
+from pgste.live.pressure import SwapFile, other_swap, swap_bytes
+from pgste.live.refused import Refused
 from pgste.live.replay import LiveReplay, Run, live_replay
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
 
 __all__ = ["add_arguments", "run"]
 
 CHECK_SWAP_BYTES = 64 << 20
+_CLEAN_HELP = "list what live runs and recordings have set up, and remove what dead ones left"
+_CLEAN_TEXT = (
+    "List the swap files, cgroups, tracing instances, mounts and temporary folders of live runs "
+    "and recordings on this machine, and remove those whose owner is dead: SIGKILL leaves no "
+    "time to clean up. What belongs to a process that lives, or to another pid namespace "
+    "(elsewhere), is left alone. Exit status 1: something could not be removed."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     job = jobs.add_parser("check", help=text, description=text)
     job.add_argument(
         "--ops",
-        type=int,
+        type=whole_number,
         default=1_000_000,
         metavar="N",
         help="page-operations of each run (default 1000000)",
@@ -57,12 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mechanism",
         choices=tuple(HINTS),
         action="append",
-        help="may be given more than once (default: madv_free, madv_dontneed)",
+        metavar="NAME",
+        help=f"one of {', '.join(HINTS)}; may be given more than once "
+        "(default: madv_free, madv_dontneed)",
     )
     job.add_argument(
-        "--pages", type=int, default=128, metavar="N", help="pages of the memory (default 128)"
+        "--pages",
+        type=whole_number,
+        default=128,
+        metavar="N",
+        help="pages of the memory (default 128)",
     )
-    job.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    job.add_argument("--seed", type=whole_number, default=1, metavar="N", help="default 1")
     add_live_arguments(job)
     text = "replay a trace on real memory under a real limit, beside the model's prediction"
     job = jobs.add_parser("replay", help=text, description=text)
@@ -72,7 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mechanism",
         choices=tuple(HINTS),
         action="append",
-        help="may be given more than once (default: all)",
+        metavar="NAME",
+        help=f"one of {', '.join(HINTS)}; may be given more than once (default: all)",
     )
     job.add_argument(
         "--limit",
@@ -86,11 +103,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     job.add_argument("--plot", metavar="FILE", help="draw memory and swap (.png, .svg, .pdf)")
     add_live_arguments(job)
+    job = jobs.add_parser("clean", help=_CLEAN_HELP, description=_CLEAN_TEXT)
+    job.add_argument("--dry-run", action="store_true", help="list only, remove nothing")
+    job.add_argument("--json", action="store_true", help="print the result as JSON")
+    job.add_argument(
+        "--swap-directory",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="look for swap files here too; may be given more than once",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    jobs = {"check": _run_check, "replay": _run_replay, "clean": _run_clean}
     with terminable():
-        return _run_check(args, console) if args.job == "check" else _run_replay(args, console)
+        return jobs[args.job](args, console)
+
+
+def _run_clean(args: argparse.Namespace, console: Console) -> int:
+    from pgste.cli.leftovers import run_clean  # of no use to the other jobs
+
+    return run_clean(args, console)
 
 
 # ---- live check ----
@@ -99,42 +133,65 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _run_check(args: argparse.Namespace, console: Console) -> int:
     results: list[Result] = []
     skipped: list[tuple[bool, str]] = []
-    for swap in {"off": (False,), "on": (True,), "both": (False, True)}[args.swap]:
-        with ExitStack() as stack:
-            try:
-                if swap and not swap_bytes()[0]:
-                    stack.enter_context(SwapFile(CHECK_SWAP_BYTES, args.swap_directory))
-                elif not swap and swap_bytes()[0]:
-                    skipped.append((swap, "this machine has swap of its own on"))
-                    continue
-            except Refused as refused:
-                skipped.append((swap, str(refused)))
-                continue
-            progress = stack.enter_context(progress_bar(told=True))
-            for mechanism in args.mechanism or ["madv_free", "madv_dontneed"]:
-                name = f"{mechanism}, swap {'on' if swap else 'off'}"
-                task = progress.add_task(name, total=args.ops, told="")
-
-                def advance(
-                    done: int, total: int, task: Any = task, progress: Progress = progress
-                ) -> None:
-                    progress.update(task, completed=done, told=f"{done:,} page-operations")
-
-                results.append(
-                    check(
-                        args.ops,
-                        swap=swap,
-                        mechanism=mechanism,
-                        pages=args.pages,
-                        seed=args.seed,
-                        progress=advance,
-                    )
-                )
+    with alone(args.swap_directory):
+        for swap in {"off": (False,), "on": (True,), "both": (False, True)}[args.swap]:
+            _check_with(swap, args, results, skipped)
     if args.json:
-        print(json.dumps(_check_dict(results, skipped)))
+        print_json(_check_dict(results, skipped))
     else:
         _print_check(results, skipped, console)
-    return int(not results or any(result.divergence for result in results))
+    if not results or any(result.divergence for result in results):
+        return 1
+    return PARTLY if skipped else 0
+
+
+def _whose_swap() -> str:
+    """Why there is swap on where there should be none."""
+    if other_swap()[0]:
+        return "this machine has swap of its own on"
+    for left in find():
+        if left.kind == "swap file" and left.path in swap_areas():
+            return f"the swap file of process {left.pid} is on, which is {left.owner}"
+    return "swap was on a moment ago"
+
+
+def _check_with(
+    swap: bool,
+    args: argparse.Namespace,
+    results: list[Result],
+    skipped: list[tuple[bool, str]],
+) -> None:
+    """All mechanisms with swap or without it."""
+    with ExitStack() as stack:
+        try:
+            if swap and not swap_bytes()[0]:
+                stack.enter_context(SwapFile(CHECK_SWAP_BYTES, args.swap_directory))
+            elif not swap and swap_bytes()[0]:
+                skipped.append((swap, _whose_swap()))
+                return
+        except Refused as refused:
+            skipped.append((swap, str(refused)))
+            return
+        progress = stack.enter_context(progress_bar(told=True))
+        for mechanism in args.mechanism or ["madv_free", "madv_dontneed"]:
+            name = f"{mechanism}, swap {'on' if swap else 'off'}"
+            task = progress.add_task(name, total=args.ops, told="")
+
+            def advance(
+                done: int, total: int, task: Any = task, progress: Progress = progress
+            ) -> None:
+                progress.update(task, completed=done, told=f"{done:,} page-operations")
+
+            results.append(
+                check(
+                    args.ops,
+                    swap=swap,
+                    mechanism=mechanism,
+                    pages=args.pages,
+                    seed=args.seed,
+                    progress=advance,
+                )
+            )
 
 
 def _check_dict(results: list[Result], skipped: list[tuple[bool, str]]) -> dict[str, Any]:
@@ -158,9 +215,9 @@ def _check_dict(results: list[Result], skipped: list[tuple[bool, str]]) -> dict[
 
 
 def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console: Console) -> None:
-    console.print(f"model against kernel: {kernel_name()}", highlight=False, markup=False)
+    console.print(f"model against kernel: {kernel_name()}")
     console.print()
-    table = plain_table()
+    table = Grid(labels=2)
     table.add_column("mechanism")
     table.add_column("swap")
     for title in ("page-ops", "steps", "compared", "divergences", "seconds"):
@@ -173,14 +230,16 @@ def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console
             format_count(result.page_ops),
             format_count(result.steps),
             format_count(result.compared),
-            "[bold red]1[/bold red]" if found else "0",
+            Text("1", style="bold red") if found else "0",
             f"{result.seconds:.1f}",
         )
     if results:
         console.print(table)
     _print_choices(results, console)
     for swap, reason in skipped:
-        console.print(f"skipped with swap {'on' if swap else 'off'}: {reason}", style="yellow")
+        console.print(
+            f"skipped with swap {'on' if swap else 'off'}: {printable(reason)}", style="yellow"
+        )
     if any(not result.flags for result in results):
         console.print(
             "skipped: which pages are lazyfree; /proc/kpageflags needs root", style="yellow"
@@ -192,7 +251,7 @@ def _print_check(results: list[Result], skipped: list[tuple[bool, str]], console
                 f"{result.seed}; the shortest sequence found:",
                 style="bold",
             )
-            console.print(str(result.divergence), highlight=False, markup=False)
+            console.print(str(result.divergence))
 
 
 def _print_choices(results: list[Result], console: Console) -> None:
@@ -203,7 +262,7 @@ def _print_choices(results: list[Result], console: Console) -> None:
     if not keys:
         return
     console.print()
-    table = plain_table()
+    table = Grid(labels=2)
     table.add_column("where the kernel may choose")
     table.add_column("it did")
     for swap in sums:
@@ -214,7 +273,7 @@ def _print_choices(results: list[Result], console: Console) -> None:
         table.add_row(
             state if state != last else "",
             outcome,
-            *(format_count(nr) if nr else "[dim]0[/dim]" for nr in counts),
+            *(format_count(nr) if nr else Text("0", style="dim") for nr in counts),
         )
         last = state
     console.print(table)
@@ -242,9 +301,9 @@ _REPLAY_ROWS: tuple[tuple[str, str, str, str], ...] = (
 """Title, key in the kernel's values, key in the model's, unit."""
 
 
-def _cell(run: Run, key: str, unit: str) -> str:
+def _cell(run: Run, key: str, unit: str) -> str | Text:
     if not key:
-        return "[dim]-[/dim]"
+        return Text("-", style="dim")
     if key != "faults":
         value = run.values[key]
     elif "minor_faults" in run.values:
@@ -253,19 +312,19 @@ def _cell(run: Run, key: str, unit: str) -> str:
         value = run.values["zero_fills"] + run.values["swap_ins"]
     if unit == "ms":
         value *= 1000
-    return format_count(value) if value else "[dim]0[/dim]"
+    return format_count(value) if value else Text("0", style="dim")
 
 
-def _replay_table(result: LiveReplay) -> Table:
-    table = plain_table()
-    table.add_column("", no_wrap=True)
+def _replay_table(result: LiveReplay) -> Grid:
+    table = Grid(together=2)
+    table.add_column("")
     for name in result.kernel:
         family, _, rest = name.rpartition("_")
         head = f"{family}_\n{rest}" if family else f"\n{name}"
-        table.add_column(f"{head}\nkernel", justify="right", no_wrap=True)
-        table.add_column("\n\nmodel", justify="right", no_wrap=True)
+        table.add_column(f"{head}\nkernel", justify="right")
+        table.add_column("\n\nmodel", justify="right")
     for title, kernel, model, unit in _REPLAY_ROWS:
-        cells = []
+        cells: list[str | Text] = []
         for name in result.kernel:
             cells.append(_cell(result.kernel[name], kernel, unit))
             cells.append(_cell(result.model[name], model, unit))
@@ -286,8 +345,12 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
             progress.update(tasks[name], completed=done, told=f"{done:,} events")
 
         peak = trace.summary()["peak_in_use"]
-        most = parse_frames(args.most, peak) if args.most else None
-        limit = parse_frames(args.limit, min(peak, most or peak)) if args.limit else None
+        most = parse_frames(args.most, peak, "--most") if args.most is not None else None
+        limit = (
+            parse_frames(args.limit, min(peak, most or peak), "--limit")
+            if args.limit is not None
+            else None
+        )
         result = live_replay(
             trace,
             names,
@@ -296,25 +359,24 @@ def _run_replay(args: argparse.Namespace, console: Console) -> int:
             swap_directory=args.swap_directory,
             progress=advance,
         )
-    if args.plot:
+    if args.plot is not None:
         from pgste.live.plot import plot_live_replay
 
         plot_live_replay(result, args.plot)
     if args.json:
-        print(json.dumps({"system": kernel_name(), **result.to_dict()}))
+        print_json({"system": kernel_name(), **result.to_dict()})
         return 0
     scaled = result.scaled
     cut = "" if scaled.share == 1 else f" ({scaled.share:.0%} of the trace's pages)"
+    name = printable(Path(args.trace).name) if args.trace is not None else "the sample trace"
     console.print(
-        f"{Path(args.trace).name if args.trace else 'the sample trace'} on {kernel_name()}:\n"
+        f"{name} on {kernel_name()}:\n"
         f"{format_count(len(scaled.events))} events, at most {format_count(scaled.peak)} pages "
         f"in use at once{cut};\nlimit {format_count(result.limit_pages)} pages "
-        f"({format_bytes(result.limit_pages * PAGE_BYTES)})",
-        highlight=False,
-        markup=False,
+        f"({format_bytes(result.limit_pages * PAGE_BYTES)})"
     )
     console.print()
     console.print(_replay_table(result))
-    if args.plot:
-        console.print(f"\ndrawn: {args.plot}", highlight=False, markup=False)
+    if args.plot is not None:
+        console.print(f"\ndrawn: {printable(args.plot)}")
     return 0

@@ -11,14 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from pgste._engine import Guest, Host, Replay, mechanisms
-from pgste.cli.common import (
-    TRACE_HELP,
-    add_budget,
-    open_trace,
-    plain_table,
-    progress_bar,
-    trace_name,
-)
+from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
+from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.words import number, printable
 from pgste.enums import PteBits
 from pgste.study.sizes import guest_pages, kernel_watermarks
 from pgste.units import format_count, parse_frames
@@ -29,10 +24,16 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
     add_budget(parser)
-    parser.add_argument("--mechanism", choices=mechanisms(), default="cmma")
+    parser.add_argument(
+        "--mechanism",
+        choices=mechanisms(),
+        default="cmma",
+        metavar="NAME",
+        help=f"one of {', '.join(mechanisms())} (default cmma)",
+    )
     parser.add_argument(
         "--at",
-        type=float,
+        type=number,
         default=0.5,
         metavar="SHARE",
         help="after this share of the events, 0 to 1 (default 0.5)",
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="map.png",
         help="the picture: .png, .svg or .pdf (default map.png)",
     )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         trace = open_trace(args.trace, progress, args.budget)
         summary = trace.summary()
         peak = summary["peak_in_use"]
-        frames = parse_frames(args.host_frames or "75%", peak)
+        frames = parse_frames("75%" if args.host_frames is None else args.host_frames, peak)
         base, pages = guest_pages(summary)
         low, high = kernel_watermarks(frames)
         host = Host(frames, summary["unique_pages"] + 64, low=low, high=high)
@@ -71,21 +73,41 @@ def run(args: argparse.Namespace, console: Console) -> int:
     )
     seconds = float(trace.time[max(nr - 1, 0)] - trace.time[0]) * 1e-9
     title = (
-        f"{Path(trace_name(args.trace)).name}, {args.mechanism}, after {nr:,} events "
+        f"{_short_name(args.trace)}, {args.mechanism}, after {nr:,} events "
         f"({seconds:.2f} s); host {frames:,} frames"
     )
     plot.plot_map(classes, base, title, args.output)
     counts = np.bincount(classes, minlength=len(plot.MAP_CLASSES))
-    table = plain_table()
-    table.add_column("state", no_wrap=True)
+    if args.json:
+        print_json(
+            {
+                "trace": "the package's sample trace" if args.trace is None else args.trace,
+                "mechanism": args.mechanism,
+                "events": nr,
+                "seconds": seconds,
+                "host_frames": frames,
+                "states": {
+                    name: int(count)
+                    for (name, _), count in zip(plot.MAP_CLASSES, counts, strict=True)
+                },
+                "picture": args.output,
+            }
+        )
+        return 0
+    table = Grid()
+    table.add_column("state")
     table.add_column("pages", justify="right")
     for (name, _), count in zip(plot.MAP_CLASSES, counts, strict=True):
         table.add_row(name, format_count(int(count)))
-    console.print(title, highlight=False, markup=False)
+    console.print(title)
     console.print()
     console.print(table)
-    console.print(f"\ndrawn: {args.output}", highlight=False, markup=False)
+    console.print(f"\ndrawn: {printable(args.output)}")
     return 0
+
+
+def _short_name(path: str | None) -> str:
+    return trace_name(None) if path is None else printable(Path(path).name)
 
 
 def _run_in_steps(replay: Replay, nr: int, done: Callable[[int], object]) -> None:

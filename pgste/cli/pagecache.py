@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from pgste.cli.common import plain_table
+from pgste.cli.terminal import Grid
 from pgste.study.pagecache import COLD_PAGES, POLICIES, PageIo, cold_page, file_accesses, replay
 from pgste.units import format_count
 
@@ -46,16 +46,16 @@ def _parts(io: PageIo) -> list[tuple[str, int]]:
     return [*asdict(io).items(), ("total", io.total)]
 
 
-def _table(first: str) -> Table:
-    table = plain_table()
+def _table(first: str) -> Grid:
+    table = Grid()
     table.add_column(first)
     for title in _TITLES:
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right")
     return table
 
 
 def print_tables(console: Console, measured: dict[str, Any]) -> None:
-    console.print(f"I/O a cold page, over {format_count(_PAGES)} of them:", highlight=False)
+    console.print(f"I/O a cold page, over {format_count(_PAGES)} of them:")
     console.print()
     table = _table("page")
     for fate in COLD_PAGES:
@@ -63,13 +63,12 @@ def print_tables(console: Console, measured: dict[str, Any]) -> None:
         table.add_row(fate.key, *(f"{io[part]:g}" for part in _PARTS))
     console.print(table)
     for fate in COLD_PAGES:
-        console.print(f"[dim]{fate.key}: {fate.meaning}[/dim]", highlight=False)
+        console.print(Text(f"{fate.key}: {fate.meaning}", style="dim"))
     cache = measured["page_cache"]
     console.print(
         f"\nA page cache: {format_count(cache['accesses'])} reads of {cache['file_pages']:,} file"
         f" pages, some more popular than others;\nroom for {cache['cache_pages']:,} pages in the"
-        f" guest, for {cache['host_frames']:,} in the host:\n",
-        highlight=False,
+        f" guest, for {cache['host_frames']:,} in the host:\n"
     )
     table = _table("cache pages")
     for policy, io in cache["policies"].items():

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from rich import box
@@ -12,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pgste.cli.terminal import Grid, print_json
 from pgste.freepath.judge import Finding, judge
 from pgste.freepath.orders import NOT_ASKED_FOR, ORDERS, STEPS, Order, Stage
 from pgste.freepath.page import PageView
@@ -42,7 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alloc", metavar="LIST", help=f"the same at allocation: {steps[Stage.ALLOC]}"
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default text")
+    parser.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="print the result as JSON",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -69,9 +76,9 @@ def _width(console: Console) -> int:
 
 def _show(console: Console, what: dict[str, Any] | RenderableType) -> None:
     if isinstance(what, dict):
-        print(json.dumps(what))
+        print_json(what)
     else:
-        console.print(what, highlight=False, width=_width(console))
+        console.print(what, width=_width(console))
 
 
 # ---- a scenario ----
@@ -106,7 +113,18 @@ def _shown(act: Act) -> list[Line]:
     return [line for line in act.lines if line.acted or line.text != NOT_ASKED_FOR]
 
 
-def _act(number: int, act: Act, widths: tuple[int, int, int, int]) -> RenderableType:
+_TITLES = ("who", "step", "what happens", "the page then")
+
+
+def _lines(act: Act, widths: tuple[int, int, int, int] | None) -> RenderableType:
+    """A row for each step; columns of these widths, or as is best where these have no room."""
+    if widths is None:
+        grid = Grid(labels=2)
+        for title in _TITLES:
+            grid.add_column(title, wraps=title == "what happens")
+        for line in _shown(act):
+            grid.add_row(*_row(line))
+        return grid
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -114,16 +132,19 @@ def _act(number: int, act: Act, widths: tuple[int, int, int, int]) -> Renderable
         collapse_padding=True,
         header_style="dim",
     )
-    titles = ("who", "step", "what happens", "the page then")
-    for title, width in zip(titles, widths, strict=True):
+    for title, width in zip(_TITLES, widths, strict=True):
         table.add_column(title, width=width)
     for line in _shown(act):
         table.add_row(*_row(line))
+    return table
+
+
+def _act(number: int, act: Act, widths: tuple[int, int, int, int] | None) -> RenderableType:
     good = act.outcome == Outcome.FINE
     return Group(
         Text(f"{number}. {act.title}", style="bold"),
         Text(f"   {act.setting}", style="dim"),
-        table,
+        _lines(act, widths),
         Text.assemble(
             (f"=> {act.outcome}", "bold green" if good else "bold red"), f": {act.evidence}"
         ),
@@ -134,8 +155,8 @@ def _act(number: int, act: Act, widths: tuple[int, int, int, int]) -> Renderable
 def _report(report: Report, width: int) -> RenderableType:
     rows = [_row(line) for act in report.acts for line in _shown(act)]
     who, step, what, page = (max(len(row[i]) for row in rows) for i in range(4))
-    what = max(min(what, width - who - step - page - 3 * _GAP), len("what happens"))
-    widths = (who, step, what, page)
+    room = width - who - step - page - 3 * _GAP
+    widths = (who, step, min(what, room), page) if room >= len("what happens") else None
     acts = [_act(number, act, widths) for number, act in enumerate(report.acts, 1)]
     return Group(Text(report.question, style="bold"), Text(), *acts, Text(report.why))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pgste._engine.names import shown
 from pgste.errors import UnknownNameError
 from pgste.guarantees.columns import Subject
 from pgste.guarantees.questions import QUESTIONS, Question
@@ -20,7 +21,7 @@ def known(name: str, value: str, choices: Sequence[str]) -> None:
     """UnknownNameError that names the argument and the choices, unless `value` is one of them."""
     if value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        raise UnknownNameError(f"{name}: {value!r} is not one of {listed}")
+        raise UnknownNameError(f"{name}: {shown(value)} is not one of {listed}")
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
+from pgste._checks import check_callable, count_of, items_of, names_of
 from pgste._engine.search import search
+from pgste._engine.watch import Progress as Searched
+from pgste._threads import run_each
 from pgste.errors import ArgumentError
 from pgste.guarantees.columns import MECHANISMS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
-from pgste.guarantees.result import Cell, Guarantees, known
-from pgste.guarantees.systems import SYSTEMS, System
+from pgste.guarantees.result import Cell, Guarantees
+from pgste.guarantees.systems import STATES, SYSTEMS, System
 from pgste.guarantees.witness import Step
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ __all__ = ["guarantees"]
 
 Progress = Callable[[str, int, int], object]
 _MAX_STATES = 40_000_000
+MAX_THREADS = 64
 
 
 def guarantees(
@@ -46,10 +49,12 @@ def guarantees(
     systems : sequence of System
         What to search, smallest first.
     progress : callable, optional
-        Called with a mechanism's key, searches done and searches in all; from one thread at
-        a time, but not always the same.
+        Called some ten times a second, by the calling thread, with a mechanism's key, the
+        states searched so far, and the states to search in all.  For a system whose number of
+        states is not known, the latter counts the states found so far: it grows, and at the end
+        both are the same.
     threads : int, optional
-        Searches at a time; default: one for each CPU.
+        Searches at a time, 1 .. 64; default: one for each CPU.
 
     Raises
     ------
@@ -60,10 +65,12 @@ def guarantees(
     ModelMemoryError
         A system has too many states for memory.
     """
-    keys = [subject.key for subject in MECHANISMS]
-    wanted = keys if mechanisms is None else list(mechanisms)
-    for key in wanted:
-        known("mechanisms", key, keys)
+    keys = tuple(subject.key for subject in MECHANISMS)
+    wanted = keys if mechanisms is None else names_of("mechanisms", mechanisms, keys)
+    systems = items_of("systems", systems, System, "systems")
+    if threads is not None:
+        threads = count_of("threads", threads, MAX_THREADS)
+    check_callable("progress", progress)
     for index, system in enumerate(systems):
         _check(index, system)
     if not systems:
@@ -71,14 +78,11 @@ def guarantees(
     subjects = tuple(subject for subject in MECHANISMS if subject.key in wanted)
     jobs = [(subject, system) for subject in subjects for system in systems]
     jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
-    found: dict[tuple[str, System], SearchResult] = {}
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for (subject, system), result in zip(
-            jobs, pool.map(lambda job: _search(*job), jobs), strict=True
-        ):
-            found[subject.key, system] = result
-            if progress is not None:
-                progress(subject.key, len(found), len(jobs))
+    results_of = _search_all(jobs, threads or min(os.cpu_count() or 1, MAX_THREADS), progress)
+    found = {
+        (subject.key, system): result
+        for (subject, system), result in zip(jobs, results_of, strict=True)
+    }
     cells = {}
     for subject in subjects:
         results = [(system, found[subject.key, system]) for system in systems]
@@ -90,6 +94,28 @@ def guarantees(
         cells=cells,
         states={s.key: sum(found[s.key, y]["states"] for y in systems) for s in subjects},
         transitions={s.key: sum(found[s.key, y]["transitions"] for y in systems) for s in subjects},
+    )
+
+
+def _search_all(
+    jobs: Sequence[tuple[Subject, System]], threads: int, progress: Progress | None
+) -> list[SearchResult]:
+    counts = [Searched() for _ in jobs]
+    known = [STATES.get((subject.key, system), 0) for subject, system in jobs]
+
+    def report() -> None:
+        running = [n for n, count in enumerate(counts) if count.searched < count.found]
+        at = running[0] if running else -1
+        searched = sum(count.searched for count in counts)
+        total = sum(max(known[n], count.found) for n, count in enumerate(counts))
+        assert progress is not None
+        progress(jobs[at][0].key, searched, max(total, searched))
+
+    return run_each(
+        lambda n: _search(*jobs[n], counts[n]),
+        range(len(jobs)),
+        threads,
+        report if progress is not None else None,
     )
 
 
@@ -105,7 +131,7 @@ def _check(index: int, system: System) -> None:
             raise ArgumentError(f"systems[{index}].{name}: {value} is not in {low} .. {high}")
 
 
-def _search(subject: Subject, system: System) -> SearchResult:
+def _search(subject: Subject, system: System, searched: Searched) -> SearchResult:
     return search(
         subject.mechanism,
         subject.generation,
@@ -117,6 +143,7 @@ def _search(subject: Subject, system: System) -> SearchResult:
         system.cbrl_entries,
         system.obedient,
         _MAX_STATES,
+        searched,
     )
 
 

@@ -22,9 +22,11 @@ import numpy as np
 
 from pgste._engine.live import Mapping as LiveMapping
 from pgste.errors import ArgumentError
+from pgste.live.alone import alone
 from pgste.live.check import one_cpu
-from pgste.live.memory import Advice, Refused
-from pgste.live.pressure import MemoryLimit, SwapFile, swap_bytes
+from pgste.live.memory import Advice
+from pgste.live.pressure import MemoryLimit, SwapFile, other_swap
+from pgste.live.refused import Refused
 from pgste.study.costs import ESTIMATE_ROWS, Cost, Estimate, Profile, estimate
 
 __all__ = [
@@ -215,7 +217,7 @@ def _measure_swap(bench: _Bench, seconds: float, directory: str | None) -> str |
     with ExitStack() as stack:
         try:
             limit = stack.enter_context(MemoryLimit(max(256 << 20, SWAP_PAGES * 16384)))
-            if not swap_bytes()[1]:
+            if not other_swap()[1]:
                 stack.enter_context(SwapFile(SWAP_PAGES * 3 * 4096, directory))
             limit.enter()
             live = stack.enter_context(_fresh(SWAP_PAGES))
@@ -256,13 +258,15 @@ def calibrate(
             (root); what cannot be measured is in the profile's `skipped` with the reason.
         swap_directory: where that file goes.
         progress: called with what is measured now.
+
+    Raises `Refused` while another live run is going on.
     """
     if not 0 < seconds <= 3600:
         raise ArgumentError(f"seconds: {seconds} is not above 0 and up to 3600")
     bench = _Bench(progress)
     skipped = {}
     started = time.monotonic()
-    with one_cpu():
+    with alone(swap_directory), one_cpu():
         _measure_advice(bench, seconds * 0.3)
         _measure_touch(bench, seconds * 0.25)
         if why := _measure_huge(bench, seconds * 0.1):

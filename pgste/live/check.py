@@ -41,41 +41,28 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pgste.errors import ArgumentError, PgsteError, UnknownNameError
-from pgste.live.memory import Memory, Refused
+from pgste.live.alone import alone
+from pgste.live.memory import Memory
 from pgste.live.pressure import swap_bytes
+from pgste.live.refused import Refused
+from pgste.live.sequences import Divergence, random_sequence, shrink
 from pgste.live.sides import NONE, PRESENT, SWAPPED, Bits, Kernel, Model, Op, Pages
+
+__all__ = [
+    "BATCH",
+    "Divergence",
+    "Result",
+    "check",
+    "flags_allowed",
+    "one_cpu",
+    "random_sequence",
+    "run_sequence",
+    "shrink",
+]
 
 BATCH = 31
 """Pages that a CPU queues before they move between lists (PAGEVEC_SIZE of the kernel)."""
 NAMES = {NONE: "none", PRESENT: "present", SWAPPED: "swapped"}
-WEIGHTS = {
-    "write": 20,
-    "store": 10,
-    "read": 15,
-    "free": 18,
-    "alloc": 6,
-    "drop": 5,
-    "page_out": 16,
-    "page_in": 5,
-    "willneed": 2,
-    "cold": 3,
-}
-"""Kinds of operation, and how often each comes in a hundred."""
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """A page of which the kernel made something that the model does not allow."""
-
-    sequence: tuple[Op, ...]
-    """The steps up to the one that shows it."""
-    gfn: int
-    model: str
-    kernel: str
-
-    def __str__(self) -> str:
-        steps = "\n".join(f"  {i + 1}. {op}" for i, op in enumerate(self.sequence))
-        return f"{steps}\n  page {self.gfn}: model: {self.model}; kernel: {self.kernel}"
 
 
 @dataclass
@@ -240,27 +227,7 @@ class Run:
         return text
 
 
-# ---- sequences ---------------------------------------------------------------------------
-
-
-def random_sequence(rng: np.random.Generator, pages: int, steps: int) -> list[Op]:
-    """Random steps on runs, on scattered pages and on single ones; never a page twice."""
-    ops = []
-    tag = int(rng.integers(1, 1 << 20)) << 8
-    shares = np.array(list(WEIGHTS.values())) / sum(WEIGHTS.values())
-    for kind in rng.choice(list(WEIGHTS), size=steps, p=shares):
-        form = rng.integers(4)
-        if form == 0:
-            gfns = rng.integers(pages, size=1)
-        elif form == 1:
-            gfns = np.flatnonzero(rng.random(pages) < rng.random())
-        else:
-            first, end = np.sort(rng.integers(pages + 1, size=2))
-            gfns = np.arange(first, end)
-        if gfns.size:
-            ops.append(Op(str(kind), tuple(gfns.tolist()), tag))
-            tag += len(gfns) + 1
-    return ops
+# ---- runs -------------------------------------------------------------------------------
 
 
 def run_sequence(
@@ -278,54 +245,6 @@ def run_sequence(
     finally:
         run.close()
     return None
-
-
-def shrink(found: Divergence, fails: Callable[[Sequence[Op]], Divergence | None]) -> Divergence:
-    """The shortest sequence that still diverges, found by leaving things out.
-
-    First all steps are cut down to the page that diverged, then steps are left out, the larger
-    parts first, then pages of the steps that remain.
-    """
-    best = found
-    lone = [
-        Op(op.kind, (found.gfn,), op.tag + op.gfns.index(found.gfn))
-        for op in found.sequence
-        if found.gfn in op.gfns
-    ]
-    best = fails(lone) or best
-    part = len(best.sequence) // 2
-    while part:
-        start = 0
-        while start < len(best.sequence):
-            rest = [*best.sequence[:start], *best.sequence[start + part :]]
-            shorter = fails(rest) if rest else None
-            if shorter and len(shorter.sequence) < len(best.sequence):
-                best = shorter
-            else:
-                start += part
-        part //= 2
-    i = 0
-    while i < len(best.sequence):
-        for gfns in _smaller(best.sequence[i].gfns, best.gfn):
-            ops = list(best.sequence)
-            ops[i] = Op(ops[i].kind, gfns, ops[i].tag)
-            smaller = fails(ops)
-            if smaller and len(smaller.sequence) <= len(best.sequence):
-                best = smaller
-                break
-        else:
-            i += 1
-    return best
-
-
-def _smaller(gfns: tuple[int, ...], gfn: int) -> Iterator[tuple[int, ...]]:
-    """Fewer pages of a step: the one page, then all but an eighth of them."""
-    if len(gfns) > 1 and gfn in gfns:
-        yield (gfn,)
-    part = max(len(gfns) // 8, 1)
-    for start in range(0, len(gfns), part):
-        if rest := gfns[:start] + gfns[start + part :]:
-            yield rest
 
 
 def flags_allowed() -> bool:
@@ -373,12 +292,28 @@ def check(
         progress: called with (page-operations done, of).
 
     Returns the result; its `divergence`, shrunk, is None if there was none.
+
+    Raises `Refused` while another live run is going on.
     """
     if mechanism not in ("none", "madv_free", "madv_dontneed"):
         raise UnknownNameError(f"mechanism: {mechanism!r} is not a mechanism of live memory")
     for name, value in (("ops", ops), ("pages", pages), ("steps", steps)):
         if value < 1:
             raise ArgumentError(f"{name}: {value} is less than 1")
+    with alone():
+        return _check(ops, swap, mechanism, pages, steps, seed, model_mechanism, progress)
+
+
+def _check(
+    ops: int,
+    swap: bool,
+    mechanism: str,
+    pages: int,
+    steps: int,
+    seed: int,
+    model_mechanism: str | None,
+    progress: Callable[[int, int], object] | None,
+) -> Result:
     if bool(swap_bytes()[0]) != swap:
         raise ArgumentError(f"swap: {swap}, but the machine has swap {'off' if swap else 'on'}")
     result = Result(mechanism, swap, flags_allowed(), seed)

@@ -13,14 +13,21 @@ import os
 import re
 import struct
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from pgste._engine import live
 from pgste.errors import ArgumentError
-from pgste.live.memory import Refused
+from pgste.live import ending
+from pgste.live.leftovers import (
+    find,
+    new_name,
+    remove_group,
+    remove_swap,
+    swap_areas,
+)
+from pgste.live.refused import Refused
 
 SWAP_MAGIC = b"SWAPSPACE2"
 
@@ -33,6 +40,13 @@ def swap_bytes() -> tuple[int, int]:
         re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE) for name in ("SwapTotal", "SwapFree")
     )
     return (int(total[1]) * 1024 if total else 0, int(free[1]) * 1024 if free else 0)
+
+
+def other_swap() -> tuple[int, int]:
+    """(total, free) bytes of swap without the swap files of other live runs, which will go."""
+    others = {left.path for left in find() if left.kind == "swap file" and left.pid != os.getpid()}
+    areas = [area for path, area in swap_areas().items() if path not in others]
+    return sum(total for total, _ in areas), sum(total - used for total, used in areas)
 
 
 class SwapFile:
@@ -55,20 +69,33 @@ class SwapFile:
         self.path: Path | None = None
 
     def __enter__(self) -> SwapFile:
-        fd, name = tempfile.mkstemp(prefix="pgste-swap-", dir=self.directory)
-        self.path = Path(name)
-        try:
-            self._format(fd)
-            live.swap_on(os.fsencode(name))
-        except live.RefusedCall as refused:
-            self._unlink()
-            raise Refused(refused.errno, "swapon", self._why(refused.errno)) from None
-        except BaseException:
-            self._unlink()
-            raise
-        finally:
-            os.close(fd)
+        self.path = self.directory.resolve() / new_name("swap")
+        ending.set_up(self, self._set_up)
         return self
+
+    def _set_up(self) -> None:
+        assert self.path is not None
+        self._tell()
+        with open(self.path, "xb", 0) as file:
+            self._format(file.fileno())
+        self._on()
+
+    def _tell(self) -> None:
+        """Where it cannot be found by looking, a link in the temporary folder leads to it."""
+        assert self.path is not None
+        temporary = Path(tempfile.gettempdir()).resolve()
+        if temporary != self.path.parent:
+            (temporary / self.path.name).symlink_to(self.path)
+
+    def _on(self) -> None:
+        assert self.path is not None
+        while self.path not in swap_areas():
+            try:
+                live.swap_on(os.fsencode(self.path))
+                return
+            except live.RefusedCall as refused:
+                if refused.errno != errno.EINTR:
+                    raise Refused(refused.errno, "swapon", self._why(refused.errno)) from None
 
     def _format(self, fd: int) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
@@ -105,23 +132,22 @@ class SwapFile:
         self.off()
 
     def off(self) -> None:
-        """Switch it off and remove the file; a second call does nothing."""
-        if self.path is None:
-            return
-        try:
-            live.swap_off(os.fsencode(self.path))
-        except live.RefusedCall as refused:
-            why = {
-                errno.ENOMEM: f"memory has no room for what is in it; {self.path} stays on",
-                errno.EPERM: f"it needs root; {self.path} stays on",
-            }.get(refused.errno, os.strerror(refused.errno))
-            raise Refused(refused.errno, "swapoff", why) from None
-        self._unlink()
-
-    def _unlink(self) -> None:
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        """Switch it off and remove the file; twice does no harm."""
+        with ending.step():
+            if self.path is None or not ending.holds(self):
+                return
+            try:
+                remove_swap(self.path)
+            except live.RefusedCall as refused:
+                why = {
+                    errno.ENOMEM: f"memory has no room for what is in it; {self.path} stays on",
+                    errno.EPERM: f"it takes root; {self.path} stays on",
+                }.get(refused.errno, os.strerror(refused.errno))
+                raise Refused(refused.errno, "swapoff", why) from None
             self.path = None
+            ending.forget(self)
+
+    remove = off
 
 
 @dataclass(frozen=True)
@@ -208,19 +234,18 @@ class MemoryLimit:
                 errno.ENOENT, "memory cgroup", "no memory controller is mounted on this machine"
             )
         parent = self.hierarchy.directory
-        directory = parent / f"pgste-{os.getpid()}-{time.monotonic_ns()}"
-        try:
-            directory.mkdir()
-        except OSError as error:
-            raise self._refused(error, f"mkdir {directory}") from None
-        self.directory = directory
-        try:
-            self._enable_controller(parent)
-            self._write(self._file("limit"), str(self.limit_bytes))
-        except BaseException:
-            self.remove()
-            raise
+        self.directory = parent / new_name()
+        ending.set_up(self, self._set_up)
         return self
+
+    def _set_up(self) -> None:
+        assert self.directory is not None
+        try:
+            self.directory.mkdir()
+        except OSError as error:
+            raise self._refused(error, f"mkdir {self.directory}") from None
+        self._enable_controller(self.directory.parent)
+        self._write(self._file("limit"), str(self.limit_bytes))
 
     def _enable_controller(self, parent: Path) -> None:
         if self._file("limit").exists():
@@ -305,23 +330,13 @@ class MemoryLimit:
         self.remove()
 
     def remove(self) -> None:
-        """Move whoever is left to our own group, remove the group; a second call does nothing."""
-        if self.directory is None or self.hierarchy is None:
-            return
-        home = self.hierarchy.directory / "cgroup.procs"
-        for pid in (self.directory / "cgroup.procs").read_text().split():
+        """Move whoever is left back to our own group and remove the group; twice is no harm."""
+        with ending.step():
+            if self.directory is None or self.hierarchy is None or not ending.holds(self):
+                return
             try:
-                home.write_text(pid)
-            except ProcessLookupError:
-                continue
-        for _ in range(50):
-            try:
-                self.directory.rmdir()
-                break
+                remove_group(self.directory, self.hierarchy.directory)
             except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise self._refused(error, f"rmdir {self.directory}") from None
-                time.sleep(0.02)  # a process that ended is still being taken down
-        else:
-            raise Refused(errno.EBUSY, f"rmdir {self.directory}", "processes stay in it")
-        self.directory = None
+                raise self._refused(error, f"rmdir {self.directory}") from None
+            self.directory = None
+            ending.forget(self)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from pgste._engine.trace import RingDecoder
 from pgste.errors import ArgumentError
+from pgste.live import ending, leftovers
 from pgste.live.tracefs import Instance, TraceFs
 from pgste.traces.dat import merge, ring_layout
 from pgste.traces.trace import Trace
@@ -50,7 +51,7 @@ class Recording:
     exit_status: int | None
     """Of the command; None without one, minus the signal if one ended it."""
     interrupted: bool
-    """Whether Ctrl-C (or SIGTERM) ended the recording."""
+    """Whether Ctrl-C (or SIGTERM, SIGHUP, SIGQUIT) ended the recording."""
 
 
 class _Streams:
@@ -108,18 +109,21 @@ class _Streams:
 
 
 class _Signals:
-    """Ctrl-C and SIGTERM end the recording, not the program, for the length of a block."""
+    """Signals that would end the program end the recording, for the length of a block."""
 
     def __init__(self) -> None:
         self.got = 0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> _Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending.ENDING:
+            if (before := signal.getsignal(number)) in (signal.SIG_IGN, None):
+                continue  # ignored (nohup), and it stays so
             try:
-                self._before[number] = signal.signal(number, self._note)
+                signal.signal(number, self._note)
             except ValueError:  # not the main thread: its signals are not ours to take
                 break
+            self._before[number] = before
         return self
 
     def _note(self, number: int, frame: object) -> None:
@@ -137,6 +141,7 @@ def record(
     comm: str | None = None,
     seconds: float | None = None,
     buffer_kb: int = 8192,
+    stdout: int | None = None,
     progress: Progress | None = None,
 ) -> Recording:
     """Record while a command runs, or without one until Ctrl-C or for some seconds.
@@ -145,18 +150,24 @@ def record(
     and the children it starts, `comm` to tasks of a name (``*`` stands for anything), which hides
     what the rest of the machine does with the same pages: frees by others are then missing.
 
-    Ctrl-C and SIGTERM end the recording; the command gets the signal too, and what was recorded
-    until then is returned.
+    The command's output goes where this process's goes, or to the descriptor `stdout`.
+
+    Ctrl-C, SIGTERM, SIGHUP and SIGQUIT end the recording; the command gets the signal too, and
+    what was recorded until then is returned.  Any number may record at once: each has a tracing
+    instance of its own, and sees what the others do as it sees all processes.
 
     Raises:
         Refused: the kernel does not allow it; the text says what is missing.
         ArgumentError: no such process, a bad name.
         OSError: the command cannot be started.
 
-    Whatever happens, the tracing instance is removed, and tracefs unmounted if this mounted it.
+    What dead recorders have left is removed first.  Whatever happens, the tracing instance is
+    removed, and tracefs unmounted if this mounted it; SIGKILL alone leaves that to the next run.
+    The command is the caller's: it outlives a recorder that was killed.
     """
     if seconds is not None and not seconds > 0:
         raise ArgumentError(f"seconds must be above 0, not {seconds}")
+    leftovers.clean()
     with (
         _process(pid) as ended,
         _Signals() as signals,
@@ -175,7 +186,7 @@ def record(
         child = None
         try:
             if command:
-                child = subprocess.Popen(list(command))
+                child = subprocess.Popen(list(command), stdout=stdout)
             _wait(streams, child, ended, seconds, signals, started, progress)
         finally:
             if child is not None:
@@ -256,6 +267,26 @@ def _end(child: subprocess.Popen[bytes], got: int) -> None:
             child.wait()
 
 
+class _Folder:
+    """A temporary folder that goes with the block, or with what ends the program in it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.gettempdir()).resolve() / leftovers.new_name("perf")
+
+    def __enter__(self) -> Path:
+        ending.set_up(self, lambda: self.path.mkdir(0o700))
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        with ending.step():
+            if ending.holds(self):
+                leftovers.remove_folder(self.path)
+                ending.forget(self)
+
+
 def import_perf(path: str | os.PathLike[str]) -> Trace:
     """Read a perf.data file by way of ``perf script``.
 
@@ -266,8 +297,8 @@ def import_perf(path: str | os.PathLike[str]) -> Trace:
         raise FileNotFoundError("perf is not installed; it is needed to read perf.data")
     if not Path(path).exists():
         raise FileNotFoundError(f"no such file: {os.fspath(path)}")
-    with tempfile.TemporaryDirectory(prefix="pgste-perf-") as directory:
-        text = Path(directory) / "script.txt"
+    with _Folder() as directory:
+        text = directory / "script.txt"
         with open(text, "wb") as out:
             done = subprocess.run(
                 ["perf", "script", "-i", os.fspath(path), "--force",
@@ -276,7 +307,7 @@ def import_perf(path: str | os.PathLike[str]) -> Trace:
                 stderr=subprocess.PIPE,
                 check=False,
             )  # fmt: skip
-        words = done.stderr.decode(errors="replace").strip()
+        words = " ".join(done.stderr.decode(errors="replace").split())
         if done.returncode:
             raise ArgumentError(f"perf script cannot read {os.fspath(path)}: {words}")
         if not text.stat().st_size:

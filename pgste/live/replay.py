@@ -14,11 +14,14 @@ import multiprocessing
 import os
 import re
 import resource
+import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 import numpy as np
@@ -26,10 +29,13 @@ import numpy.typing as npt
 
 from pgste._engine import Guest, Host
 from pgste._engine import Replay as ModelReplay
-from pgste._engine.live import Mapping, RefusedCall, Replay
+from pgste._engine.live import Mapping, RefusedCall, Replay, die_with_parent
 from pgste.errors import ArgumentError, PgsteError
-from pgste.live.memory import HINTS, Advice, why_refused
-from pgste.live.pressure import MemoryLimit, SwapFile, swap_bytes
+from pgste.live import ending
+from pgste.live.alone import alone
+from pgste.live.memory import HINTS, Advice
+from pgste.live.pressure import MemoryLimit, SwapFile, other_swap
+from pgste.live.refused import why_refused
 from pgste.traces.trace import Trace
 
 CHUNK_PAGES = 1 << 10
@@ -171,8 +177,12 @@ def _worker(
     limit: MemoryLimit,
     limit_pages: int,
     samples: int,
+    parent: int,
 ) -> None:
     """Body of the process that has the memory; sends ("done", n), and a Run or an error."""
+    die_with_parent()
+    if os.getppid() != parent:
+        return
     try:
         limit.enter()
         pipe.send(_on_kernel(pipe, scaled, mechanism, limit, limit_pages, samples))
@@ -252,10 +262,10 @@ def _run_kernel(
         here, there = context.Pipe(duplex=False)
         process = context.Process(
             target=_worker,
-            args=(there, scaled, mechanism, limit, limit_pages, samples),
+            args=(there, scaled, mechanism, limit, limit_pages, samples, os.getpid()),
             daemon=True,
         )
-        process.start()
+        _start(process)
         there.close()
         try:
             while True:
@@ -275,6 +285,16 @@ def _run_kernel(
             if process.is_alive():
                 process.kill()
                 process.join()
+
+
+def _start(process: SpawnProcess) -> None:
+    """Start it with signals blocked, for its life: what the terminal sends is our business."""
+    ensure_running()  # it would unblock them in the middle
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ending.ENDING)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _why_died(status: int | None, limit_pages: int) -> str:
@@ -348,7 +368,8 @@ def live_replay(
         swap_directory: where a swap file goes if the machine has no swap on.
         progress: called with (mechanism, events done, events).
 
-    Raises `Refused` without the rights for a memory cgroup or swap, `PgsteError` if the kernel
+    Raises `Refused` without the rights for a memory cgroup or swap and while another live run is
+    going on, `PgsteError` if the kernel
     kills the replay for want of memory.
     """
     for name in mechanisms:
@@ -363,9 +384,10 @@ def live_replay(
         raise ArgumentError(f"limit_pages: {limit_pages} is less than 256 (1 MiB)")
     kernel, model = {}, {}
     with ExitStack() as stack:
+        stack.enter_context(alone(swap_directory))
         # "none" keeps every page that was ever used.
         needed = len(np.unique(scaled.events >> np.uint64(8))) * PAGE_BYTES + (16 << 20)
-        if swap_bytes()[1] < needed:
+        if other_swap()[1] < needed:
             stack.enter_context(SwapFile(needed, swap_directory))
         for name in mechanisms:
             kernel[name] = _run_kernel(scaled, name, limit_pages, samples, progress)

@@ -8,19 +8,19 @@ Documentation/trace/ftrace.rst and events.rst of the kernel.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from pgste._engine import live
 from pgste.errors import ArgumentError
-from pgste.live.memory import Refused
+from pgste.live import ending
+from pgste.live.leftovers import new_name, remove_instance, remove_mount
+from pgste.live.refused import Refused
 
 OWN_MOUNT = "pgste-tracefs-"
 EVENTS = ("mm_page_alloc", "mm_page_free")
@@ -51,19 +51,23 @@ class TraceFs:
         found = mounted_at()
         if found:
             return found
-        where = Path(tempfile.mkdtemp(prefix=OWN_MOUNT))
+        where = Path(tempfile.gettempdir()).resolve() / new_name("tracefs")
+        self._own = where
+        ending.set_up(self, self._mount)
+        return where
+
+    def _mount(self) -> None:
+        assert self._own is not None
+        self._own.mkdir(0o700)
         try:
-            live.mount(b"nodev", os.fsencode(where), b"tracefs")
+            live.mount(b"nodev", os.fsencode(self._own), b"tracefs")
         except live.RefusedCall as refused:
-            where.rmdir()
             why = {
                 errno.EPERM: "tracefs is not mounted, and mounting it needs root (CAP_SYS_ADMIN); "
                 "run as root, or let root do: mount -t tracefs nodev /sys/kernel/tracing",
                 errno.ENODEV: "this kernel has no tracefs (CONFIG_TRACING)",
             }.get(refused.errno, os.strerror(refused.errno))
             raise Refused(refused.errno, "mount of tracefs", why) from None
-        self._own = where
-        return where
 
     def __exit__(
         self,
@@ -71,10 +75,19 @@ class TraceFs:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        if self._own is not None:
-            live.unmount(os.fsencode(self._own))
-            self._own.rmdir()
-            self._own = None
+        self.remove()
+
+    def remove(self) -> None:
+        """Unmount what this mounted; twice does no harm."""
+        with ending.step():
+            if self._own is not None and ending.holds(self):
+                # Without the mount an instance that lost its block could not be removed any more.
+                for thing in ending.things():
+                    if isinstance(thing, Instance) and thing.root == self._own:
+                        thing.remove()
+                remove_mount(self._own)
+                self._own = None
+                ending.forget(self)
 
 
 class Instance:
@@ -126,21 +139,16 @@ class Instance:
                     f"event kmem:{event}",
                     "this kernel does not have it (CONFIG_EVENT_TRACING)",
                 )
-        directory = self.root / "instances" / f"pgste-{os.getpid()}-{time.monotonic_ns()}"
-        try:
-            directory.mkdir()
-        except OSError as error:
-            raise self._refused(error, f"mkdir {directory}") from None
-        self.directory = directory
-        try:
-            self._set_up()
-        except BaseException:
-            self.remove()
-            raise
+        self.directory = self.root / "instances" / new_name()
+        ending.set_up(self, self._set_up)
         return self
 
     def _set_up(self) -> None:
         assert self.directory is not None
+        try:
+            self.directory.mkdir()
+        except OSError as error:
+            raise self._refused(error, f"mkdir {self.directory}") from None
         self.write("tracing_on", "0")
         # Times of different CPUs must be comparable, since the streams are merged by them.
         self.write("trace_clock", "mono")
@@ -234,18 +242,14 @@ class Instance:
 
     def remove(self) -> None:
         """Close the buffers and remove the instance with all of its settings."""
-        while self.fds:
-            os.close(self.fds.pop()[1])
-        if self.directory is None:
-            return
-        with contextlib.suppress(Refused):
-            self.write("tracing_on", "0")
-        for attempt in range(50):
+        with ending.step():
+            while self.fds:
+                os.close(self.fds.pop()[1])
+            if self.directory is None or not ending.holds(self):
+                return
             try:
-                self.directory.rmdir()
-                break
+                remove_instance(self.directory)
             except OSError as error:
-                if error.errno != errno.EBUSY or attempt == 49:
-                    raise self._refused(error, f"rmdir {self.directory}") from None
-                time.sleep(0.02)
-        self.directory = None
+                raise self._refused(error, f"rmdir {self.directory}") from None
+            self.directory = None
+            ending.forget(self)

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
+from pgste._checks import count_of, items_of
 from pgste._engine import Replay
-from pgste.errors import ArgumentError, ArgumentTypeError, PgsteError
+from pgste._engine.names import shown
+from pgste._threads import run_each
+from pgste.errors import ArgumentError, ArgumentTypeError, CancelledError, PgsteError
 
 MAX_THREADS = 64
 
@@ -34,12 +36,11 @@ def run_all(replays: Sequence[Replay], *, threads: int = 1) -> list[int]:
         Nothing has run.
     OutOfFramesError
         Of the first replay in the list that failed; the others have run as far as they go.
+    KeyboardInterrupt
+        Each has run as far as its `Replay.position`, from where it goes on.
     """
     replays = _checked(replays)
-    if isinstance(threads, bool) or not isinstance(threads, int):
-        raise ArgumentTypeError(f"threads: {threads!r} is not an integer")
-    if not 1 <= threads <= MAX_THREADS:
-        raise ArgumentError(f"threads: {threads} is not in 1 .. {MAX_THREADS}")
+    threads = count_of("threads", threads, MAX_THREADS)
     by_host: dict[int, list[int]] = {}
     for i, replay in enumerate(replays):
         by_host.setdefault(id(replay.host), []).append(i)
@@ -49,11 +50,12 @@ def run_all(replays: Sequence[Replay], *, threads: int = 1) -> list[int]:
         for i in which:
             try:
                 outcomes[i] = replays[i].run()
+            except CancelledError:
+                raise
             except PgsteError as error:
                 outcomes[i] = error
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        list(pool.map(run, by_host.values()))
+    run_each(run, by_host.values(), threads)
     done = []
     for outcome in outcomes:
         if isinstance(outcome, PgsteError):
@@ -64,10 +66,9 @@ def run_all(replays: Sequence[Replay], *, threads: int = 1) -> list[int]:
 
 def _checked(replays: Sequence[Replay]) -> tuple[Replay, ...]:
     if isinstance(replays, (str, Replay)) or not isinstance(replays, Sequence):
-        raise ArgumentTypeError(f"replays: {replays!r} is not a sequence of replays")
+        raise ArgumentTypeError(f"replays: {shown(replays)} is not a sequence of replays")
+    replays = items_of("replays", replays, Replay, "replays")
     for i, replay in enumerate(replays):
-        if not isinstance(replay, Replay):
-            raise ArgumentTypeError(f"replays[{i}]: {replay!r} is not a Replay")
         if any(replay is other for other in replays[:i]):
-            raise ArgumentError(f"replays[{i}]: {replay!r} is given twice")
-    return tuple(replays)
+            raise ArgumentError(f"replays[{i}]: {shown(replay)} is given twice")
+    return replays

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pgste._checks import check_callable, check_flag, count_of, names_of
 from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechanisms
-from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
+from pgste._engine.names import shown
+from pgste._threads import run_each
+from pgste.errors import ArgumentError, ArgumentTypeError
 from pgste.study.result import ROWS, Comparison, MechanismResult, Row
 from pgste.study.sizes import guest_pages, kernel_watermarks
 from pgste.traces.trace import Trace
@@ -29,6 +32,9 @@ __all__ = [
 Progress = Callable[[str, int, int], object]
 
 _DEFAULT_SHARE = 0.75
+MAX_GUESTS = 65535  # of one host
+MAX_SAMPLES = 1 << 20
+MAX_THREADS = 64
 _REPORTING = (
     "order",
     "max_order",
@@ -183,14 +189,14 @@ def compare(
     mechanisms: names from `pgste.mechanisms()`; all of them by default.
     host_frames: frames of 4 KiB that the guests share; by default 75 % of the most pages that
         the guests have in use at once, those live at the start included.
-    guests: number of guests, at least 1.
+    guests: number of guests, 1 .. 65,535.
     swap_slots: by default enough for every page of every guest.
     generation, nodat, flavour: as for `Guest`; a generation may not have all mechanisms.
     reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
         is by default the pages that no event names.
     unseen_free: for ``reporting``, these pages are free blocks that others merge with.
-    samples: how often host memory is sampled, evenly over trace time.
-    threads: how many mechanisms are replayed at once.  It changes nothing but speed.
+    samples: how often host memory is sampled, evenly over trace time, 1 .. 2^20.
+    threads: how many mechanisms are replayed at once, 1 .. 64.  It changes nothing but speed.
     progress: called with (mechanism, events done, events), by these threads.
 
     ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; OutOfFramesError
@@ -198,28 +204,28 @@ def compare(
     """
     generation = generation_of(generation, flavour)
     every = _engine_mechanisms(generation)
-    names = tuple(every if mechanisms is None else mechanisms)
-    if isinstance(mechanisms, str):
-        raise ArgumentTypeError(f"mechanisms: a sequence of names, not the string {mechanisms!r}")
-    for name in names:
-        if name not in _engine_mechanisms():
-            raise UnknownNameError(
-                f"mechanisms: {name!r} is none of {', '.join(_engine_mechanisms())}"
-            )
+    names = every
+    if mechanisms is not None:
+        names = names_of("mechanisms", mechanisms, _engine_mechanisms())
+    if not isinstance(trace, Trace):
+        raise ArgumentTypeError(f"trace: {shown(trace)} is not a Trace")
     if not names or len(set(names)) != len(names):
-        raise ArgumentError(f"mechanisms: {names!r} must name at least one, and none twice")
+        raise ArgumentError(f"mechanisms: {shown(names)} must name at least one, and none twice")
     if len(trace) == 0:
         raise ArgumentError("trace: has no events")
-    _check_count("guests", guests)
-    _check_count("samples", samples)
-    _check_count("threads", threads)
+    guests = count_of("guests", guests, MAX_GUESTS)
+    samples = count_of("samples", samples, MAX_SAMPLES)
+    threads = count_of("threads", threads, MAX_THREADS)
+    check_flag("unseen_free", unseen_free)
+    check_callable("progress", progress)
+    _check_reporting(reporting)
     summary = trace.summary()
     peak = guests * summary["peak_in_use"]
     reason = f"given; the guests' peak of pages in use is {peak:,}"
     if host_frames is None:
         host_frames = max(int(peak * _DEFAULT_SHARE), 1)
         reason = f"75 % of the guests' peak of {peak:,} pages in use"
-    _check_count("host_frames", host_frames)
+    host_frames = count_of("host_frames", host_frames)
     base, pages = guest_pages(summary)
     if swap_slots is None:
         swap_slots = guests * summary["unique_pages"] + 64
@@ -268,17 +274,15 @@ def _map(
     """The results of all names, in their order."""
     if threads == 1:
         return tuple(run(name) for name in names)
-    from concurrent.futures import ThreadPoolExecutor  # takes a while to import
-
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        return tuple(pool.map(run, names))
+    return tuple(run_each(run, names, threads))
 
 
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ArgumentTypeError(f"{name}: an integer, not {value!r}")
-    if value < 1:
-        raise ArgumentError(f"{name}: {value} is less than 1")
+def _check_reporting(reporting: Mapping[str, Any] | None) -> None:
+    if reporting is None:
+        return
+    if not isinstance(reporting, Mapping):
+        raise ArgumentTypeError(f"reporting: {shown(reporting)} is not a mapping")
+    names_of("reporting", reporting.keys(), _REPORTING)
 
 
 # The plain name is that of `compare`'s parameter.

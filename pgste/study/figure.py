@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from pgste.errors import ArgumentError
 from pgste.files import saving
@@ -28,4 +30,10 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     if suffix not in (".png", ".svg", ".pdf"):
         raise ArgumentError(f"path: {os.fspath(path)!r} must end in .png, .svg or .pdf")
     smaller: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if suffix == ".png" else {}
-    saving.save(path, lambda file: figure.savefig(file, format=suffix[1:], dpi=150, **smaller))
+    for text in figure.findobj(Text):
+        # names of files are no formulas, and may hold bytes that are no characters
+        text.set_parse_math(False)
+        text.set_text(text.get_text().encode(errors="backslashreplace").decode())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        saving.save(path, lambda file: figure.savefig(file, format=suffix[1:], dpi=150, **smaller))

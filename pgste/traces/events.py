@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pgste._engine.arguments import as_array
+from pgste._engine.names import shown
 from pgste.errors import ArgumentError, ArgumentTypeError
 
 __all__ = ["FREE", "MAX_ORDER", "MAX_PFN", "Words", "check_events", "check_times", "integers"]
@@ -24,7 +26,7 @@ CHECK_EVENTS = 1 << 16
 
 def integers(name: str, values: npt.ArrayLike, highest: int, dtype: Any) -> Words:
     """A new array of dtype, from integers 0 .. highest in one dimension."""
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.ndim != 1:
         raise ArgumentTypeError(f"{name}: {array.ndim} dimensions instead of one")
     if array.size == 0:
@@ -36,7 +38,9 @@ def integers(name: str, values: npt.ArrayLike, highest: int, dtype: Any) -> Word
             raise ArgumentTypeError(f"{name}: {error}") from None
         for i, number in enumerate(numbers):
             if not 0 <= number <= highest:
-                raise ArgumentError(f"{name}: {number} at position {i} is not in 0 .. {highest}")
+                raise ArgumentError(
+                    f"{name}: {shown(number)} at position {i} is not in 0 .. {highest}"
+                )
         return np.array(numbers, dtype)
     if array.dtype.kind not in "iu":
         raise ArgumentTypeError(f"{name}: dtype {array.dtype} instead of integers")

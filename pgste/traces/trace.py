@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pgste._engine.names import shown
 from pgste._engine.trace import summarize
 from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError, TraceError
 from pgste.traces import pgt
@@ -61,6 +62,8 @@ class Trace:
 
         Errors as from `from_arrays`.
         """
+        if counters is not None and not isinstance(counters, Mapping):
+            raise ArgumentTypeError(f"counters: {shown(counters)} is not a mapping")
         words = integers("events", events, (1 << 64) - 1, np.uint64)
         times = integers("time", time, (1 << 64) - 1, np.uint64)
         if len(words) != len(times):
@@ -112,8 +115,7 @@ class Trace:
             This machine has no memory for it.
         """
         name = os.fspath(path)
-        if not isinstance(budget, Budget | None):
-            raise ArgumentTypeError(f"budget: a Budget or None, not {budget!r}")
+        _check_budget(budget)
         with open(name, "rb", buffering=0) as file:
             try:
                 recording = read(file, progress, Meter(budget))
@@ -194,7 +196,8 @@ class Trace:
         MemoryError
             It takes more than half of this machine's memory.
         """
-        meter = Meter(budget or self._budget, _WORD_BYTES * len(self))
+        _check_budget(budget)
+        meter = Meter(self._budget if budget is None else budget, _WORD_BYTES * len(self))
         result: dict[str, Any] = {"events": len(self), "seconds": self.seconds}
         counted = summarize(self._events, meter.work_limit // PAGE, meter.memory_limit)
         if isinstance(counted, str):
@@ -274,9 +277,15 @@ class Trace:
 
     def __getitem__(self, key: slice) -> Trace:
         if not isinstance(key, slice):
-            raise ArgumentTypeError(f"a trace takes slices, not {key!r}")
+            raise ArgumentTypeError(f"a trace takes slices, not {shown(key)}")
         if key.step not in (None, 1):
-            raise ArgumentError(f"step: {key.step!r}; a part of a trace is a run of its events")
+            raise ArgumentError(
+                f"step: {shown(key.step)}; a part of a trace is a run of its events"
+            )
+        try:
+            key.indices(len(self))
+        except TypeError as error:
+            raise ArgumentTypeError(f"slices are of integers, not {shown(key)}") from error
         part = Trace._trusted(
             self._events[key],
             self._time[key],
@@ -304,3 +313,8 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _check_budget(budget: object) -> None:
+    if not isinstance(budget, Budget | None):
+        raise ArgumentTypeError(f"budget: a Budget or None, not {shown(budget)}")

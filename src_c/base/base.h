@@ -100,6 +100,19 @@ static ALWAYS_INLINE bool gfn_get(const struct pgste_gfns *gfns, uint64_t i, uin
 /* Every gfn < limit?  Reads the array once; for refusing a call before it changes anything. */
 bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
 
+/* ---- ending a call early (watch.c) ---- */
+
+#define WATCH_STEPS (UINT64_C(1) << 16) /* between two questions, at some 10 ns a step */
+#define WATCH_SLICE (UINT64_C(1) << 20) /* the same for vector kernels */
+/* Shall the call end?  What pgste_set_watch of this thread says. */
+bool watch_stops(void);
+
+/* The same at step i of a loop, asked now and then. */
+static ALWAYS_INLINE bool watch_stops_at(uint64_t i)
+{
+	return i % WATCH_STEPS == WATCH_STEPS - 1 && watch_stops();
+}
+
 /* ---- threads (threads.c) ---- */
 
 #define MAX_THREADS 64u

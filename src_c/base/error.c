@@ -19,6 +19,7 @@ static const char *const sentences[] = {
 	[-PGSTE_E_PGM_ADDRESSING] = "addressing exception: outside every memory slot",
 	[-PGSTE_E_PGM_SPECIFICATION] = "specification exception: no such operation request code",
 	[-PGSTE_E_CHANGED] = "an array was changed by somebody else during the call",
+	[-PGSTE_E_CANCELLED] = "the call was told to end early",
 	[-PGSTE_E_PGM_DISCARD] = "page discarded: the host no longer has the volatile page",
 };
 

@@ -31,6 +31,8 @@ int pgste_peek(const struct pgste_guest *guest, const struct pgste_gfns *gfns, u
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
 	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
 			return PGSTE_E_CHANGED;
 		tags[i] = content_of(&guest->mm, gfn);
@@ -57,11 +59,12 @@ int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfn
 int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n)
 {
 	uint64_t before;
+	int error;
 
 	for (uint32_t i = 0; i < host->room_mms; i++)
 		if (host->mms[i])
 			guest_settle(guest_of(host->mms[i]));
 	before = host->nr_free;
-	reclaim(host, n);
-	return (int64_t)(host->nr_free - before);
+	error = reclaim_or_stop(host, n);
+	return error ? error : (int64_t)(host->nr_free - before);
 }

@@ -107,13 +107,15 @@ static ALWAYS_INLINE uint64_t blocks_next(struct blocks *b, bool joined, uint64_
 static int mark_strictly(struct pgste_guest *guest, const struct blocks *b, bool to_free)
 {
 	for (uint64_t gfn, i = 0; i < b->gfns->nr; i++) {
+		const bool stops = watch_stops_at(i);
+
 		if (!gfn_get(b->gfns, i, b->limit, &gfn))
 			return PGSTE_E_CHANGED;
-		if (!run_is(guest, gfn, b->pages, !to_free)) {
+		if (stops || !run_is(guest, gfn, b->pages, !to_free)) {
 			while (i--)
 				if (gfn_get(b->gfns, i, b->limit, &gfn))
 					mark_pages(guest, gfn, b->pages, !to_free);
-			return PGSTE_E_STATE;
+			return stops ? PGSTE_E_CANCELLED : PGSTE_E_STATE;
 		}
 		mark_pages(guest, gfn, b->pages, to_free);
 	}
@@ -127,6 +129,8 @@ static int64_t mark_loosely(struct pgste_guest *guest, struct blocks b, bool to_
 	uint64_t already = 0, first, nr;
 
 	while ((nr = blocks_next(&b, true, &first))) {
+		if (watch_stops_at(b.at))
+			return PGSTE_E_CANCELLED;
 		if (nr == 1 && !guest->shared)
 			already += mark_page(free, first, to_free);
 		else
@@ -173,18 +177,30 @@ static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, struct blocks 
 {
 	void (*hook)(struct pgste_guest *, struct vcpu *, uint64_t, uint64_t, unsigned) =
 		to_free ? guest->mech->free : guest->mech->alloc;
-	uint64_t first, nr;
+	uint64_t first, nr, done = 0;
 
 	if (!hook)
 		return PGSTE_OK;
 	if (b.gfns->type == PGSTE_GFN_RANGE && b.pages == 1) {
-		hook(guest, vcpu, b.gfns->first, b.gfns->nr, 0);
+		for (uint64_t at = 0; at < b.gfns->nr; at += nr) {
+			nr = min_u64(b.gfns->nr - at, WATCH_SLICE);
+			if (at && watch_stops())
+				return PGSTE_E_CANCELLED;
+			hook(guest, vcpu, b.gfns->first + at, nr, 0);
+		}
 		return PGSTE_OK;
 	}
 	if (guest->mech->cmma && b.pages == 1 && !guest->interpreted)
 		return essa_all(guest, vcpu, b.gfns, to_free);
-	while ((nr = blocks_next(&b, guest->mech->cmma, &first)))
+	while ((nr = blocks_next(&b, guest->mech->cmma, &first))) {
 		hook(guest, vcpu, first, nr, order);
+		done += nr;
+		if (done >= WATCH_STEPS) {
+			done = 0;
+			if (watch_stops())
+				return PGSTE_E_CANCELLED;
+		}
+	}
 	return b.outside ? PGSTE_E_CHANGED : PGSTE_OK;
 }
 
@@ -277,6 +293,8 @@ int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfn
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
 	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
 			return PGSTE_E_CHANGED;
 		free[i] = page_is_free(guest, gfn);

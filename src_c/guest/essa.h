@@ -13,7 +13,10 @@ unsigned essa_any(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, ui
 /* Of pages inside the guest; results may be NULL. */
 void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
 		uint64_t nr, uint8_t *results);
-/* PGSTE_E_CHANGED: a gfn is not inside the guest any more; those before it are done. */
+/*
+ * PGSTE_E_CHANGED: a gfn is not inside the guest any more; PGSTE_E_CANCELLED.  Those before
+ * are done.
+ */
 int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 	       const struct pgste_gfns *gfns, uint8_t *results);
 

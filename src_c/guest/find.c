@@ -12,11 +12,28 @@ struct counting {
 	uint64_t zappable[MAX_THREADS];
 };
 
+static void add_counts(struct pgste_state_counts *sum, const struct pgste_state_counts *more)
+{
+	for (unsigned usage = 0; usage < 4; usage++)
+		for (unsigned content = 0; content < 3; content++)
+			sum->pages[usage][content] += more->pages[usage][content];
+	sum->nodat += more->nodat;
+	sum->dirty += more->dirty;
+	sum->swap += more->swap;
+	sum->zappable += more->zappable;
+}
+
 static void count_part(void *data, unsigned part, uint64_t from, uint64_t to)
 {
 	struct counting *c = data;
 
-	scan_ops()->count_states(c->guest->mm.state + from, to - from, &c->counts[part]);
+	for (uint64_t end; from < to && !watch_stops(); from = end) {
+		struct pgste_state_counts counts;
+
+		end = min_u64(from + WATCH_SLICE, to);
+		scan_ops()->count_states(c->guest->mm.state + from, end - from, &counts);
+		add_counts(&c->counts[part], &counts);
+	}
 }
 
 void pgste_count_states(const struct pgste_guest *guest, unsigned threads,
@@ -27,24 +44,19 @@ void pgste_count_states(const struct pgste_guest *guest, unsigned threads,
 	threads = threads_useful(threads, guest->mm.nr_pages);
 	threads_run(threads, guest->mm.nr_pages, count_part, &c);
 	*counts = c.counts[0];
-	for (unsigned i = 1; i < threads; i++) {
-		const struct pgste_state_counts *more = &c.counts[i];
-
-		for (unsigned usage = 0; usage < 4; usage++)
-			for (unsigned content = 0; content < 3; content++)
-				counts->pages[usage][content] += more->pages[usage][content];
-		counts->nodat += more->nodat;
-		counts->dirty += more->dirty;
-		counts->swap += more->swap;
-		counts->zappable += more->zappable;
-	}
+	for (unsigned i = 1; i < threads; i++)
+		add_counts(counts, &c.counts[i]);
 }
 
 static void count_zappable_part(void *data, unsigned part, uint64_t from, uint64_t to)
 {
 	struct counting *c = data;
 
-	c->zappable[part] = scan_ops()->count_zappable(c->guest->mm.state + from, to - from);
+	for (uint64_t end; from < to && !watch_stops(); from = end) {
+		end = min_u64(from + WATCH_SLICE, to);
+		c->zappable[part] +=
+			scan_ops()->count_zappable(c->guest->mm.state + from, end - from);
+	}
 }
 
 uint64_t pgste_count_zappable(const struct pgste_guest *guest, unsigned threads)
@@ -60,6 +72,20 @@ uint64_t pgste_count_zappable(const struct pgste_guest *guest, unsigned threads)
 }
 
 /* ---- finding ---- */
+
+/* At most max pages of [from, to), looked for in slices. */
+static uint64_t find_in(const struct pgste_guest *guest, uint64_t from, uint64_t to, uint8_t mask,
+			uint8_t value, uint64_t *found, uint64_t max)
+{
+	uint64_t nr = 0;
+
+	for (uint64_t end; from < to && nr < max && !watch_stops(); from = end) {
+		end = min_u64(from + WATCH_SLICE, to);
+		nr += scan_ops()->find(guest->mm.state, from, end, mask, value, found + nr,
+				       max - nr);
+	}
+	return nr;
+}
 
 /* Each part finds into a table of its own, which costs only as much as is found. */
 struct finding {
@@ -78,8 +104,8 @@ static void find_part(void *data, unsigned part, uint64_t from, uint64_t to)
 	f->found[part] = table_new(f->nr_bytes[part]);
 	if (!f->found[part])
 		return;
-	f->nr[part] = scan_ops()->find(f->guest->mm.state, f->start + from, f->start + to, f->mask,
-				       f->value, f->found[part], most);
+	f->nr[part] = find_in(f->guest, f->start + from, f->start + to, f->mask, f->value,
+			      f->found[part], most);
 }
 
 static int64_t find_threaded(struct finding *f, unsigned threads, uint64_t *gfns)
@@ -115,6 +141,5 @@ int64_t pgste_find(const struct pgste_guest *guest, unsigned threads, uint64_t s
 	threads = threads_useful(threads, guest->mm.nr_pages - start);
 	if (threads > 1)
 		return find_threaded(&f, threads, gfns);
-	return (int64_t)scan_ops()->find(guest->mm.state, start, guest->mm.nr_pages, mask, value,
-					 gfns, max);
+	return (int64_t)find_in(guest, start, guest->mm.nr_pages, mask, value, gfns, max);
 }

@@ -96,6 +96,7 @@ int pgste_advance(struct pgste_guest *guest, uint64_t ns)
 {
 	const struct mech *mech = guest->mech;
 	const uint64_t end = guest->now_ns + ns;
+	uint64_t ticks = 0;
 
 	if (ns > PGSTE_MAX_NS || end > PGSTE_MAX_NS)
 		return PGSTE_E_ARG;
@@ -104,6 +105,8 @@ int pgste_advance(struct pgste_guest *guest, uint64_t ns)
 		if (guest->now_ns < mech->due(guest))
 			guest->now_ns = mech->due(guest);
 		mech->tick(guest);
+		if (watch_stops_at(++ticks))
+			return PGSTE_E_CANCELLED;
 	}
 	guest->now_ns = end;
 	return PGSTE_OK;

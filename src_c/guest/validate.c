@@ -93,6 +93,8 @@ static const char *check_guest(const struct pgste_guest *guest, uint32_t *uses, 
 		const uint64_t cold = guest->mm.pte[gfn], index = cold >> PTE_PFRA_SHIFT;
 		const uint8_t state = guest->mm.state[gfn];
 
+		if (watch_stops_at(gfn))
+			return pgste_strerror(PGSTE_E_CANCELLED);
 		if (cold & COLD_FOREIGN) {
 			nr_foreign++;
 		} else if (state & PGSTE_STATE_SWAP) {

@@ -79,6 +79,8 @@ int pgste_get_words(const struct pgste_guest *guest, const struct pgste_gfns *gf
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
 	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
 			return PGSTE_E_CHANGED;
 		if (pgste)
@@ -121,6 +123,8 @@ int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			return error;
 	}
 	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
 			return PGSTE_E_CHANGED;
 		if (pte)
@@ -137,6 +141,8 @@ int pgste_get_states(const struct pgste_guest *guest, const struct pgste_gfns *g
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
 	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
 			return PGSTE_E_CHANGED;
 		states[i] = guest->mm.state[gfn];

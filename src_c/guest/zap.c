@@ -55,8 +55,12 @@ static void zap_search(void *data, unsigned part, uint64_t from, uint64_t to)
 {
 	struct zap_parts *z = data;
 
-	z->first[part] = scan_ops()->find_zappable(z->guest->mm.state, from, to);
 	z->to[part] = to;
+	for (uint64_t end = from; end < to && end == from && !watch_stops();) {
+		end = min_u64(from + WATCH_SLICE, to);
+		from = scan_ops()->find_zappable(z->guest->mm.state, from, end);
+	}
+	z->first[part] = from;
 }
 
 static uint64_t zap_range(struct pgste_guest *guest, uint64_t gfn, uint64_t to,
@@ -65,11 +69,20 @@ static uint64_t zap_range(struct pgste_guest *guest, uint64_t gfn, uint64_t to,
 	const struct scan_ops *scan = scan_ops();
 	uint64_t zapped = 0;
 
-	for (; gfn < to; gfn++) {
-		gfn = scan->find_zappable(guest->mm.state, gfn, to);
+	for (; gfn < to && !watch_stops(); gfn++) {
+		const uint64_t end = min_u64(gfn + WATCH_SLICE, to);
+
+		gfn = scan->find_zappable(guest->mm.state, gfn, end);
+		if (gfn == end) {
+			gfn--; /* nothing in this slice */
+			continue;
+		}
 		/* zappable pages come in runs: no new search for the next one */
-		for (; gfn < to && state_zappable(guest->mm.state[gfn]); gfn++)
+		for (; gfn < to && state_zappable(guest->mm.state[gfn]); gfn++) {
 			zapped += zap_entry(guest, gfn, slots_freed);
+			if (watch_stops_at(zapped))
+				return zapped;
+		}
 	}
 	return zapped;
 }

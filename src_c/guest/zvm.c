@@ -130,6 +130,8 @@ int pgste_set_changed(struct pgste_guest *guest, const struct pgste_gfns *gfns, 
 	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
 		uint8_t *state;
 
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
 			return PGSTE_E_CHANGED;
 		state = &guest->mm.state[gfn];

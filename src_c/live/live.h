@@ -3,6 +3,8 @@
 #ifndef LIVE_LIVE_H
 #define LIVE_LIVE_H
 
+#include <sys/types.h>
+
 #include "base/base.h"
 #include "pgste/live.h"
 #include "pgste/trace.h"
@@ -12,6 +14,7 @@ struct pgste_live {
 	uint64_t nr_pages;
 	size_t map_bytes, guard_bytes;
 	size_t page_bytes;
+	pid_t pid;	/* whose mapping it is: a child made by fork does not have it */
 	int pagemap;	/* /proc/self/pagemap, -1 until somebody asks for states */
 	int kpageflags; /* -1 until somebody asks for flags */
 	bool vector;	/* process_madvise has not been refused yet */

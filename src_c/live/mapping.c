@@ -132,6 +132,7 @@ int pgste_live_new(const struct pgste_live_config *config, struct pgste_live **o
 	if (!live)
 		return PGSTE_E_NOMEM;
 	live->page_bytes = (size_t)page_bytes;
+	live->pid = getpid();
 	live->nr_pages = config->nr_pages;
 	live->map_bytes = (size_t)config->nr_pages * live->page_bytes;
 	live->pagemap = live->kpageflags = -1;
@@ -156,7 +157,9 @@ void pgste_live_free(struct pgste_live *live)
 {
 	if (!live)
 		return;
-	munmap(live->base, live->map_bytes + live->guard_bytes);
+	/* In a child its addresses (MADV_DONTFORK) may be those of somebody else by now. */
+	if (live->pid == getpid())
+		munmap(live->base, live->map_bytes + live->guard_bytes);
 	if (live->pagemap >= 0)
 		close(live->pagemap);
 	if (live->kpageflags >= 0)

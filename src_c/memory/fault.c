@@ -132,7 +132,9 @@ static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
 		uint32_t frame = NIL;
 		int error = PGSTE_E_CHANGED;
 
-		if (gfn_get(gfns, i, mm->nr_pages, &gfn))
+		if (watch_stops_at(i))
+			error = PGSTE_E_CANCELLED;
+		else if (gfn_get(gfns, i, mm->nr_pages, &gfn))
 			error = fault_in(mm, gfn, tags ? PTE_STORE : PTE_LOAD, &frame);
 		if (error)
 			return error;

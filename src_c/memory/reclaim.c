@@ -186,7 +186,7 @@ static void deactivate(struct pgste_host *host)
 	}
 }
 
-void reclaim(struct pgste_host *host, uint64_t n)
+static int reclaim_watched(struct pgste_host *host, uint64_t n, bool watched)
 {
 	const uint64_t used = host->config.nr_frames - host->nr_free;
 	const uint64_t goal = n > used ? host->config.nr_frames : host->nr_free + n;
@@ -209,7 +209,21 @@ void reclaim(struct pgste_host *host, uint64_t n)
 		if (inactive_is_low(host))
 			deactivate(host);
 		shrink(host, inactive->tail);
+		if (watched && watch_stops_at(budget))
+			return PGSTE_E_CANCELLED;
 	}
+	return PGSTE_OK;
+}
+
+/* For a frame that is needed now: to the end. */
+void reclaim(struct pgste_host *host, uint64_t n)
+{
+	(void)reclaim_watched(host, n, false);
+}
+
+int reclaim_or_stop(struct pgste_host *host, uint64_t n)
+{
+	return reclaim_watched(host, n, true);
 }
 
 uint32_t frame_get(struct pgste_host *host)
@@ -253,6 +267,8 @@ int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns)
 		out = snapshot_take(mm, &all, &snapshot);
 	for (uint64_t gfn, i = 0; i < all.nr && out >= 0; i++) {
 		out = gfn_get(&all, i, mm->nr_pages, &gfn) ? page_out(mm, gfn) : PGSTE_E_CHANGED;
+		if (watch_stops_at(i))
+			out = PGSTE_E_CANCELLED;
 		nr_out += out;
 	}
 	if (out < 0)
@@ -269,6 +285,8 @@ int64_t mm_set_pinned(struct mm *mm, const struct pgste_gfns *gfns, bool on)
 		uint64_t cold;
 		struct frame *f;
 
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, mm->nr_pages, &gfn))
 			return PGSTE_E_CHANGED;
 		cold = mm->pte[gfn];

@@ -69,29 +69,33 @@ static bool save_tables(struct snapshot *s, const struct pgste_host *host, uint6
 	return s->frames && s->slots && s->stats && s->pages && s->gfns;
 }
 
-static bool save_gfns(struct snapshot *s, struct mm *mm, const struct pgste_gfns *gfns)
+static int save_gfns(struct snapshot *s, struct mm *mm, const struct pgste_gfns *gfns)
 {
 	for (uint64_t i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, mm->nr_pages, &s->gfns[i]))
-			return false;
+			return PGSTE_E_CHANGED;
 		save_page(s, mm, s->gfns[i]);
 	}
-	return true;
+	return PGSTE_OK;
 }
 
 int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snapshot)
 {
 	struct pgste_host *host = mm->host;
 	struct snapshot *s = calloc(1, sizeof(*s));
+	int error;
 
 	*snapshot = NULL;
 	if (!s || !save_tables(s, host, gfns->nr)) {
 		snapshot_free(s);
 		return PGSTE_E_NOMEM;
 	}
-	if (!save_gfns(s, mm, gfns)) {
+	error = save_gfns(s, mm, gfns);
+	if (error) {
 		snapshot_free(s);
-		return PGSTE_E_CHANGED;
+		return error;
 	}
 	s->live = host;
 	s->host = *host;

@@ -25,7 +25,8 @@ enum pgste_error {
 	PGSTE_E_PGM_SPECIFICATION = -14, /* program interruption 0x0006: no such orc */
 	PGSTE_E_PGM_DISCARD = -15,	 /* program interruption 0x001a (z/VM): page discarded */
 	PGSTE_E_CHANGED = -16,		 /* an array that the call reads was changed meanwhile */
-	PGSTE_E_LAST = -16
+	PGSTE_E_CANCELLED = -17,	 /* pgste_set_watch, or a search's go_on, said no */
+	PGSTE_E_LAST = -17
 };
 
 /* A fixed English sentence for an error; "unknown error" for any other number. */

@@ -33,7 +33,7 @@ const char *pgste_replay_stats_name(unsigned i);
  * events, nr: the whole trace, read for the setup; must outlive the replay unchanged.
  * times_ns: nr times, or NULL.  PGSTE_E_ARG: no guest, one twice, guests of several hosts, an
  * event that lies outside [base_pfn, base_pfn + pages of a guest), order > 39, kind > 1;
- * PGSTE_E_NO_FRAME during setup (the guests are then as far as setup went).
+ * PGSTE_E_NO_FRAME or PGSTE_E_CANCELLED during setup (the guests are then as far as it went).
  */
 int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint64_t base_pfn,
 		     const uint64_t *events, const uint64_t *times_ns, uint64_t nr,

@@ -127,6 +127,12 @@ struct pgste_search_config {
 	uint32_t cbrl_entries;	 /* 1 .. 2 */
 	bool obedient;		 /* pages but the watched one, 0, keep to the protocol */
 	uint64_t max_states;	 /* PGSTE_E_NOMEM beyond */
+	/*
+	 * Asked every few thousand states, unless NULL: false ends the search with
+	 * PGSTE_E_CANCELLED.  states: searched so far; result->states has those found.
+	 */
+	bool (*go_on)(void *data, uint64_t states);
+	void *data;
 };
 
 struct pgste_step {
@@ -145,7 +151,7 @@ struct pgste_search_result {
 	uint32_t depth; /* steps to the farthest state */
 	struct pgste_search_answer answers[PGSTE_NR_QUESTIONS];
 };
-/* PGSTE_E_ARG, PGSTE_E_NAME, PGSTE_E_NOMEM. */
+/* PGSTE_E_ARG, PGSTE_E_NAME, PGSTE_E_NOMEM, PGSTE_E_CANCELLED. */
 int pgste_search(const struct pgste_search_config *config, struct pgste_search_result *result);
 
 PGSTE_END

@@ -47,7 +47,7 @@ static ALWAYS_INLINE bool replay_block(const struct pgste_replay *r, uint64_t ev
 }
 
 /* Bring the guests to where the trace begins (setup.c).  PGSTE_E_NOMEM,
- * PGSTE_E_NO_FRAME, PGSTE_E_CHANGED. */
+ * PGSTE_E_NO_FRAME, PGSTE_E_CHANGED, PGSTE_E_CANCELLED. */
 int replay_setup(struct pgste_replay *r);
 
 #endif

@@ -5,6 +5,9 @@
  */
 #include "replay/steps.h"
 
+/* Words, of 64 pages each, between two questions whether to go on; the first is asked for too. */
+#define ASK_WORDS (WATCH_STEPS / 64)
+
 struct first_events {
 	uint64_t *seen, *is_free; /* a bit a page: in an event; the first one frees it */
 	uint64_t nr_bytes;
@@ -13,13 +16,18 @@ struct first_events {
 static int first_events_of(const struct pgste_replay *r, struct first_events *first)
 {
 	struct block block;
+	uint64_t pages = 0;
 
 	for (uint64_t i = 0; i < r->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
 		if (!replay_block(r, READ_ONCE(r->events[i]), &block))
 			return PGSTE_E_CHANGED;
 		for (uint64_t page = block.gfn; page < block.gfn + block.nr; page++) {
 			const uint64_t bit = UINT64_C(1) << page % 64;
 
+			if (watch_stops_at(++pages))
+				return PGSTE_E_CANCELLED;
 			if (!(first->seen[page / 64] & bit) && block.is_free)
 				first->is_free[page / 64] |= bit;
 			first->seen[page / 64] |= bit;
@@ -29,18 +37,20 @@ static int first_events_of(const struct pgste_replay *r, struct first_events *fi
 }
 
 /* Pages whose first event is an alloc are free, as they were since boot. */
-static void setup_free(struct pgste_guest *guest, const struct first_events *first,
-		       uint64_t nr_words)
+static int setup_free(struct pgste_guest *guest, const struct first_events *first,
+		      uint64_t nr_words)
 {
 	uint64_t start = 0, nr = 0;
 
 	for (uint64_t word = 0; word < nr_words; word++) {
 		uint64_t bits = first->seen[word] & ~first->is_free[word];
 
+		if (word % ASK_WORDS == 0 && watch_stops())
+			return PGSTE_E_CANCELLED;
 		for (; bits; bits &= bits - 1) {
 			const uint64_t gfn = word * 64 + (uint64_t)__builtin_ctzll(bits);
 
-			if (nr && start + nr == gfn) {
+			if (nr && start + nr == gfn && nr < WATCH_STEPS) {
 				nr++;
 				continue;
 			}
@@ -53,6 +63,7 @@ static void setup_free(struct pgste_guest *guest, const struct first_events *fir
 	if (nr)
 		replay_free_run(guest, start, nr, 0);
 	guest_settle(guest);
+	return PGSTE_OK;
 }
 
 /* Pages whose first event is a free hold content of the guest. */
@@ -60,6 +71,8 @@ static int setup_store(struct pgste_replay *r, struct pgste_guest *guest,
 		       const struct first_events *first, uint64_t nr_words)
 {
 	for (uint64_t word = 0; word < nr_words; word++) {
+		if (word % ASK_WORDS == 0 && watch_stops())
+			return PGSTE_E_CANCELLED;
 		for (uint64_t bits = first->is_free[word]; bits; bits &= bits - 1) {
 			bool stale;
 			const uint64_t gfn = word * 64 + (uint64_t)__builtin_ctzll(bits);
@@ -85,8 +98,11 @@ int replay_setup(struct pgste_replay *r)
 	for (unsigned i = 0; i < r->nr_guests && !error; i++) {
 		struct pgste_guest *guest = r->guests[i];
 
-		setup_free(guest, &first, nr_words);
-		error = setup_store(r, guest, &first, nr_words);
+		error = setup_free(guest, &first, nr_words);
+		if (!error)
+			error = setup_store(r, guest, &first, nr_words);
+		if (error)
+			break;
 		for (uint32_t v = 0; v < guest->nr_vcpus; v++)
 			cbrl_process(guest, &guest->vcpus[v]);
 		if (guest->mech->replay_starts)

@@ -169,6 +169,17 @@ static int expand(struct search *s, uint64_t state)
 	return error;
 }
 
+/* Some 20 us are between two questions for each thousand states. */
+#define ASK_STATES 2048u
+
+static bool goes_on(struct search *s, uint64_t searched)
+{
+	const struct pgste_search_config *config = s->system.config;
+
+	s->result->states = s->nr;
+	return !config->go_on || config->go_on(config->data, searched);
+}
+
 static bool config_valid(const struct pgste_search_config *c)
 {
 	return c->nr_pages >= 1 && c->nr_pages <= SEARCH_MAX_PAGES && c->nr_frames >= 1 &&
@@ -188,8 +199,11 @@ int pgste_search(const struct pgste_search_config *config, struct pgste_search_r
 	if (error)
 		return error;
 	error = visit(&s, 0, (struct pgste_step){ 0 });
-	for (uint64_t i = 0; i < s.nr && !error; i++)
+	for (uint64_t i = 0; i < s.nr && !error; i++) {
 		error = expand(&s, i);
+		if (!error && i % ASK_STATES == ASK_STATES - 1 && !goes_on(&s, i + 1))
+			error = PGSTE_E_CANCELLED;
+	}
 	result->states = s.nr;
 	system_free(&s.system);
 	free(s.states);

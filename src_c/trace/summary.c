@@ -120,6 +120,7 @@ struct count {
 	const uint64_t *events;
 	struct pgste_trace_summary *summary;
 	uint64_t live, pages_left; /* that the limits allow */
+	uint64_t pages; /* walked, to ask now and then whether to go on */
 	int64_t in_use, peak_in_use;
 };
 
@@ -132,6 +133,8 @@ static int count_alloc(struct count *count, uint64_t i, uint64_t pfn, uint64_t n
 		word = page_word(&count->table, page);
 		if (!word)
 			return PGSTE_E_NOMEM;
+		if (watch_stops_at(count->pages++))
+			return PGSTE_E_CANCELLED;
 		hits += *word >> OWNER_SHIFT != 0;
 		s->unique_pages += !(*word & SEEN);
 		s->unique_allocated += !(*word & ALLOCATED);
@@ -158,6 +161,8 @@ static int count_free(struct count *count, uint64_t pfn, uint64_t nr)
 		word = page_word(&count->table, page);
 		if (!word)
 			return PGSTE_E_NOMEM;
+		if (watch_stops_at(count->pages++))
+			return PGSTE_E_CANCELLED;
 		owner = *word >> OWNER_SHIFT;
 		if (page == pfn)
 			first = owner;

@@ -22,7 +22,7 @@ int64_t pgste_decoder_feed(struct pgste_decoder *decoder, const char *bytes, siz
 	*used = 0;
 	if (decoder->error)
 		return PGSTE_E_FORMAT;
-	while (p < stop && nr < max) {
+	while (p < stop && nr < max && !watch_stops_at(decoder->stats.lines)) {
 		newline = memchr(p, '\n', (size_t)(stop - p));
 		line_end = newline ? newline : stop;
 		if (line_end - p > MAX_LINE_BYTES || (!newline && end)) {

@@ -79,7 +79,7 @@ def test_a_verb_imports_nothing_of_others(
     verb = command[0]
     modules = imported(*command)
     rooms, packages = NEEDS[verb]
-    shared = {"pgste.cli.common"}
+    shared = {"pgste.cli.common", "pgste.cli.terminal", "pgste.cli.words"}
     assert {name for name in modules if name.startswith("pgste.cli.")} - shared == {
         f"pgste.cli.{verb}"
     }

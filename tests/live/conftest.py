@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from live.machine import machine_alone
 from pgste.live import Refused
 from pgste.live.check import flags_allowed
 from pgste.live.pressure import MemoryLimit, SwapFile, swap_bytes
@@ -15,7 +16,14 @@ from pgste.live.tracefs import Instance, TraceFs, mounted_at
 
 
 @pytest.fixture
-def swap_file(tmp_path: Path) -> Iterator[SwapFile]:
+def machine() -> Iterator[None]:
+    """This machine's swap for one test, whatever other runs of the tests there are."""
+    with machine_alone():
+        yield
+
+
+@pytest.fixture
+def swap_file(machine: None, tmp_path: Path) -> Iterator[SwapFile]:
     """A swap file of 64 MiB; afterwards it is gone."""
     try:
         swap = SwapFile(64 << 20, tmp_path).__enter__()
@@ -30,7 +38,7 @@ def swap_file(tmp_path: Path) -> Iterator[SwapFile]:
 
 
 @pytest.fixture
-def no_swap() -> None:
+def no_swap(machine: None) -> None:
     """A machine without swap."""
     if swap_bytes()[0]:
         pytest.skip("this machine has swap of its own on")

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 import pgste
+from live.machine import machine_alone
 from pgste.errors import ArgumentError
 from pgste.live.calibrate import LENGTHS, Cost, Estimate, Profile, calibrate, estimate
 
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    return calibrate(2.0, swap_directory=str(tmp_path_factory.mktemp("swap")))
+    with machine_alone():
+        return calibrate(2.0, swap_directory=str(tmp_path_factory.mktemp("swap")))
 
 
 def test_costs_are_times_in_order(profile: Profile) -> None:

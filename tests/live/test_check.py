@@ -23,6 +23,8 @@ from pgste.live.check import (
 from pgste.live.pressure import SwapFile, swap_bytes
 from pgste.live.sides import Op
 
+pytestmark = pytest.mark.usefixtures("machine")
+
 OPS = 100_000
 
 

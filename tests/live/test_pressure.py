@@ -14,6 +14,8 @@ from pgste.errors import ArgumentError
 from pgste.live import Memory, Refused
 from pgste.live.pressure import Hierarchy, MemoryLimit, SwapFile, find_hierarchy, swap_bytes
 
+pytestmark = pytest.mark.usefixtures("machine")
+
 MIB = 1 << 20
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from live.machine import machine_alone
 from pgste._engine.live import Mapping, Replay
 from pgste.errors import ArgumentError
 from pgste.live import Advice, Refused
@@ -151,9 +152,10 @@ def test_events_outside_the_memory_are_refused() -> None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> LiveReplay:
     try:
-        return live_replay(
-            Trace.open(SMALL), samples=50, swap_directory=str(tmp_path_factory.mktemp("swap"))
-        )
+        with machine_alone():
+            return live_replay(
+                Trace.open(SMALL), samples=50, swap_directory=str(tmp_path_factory.mktemp("swap"))
+            )
     except Refused as refused:
         pytest.skip(f"no replay under a limit here: {refused}")
 
@@ -202,6 +204,7 @@ def test_result_as_data_and_picture(small: LiveReplay, tmp_path: Path) -> None:
         plot_live_replay(small, tmp_path / "replay.txt")
 
 
+@pytest.mark.usefixtures("machine")
 def test_a_limit_that_cannot_hold_it(small: LiveReplay) -> None:
     with pytest.raises(ArgumentError, match="limit_pages"):
         live_replay(Trace.open(SMALL), limit_pages=10)

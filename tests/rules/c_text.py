@@ -44,7 +44,13 @@ def declarator(text: str) -> tuple[str, str]:
 
 
 def declarators(text: str) -> list[tuple[str, str]]:
-    """``uint64_t a, b[2]`` as (type, name) pairs."""
+    """``uint64_t a, b[2]`` as (type, name) pairs; or a pointer to a function."""
+    pointer = re.fullmatch(
+        r"\s*(.*?)\(\s*\*\s*(\w+)\)\s*\((.*)\)\s*(?:noexcept)?\s*", text, re.DOTALL
+    )
+    if pointer:
+        kind = f"{plain_type(pointer[1])} (*)({', '.join(parameters(pointer[3]))})"
+        return [(kind, pointer[2])]
     first, *others = text.split(",")
     kind, name = declarator(first)
     base = re.sub(r"(\[[^\]]*\])+$", "", kind)

@@ -24,7 +24,11 @@ def build(program: str, folder: Path) -> Path:
     command = [*CC, *sanitizers, str(probe), "-o", str(folder / "probe")]
     if subprocess.run(command, check=False).returncode:
         pytest.skip(f"{CC[0]!r} has no sanitizers")
-    sources = [ROOT / "tests" / "c" / f"{program}.c", *sorted(ROOT.glob("src_c/trace/*.c"))]
+    sources = [
+        ROOT / "tests" / "c" / f"{program}.c",
+        ROOT / "src_c" / "base" / "watch.c",
+        *sorted(ROOT.glob("src_c/trace/*.c")),
+    ]
     options = [*CC, *flags, "-Werror", *sanitizers, f"-I{ROOT / 'src_c'}"]
     subprocess.run([*options, *sources, "-o", folder / program], check=True)
     return folder / program

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Checks of arguments that the binding does not make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from pgste._engine.names import shown
+from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
+
+__all__ = ["check_callable", "check_flag", "count_of", "items_of", "names_of"]
+
+
+def count_of(name: str, value: Any, most: int | None = None) -> int:
+    """An integer, 1 or more."""
+    try:
+        number = None if isinstance(value, (bool, np.bool_, np.ndarray)) else index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not an integer")
+    if number < 1 and most is None:
+        raise ArgumentError(f"{name}: {shown(number)} is less than 1")
+    if most is not None and not 1 <= number <= most:
+        raise ArgumentError(f"{name}: {shown(number)} is not in 1 .. {most}")
+    return number
+
+
+def check_callable(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise ArgumentTypeError(f"{name}: {shown(value)} cannot be called")
+
+
+def check_flag(name: str, value: object) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not a bool")
+
+
+def items_of(name: str, value: object, of: type[Any], what: str) -> tuple[Any, ...]:
+    """The items of an iterable, all of one type."""
+    if isinstance(value, str) and of is str:
+        raise ArgumentTypeError(f"{name}: a sequence of {what}, not the string {shown(value)}")
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not a sequence of {what}")
+    found = []
+    try:
+        for i, item in enumerate(value):
+            if not isinstance(item, of):
+                raise ArgumentTypeError(f"{name}[{i}]: {shown(item)} is not a {of.__name__}")
+            found.append(item)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        if isinstance(error, ArgumentTypeError):
+            raise
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not a sequence of {what}") from error
+    return tuple(found)
+
+
+def names_of(name: str, value: object, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Names, all of them known."""
+    names = tuple(str.__str__(item) for item in items_of(name, value, str, "names"))
+    for item in names:
+        if item not in known:
+            raise UnknownNameError(f"{name}: {shown(item)} is not one of {', '.join(known)}")
+    return names

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""Long calls without the GIL: they look for signals, and for a `Stop` of their thread.
+
+The core asks every few thousand steps whether a call goes on (pgste_set_watch).  The main
+thread then takes the GIL a few times a second, and lets Python run the handlers of signals that
+have come; if one raises, as Ctrl-C does, the call ends early and raises that.
+"""
+
+from cpython.ref cimport PyObject
+
+from pgste._engine._c cimport PGSTE_E_CANCELLED, bool_t, pgste_set_watch, pgste_watch
+from pgste._engine.names cimport strerror
+
+import os
+import threading
+
+from pgste.errors import CancelledError
+
+
+cdef extern from *:
+    """
+    #include <time.h>
+
+    /* The call that a thread is in, without the GIL. */
+    struct watched {
+        PyThreadState *ts;
+        PyObject *unit;  /* borrowed: the call has it */
+        PyObject *type, *value, *traceback;  /* what a handler raised */
+        struct watched *outer;  /* the call that a handler runs in the middle of */
+        double next_look;
+        int ended;
+    };
+    typedef struct watched watched;
+    static _Thread_local struct watched watched_call;
+    static _Thread_local const int *watched_stop;
+    static unsigned long main_thread;
+
+    static struct watched *watched_now(void) { return &watched_call; }
+    static const int **stop_now(void) { return &watched_stop; }
+    static int stops(void)
+    {
+        return watched_stop && __atomic_load_n(watched_stop, __ATOMIC_RELAXED);
+    }
+    static void stop_set(int *stopped) { __atomic_store_n(stopped, 1, __ATOMIC_RELAXED); }
+    static double seconds(void)
+    {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    }
+    """
+    ctypedef struct watched:
+        PyThreadState *ts
+        PyObject *unit
+        PyObject *type
+        PyObject *value
+        PyObject *traceback
+        watched *outer
+        double next_look
+        bint ended
+
+    unsigned long main_thread
+    watched *watched_now() noexcept nogil
+    const int **stop_now() noexcept nogil
+    bint stops() noexcept nogil
+    void stop_set(int *stopped) noexcept nogil
+    double seconds() noexcept nogil
+
+
+cdef extern from "Python.h" nogil:
+    PyThreadState *PyEval_SaveThread() noexcept
+    void PyEval_RestoreThread(PyThreadState *ts) noexcept
+    int PyErr_CheckSignals() noexcept
+    void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **traceback) noexcept
+    void PyErr_Restore(PyObject *type, PyObject *value, PyObject *traceback) noexcept
+    unsigned long PyThread_get_thread_ident() noexcept
+
+
+# Seconds between two looks for signals: the GIL is taken so rarely that it costs nothing, and
+# Ctrl-C seems to be instant.
+cdef double LOOK = 0.05
+
+
+cdef void look(watched *call) noexcept nogil:
+    """Run the handlers of signals that have come; those may make calls of their own."""
+    cdef watched outer = call[0]
+    cdef const pgste_watch *asked = pgste_set_watch(NULL)
+    call.outer = &outer
+    PyEval_RestoreThread(outer.ts)
+    if PyErr_CheckSignals() < 0:
+        PyErr_Fetch(&outer.type, &outer.value, &outer.traceback)
+        outer.ended = True
+    outer.ts = PyEval_SaveThread()
+    outer.next_look = seconds() + LOOK
+    call[0] = outer
+    pgste_set_watch(asked)
+
+
+cdef bint watch_goes_on() noexcept nogil:
+    """Whether the call that this thread is in goes on."""
+    cdef watched *call = watched_now()
+    if not call.ended:
+        if stops():
+            call.ended = True
+        elif seconds() >= call.next_look and PyThread_get_thread_ident() == main_thread:
+            look(call)
+    return not call.ended
+
+
+cdef bool_t go_on(void *data) noexcept nogil:
+    return watch_goes_on()
+
+
+cdef pgste_watch WATCH
+WATCH.go_on = go_on
+WATCH.data = NULL
+
+
+cdef PyThreadState *watch_begin(PyObject *unit) noexcept:
+    """Let go of the GIL for a long call, of a unit or NULL."""
+    cdef watched *call = watched_now()
+    call.unit = unit
+    call.ended = False
+    call.type = NULL
+    call.next_look = seconds() + LOOK
+    pgste_set_watch(&WATCH)
+    call.ts = PyEval_SaveThread()
+    return call.ts
+
+
+cdef bint watch_end(PyThreadState *ts) noexcept:
+    """Take the GIL back; True: the call ended early, and watch_raise() is due."""
+    cdef watched *call = watched_now()
+    pgste_set_watch(NULL)
+    PyEval_RestoreThread(ts)
+    call.unit = NULL
+    return call.ended
+
+
+cdef int watch_raise() except -1:
+    """Raise what ended the call."""
+    cdef watched *call = watched_now()
+    call.ended = False
+    if call.type == NULL:
+        raise CancelledError(strerror(PGSTE_E_CANCELLED))
+    PyErr_Restore(call.type, call.value, call.traceback)
+    call.type = NULL
+    return -1
+
+
+cdef bint watch_interrupts(PyObject *unit) noexcept:
+    """Whether this thread runs a signal handler in the middle of a call of this unit."""
+    cdef watched *call = watched_now().outer
+    while call != NULL:
+        if call.unit == unit:
+            return True
+        call = call.outer
+    return False
+
+
+cdef class Stop:
+    """Ends the calls of several threads: those that they make in `run`."""
+
+    def set(self):
+        """End the calls of all threads, now and later, with `CancelledError`."""
+        stop_set(&self.stopped)
+
+    def is_set(self):
+        return self.stopped != 0
+
+    def run(self, call, /, *args, **kwargs):
+        """Make a call that `set` ends, whatever calls of this package it makes."""
+        cdef const int *before = stop_now()[0]
+        if self.stopped:
+            raise CancelledError(strerror(PGSTE_E_CANCELLED))
+        stop_now()[0] = &self.stopped
+        try:
+            return call(*args, **kwargs)
+        finally:
+            stop_now()[0] = before
+
+
+cdef class Progress:
+    """How far a search is: states searched, and states found; to be read while it runs."""
+
+
+def _remember_the_main_thread():
+    global main_thread
+    main_thread = threading.main_thread().ident
+
+
+_remember_the_main_thread()
+os.register_at_fork(after_in_child=_remember_the_main_thread)

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* ESSA as it is called from outside: what the machine refuses, and which way is taken. */
+#include "guest/essa.h"
+
+/* A range inside the guest, in parts between which the call can be ended. */
+static int essa_slices(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+			const struct pgste_gfns *range, uint8_t *results)
+{
+	for (uint64_t n, at = 0; at < range->nr; at += n) {
+		n = min_u64(range->nr - at, WATCH_SLICE);
+		if (at && watch_stops())
+			return PGSTE_E_CANCELLED;
+		essa_range(guest, vcpu, orc, range->first + at, n, results ? results + at : NULL);
+	}
+	return PGSTE_OK;
+}
+
+static int essa_check(const struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
+{
+	if (vcpu >= guest->nr_vcpus)
+		return PGSTE_E_ARG;
+	if (!guest->mech->cmma)
+		return PGSTE_E_PGM_OPERATION;
+	if (guest->vcpus[vcpu].problem_state)
+		return PGSTE_E_PGM_PRIVILEGED;
+	if (orc > PGSTE_ORC_SET_STABLE_NODAT ||
+	    (orc == PGSTE_ORC_SET_STABLE_NODAT && !guest->nodat))
+		return PGSTE_E_PGM_SPECIFICATION;
+	return PGSTE_OK;
+}
+
+#define MAX_GFN (UINT64_C(1) << 52) /* of a 64-bit absolute address */
+
+int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
+	       const struct pgste_gfns *gfns, uint8_t *results)
+{
+	struct vcpu *v;
+	bool inside;
+	int error = essa_check(guest, vcpu, orc);
+
+	if (error)
+		return error;
+	inside = gfns_below(gfns, guest->mm.nr_pages);
+	if (!inside && !gfns_below(gfns, MAX_GFN))
+		return PGSTE_E_GFN;
+	if (!inside && guest->mm.generation != PGSTE_GEN_DAT)
+		return PGSTE_E_PGM_ADDRESSING;
+	v = &guest->vcpus[vcpu];
+	if (inside && gfns->type == PGSTE_GFN_RANGE)
+		return essa_slices(guest, v, orc, gfns, results);
+	if (inside && !guest->interpreted)
+		return essa_array(guest, v, orc, gfns, results);
+	/* one by one; a gfn outside the guest has a result of its own */
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
+		unsigned r = essa_one(guest, v, orc, gfn_unbounded(gfns->type, gfns, i));
+
+		if (results)
+			results[i] = (uint8_t)r;
+	}
+	return PGSTE_OK;
+}
+
+int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint64_t gfn)
+{
+	int error = essa_check(guest, vcpu, orc);
+
+	if (error)
+		return error;
+	if (gfn >= guest->mm.nr_pages) {
+		if (gfn >= MAX_GFN)
+			return PGSTE_E_GFN;
+		if (guest->mm.generation != PGSTE_GEN_DAT)
+			return PGSTE_E_PGM_ADDRESSING;
+	}
+	return (int)essa_one(guest, &guest->vcpus[vcpu], orc, gfn);
+}
