@@ -102,8 +102,10 @@ bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
 
 /* ---- ending a call early (watch.c) ---- */
 
+#ifndef WATCH_STEPS /* tests/fuzz asks more often */
 #define WATCH_STEPS (UINT64_C(1) << 16) /* between two questions, at some 10 ns a step */
 #define WATCH_SLICE (UINT64_C(1) << 20) /* the same for vector kernels */
+#endif
 /* Shall the call end?  What pgste_set_watch of this thread says. */
 bool watch_stops(void);
 

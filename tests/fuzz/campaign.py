@@ -151,6 +151,7 @@ class Runner:
         while self._once(folder, limits, start) and len(self.report.findings) < MOST_FINDINGS:
             pass
         self.report.seconds = time.monotonic() - start
+        print(row(self.report), file=sys.stderr, flush=True)  # long runs are watched
         return self.report
 
     def _once(self, folder: Path, limits: Limits, start: float) -> bool:
@@ -192,17 +193,19 @@ def git_commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def row(r: Report) -> str:
+    return (
+        f"| {r.harness} | {r.engine} | {r.seconds:,.0f} | {r.executions:,} | {r.rate:,.0f} | "
+        f"{r.corpus:,} | {r.new_corpus:,} | {len(r.findings)} |"
+    )
+
+
 def table(reports: Sequence[Report]) -> str:
     lines = [
         "| harness | engine | seconds | executions | exec/s | corpus | new | findings |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
-    for r in reports:
-        lines.append(
-            f"| {r.harness} | {r.engine} | {r.seconds:,.0f} | {r.executions:,} | {r.rate:,.0f} | "
-            f"{r.corpus:,} | {r.new_corpus:,} | {len(r.findings)} |"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(row, reports)])
 
 
 def arguments() -> argparse.Namespace:

@@ -11,7 +11,7 @@ for any bytes whatever:
 - a trace, or `pgste.TraceError` with an offset in the file; no other exception;
 - with a budget of BUDGET_BYTES no more than MEMORY_BYTES of memory (for xz XZ_BYTES more) and
   CPU_SECONDS of time, for files of at most 20 kB;
-- of a trace: events that are events, times that do not go back.
+- of a trace: events that are events, times that do not go back, a summary or `TraceError`.
 
 Progress is asked for as well, and has to stay in its bounds.
 """
@@ -132,6 +132,9 @@ class Target:
                 raise Finding(f"an error before the file: {error}") from error
         else:
             _check_trace(trace)
+            with _budget(MEMORY_BYTES), contextlib.suppress(pgste.TraceError):
+                if trace.summary(BUDGET)["events"] != len(trace):
+                    raise Finding("a summary of other events")
 
 
 # ---- without atheris ------------------------------------------------------------------------

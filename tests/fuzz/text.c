@@ -4,7 +4,8 @@
  *
  *  - text in pieces, cut anywhere, gives what text at once gives, errors included;
  *  - no byte outside a piece is read, no event beyond the room given is written;
- *  - only whole lines are taken, and room that is used up loses nothing;
+ *  - only whole lines are taken, and neither room that is used up nor a call that is told to end
+ *    early loses anything;
  *  - every event that comes out is one, time never goes back, and the counters add up;
  *  - after an error every later call gives the same error.
  *
@@ -28,7 +29,22 @@ struct result {
 struct cut {
 	size_t piece;
 	uint64_t room, chance;
+	bool ends; /* calls are told to end early, now and then */
 };
+
+/* Whoever is asked; a no stays one until the call has ended. */
+struct asked {
+	uint64_t chance;
+	bool no;
+};
+
+static bool go_on(void *data)
+{
+	struct asked *asked = data;
+
+	asked->no |= draw(&asked->chance, 4) == 0;
+	return !asked->no;
+}
 
 static void check_feed(const char *piece, size_t size, size_t used, int64_t nr, uint64_t room)
 {
@@ -65,11 +81,14 @@ static int64_t feed(struct pgste_decoder *decoder, const char *text, size_t size
 
 static void decode(const char *text, size_t size, struct cut cut, struct result *r)
 {
+	struct asked asked = { .chance = cut.chance };
+	const struct pgste_watch watch = { go_on, &asked };
 	struct pgste_decoder *decoder;
 	size_t start = 0, stop = 0, used;
 	int64_t nr = 0;
 
 	r->nr = 0;
+	pgste_set_watch(cut.ends ? &watch : NULL);
 	REQUIRE(pgste_decoder_new(&decoder) == PGSTE_OK);
 	while (start < size) {
 		const uint64_t room = cut.room ? draw(&cut.chance, cut.room + 1) : size;
@@ -77,17 +96,19 @@ static void decode(const char *text, size_t size, struct cut cut, struct result 
 		if (stop < size && nr == 0)
 			stop += cut.piece ? 1 + draw(&cut.chance, cut.piece) : size;
 		stop = stop < size ? stop : size;
+		asked.no = false;
 		nr = feed(decoder, text + start, stop - start, stop == size, r, room, &used);
 		if (nr < 0)
 			break;
 		start += used;
 		/* with room left, the last piece is taken whole */
-		REQUIRE(stop < size || start == size || (uint64_t)nr == room);
-		if ((uint64_t)nr < room)
+		REQUIRE(stop < size || start == size || (uint64_t)nr == room || asked.no);
+		if ((uint64_t)nr < room && !asked.no)
 			nr = 0;
 		else
 			nr = 1; /* maybe there is more in this piece */
 	}
+	pgste_set_watch(NULL);
 	r->reason = pgste_decoder_error(decoder, &r->line);
 	r->format = pgste_decoder_format(decoder);
 	REQUIRE((nr < 0) == (r->reason != NULL) && (nr >= 0 || nr == PGSTE_E_FORMAT));
@@ -157,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct result whole = { 0 }, parts = { 0 };
 	const uint64_t chance = hash_bytes(HASH_START, data, size) | 1;
-	const struct cut at_once = { 0, 0, 1 };
+	const struct cut at_once = { 0, 0, 1, false };
 	char *text;
 
 	if (size > MOST_TEXT)
@@ -169,12 +190,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parts.times = block_of_size(8 * (size + 1));
 	decode(text, size, at_once, &whole);
 	check_result(&whole, text, size);
-	decode(text, size, (struct cut){ size, 2, chance }, &parts);
+	decode(text, size, (struct cut){ size, 2, chance, false }, &parts);
 	compare(&whole, &parts);
-	decode(text, size, (struct cut){ 1 + size / 16, 0, chance + 2 }, &parts);
+	decode(text, size, (struct cut){ 1 + size / 16, 0, chance + 2, true }, &parts);
 	compare(&whole, &parts);
 	if (size <= 400) {
-		decode(text, size, (struct cut){ 1, 1, chance }, &parts);
+		decode(text, size, (struct cut){ 1, 1, chance, false }, &parts);
 		compare(&whole, &parts);
 	}
 	free(whole.events);

@@ -6,6 +6,8 @@
  *  - a call that was refused has changed nothing of what can be seen: words, states, content,
  *    free bits, lists, counters, clocks, frames, slots, the reporting view;
  *  - a call that only looks has changed nothing either;
+ *  - one that was cancelled half way leaves all of it usable, and loads, stores and reclaim of
+ *    named pages have changed nothing;
  *  - the result is what the arguments say (calls_*.c).
  *
  * At the end every frame, slot, table and block of memory has been given back.  Some inputs
@@ -33,13 +35,38 @@ static call *const calls[64] = {
 	call_write, call_read, call_zap_scan,
 };
 
+static bool go_on(void *data)
+{
+	struct world *w = data;
+
+	if (w->patience > 1)
+		w->patience--;
+	else
+		w->cancelled = true;
+	return !w->cancelled;
+}
+
+void call_begins(struct world *w)
+{
+	w->cancelled = false;
+	if (w->patience) {
+		w->watch = (struct pgste_watch){ go_on, w };
+		pgste_set_watch(&w->watch);
+	}
+	faults_arm(w->fault);
+}
+
 int64_t call_done(struct world *w, int64_t result, const char *text)
 {
 	w->faulted = faults_disarm();
+	pgste_set_watch(NULL);
+	w->incomparable |= w->cancelled;
+	REQUIRE(result != PGSTE_E_CANCELLED || w->cancelled);
 	if (w->tells)
-		fprintf(stderr, "%s = %lld%s\n", text, (long long)result,
-			w->faulted ? " (an allocation failed)" : "");
-	w->fault = 0;
+		fprintf(stderr, "%s = %lld%s%s\n", text, (long long)result,
+			w->faulted ? " (an allocation failed)" : "",
+			w->cancelled ? " (cancelled)" : "");
+	w->fault = w->patience = 0;
 	return result;
 }
 
@@ -58,6 +85,7 @@ static uint64_t hash_state(uint64_t hash, const struct bytes *bytes)
 static void check(struct world *w, const struct outcome *o)
 {
 	const struct bytes before = w->before;
+	bool same;
 
 	for (unsigned i = 0; i < HOSTS; i++) {
 		const char *broken = w->hosts[i] ? pgste_validate(w->hosts[i]) : NULL;
@@ -67,7 +95,10 @@ static void check(struct world *w, const struct outcome *o)
 		REQUIRE(!broken);
 	}
 	state_take(w, &w->after);
-	if (o->looks || (o->result < 0 && !o->partial && !w->held)) {
+	same = o->looks || (o->result < 0 && !o->partial && !w->held);
+	if (o->result == PGSTE_E_CANCELLED && !o->whole)
+		same = o->looks;
+	if (same) {
 		REQUIRE(w->after.size == before.size);
 		REQUIRE(!before.size || !memcmp(w->after.at, before.at, before.size));
 	}
@@ -77,10 +108,13 @@ static void check(struct world *w, const struct outcome *o)
 	w->hash = hash_state(w->hash, &w->before);
 }
 
-/* One call: its number, whether held-back frees are issued first, an allocation that fails. */
+/*
+ * One call: its number, whether held-back frees are issued first, an allocation that fails or a
+ * question that is answered by no.
+ */
 static void step(struct world *w)
 {
-	const uint8_t byte = take_byte(&w->in);
+	const uint8_t byte = take_byte(&w->in), ends = byte & 128 ? take_byte(&w->in) : 0;
 	struct outcome o;
 
 	if (w->held && byte & 64) {
@@ -88,11 +122,14 @@ static void step(struct world *w)
 		check(w, &o);
 		w->held = false;
 	}
-	w->fault = byte & 128 ? 1 + take_byte(&w->in) % 16 : 0;
+	w->fault = byte & 128 && ends < 128 ? 1u + ends % 16 : 0;
+	w->patience = ends >= 128 ? 1u + ends % 16 : 0;
+	w->cancelled = w->faulted = false;
 	o = calls[byte & 63](w);
 	check(w, &o);
 }
 
+/* A number that follows from all results and states, 0 if none does. */
 static uint64_t run(const uint8_t *data, size_t size)
 {
 	struct world w = { .in = { data, data + size }, .hash = HASH_START };
@@ -101,7 +138,7 @@ static uint64_t run(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < MOST_CALLS && w.in.at < w.in.end; i++)
 		step(&w);
 	world_free(&w);
-	return w.hash;
+	return w.incomparable ? 0 : w.hash;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -48,6 +48,10 @@ struct world {
 	struct replay replay;
 	unsigned fault; /* allocation that fails in the next call, 0: none */
 	bool faulted;	/* one did */
+	unsigned patience; /* questions after which the next call is to end, 0: it is not asked */
+	bool cancelled;	   /* it was told to */
+	struct pgste_watch watch;
+	bool incomparable; /* variants of the kernels ask at different times */
 	bool held;	/* frees of a replay may be held back, which a refused call may issue */
 	struct bytes before, after;
 	uint64_t hash; /* of all results and states */
@@ -59,16 +63,30 @@ struct outcome {
 	int64_t result;
 	bool looks;   /* it only looks: nothing may change though it succeeds */
 	bool partial; /* if it fails it may have changed something */
+	bool whole;   /* it does all or nothing also if it is cancelled */
 };
 
-/* A call under test, with the allocation failure that the input asks for. */
-#define CALL(w, expression) \
-	(faults_arm((w)->fault), call_done(w, (int64_t)(expression), #expression))
-int64_t call_done(struct world *w, int64_t result, const char *text);
-/* An error that only a failed allocation explains. */
-static inline bool no_memory(const struct world *w, int64_t result)
+static inline struct outcome did(int64_t result)
 {
-	return result == PGSTE_E_NOMEM && w->faulted;
+	return (struct outcome){ .result = result };
+}
+
+static inline struct outcome looked(int64_t result)
+{
+	return (struct outcome){ .result = result, .looks = true };
+}
+#define NOTHING looked(0)
+
+/* A call under test, with the failed allocation or the early end that the input asks for. */
+#define CALL(w, expression) \
+	(call_begins(w), call_done(w, (int64_t)(expression), #expression))
+void call_begins(struct world *w);
+int64_t call_done(struct world *w, int64_t result, const char *text);
+/* An error that only a failed allocation or a cancelled call explains. */
+static inline bool ended_early(const struct world *w, int64_t result)
+{
+	return (result == PGSTE_E_NOMEM && w->faulted) ||
+	       (result == PGSTE_E_CANCELLED && w->cancelled);
 }
 
 /* ---- args.c ---- */

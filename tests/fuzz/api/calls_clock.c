@@ -2,7 +2,6 @@
 /* The clock of a guest, free page reporting, and replays. */
 #include "api.h"
 
-#define NOTHING ((struct outcome){ .looks = true })
 #define MOST_EVENTS 64u
 
 struct outcome call_advance(struct world *w)
@@ -17,11 +16,13 @@ struct outcome call_advance(struct world *w)
 	now = pgste_now(guest->g);
 	result = CALL(w, pgste_advance(guest->g, ns));
 	REQUIRE(now <= PGSTE_MAX_NS);
-	if (ns > PGSTE_MAX_NS - now)
+	if (ended_early(w, result))
+		REQUIRE(pgste_now(guest->g) >= now && pgste_now(guest->g) - now <= ns);
+	else if (ns > PGSTE_MAX_NS - now)
 		REQUIRE(result == PGSTE_E_ARG && pgste_now(guest->g) == now);
 	else
 		REQUIRE(result == PGSTE_OK && pgste_now(guest->g) == now + ns);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 static struct pgste_reporting_config take_report_config(struct world *w, const struct guest *guest)
@@ -81,7 +82,7 @@ struct outcome call_configure(struct world *w)
 		REQUIRE(result == PGSTE_E_ARG);
 	else
 		REQUIRE(result == PGSTE_OK || result == PGSTE_E_BUSY);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 struct outcome call_report(struct world *w)
@@ -115,7 +116,7 @@ struct outcome call_report(struct world *w)
 	for (int64_t i = 0; i < nr && i < (int64_t)max; i++)
 		REQUIRE(blocks[i].gfn + (UINT64_C(1) << blocks[i].order) <= guest->nr_pages);
 	free(blocks);
-	return (struct outcome){ nr, true, false };
+	return looked(nr);
 }
 
 /* ---- replays ---- */
@@ -189,17 +190,17 @@ struct outcome call_replay_new(struct world *w)
 	result = CALL(w, pgste_replay_new(guests, r.nr_guests, base, r.events, r.times, r.nr,
 					  &r.r));
 	if (!r.nr_guests || twice || !events_fit(r.events, r.nr, base, nr_pages))
-		REQUIRE(result == PGSTE_E_ARG || no_memory(w, result));
+		REQUIRE(result == PGSTE_E_ARG || ended_early(w, result));
 	else
 		REQUIRE(result == PGSTE_OK || result == PGSTE_E_NO_FRAME ||
-			result == PGSTE_E_FOREIGN || no_memory(w, result) ||
+			result == PGSTE_E_FOREIGN || ended_early(w, result) ||
 			pgste_pgm_code((int)result));
 	REQUIRE(!result == (r.r != NULL));
 	w->replay = r;
 	w->held = true;
 	if (result)
 		replay_end(w);
-	return (struct outcome){ result, false, result != PGSTE_E_ARG };
+	return (struct outcome){ .result = result, .partial = result != PGSTE_E_ARG };
 }
 
 struct outcome call_replay_run(struct world *w)
@@ -227,11 +228,11 @@ struct outcome call_replay_run(struct world *w)
 	REQUIRE(stats.stale_allocs <= stats.stale_pages);
 	REQUIRE(stats.seconds >= 0 && stats.frame_seconds >= 0 && stats.swap_seconds >= 0);
 	w->held = true;
-	return (struct outcome){ result, false, true };
+	return (struct outcome){ .result = result, .partial = true };
 }
 
 struct outcome call_replay_free(struct world *w)
 {
 	replay_end(w);
-	return (struct outcome){ .looks = true };
+	return NOTHING;
 }

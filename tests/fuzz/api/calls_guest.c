@@ -2,7 +2,6 @@
 /* ESSA, free and alloc, the CBRL, and CMMA of a whole guest. */
 #include "api.h"
 
-#define NOTHING ((struct outcome){ .looks = true })
 #define MAX_GFN (UINT64_C(1) << 52)
 
 /* What ESSA has to say before it looks at gfns. */
@@ -51,15 +50,15 @@ struct outcome call_essa(struct world *w)
 	else if (!error && !all_below(&gfns, guest->nr_pages) &&
 		 guest->config.generation != PGSTE_GEN_DAT)
 		error = PGSTE_E_PGM_ADDRESSING;
-	REQUIRE(result == error);
-	for (uint64_t i = 0; results && !error && i < gfns.nr && gfns.nr == gfns.arg.nr; i++)
+	REQUIRE(result == error || (!error && ended_early(w, result)));
+	for (uint64_t i = 0; results && !result && i < gfns.nr && gfns.nr == gfns.arg.nr; i++)
 		REQUIRE((gfn_of(&gfns, i) >= guest->nr_pages) ==
 			(results[i] == PGSTE_RESULT_EXCEPTION));
 	if (results)
 		w->hash = hash_bytes(w->hash, results, gfns.nr);
 	free(results);
 	gfns_free(&gfns);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 struct outcome call_essa_page(struct world *w)
@@ -84,7 +83,7 @@ struct outcome call_essa_page(struct world *w)
 		error = PGSTE_E_PGM_ADDRESSING;
 	REQUIRE(error ? result == error : result >= 0 && result < 256);
 	REQUIRE(error || (gfn >= guest->nr_pages) == (result == PGSTE_RESULT_EXCEPTION));
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 static bool page_is_free(const struct guest *guest, uint64_t gfn)
@@ -116,12 +115,13 @@ static struct outcome change(struct world *w, bool to_free)
 	else if (gfns.arg.nr && (UINT64_C(1) << order > guest->nr_pages ||
 				 !all_below(&gfns, guest->nr_pages - (UINT64_C(1) << order) + 1)))
 		error = PGSTE_E_GFN;
-	REQUIRE(result == error || (!error && guest->config.strict && result == PGSTE_E_STATE));
+	REQUIRE(result == error || (!error && ended_early(w, result)) ||
+		(!error && guest->config.strict && result == PGSTE_E_STATE));
 	for (uint64_t i = 0; !result && i < gfns.nr; i++)
 		for (uint64_t page = 0; page < UINT64_C(1) << order && page < 4; page++)
 			REQUIRE(page_is_free(guest, gfn_of(&gfns, i) + page) == to_free);
 	gfns_free(&gfns);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 struct outcome call_free(struct world *w)
@@ -155,7 +155,7 @@ static struct outcome change_page(struct world *w, bool to_free)
 	result = CALL(w, (to_free ? pgste_free_page : pgste_alloc_page)(guest->g, vcpu, gfn));
 	REQUIRE(result == error);
 	REQUIRE(error || page_is_free(guest, gfn) == to_free);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 struct outcome call_free_page(struct world *w)
@@ -183,7 +183,7 @@ struct outcome call_cbrl(struct world *w)
 	nr = CALL(w, pgste_cbrl(guest->g, vcpu, list));
 	REQUIRE(vcpu < guest->config.nr_vcpus ? nr >= 0 : nr == PGSTE_E_ARG);
 	free(list);
-	return (struct outcome){ nr, true, false };
+	return looked(nr);
 }
 
 struct outcome call_intercept(struct world *w)
@@ -200,7 +200,7 @@ struct outcome call_intercept(struct world *w)
 	result = CALL(w, pgste_intercept(guest->g, vcpu));
 	REQUIRE(nr < 0 ? result == PGSTE_E_ARG : result >= 0 && result <= nr);
 	REQUIRE(nr < 0 || pgste_cbrl(guest->g, vcpu, list) == 0);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 struct outcome call_problem_state(struct world *w)
@@ -222,7 +222,7 @@ struct outcome call_problem_state(struct world *w)
 	if (!result)
 		guest->problem_state = on ? guest->problem_state | bit :
 					    guest->problem_state & ~bit;
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 struct outcome call_migration(struct world *w)
@@ -234,7 +234,7 @@ struct outcome call_migration(struct world *w)
 		return NOTHING;
 	pgste_set_migration(guest->g, on);
 	REQUIRE(pgste_get_migration(guest->g) == on);
-	return (struct outcome){ 0 };
+	return did(0);
 }
 
 struct outcome call_reset_cmma(struct world *w)
@@ -244,7 +244,7 @@ struct outcome call_reset_cmma(struct world *w)
 	if (!guest)
 		return NOTHING;
 	pgste_reset_cmma(guest->g);
-	return (struct outcome){ 0 };
+	return did(0);
 }
 
 struct outcome call_set_changed(struct world *w)
@@ -258,7 +258,8 @@ struct outcome call_set_changed(struct world *w)
 		return NOTHING;
 	gfns = take_gfns(w, guest, 0);
 	result = CALL(w, pgste_set_changed(guest->g, &gfns.arg, on));
-	REQUIRE(result == (all_below(&gfns, guest->nr_pages) ? PGSTE_OK : PGSTE_E_GFN));
+	REQUIRE(result == (all_below(&gfns, guest->nr_pages) ? PGSTE_OK : PGSTE_E_GFN) ||
+		ended_early(w, result));
 	gfns_free(&gfns);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }

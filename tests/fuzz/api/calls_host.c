@@ -2,8 +2,6 @@
 /* Reclaim, zap, scans of the whole table, and looks at frames, slots and lists. */
 #include "api.h"
 
-#define NOTHING ((struct outcome){ .looks = true })
-
 static uint64_t frames_free(const struct pgste_host *host)
 {
 	struct pgste_host_stats stats;
@@ -24,10 +22,10 @@ struct outcome call_reclaim(struct world *w)
 		return NOTHING;
 	before = frames_free(host);
 	result = CALL(w, pgste_host_reclaim(host, n));
-	REQUIRE(result >= 0);
+	REQUIRE(result >= 0 || ended_early(w, result));
 	/* held-back frees that it issues may free frames beside it */
-	REQUIRE(w->held || frames_free(host) == before + (uint64_t)result);
-	return (struct outcome){ result, false, false };
+	REQUIRE(w->held || result < 0 || frames_free(host) == before + (uint64_t)result);
+	return did(result);
 }
 
 /* Issues the frees that a replay holds back, on every host. */
@@ -36,7 +34,7 @@ struct outcome call_settle(struct world *w)
 	for (unsigned i = 0; i < HOSTS; i++)
 		if (w->hosts[i])
 			(void)pgste_host_reclaim(w->hosts[i], 0);
-	return (struct outcome){ 0 };
+	return did(0);
 }
 
 struct outcome call_rearm(struct world *w)
@@ -49,7 +47,7 @@ struct outcome call_rearm(struct world *w)
 		return NOTHING;
 	result = CALL(w, pgste_host_set_rearm(host, (enum pgste_rearm)rearm));
 	REQUIRE(result == (rearm <= PGSTE_REARM_DIRTY ? PGSTE_OK : PGSTE_E_ARG));
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 struct outcome call_reset_stats(struct world *w)
@@ -61,7 +59,7 @@ struct outcome call_reset_stats(struct world *w)
 		pgste_host_reset_stats(host);
 	else if (guest)
 		pgste_guest_reset_stats(guest->g);
-	return (struct outcome){ 0 };
+	return did(0);
 }
 
 struct outcome call_zap(struct world *w)
@@ -81,7 +79,7 @@ struct outcome call_zap(struct world *w)
 		REQUIRE(result == 0 || result == 1);
 	if (result > 0 && !w->held)
 		REQUIRE(pgste_count_zappable(guest->g, 1) == before - 1);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 struct outcome call_zap_scan(struct world *w)
@@ -95,9 +93,12 @@ struct outcome call_zap_scan(struct world *w)
 		return NOTHING;
 	before = pgste_count_zappable(guest->g, 1);
 	result = CALL(w, pgste_zap_scan(guest->g, threads));
-	REQUIRE(w->held ? result >= 0 : result == (int64_t)before);
-	REQUIRE(pgste_count_zappable(guest->g, threads) == 0);
-	return (struct outcome){ result, false, false };
+	if (w->held || w->cancelled)
+		REQUIRE(result >= 0);
+	else
+		REQUIRE(result == (int64_t)before);
+	REQUIRE(w->cancelled || pgste_count_zappable(guest->g, threads) == 0);
+	return did(result);
 }
 
 static bool is_zappable(uint8_t state)
@@ -129,6 +130,8 @@ struct outcome call_count(struct world *w)
 		return NOTHING;
 	memset(&c, 0xa5, sizeof(c));
 	(void)CALL(w, (pgste_count_states(guest->g, threads, &c), 0));
+	if (w->cancelled)
+		return looked(0);
 	states = all_states(guest);
 	for (uint64_t i = 0; i < guest->nr_pages; i++) {
 		sums[0] += !!(states[i] & PGSTE_STATE_NODAT);
@@ -143,7 +146,7 @@ struct outcome call_count(struct world *w)
 	REQUIRE(c.zappable == sums[3]);
 	REQUIRE(pgste_count_zappable(guest->g, threads) == sums[3]);
 	free(states);
-	return (struct outcome){ 0, true, false };
+	return looked(0);
 }
 
 /* The same by a plain loop. */
@@ -182,10 +185,10 @@ struct outcome call_find(struct world *w)
 	nr = CALL(w, pgste_find(guest->g, threads, start, mask, value, found, max));
 	if (value & ~mask)
 		REQUIRE(nr == PGSTE_E_ARG);
-	else if (!no_memory(w, nr))
+	else if (!ended_early(w, nr) && !w->cancelled)
 		check_found(guest, start, mask, value, found, nr, max);
 	free(found);
-	return (struct outcome){ nr, true, false };
+	return looked(nr);
 }
 
 /* Frames, slots and lists, those that do not exist as well. */
@@ -214,5 +217,5 @@ struct outcome call_look(struct world *w)
 	for (int64_t i = 0; i < nr && i < (int64_t)at; i++)
 		REQUIRE(frames[i] < stats.frames);
 	free(frames);
-	return (struct outcome){ nr, true, false };
+	return looked(nr);
 }

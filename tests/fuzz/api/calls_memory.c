@@ -2,8 +2,6 @@
 /* Loads, stores, words from outside, and what the host does with single pages. */
 #include "api.h"
 
-#define NOTHING ((struct outcome){ .looks = true })
-
 static uint32_t content(const struct guest *guest, uint64_t gfn)
 {
 	const struct pgste_gfns one = one_page(gfn);
@@ -34,9 +32,9 @@ static void check_access(const struct world *w, const struct guest *guest,
 		return;
 	}
 	REQUIRE(result == PGSTE_OK || result == PGSTE_E_NO_FRAME || result == PGSTE_E_FOREIGN ||
-		no_memory(w, result) ||
+		ended_early(w, result) ||
 		(zvm && (result == PGSTE_E_PGM_ADDRESSING || result == PGSTE_E_PGM_DISCARD)));
-	REQUIRE(result == PGSTE_OK || gfns->nr || w->faulted);
+	REQUIRE(result == PGSTE_OK || gfns->nr || ended_early(w, result));
 	REQUIRE(!pgste_pgm_code((int)result) || names_one(guest, gfns));
 }
 
@@ -66,7 +64,7 @@ struct outcome call_write(struct world *w)
 	}
 	free(tags);
 	gfns_free(&gfns);
-	return (struct outcome){ result, false, false };
+	return (struct outcome){ .result = result, .whole = true };
 }
 
 struct outcome call_read(struct world *w)
@@ -92,7 +90,7 @@ struct outcome call_read(struct world *w)
 	}
 	free(tags);
 	gfns_free(&gfns);
-	return (struct outcome){ result, false, false };
+	return (struct outcome){ .result = result, .whole = true };
 }
 
 struct outcome call_peek(struct world *w)
@@ -107,10 +105,11 @@ struct outcome call_peek(struct world *w)
 	gfns = take_gfns(w, guest, 0);
 	tags = block_of_size(gfns.nr * sizeof(*tags));
 	result = CALL(w, pgste_peek(guest->g, &gfns.arg, tags));
-	REQUIRE(result == (all_below(&gfns, guest->nr_pages) ? PGSTE_OK : PGSTE_E_GFN));
+	REQUIRE(result == (all_below(&gfns, guest->nr_pages) ? PGSTE_OK : PGSTE_E_GFN) ||
+		ended_early(w, result));
 	free(tags);
 	gfns_free(&gfns);
-	return (struct outcome){ result, true, false };
+	return looked(result);
 }
 
 struct outcome call_get(struct world *w)
@@ -132,10 +131,11 @@ struct outcome call_get(struct world *w)
 	case 3: result = CALL(w, pgste_get_states(guest->g, &gfns.arg, out)); break;
 	default: result = CALL(w, pgste_get_free(guest->g, &gfns.arg, out)); break;
 	}
-	REQUIRE(result == (all_below(&gfns, guest->nr_pages) ? PGSTE_OK : PGSTE_E_GFN));
+	REQUIRE(result == (all_below(&gfns, guest->nr_pages) ? PGSTE_OK : PGSTE_E_GFN) ||
+		ended_early(w, result));
 	free(out);
 	gfns_free(&gfns);
-	return (struct outcome){ result, true, false };
+	return looked(result);
 }
 
 /* ---- words from outside ---- */
@@ -202,7 +202,7 @@ struct outcome call_set_words(struct world *w)
 	else if (!all_below(&gfns, guest->nr_pages))
 		REQUIRE(result == PGSTE_E_GFN);
 	else
-		REQUIRE(result == PGSTE_OK || no_memory(w, result));
+		REQUIRE(result == PGSTE_OK || ended_early(w, result));
 	last = step ? gfns.nr - 1 : 0;
 	if (!result && gfns.nr)
 		check_words(guest, gfn_of(&gfns, gfns.nr - 1), form & 2 ? &words[0][last] : NULL,
@@ -210,7 +210,7 @@ struct outcome call_set_words(struct world *w)
 	free(words[0]);
 	free(words[1]);
 	gfns_free(&gfns);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 /* ---- the host's doing ---- */
@@ -228,10 +228,10 @@ struct outcome call_swap_out(struct world *w)
 	if (!all_below(&gfns, guest->nr_pages))
 		REQUIRE(result == PGSTE_E_GFN);
 	else
-		REQUIRE((result >= 0 && (uint64_t)result <= gfns.nr) || no_memory(w, result) ||
+		REQUIRE((result >= 0 && (uint64_t)result <= gfns.nr) || ended_early(w, result) ||
 			result == PGSTE_E_NO_SWAP || result == PGSTE_E_FOREIGN);
 	gfns_free(&gfns);
-	return (struct outcome){ result, false, false };
+	return (struct outcome){ .result = result, .whole = true };
 }
 
 struct outcome call_pin(struct world *w)
@@ -248,7 +248,7 @@ struct outcome call_pin(struct world *w)
 	if (!all_below(&gfns, guest->nr_pages))
 		REQUIRE(result == PGSTE_E_GFN);
 	else
-		REQUIRE(result >= 0 && (uint64_t)result <= gfns.nr);
+		REQUIRE((result >= 0 && (uint64_t)result <= gfns.nr) || ended_early(w, result));
 	gfns_free(&gfns);
-	return (struct outcome){ result, false, false };
+	return did(result);
 }

@@ -68,14 +68,14 @@ struct outcome call_host_new(struct world *w)
 	int64_t result;
 
 	if (w->hosts[i])
-		return (struct outcome){ .looks = true };
+		return NOTHING;
 	result = CALL(w, pgste_host_new(&c, &host));
 	/* a table of a hundred gigabytes is more than some machines give */
 	REQUIRE(result == (host_config_fits(&c) ? PGSTE_OK : PGSTE_E_ARG) ||
-		no_memory(w, result) || (result == PGSTE_E_NOMEM && c.nr_frames > 1 << 20));
+		ended_early(w, result) || (result == PGSTE_E_NOMEM && c.nr_frames > 1 << 20));
 	REQUIRE(!result == (host != NULL));
 	w->hosts[i] = host;
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 void replay_end(struct world *w)
@@ -98,7 +98,7 @@ struct outcome call_host_free(struct world *w)
 	REQUIRE(result == (busy ? PGSTE_E_BUSY : PGSTE_OK));
 	if (!busy)
 		w->hosts[i] = NULL;
-	return (struct outcome){ result, false, false };
+	return did(result);
 }
 
 static uint64_t take_nr_pages(struct world *w)
@@ -175,13 +175,13 @@ struct outcome call_guest_new(struct world *w)
 		if (w->guests[i].g || !w->hosts[host])
 			continue;
 		result = CALL(w, pgste_guest_new(w->hosts[host], &c, &g));
-		REQUIRE(result == guest_error(&c) || no_memory(w, result));
+		REQUIRE(result == guest_error(&c) || ended_early(w, result));
 		REQUIRE(!result == (g != NULL));
 		if (g)
 			w->guests[i] = (struct guest){ g, host, c, c.nr_pages, 0 };
-		return (struct outcome){ result, false, false };
+		return did(result);
 	}
-	return (struct outcome){ .looks = true };
+	return NOTHING;
 }
 
 static void guest_end(struct world *w, struct guest *guest)
@@ -198,7 +198,7 @@ struct outcome call_guest_free(struct world *w)
 
 	if (guest && take_byte(&w->in) & 1)
 		guest_end(w, guest);
-	return (struct outcome){ 0 };
+	return did(0);
 }
 
 void world_free(struct world *w)
