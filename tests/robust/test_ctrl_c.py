@@ -128,11 +128,11 @@ CALLS = {
     """,
     "summary": """
         events = pairs(1 << 24, 4)
-        call = lambda: engine_trace.summarize(events)
+        call = lambda: engine_trace.summarize(events, 1 << 62, 1 << 62)
     """,
     "summary of one block": """
         events = np.array([28 << 2], np.uint64)
-        call = lambda: for_ever(lambda: engine_trace.summarize(events))
+        call = lambda: for_ever(lambda: engine_trace.summarize(events, 1 << 62, 1 << 62))
     """,
     "decode": """
         text = b"# a comment that says nothing\\n" * (1 << 24)
