@@ -128,7 +128,7 @@ CALLS = {
     """,
     "summary": """
         events = pairs(1 << 24, 4)
-        call = lambda: engine_trace.summarize(events, 1 << 62, 1 << 62)
+        call = lambda: for_ever(lambda: engine_trace.summarize(events, 1 << 62, 1 << 62))
     """,
     "summary of one block": """
         events = np.array([28 << 2], np.uint64)
@@ -305,10 +305,10 @@ import pgste
 numbers = np.arange(1 << 24, dtype=np.uint64)
 events = (numbers >> np.uint64(1) & np.uint64(1023)) << np.uint64(8) | numbers & np.uint64(1)
 replay = pgste.Replay(pgste.Guest(1024), events)
-threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+threading.Timer(0.03, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    while replay.run():
-        replay = pgste.Replay(pgste.Guest(1024), events)
+    replay.run()
+    raise SystemExit("the replay was over in 0.03 s")
 except KeyboardInterrupt as error:
     position = replay.position
     assert 0 < position < len(events), position
