@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,6 +60,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         return 0
     if not args.command and args.pid is None and args.seconds is None and not sys.stdin.isatty():
         raise ValueError("say what to wait for: -- COMMAND, --pid N or --seconds N")
+    _check_output(args.output)
     with progress_bar(told=True) as progress:
         task = progress.add_task("recording", total=None, told="")
 
@@ -85,6 +89,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if recording.exit_status:
         return recording.exit_status if recording.exit_status > 0 else 128 - recording.exit_status
     return 0 if len(recording.trace) else PARTLY
+
+
+def _check_output(path: str) -> None:
+    """OSError or ValueError, before anything is recorded, if there can be no such file."""
+    os.stat(Path(path).parent)
+    if Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(path)
 
 
 def _plain(recording: Recording, output: str) -> dict[str, Any]:

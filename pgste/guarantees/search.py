@@ -111,6 +111,8 @@ def _search_all(
         assert progress is not None
         progress(jobs[at][0].key, searched, max(total, searched))
 
+    if progress is not None:
+        progress(jobs[0][0].key, 0, sum(known))
     return run_each(
         lambda n: _search(*jobs[n], counts[n]),
         range(len(jobs)),

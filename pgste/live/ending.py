@@ -80,8 +80,12 @@ def _take_signals() -> None:
     for number in ENDING:
         before = signal.getsignal(number)
         # What is ignored (nohup) stays so; None is a handler of another language.
-        if number not in _before and before is not None and before != signal.SIG_IGN:
-            _before[number] = _else(number) if before is _handle else before
+        if before is None or before == signal.SIG_IGN:
+            continue
+        if before is _handle:
+            _before.setdefault(number, _else(number))
+        else:  # never taken, or somebody has set another one since
+            _before[number] = before
             signal.signal(number, _handle)
 
 

@@ -267,6 +267,12 @@ class Nothing:
             ending.forget(self)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_of_earlier_tests() -> None:
+    """As a child of fork has it: other tests of this process may hold something for long."""
+    ending._in_child()
+
+
 def test_handlers_are_ours_only_while_something_is_set_up() -> None:
     before = [signal.getsignal(number) for number in ending.ENDING]
     thing = Nothing()

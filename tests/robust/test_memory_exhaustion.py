@@ -206,6 +206,7 @@ CASES = {
         trace = pgste.sample_trace()[:4000]
         # with more threads CPython's own say RuntimeError, or wait for one that never came up
         call = lambda: pgste.compare(trace, samples=10, threads=1)
+        call()  # what is imported at first use; an import without memory is an OSError of Python's
         sweep(call, lambda done: None, 256 * MIB, 24)
     """,
 }
