@@ -1,15 +1,59 @@
 # SPDX-License-Identifier: MIT
-"""Signals as a terminal has them: nohup, and a shell's background jobs, ignore some.
+"""Fixtures of the tests, and signals as a terminal has them.
 
-An ignored signal stays ignored in every process that a test starts, where it could not end what
-the test is about.
+nohup, and a shell's background jobs, ignore some signals.  What is ignored stays so in every process
+that a test starts, and could not end what the test is about.
 """
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+
+import pgste
 
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, usual)
+
+
+def _whole_state(guests: tuple[pgste.Guest, ...]) -> list[Any]:
+    """Everything that can be seen of guests and their hosts."""
+    state: list[Any] = []
+    for guest in guests:
+        host = guest.host
+        state += [
+            guest.pgste().tolist(),
+            guest.pte().tolist(),
+            guest.states().tolist(),
+            guest.is_free().tolist(),
+            guest.peek(slice(None)).tolist(),
+            [guest.cbrl(vcpu).tolist() for vcpu in range(guest.vcpus)],
+            guest.migration_mode,
+            guest.stats(),
+            host.stats(),
+            [host.frame_info(frame) for frame in range(host.frames)],
+            [host.slot_info(slot) for slot in range(host.swap_slots)],
+            [host.frame_list(name).tolist() for name in ("active", "inactive", "lazyfree")],
+        ]
+    return state
+
+
+@pytest.fixture
+def unchanged() -> Callable[..., AbstractContextManager[None]]:
+    """A context in which nothing about the given guests and their hosts may change."""
+
+    @contextmanager
+    def watch(*guests: pgste.Guest) -> Iterator[None]:
+        before = _whole_state(guests)
+        yield
+        assert _whole_state(guests) == before
+        for guest in guests:
+            guest.host.validate()
+
+    return watch
