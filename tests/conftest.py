@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the tests, and signals as a terminal has them.
 
-nohup, and a shell's background jobs, ignore some signals.  What is ignored stays so in every process
-that a test starts, and could not end what the test is about.
+nohup, and a shell's background jobs, ignore some signals.  What is ignored stays so in every
+process that a test starts, and could not end what the test is about.
 """
 
 from __future__ import annotations
