@@ -6,7 +6,8 @@
 
 Each harness starts from its corpus in the repository and from what earlier runs added in
 build/fuzz-work.  An input that breaks a promise is kept in tests/fuzz/findings and the harness
-goes on until it has found MOST_FINDINGS.  Exit status 1 if anything was found.  With
+goes on until it has found MOST_FINDINGS.  Exit status 1 if anything was found, 130 if a signal
+ended the run early, which then still tells what it did.  With
 PGSTE_FUZZ_SKIP_KNOWN=1 in the environment, files of the corpus named known-* are left out.
 """
 
@@ -17,14 +18,17 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from types import FrameType
 
 from fuzz.corpus import CORPUS, clean_name, known_files, merge
 
@@ -33,6 +37,8 @@ ROOT = HERE.parents[1]
 WORK = ROOT / "build" / "fuzz-work"
 FINDINGS = HERE / "findings"
 MOST_FINDINGS = 5
+STOP = threading.Event()
+RUNNING: set[subprocess.Popen[str]] = set()
 SKIP_KNOWN = bool(os.environ.get("PGSTE_FUZZ_SKIP_KNOWN"))
 
 
@@ -116,14 +122,21 @@ class Runner:
     def _call(self, arguments: Sequence[str]) -> tuple[int, str]:
         prefix = f"-artifact_prefix={FINDINGS / self.harness.name}-"
         command = [self.program, *arguments, prefix, "-print_final_stats=1"]
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False
-        )
-        output = done.stdout + done.stderr
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            text=True,
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as child:
+            RUNNING.add(child)
+            output, _ = child.communicate()
+            RUNNING.discard(child)
         self.report.executions += _number(output, "number_of_executed_units")
         if "INFO: Running with" in output:
             self.report.engine = "libFuzzer" if self.harness.in_c else "atheris"
-        return done.returncode, output
+        return 0 if STOP.is_set() else child.returncode, output
 
     def _found(self, output: str, fallback: str) -> None:
         """Keep the input, and what was said about it beside it."""
@@ -141,6 +154,8 @@ class Runner:
     def run(self, limits: Limits) -> Report:
         FINDINGS.mkdir(exist_ok=True)
         WORK.mkdir(parents=True, exist_ok=True)
+        if STOP.is_set():
+            return self.report
         self.report.engine = "driver.c" if self.harness.in_c else "no coverage"
         start = time.monotonic()
         self.run_known()
@@ -166,7 +181,7 @@ class Runner:
             arguments.append(f"-seed={limits.seed + len(self.report.findings)}")
         status, output = self._call(arguments)
         self.report.new_corpus += _number(output, "new_units_added")
-        if not status:
+        if not status or STOP.is_set():
             return False
         self._found(output, f"{self.harness.name}-without-input")
         if self.report.findings[-1].endswith("-without-input"):
@@ -179,6 +194,13 @@ def _number(output: str, name: str) -> int:
         if line.startswith(f"stat::{name}:"):
             return int(line.split(":")[-1])
     return 0
+
+
+def stop(signum: int, frame: FrameType | None) -> None:
+    """The harnesses end, and say what they did."""
+    STOP.set()
+    for child in list(RUNNING):
+        child.terminate()
 
 
 def build(cc: str) -> None:
@@ -251,8 +273,11 @@ def main() -> int:
         "jobs": options.jobs,
         "known_skipped": SKIP_KNOWN,
     }
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     with ThreadPoolExecutor(options.jobs) as pool:
         reports = list(pool.map(lambda runner: runner.run(limits), runners))
+    about["interrupted"] = STOP.is_set()
     print(", ".join(f"{key}: {value}" for key, value in about.items()))
     print(table(reports))
     for report in reports:
@@ -261,7 +286,7 @@ def main() -> int:
     if options.json:
         data = {**about, "harnesses": [{**asdict(r), "rate": round(r.rate, 1)} for r in reports]}
         options.json.write_text(json.dumps(data, indent=1) + "\n")
-    return int(any(report.findings for report in reports))
+    return 1 if any(report.findings for report in reports) else 130 * STOP.is_set()
 
 
 if __name__ == "__main__":

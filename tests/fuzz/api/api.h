@@ -18,7 +18,7 @@
 
 #define HOSTS 2u
 #define GUESTS 4u
-#define WHOLE_PAGES 16384u /* the state of larger guests is compared in windows */
+#define WHOLE_PAGES 1024u /* the state of larger guests is compared in windows */
 #define MOST_WORK (UINT64_C(1) << 18) /* pages of all blocks in one call */
 
 struct bytes {
@@ -63,7 +63,6 @@ struct outcome {
 	int64_t result;
 	bool looks;   /* it only looks: nothing may change though it succeeds */
 	bool partial; /* if it fails it may have changed something */
-	bool whole;   /* it does all or nothing also if it is cancelled */
 };
 
 static inline struct outcome did(int64_t result)

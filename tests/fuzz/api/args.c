@@ -195,7 +195,7 @@ uint64_t take_time(struct world *w)
 
 unsigned take_threads(struct world *w)
 {
-	static const unsigned threads[] = { 1, 2, 3, 0, 1, 1, 64, UINT32_MAX };
+	static const unsigned threads[] = { 1, 1, 1, 0, 1, 3, 1, UINT32_MAX };
 
 	return threads[take_byte(&w->in) % 8];
 }

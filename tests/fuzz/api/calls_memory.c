@@ -64,7 +64,7 @@ struct outcome call_write(struct world *w)
 	}
 	free(tags);
 	gfns_free(&gfns);
-	return (struct outcome){ .result = result, .whole = true };
+	return did(result);
 }
 
 struct outcome call_read(struct world *w)
@@ -90,7 +90,7 @@ struct outcome call_read(struct world *w)
 	}
 	free(tags);
 	gfns_free(&gfns);
-	return (struct outcome){ .result = result, .whole = true };
+	return did(result);
 }
 
 struct outcome call_peek(struct world *w)
@@ -231,7 +231,7 @@ struct outcome call_swap_out(struct world *w)
 		REQUIRE((result >= 0 && (uint64_t)result <= gfns.nr) || ended_early(w, result) ||
 			result == PGSTE_E_NO_SWAP || result == PGSTE_E_FOREIGN);
 	gfns_free(&gfns);
-	return (struct outcome){ .result = result, .whole = true };
+	return did(result);
 }
 
 struct outcome call_pin(struct world *w)

@@ -58,7 +58,7 @@ static void put_pages(const struct guest *guest, struct bytes *to)
 		return;
 	}
 	put_window(guest, 0, 64, to);
-	put_window(guest, 4064, 128, to);
+	put_window(guest, nr < 4192 ? nr - 128 : 4064, 128, to); /* around the end of a chunk */
 	put_window(guest, nr - 64, 64, to);
 }
 
