@@ -39,6 +39,7 @@ cdef extern from "pgste.h" nogil:
     cdef struct pgste_watch:
         bool_t (*go_on)(void *data) noexcept
         void *data
+        bool_t (*rest)(void *data) noexcept
 
     const pgste_watch *pgste_set_watch(const pgste_watch *watch)
     const char *pgste_strerror(int error)

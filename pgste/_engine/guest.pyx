@@ -435,9 +435,9 @@ cdef class Guest(Reporting):
         cdef uint32_t cpu = self.vcpu_argument(vcpu)
         cdef uint64_t entries[PGSTE_CBRL_MAX]
         cdef int64_t nr
-        self.begin(0)
+        self.begin_vcpu(cpu, 0)
         nr = pgste_cbrl(self.c, cpu, entries)
-        self.end(NULL)
+        self.end_vcpu(cpu, NULL)
         self.check(nr, None, "vcpu")
         gfns = new_array(nr, cnp.NPY_UINT64)
         memcpy(cnp.PyArray_DATA(gfns), entries, nr * sizeof(uint64_t))
@@ -453,9 +453,9 @@ cdef class Guest(Reporting):
         """
         cdef uint32_t cpu = self.vcpu_argument(vcpu)
         cdef int64_t zapped
-        self.begin(0)
+        self.begin_vcpu(cpu, 0)
         zapped = pgste_intercept(self.c, cpu)
-        self.end(NULL)
+        self.end_vcpu(cpu, NULL)
         self.check(zapped, None, "vcpu")
         return zapped
 
@@ -493,7 +493,7 @@ cdef class Guest(Reporting):
         """
         cdef unsigned nr_threads = threads_argument(threads)
         cdef int64_t zapped
-        cdef PyThreadState *ts = self.begin(self.nr_pages)
+        cdef PyThreadState *ts = self.begin_resting(self.nr_pages)
         zapped = pgste_zap_scan(self.c, nr_threads)
         self.end(ts)
         self.check(zapped)

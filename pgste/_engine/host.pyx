@@ -150,7 +150,7 @@ cdef class Host(Unit):
         cdef PyThreadState *ts
         cdef int64_t freed
         goal = min(goal, self.config.nr_frames)
-        ts = self.begin(goal)
+        ts = self.begin_resting(goal)
         freed = pgste_host_reclaim(self.c, goal)
         self.end(ts)
         if freed < 0:

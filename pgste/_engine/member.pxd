@@ -27,9 +27,12 @@ cdef class Member:
     cdef int close_guest(self) except -1
     cdef void detach(self) noexcept
     cdef PyThreadState *begin(self, uint64_t n) except? NULL
+    cdef PyThreadState *begin_resting(self, uint64_t n) except? NULL
+    cdef PyThreadState *rests(self, uint64_t n, uint8_t *claim) noexcept
     cdef int end(self, PyThreadState *ts) except -1
     cdef PyThreadState *begin_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL
     cdef int end_vcpu(self, uint32_t vcpu, PyThreadState *ts) except -1
+    cdef int rest(self, uint8_t *claim) except -1
     cdef int raise_closed(self) except -1
     cdef uint32_t vcpu_argument(self, object vcpu) except? 0xFFFFFFFF
     cdef int check(self, int64_t result, Gfns gfns=*, str name=*) except -1

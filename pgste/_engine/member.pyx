@@ -32,11 +32,34 @@ from pgste._engine.arguments cimport integer
 from pgste._engine.gfns cimport Gfns
 from pgste._engine.names cimport strerror
 from pgste._engine.unit cimport KEEP_GIL, Node, PyThreadState, Unit
-from pgste._engine.watch cimport watch_begin, watch_end, watch_raise
+from pgste._engine.watch cimport (
+    rest_function,
+    watch_begin,
+    watch_begin_resting,
+    watch_end,
+    watch_is_out,
+    watch_raise,
+    watch_rests_by,
+)
 
 from pgste.errors import BY_CODE, GuestClosedError, ModelMemoryError
 
 cdef int CLOSED = 1
+
+
+cdef int rest(PyObject *unit, PyObject *member, uint8_t *claim) except -1 with gil:
+    """How a long call lets others go first (watch.pyx)."""
+    cdef Unit host = <Unit>unit
+    if member != NULL:
+        return (<Member>member).rest(claim)
+    host.rest(None, NULL)
+    if host.c == NULL:
+        host.unlock()
+        host.raise_closed()
+    return 0
+
+
+watch_rests_by(<rest_function>rest)
 
 
 @cython.no_gc_clear  # __dealloc__ needs the host
@@ -125,31 +148,57 @@ cdef class Member:
             self.raise_closed()
         return watch_begin(<PyObject *>self.host) if n > KEEP_GIL else NULL
 
+    cdef PyThreadState *begin_resting(self, uint64_t n) except? NULL:
+        """The same for a call that lets others go first between two parts."""
+        self.begin(0)
+        return self.rests(n, NULL)
+
+    cdef PyThreadState *rests(self, uint64_t n, uint8_t *claim) noexcept:
+        if n <= KEEP_GIL:
+            return NULL
+        return watch_begin_resting(
+            <PyObject *>self.host, &self.host.waiting, <PyObject *>self, claim
+        )
+
     cdef int end(self, PyThreadState *ts) except -1:
         """Raises what ended the call early, such as KeyboardInterrupt."""
         cdef bint ended = ts != NULL and watch_end(ts)
-        self.host.unlock()
+        if not (ended and watch_is_out()):
+            self.host.unlock()
         return watch_raise() if ended else 0
 
     cdef PyThreadState *begin_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL:
-        """Hold one vcpu for one call of about n steps."""
+        """Hold one vcpu for one call of about n steps, which rests."""
         if self.claimed == NULL:
-            return self.begin(n)
+            return self.begin_resting(n)
         if self.c == NULL:
             self.raise_closed()
         self.host.enter(self, &self.claimed[vcpu])
         if self.c == NULL:
             self.host.leave(&self.claimed[vcpu])
             self.raise_closed()
-        return watch_begin(<PyObject *>self.host) if n > KEEP_GIL else NULL
+        return self.rests(n, &self.claimed[vcpu])
 
     cdef int end_vcpu(self, uint32_t vcpu, PyThreadState *ts) except -1:
         cdef bint ended = ts != NULL and watch_end(ts)
-        if self.claimed == NULL:
+        if ended and watch_is_out():
+            pass
+        elif self.claimed == NULL:
             self.host.unlock()
         else:
             self.host.leave(&self.claimed[vcpu])
         return watch_raise() if ended else 0
+
+    cdef int rest(self, uint8_t *claim) except -1:
+        """Let others go first; they may close this guest."""
+        self.host.rest(self, claim)
+        if self.c == NULL:
+            if claim == NULL:
+                self.host.unlock()
+            else:
+                self.host.leave(claim)
+            self.raise_closed()
+        return 0
 
     cdef int raise_closed(self) except -1:
         if self.host is not None and self.host.c == NULL:

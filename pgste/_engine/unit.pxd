@@ -29,12 +29,16 @@ cdef class Unit:
     # Forks of this process when the last call came in: its thread is gone if there were more.
     cdef unsigned forks
     cdef list queue  # of Waiter; not empty only while busy
+    cdef int waiting  # how many; read without the GIL too
+    cdef set threads  # that wait, or have their turn and do not know yet
     cdef Node *nodes
     cdef bint orphans  # there is a node without an owner
     cdef object __weakref__
 
     cdef PyThreadState *begin(self, uint64_t n) except? NULL
+    cdef PyThreadState *begin_resting(self, uint64_t n) except? NULL
     cdef int end(self, PyThreadState *ts) except -1
+    cdef int rest(self, object sharer, uint8_t *claim) except -1
     cdef int raise_closed(self) except -1
     cdef bint lost(self) noexcept
     cdef int raise_lost(self) except -1

@@ -2,7 +2,9 @@
 """A C host and its C guests as one unit, which one call at a time may use.
 
 Calls wait their turn in order.  Calls of one guest that bring a claim each, a byte of a vcpu,
-may be in together as long as their claims differ.
+may be in together as long as their claims differ.  A long call that rests goes out between two
+parts when others wait, and stands at the end of the queue: nobody waits longer than the calls
+before him take that do not rest, and a part of each that does.
 """
 
 cimport cython
@@ -11,10 +13,17 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free
 
 from pgste._engine._c cimport pgste_guest_free, pgste_host_free
-from pgste._engine.watch cimport watch_begin, watch_end, watch_interrupts, watch_raise
+from pgste._engine.watch cimport (
+    watch_begin,
+    watch_begin_resting,
+    watch_end,
+    watch_interrupts,
+    watch_is_out,
+    watch_raise,
+)
 
 import os
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 
 from pgste.errors import GuestClosedError, HostBusyError
 
@@ -49,6 +58,7 @@ cdef class Unit:
 
     def __cinit__(self, *args, **kwargs):
         self.queue = []
+        self.threads = set()
 
     def __dealloc__(self):
         # Guests keep their unit, so that none is left but those that could not be freed
@@ -69,11 +79,29 @@ cdef class Unit:
             self.raise_closed()
         return watch_begin(<PyObject *>self) if n > KEEP_GIL else NULL
 
+    cdef PyThreadState *begin_resting(self, uint64_t n) except? NULL:
+        """The same for a call that lets others go first between two parts."""
+        self.begin(0)
+        if n <= KEEP_GIL:
+            return NULL
+        return watch_begin_resting(<PyObject *>self, &self.waiting, NULL, NULL)
+
     cdef int end(self, PyThreadState *ts) except -1:
         """Raises what ended the call early, such as KeyboardInterrupt."""
         cdef bint ended = ts != NULL and watch_end(ts)
-        self.unlock()
+        if not (ended and watch_is_out()):
+            self.unlock()
         return watch_raise() if ended else 0
+
+    cdef int rest(self, object sharer, uint8_t *claim) except -1:
+        """Go out, and in again after those who wait; after an exception the call is out."""
+        if claim == NULL:
+            self.unlock()
+            self.lock()
+        else:
+            self.leave(claim)
+            self.enter(sharer, claim)
+        return 0
 
     cdef int raise_closed(self) except -1:
         raise GuestClosedError("use of a host that was closed")
@@ -101,6 +129,8 @@ cdef class Unit:
         self.busy = 0
         if self.forks != forks_so_far:  # a signal handler forked: those who waited stayed behind
             self.queue.clear()
+            self.threads.clear()
+            self.waiting = 0
         if self.orphans:
             self.sweep()
         if self.queue:
@@ -146,7 +176,9 @@ cdef class Unit:
         """Stand in the queue; the turn is handed over by the call that ends."""
         cdef Waiter waiter
         cdef unsigned forks = forks_so_far
-        if watch_interrupts(<PyObject *>self):
+        thread = get_ident()
+        # A turn that comes while a handler waits for another one is a turn that never ends.
+        if watch_interrupts(<PyObject *>self) or thread in self.threads:
             raise HostBusyError("use of a host in a signal handler, in the middle of a call of it")
         if self.lost():
             self.raise_lost()
@@ -155,7 +187,9 @@ cdef class Unit:
         waiter.claim = claim
         waiter.lock = allocate_lock()
         waiter.lock.acquire()
+        self.threads.add(thread)
         self.queue.append(waiter)
+        self.waiting += 1
         self.grant()  # the allocations above may have let others finish
         try:
             # not for ever: a handler of a signal may fork, and then nobody hands the turn over
@@ -166,12 +200,15 @@ cdef class Unit:
             if not waiter.granted:
                 if waiter in self.queue:
                     self.queue.remove(waiter)
+                    self.waiting -= 1
                 self.grant()
             elif claim == NULL:
                 self.unlock()
             else:
                 self.leave(claim)
             raise
+        finally:
+            self.threads.discard(thread)
         return 0
 
     cdef void grant(self) noexcept:
@@ -183,6 +220,7 @@ cdef class Unit:
                 return
             self.admit(waiter.sharer, waiter.claim)
             del self.queue[0]
+            self.waiting -= 1
             waiter.granted = True
             waiter.lock.release()
 

@@ -4,9 +4,13 @@
 The core asks every few thousand steps whether a call goes on (pgste_set_watch).  The main
 thread then takes the GIL a few times a second, and lets Python run the handlers of signals that
 have come; if one raises, as Ctrl-C does, the call ends early and raises that.
+
+Some calls rest: when others wait for the unit, they go out between two parts and stand in the
+queue again (`Unit.rest`).
 """
 
 from cpython.ref cimport PyObject
+from libc.stdint cimport uint8_t
 
 from pgste._engine._c cimport PGSTE_E_CANCELLED, bool_t, pgste_set_watch, pgste_watch
 from pgste._engine.names cimport strerror
@@ -19,12 +23,17 @@ from pgste.errors import CancelledError
 
 cdef extern from *:
     """
+    #include <stdint.h>
     #include <time.h>
 
     /* The call that a thread is in, without the GIL. */
     struct watched {
         PyThreadState *ts;
         PyObject *unit;  /* borrowed: the call has it */
+        const int *waiting;  /* how many wait for the unit; NULL: this call does not rest */
+        PyObject *member;  /* of a call that rests: its guest, borrowed, or NULL */
+        uint8_t *claim;  /* and its claim, or NULL */
+        int out;  /* it went out and is not in again */
         PyObject *type, *value, *traceback;  /* what a handler raised */
         struct watched *outer;  /* the call that a handler runs in the middle of */
         double next_look;
@@ -41,6 +50,10 @@ cdef extern from *:
     {
         return watched_stop && __atomic_load_n(watched_stop, __ATOMIC_RELAXED);
     }
+    static int some_wait(const int *waiting)
+    {
+        return waiting && __atomic_load_n(waiting, __ATOMIC_RELAXED);
+    }
     static void stop_set(int *stopped) { __atomic_store_n(stopped, 1, __ATOMIC_RELAXED); }
     static double seconds(void)
     {
@@ -53,6 +66,10 @@ cdef extern from *:
     ctypedef struct watched:
         PyThreadState *ts
         PyObject *unit
+        const int *waiting
+        PyObject *member
+        uint8_t *claim
+        bint out
         PyObject *type
         PyObject *value
         PyObject *traceback
@@ -64,6 +81,7 @@ cdef extern from *:
     watched *watched_now() noexcept nogil
     const int **stop_now() noexcept nogil
     bint stops() noexcept nogil
+    bint some_wait(const int *waiting) noexcept nogil
     void stop_set(int *stopped) noexcept nogil
     double seconds() noexcept nogil
 
@@ -82,13 +100,27 @@ cdef extern from "Python.h" nogil:
 cdef double LOOK = 0.05
 
 
-cdef void look(watched *call) noexcept nogil:
-    """Run the handlers of signals that have come; those may make calls of their own."""
+# How a call rests; set by the module that knows units.
+cdef rest_function resting = NULL
+
+
+cdef void watch_rests_by(rest_function function) noexcept:
+    global resting
+    resting = function
+
+
+cdef void look(watched *call, bint rests) noexcept nogil:
+    """Run the handlers of signals that have come, or rest; both may make calls of their own."""
     cdef watched outer = call[0]
+    cdef PyObject *unit = outer.unit
     cdef const pgste_watch *asked = pgste_set_watch(NULL)
     call.outer = &outer
     PyEval_RestoreThread(outer.ts)
-    if PyErr_CheckSignals() < 0:
+    if rests:
+        outer.unit = NULL  # it is not in the middle of its own call while it waits to be in again
+        outer.out = resting(unit, outer.member, outer.claim) < 0
+        outer.unit = unit
+    if outer.out or PyErr_CheckSignals() < 0:
         PyErr_Fetch(&outer.type, &outer.value, &outer.traceback)
         outer.ended = True
     outer.ts = PyEval_SaveThread()
@@ -104,7 +136,7 @@ cdef bint watch_goes_on() noexcept nogil:
         if stops():
             call.ended = True
         elif seconds() >= call.next_look and PyThread_get_thread_ident() == main_thread:
-            look(call)
+            look(call, False)
     return not call.ended
 
 
@@ -112,15 +144,34 @@ cdef bool_t go_on(void *data) noexcept nogil:
     return watch_goes_on()
 
 
+cdef bool_t rest(void *data) noexcept nogil:
+    cdef watched *call = watched_now()
+    if some_wait(call.waiting):
+        look(call, True)
+    return not call.ended
+
+
 cdef pgste_watch WATCH
 WATCH.go_on = go_on
 WATCH.data = NULL
+WATCH.rest = rest
 
 
 cdef PyThreadState *watch_begin(PyObject *unit) noexcept:
     """Let go of the GIL for a long call, of a unit or NULL."""
+    return watch_begin_resting(unit, NULL, NULL, NULL)
+
+
+cdef PyThreadState *watch_begin_resting(
+    PyObject *unit, const int *waiting, PyObject *member, uint8_t *claim
+) noexcept:
+    """The same for a call that rests when others wait."""
     cdef watched *call = watched_now()
     call.unit = unit
+    call.waiting = waiting
+    call.member = member
+    call.claim = claim
+    call.out = False
     call.ended = False
     call.type = NULL
     call.next_look = seconds() + LOOK
@@ -136,6 +187,11 @@ cdef bint watch_end(PyThreadState *ts) noexcept:
     PyEval_RestoreThread(ts)
     call.unit = NULL
     return call.ended
+
+
+cdef bint watch_is_out() noexcept:
+    """Whether the call that ended just now went out of its unit to rest, and did not come back."""
+    return watched_now().out
 
 
 cdef int watch_raise() except -1:

@@ -115,6 +115,12 @@ static ALWAYS_INLINE bool watch_stops_at(uint64_t i)
 	return i % WATCH_STEPS == WATCH_STEPS - 1 && watch_stops();
 }
 
+/*
+ * Between two parts of a call that rests: others may have been in, and changed whatever they may
+ * change.  False: end, and touch nothing more, as the guest may be gone.
+ */
+bool watch_rest(void);
+
 /* ---- threads (threads.c) ---- */
 
 #define MAX_THREADS 64u

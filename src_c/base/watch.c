@@ -17,3 +17,8 @@ bool watch_stops(void)
 {
 	return watch && !watch->go_on(watch->data);
 }
+
+bool watch_rest(void)
+{
+	return !watch_stops() && (!watch || !watch->rest || watch->rest(watch->data));
+}

@@ -58,13 +58,8 @@ int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfn
 
 int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n)
 {
-	uint64_t before;
-	int error;
-
 	for (uint32_t i = 0; i < host->room_mms; i++)
 		if (host->mms[i])
 			guest_settle(guest_of(host->mms[i]));
-	before = host->nr_free;
-	error = reclaim_or_stop(host, n);
-	return error ? error : (int64_t)(host->nr_free - before);
+	return reclaim_resting(host, n);
 }

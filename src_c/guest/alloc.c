@@ -103,8 +103,11 @@ static ALWAYS_INLINE uint64_t blocks_next(struct blocks *b, bool joined, uint64_
 	return nr;
 }
 
-/* Mark all blocks of a strict guest, or take back what was marked at the first that is wrong. */
-static int mark_strictly(struct pgste_guest *guest, const struct blocks *b, bool to_free)
+/*
+ * Mark all blocks of a strict guest, or take back what was marked at the first that is wrong.
+ * Of vcpus that share the guest one at a time is in here: what one takes back no other must see.
+ */
+static int mark_in_turn(struct pgste_guest *guest, const struct blocks *b, bool to_free)
 {
 	for (uint64_t gfn, i = 0; i < b->gfns->nr; i++) {
 		const bool stops = watch_stops_at(i);
@@ -122,15 +125,36 @@ static int mark_strictly(struct pgste_guest *guest, const struct blocks *b, bool
 	return PGSTE_OK;
 }
 
+static int mark_strictly(struct pgste_guest *guest, const struct blocks *b, bool to_free)
+{
+	int error;
+
+	if (!guest->shared)
+		return mark_in_turn(guest, b, to_free);
+	pthread_mutex_lock(&guest->mm.host->lock);
+	error = mark_in_turn(guest, b, to_free);
+	pthread_mutex_unlock(&guest->mm.host->lock);
+	return error;
+}
+
+/* Between two parts of a call: others may go first where the mechanism holds nothing back. */
+static bool rest(const struct pgste_guest *guest)
+{
+	return guest->mech->cmma ? watch_rest() : !watch_stops();
+}
+
 /* Mark all blocks: the pages that were so already, or an error. */
 static int64_t mark_loosely(struct pgste_guest *guest, struct blocks b, bool to_free)
 {
 	uint64_t *free = guest->free;
-	uint64_t already = 0, first, nr;
+	uint64_t already = 0, first, nr, asked = 0;
 
 	while ((nr = blocks_next(&b, true, &first))) {
-		if (watch_stops_at(b.at))
-			return PGSTE_E_CANCELLED;
+		if (b.at - asked >= WATCH_STEPS) {
+			asked = b.at;
+			if (!rest(guest))
+				return PGSTE_E_CANCELLED;
+		}
 		if (nr == 1 && !guest->shared)
 			already += mark_page(free, first, to_free);
 		else
@@ -157,21 +181,36 @@ static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct b
 	return PGSTE_OK;
 }
 
-/* Single pages of an array go to ESSA as they are. */
-static int essa_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct pgste_gfns *gfns,
-		    bool to_free)
+/*
+ * Under ESSA single pages go as they are, and blocks that are neighbours as one range, which is
+ * the same ESSAs in the same order.
+ */
+static int essa_blocks(struct pgste_guest *guest, struct vcpu *vcpu, struct blocks b, bool to_free)
 {
 	const unsigned orc = to_free ? PGSTE_ORC_SET_UNUSED : alloc_orc(guest);
+	const uint64_t nr_pages = b.gfns->nr * b.pages;
+	struct pgste_gfns run = { .type = PGSTE_GFN_RANGE };
+	uint64_t asked = 0;
 
-	vcpu->hints += gfns->nr;
-	vcpu->hint_pages += gfns->nr;
-	return essa_array(guest, vcpu, orc, gfns, NULL);
+	vcpu->hints += nr_pages;
+	vcpu->hint_pages += nr_pages;
+	if (b.pages == 1)
+		return essa_all(guest, vcpu, orc, b.gfns, true, NULL);
+	while ((run.nr = blocks_next(&b, true, &run.first))) {
+		int error = essa_all(guest, vcpu, orc, &run, true, NULL);
+
+		asked += run.nr;
+		if (!error && asked >= WATCH_STEPS) {
+			asked = 0;
+			error = watch_rest() ? PGSTE_OK : PGSTE_E_CANCELLED;
+		}
+		if (error)
+			return error;
+	}
+	return b.outside ? PGSTE_E_CHANGED : PGSTE_OK;
 }
 
-/*
- * Under ESSA, blocks that are neighbours go as one range, which is the same ESSAs in the same
- * order; under other mechanisms, block by block.
- */
+/* Under other mechanisms a range goes as a whole, and others block by block. */
 static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, struct blocks b, unsigned order,
 		    bool to_free)
 {
@@ -190,9 +229,7 @@ static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, struct blocks 
 		}
 		return PGSTE_OK;
 	}
-	if (guest->mech->cmma && b.pages == 1 && !guest->interpreted)
-		return essa_all(guest, vcpu, b.gfns, to_free);
-	while ((nr = blocks_next(&b, guest->mech->cmma, &first))) {
+	while ((nr = blocks_next(&b, false, &first))) {
 		hook(guest, vcpu, first, nr, order);
 		done += nr;
 		if (done >= WATCH_STEPS) {
@@ -209,6 +246,7 @@ static int change(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_g
 {
 	const uint64_t block = UINT64_C(1) << (order & 63);
 	const uint64_t limit = guest->mm.nr_pages - block + 1;
+	const bool cmma = guest->mech->cmma;
 	struct blocks all;
 	struct vcpu *v;
 	int error;
@@ -232,6 +270,8 @@ static int change(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_g
 	} else {
 		error = mark_all(guest, v, &all, to_free);
 	}
+	if (cmma) /* which holds nothing back; and after a rest the guest may be gone */
+		return error ? error : essa_blocks(guest, v, all, to_free);
 	if (!error)
 		error = hint_all(guest, v, all, order, to_free);
 	guest_settle(guest);

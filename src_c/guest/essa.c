@@ -217,22 +217,23 @@ static ALWAYS_INLINE void run_prefetch(const uint8_t *state, enum pgste_gfn_type
 }
 
 /*
- * All gfns of an array, which were inside the guest when the call began: PGSTE_OK, or
+ * The next part of an array, whose gfns were inside the guest when the call began: PGSTE_OK, or
  * PGSTE_E_CHANGED if one is not any more.  Runs are looked for where the last one ended, and
  * less and less often as long as there are none.
  */
 static ALWAYS_INLINE int essa_stretches(struct pgste_guest *guest, struct vcpu *vcpu,
 					 const struct essa_row *row, enum pgste_gfn_type type,
-					 const struct pgste_gfns *gfns, uint8_t *results,
-					 bool shared)
+					 const struct pgste_gfns *gfns, uint64_t *next,
+					 uint8_t *results, bool shared)
 {
 	const struct scan_ops *scan = scan_ops();
 	struct essa_list list = list_open(guest, vcpu);
-	const uint64_t pages = guest->mm.nr_pages;
-	uint64_t at = 0, patience = RUN, asked = 0;
+	const uint64_t pages = guest->mm.nr_pages, from = *next;
+	const uint64_t to = from + min_u64(gfns->nr - from, WATCH_STEPS);
+	uint64_t at = from, patience = RUN;
 	bool outside = false;
 
-	while (at < gfns->nr && !outside) {
+	while (at < to && !outside) {
 		uint64_t n, run, first;
 		uint32_t before;
 
@@ -254,25 +255,22 @@ static ALWAYS_INLINE int essa_stretches(struct pgste_guest *guest, struct vcpu *
 		patience = run ? RUN : min_u64(2 * patience, UINT64_C(1) << 16);
 		vcpu->appended += list.nr - before;
 		at += n;
-		if (at - asked >= WATCH_STEPS) {
-			asked = at;
-			if (watch_stops())
-				break;
-		}
 	}
 	vcpu->nr = list.nr;
-	vcpu->essa += at;
-	return outside ? PGSTE_E_CHANGED : at < gfns->nr ? PGSTE_E_CANCELLED : PGSTE_OK;
+	vcpu->essa += at - from;
+	*next = at;
+	return outside ? PGSTE_E_CHANGED : PGSTE_OK;
 }
 
 #define ESSA_CASE(type)                                                                      \
 	case type:                                                                           \
 		if (guest->shared)                                                           \
-			return essa_stretches(guest, vcpu, row, type, gfns, results, true);  \
-		return essa_stretches(guest, vcpu, row, type, gfns, results, false)
+			return essa_stretches(guest, vcpu, row, type, gfns, next, results,   \
+					      true);                                         \
+		return essa_stretches(guest, vcpu, row, type, gfns, next, results, false)
 
 int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
-		const struct pgste_gfns *gfns, uint8_t *results)
+		const struct pgste_gfns *gfns, uint64_t *next, uint8_t *results)
 {
 	const struct essa_row *row = &guest->rows[orc];
 
@@ -291,19 +289,17 @@ int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 }
 
 /*
- * A range that nobody can change, in parts too short to be ended early.  Out of line: inside
- * essa_range it would make that one 15 % slower.
+ * A range, which nobody can change.  Out of line: inside essa_range it would make that one 15 %
+ * slower.
  */
 static __attribute__((noinline)) void range_shared(struct pgste_guest *guest, struct vcpu *vcpu,
 						   unsigned orc, uint64_t gfn, uint64_t nr,
 						   uint8_t *results)
 {
-	for (uint64_t n, at = 0; at < nr; at += n) {
-		struct pgste_gfns range = { .type = PGSTE_GFN_RANGE, .first = gfn + at };
+	const struct pgste_gfns range = { .type = PGSTE_GFN_RANGE, .first = gfn, .nr = nr };
 
-		range.nr = n = min_u64(nr - at, WATCH_STEPS - 1);
-		(void)essa_array(guest, vcpu, orc, &range, results ? results + at : NULL);
-	}
+	for (uint64_t at = 0; at < nr;)
+		(void)essa_array(guest, vcpu, orc, &range, &at, results);
 }
 
 /*

@@ -14,11 +14,17 @@ unsigned essa_any(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, ui
 void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
 		uint64_t nr, uint8_t *results);
 /*
- * PGSTE_E_CHANGED: a gfn is not inside the guest any more; PGSTE_E_CANCELLED.  Those before
- * are done.
+ * Some WATCH_STEPS gfns of an array from index *next on, which is moved to behind them.
+ * PGSTE_E_CHANGED: a gfn is not inside the guest any more; those before are done.
  */
 int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
-	       const struct pgste_gfns *gfns, uint8_t *results);
+	       const struct pgste_gfns *gfns, uint64_t *next, uint8_t *results);
+/*
+ * The whole of a call, resting between parts; a gfn is outside only if `inside` is not said.
+ * results may be NULL.  PGSTE_E_CHANGED, and PGSTE_E_CANCELLED, after which nothing may be touched.
+ */
+int essa_all(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+	     const struct pgste_gfns *gfns, bool inside, uint8_t *results);
 
 /* The result byte. */
 static ALWAYS_INLINE unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,

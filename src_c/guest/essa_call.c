@@ -2,17 +2,53 @@
 /* ESSA as it is called from outside: what the machine refuses, and which way is taken. */
 #include "guest/essa.h"
 
-/* A range inside the guest, in parts between which the call can be ended. */
-static int essa_slices(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
-			const struct pgste_gfns *range, uint8_t *results)
+/* One by one; a gfn outside the guest has a result of its own (dat). */
+static int essa_singly(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+			const struct pgste_gfns *gfns, uint64_t *next, bool inside,
+			uint8_t *results)
 {
-	for (uint64_t n, at = 0; at < range->nr; at += n) {
-		n = min_u64(range->nr - at, WATCH_SLICE);
-		if (at && watch_stops())
-			return PGSTE_E_CANCELLED;
-		essa_range(guest, vcpu, orc, range->first + at, n, results ? results + at : NULL);
+	const uint64_t to = *next + min_u64(gfns->nr - *next, WATCH_STEPS);
+
+	for (; *next < to; ++*next) {
+		const uint64_t gfn = gfn_unbounded(gfns->type, gfns, *next);
+		unsigned result;
+
+		if (inside && gfn >= guest->mm.nr_pages)
+			return PGSTE_E_CHANGED;
+		result = essa_one(guest, vcpu, orc, gfn);
+		if (results)
+			results[*next] = (uint8_t)result;
 	}
 	return PGSTE_OK;
+}
+
+/* What is done of a range at once: a vector kernel has more done in the same time. */
+static uint64_t range_part(const struct pgste_guest *guest, uint64_t left)
+{
+	return min_u64(left, guest->shared || guest->interpreted ? WATCH_STEPS : WATCH_SLICE);
+}
+
+int essa_all(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+	     const struct pgste_gfns *gfns, bool inside, uint8_t *results)
+{
+	int error = PGSTE_OK;
+
+	for (uint64_t n, at = 0; at < gfns->nr && !error;) {
+		if (at && !watch_rest())
+			return PGSTE_E_CANCELLED;
+		/* asked each time: after a rest the guest may be in another mode */
+		if (inside && gfns->type == PGSTE_GFN_RANGE) {
+			n = range_part(guest, gfns->nr - at);
+			essa_range(guest, vcpu, orc, gfns->first + at, n,
+				   results ? results + at : NULL);
+			at += n;
+		} else if (inside && !guest->interpreted) {
+			error = essa_array(guest, vcpu, orc, gfns, &at, results);
+		} else {
+			error = essa_singly(guest, vcpu, orc, gfns, &at, inside, results);
+		}
+	}
+	return error;
 }
 
 static int essa_check(const struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
@@ -34,7 +70,6 @@ static int essa_check(const struct pgste_guest *guest, uint32_t vcpu, unsigned o
 int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 	       const struct pgste_gfns *gfns, uint8_t *results)
 {
-	struct vcpu *v;
 	bool inside;
 	int error = essa_check(guest, vcpu, orc);
 
@@ -45,21 +80,7 @@ int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 		return PGSTE_E_GFN;
 	if (!inside && guest->mm.generation != PGSTE_GEN_DAT)
 		return PGSTE_E_PGM_ADDRESSING;
-	v = &guest->vcpus[vcpu];
-	if (inside && gfns->type == PGSTE_GFN_RANGE)
-		return essa_slices(guest, v, orc, gfns, results);
-	if (inside && !guest->interpreted)
-		return essa_array(guest, v, orc, gfns, results);
-	/* one by one; a gfn outside the guest has a result of its own */
-	for (uint64_t i = 0; i < gfns->nr; i++) {
-		if (watch_stops_at(i))
-			return PGSTE_E_CANCELLED;
-		unsigned r = essa_one(guest, v, orc, gfn_unbounded(gfns->type, gfns, i));
-
-		if (results)
-			results[i] = (uint8_t)r;
-	}
-	return PGSTE_OK;
+	return essa_all(guest, &guest->vcpus[vcpu], orc, gfns, inside, results);
 }
 
 int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint64_t gfn)

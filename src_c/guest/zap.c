@@ -63,28 +63,39 @@ static void zap_search(void *data, unsigned part, uint64_t from, uint64_t to)
 	z->first[part] = from;
 }
 
-static uint64_t zap_range(struct pgste_guest *guest, uint64_t gfn, uint64_t to,
-			  uint64_t *slots_freed)
+/* Zaps of a run of pages, and counts them; the first page that is not of the run. */
+static uint64_t zap_run(struct pgste_guest *guest, uint64_t gfn, uint64_t to, uint64_t *zapped)
+{
+	uint64_t slots_freed = 0, done = 0;
+
+	for (; gfn < to && state_zappable(guest->mm.state[gfn]); gfn++)
+		done += zap_entry(guest, gfn, &slots_freed);
+	guest->mm.stats.zapped += done;
+	guest->mm.stats.zap_slots_freed += slots_freed;
+	*zapped += done;
+	return gfn;
+}
+
+/* False: the scan is to end, and the guest not to be touched any more. */
+static bool zap_range(struct pgste_guest *guest, uint64_t gfn, uint64_t to, uint64_t *zapped)
 {
 	const struct scan_ops *scan = scan_ops();
-	uint64_t zapped = 0;
+	uint64_t asked = *zapped;
 
-	for (; gfn < to && !watch_stops(); gfn++) {
+	while (gfn < to) {
 		const uint64_t end = min_u64(gfn + WATCH_SLICE, to);
 
 		gfn = scan->find_zappable(guest->mm.state, gfn, end);
-		if (gfn == end) {
-			gfn--; /* nothing in this slice */
-			continue;
-		}
 		/* zappable pages come in runs: no new search for the next one */
-		for (; gfn < to && state_zappable(guest->mm.state[gfn]); gfn++) {
-			zapped += zap_entry(guest, gfn, slots_freed);
-			if (watch_stops_at(zapped))
-				return zapped;
+		if (gfn < end)
+			gfn = zap_run(guest, gfn, min_u64(gfn + WATCH_STEPS, to), zapped);
+		if (gfn == end || *zapped - asked >= WATCH_STEPS) {
+			asked = *zapped;
+			if (!watch_rest())
+				return false;
 		}
 	}
-	return zapped;
+	return true;
 }
 
 /*
@@ -94,14 +105,13 @@ static uint64_t zap_range(struct pgste_guest *guest, uint64_t gfn, uint64_t to,
 int64_t pgste_zap_scan(struct pgste_guest *guest, unsigned threads)
 {
 	struct zap_parts z = { .guest = guest };
-	uint64_t slots_freed = 0, zapped = 0;
+	uint64_t zapped = 0;
 
 	guest_settle(guest);
 	threads = threads_useful(threads, guest->mm.nr_pages);
 	threads_run(threads, guest->mm.nr_pages, zap_search, &z);
 	for (unsigned i = 0; i < threads; i++)
-		zapped += zap_range(guest, z.first[i], z.to[i], &slots_freed);
-	guest->mm.stats.zapped += zapped;
-	guest->mm.stats.zap_slots_freed += slots_freed;
+		if (!zap_range(guest, z.first[i], z.to[i], &zapped))
+			break;
 	return (int64_t)zapped;
 }

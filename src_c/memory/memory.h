@@ -152,8 +152,8 @@ int mm_read(struct mm *mm, const struct pgste_gfns *gfns, uint32_t *tags);
 uint32_t frame_get(struct pgste_host *host);
 /* Free frames until n more are free, or nothing can be taken. */
 void reclaim(struct pgste_host *host, uint64_t n);
-/* The same as a call of its own: PGSTE_E_CANCELLED if it is ended early. */
-int reclaim_or_stop(struct pgste_host *host, uint64_t n);
+/* The same as a call of its own that rests: frames freed; PGSTE_E_CANCELLED: ended early. */
+int64_t reclaim_resting(struct pgste_host *host, uint64_t n);
 /* Pages that left memory, or an error with nothing changed: pgste_swap_out, gfns inside. */
 int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns);
 /* Pages whose pin changed: pgste_set_pinned, gfns inside. */

@@ -186,44 +186,64 @@ static void deactivate(struct pgste_host *host)
 	}
 }
 
-static int reclaim_watched(struct pgste_host *host, uint64_t n, bool watched)
+/* How far a reclaim is. */
+struct progress {
+	uint64_t budget, kept; /* kept: lazyfree pages that stay although clean */
+};
+
+/* Look at one page, and a batch of the active list perhaps: false if nothing can be taken. */
+static ALWAYS_INLINE bool reclaim_step(struct pgste_host *host, struct progress *p)
 {
-	const uint64_t used = host->config.nr_frames - host->nr_free;
-	const uint64_t goal = n > used ? host->config.nr_frames : host->nr_free + n;
-	uint64_t budget = 4 * used + 32;
-	uint64_t kept = 0; /* lazyfree pages that stay although clean */
+	const struct list *lazyfree = &host->lists[PGSTE_LIST_LAZYFREE];
+	const struct list *inactive = &host->lists[PGSTE_LIST_INACTIVE];
 
-	host->stats.reclaims++;
-	for (; host->nr_free < goal && budget > 0; budget--) {
-		const struct list *lazyfree = &host->lists[PGSTE_LIST_LAZYFREE];
-		const struct list *inactive = &host->lists[PGSTE_LIST_INACTIVE];
-
-		if (lazyfree->nr > kept) {
-			kept += !shrink(host, lazyfree->tail);
-			continue;
-		}
-		/* without a free slot, Linux does not even look at anonymous memory (B4) */
-		if (!(host->nr_slots_free || host->nr_volatile) ||
-		    !(inactive->nr + host->lists[PGSTE_LIST_ACTIVE].nr))
-			break;
-		if (inactive_is_low(host))
-			deactivate(host);
-		shrink(host, inactive->tail);
-		if (watched && watch_stops_at(budget))
-			return PGSTE_E_CANCELLED;
+	if (p->budget-- == 0)
+		return false;
+	if (lazyfree->nr > p->kept) {
+		p->kept += !shrink(host, lazyfree->tail);
+		return true;
 	}
-	return PGSTE_OK;
+	/* without a free slot, Linux does not even look at anonymous memory (B4) */
+	if (!(host->nr_slots_free || host->nr_volatile) ||
+	    !(inactive->nr + host->lists[PGSTE_LIST_ACTIVE].nr))
+		return false;
+	if (inactive_is_low(host))
+		deactivate(host);
+	shrink(host, inactive->tail);
+	return true;
 }
 
-/* For a frame that is needed now: to the end. */
+static struct progress reclaim_start(struct pgste_host *host)
+{
+	host->stats.reclaims++;
+	return (struct progress){ .budget = 4 * (host->config.nr_frames - host->nr_free) + 32 };
+}
+
+/* For frames that are needed now: to the end. */
 void reclaim(struct pgste_host *host, uint64_t n)
 {
-	(void)reclaim_watched(host, n, false);
+	const uint64_t goal = host->nr_free + min_u64(n, host->config.nr_frames - host->nr_free);
+	struct progress p = reclaim_start(host);
+
+	while (host->nr_free < goal && reclaim_step(host, &p))
+		;
 }
 
-int reclaim_or_stop(struct pgste_host *host, uint64_t n)
+/* What others free or take while this rests is not counted. */
+int64_t reclaim_resting(struct pgste_host *host, uint64_t n)
 {
-	return reclaim_watched(host, n, true);
+	struct progress p = reclaim_start(host);
+	uint64_t freed = 0;
+
+	for (uint64_t steps = 1;; steps++) {
+		const uint64_t before = host->nr_free;
+
+		if (freed >= n || !reclaim_step(host, &p))
+			return (int64_t)freed;
+		freed += host->nr_free - before;
+		if (steps % WATCH_STEPS == 0 && !watch_rest())
+			return PGSTE_E_CANCELLED;
+	}
 }
 
 uint32_t frame_get(struct pgste_host *host)

@@ -14,10 +14,16 @@ PGSTE_BEGIN
  * named pages are undone where these are all or nothing.
  *
  * Not asked: within one block of a replay, one madvise() call, a free or a close.
+ *
+ * rest, which may be NULL, is called as often by the calls that rest (pgste.h, Threads), between
+ * two parts, when all that the call has to do with is in order.  What keeps other calls of the
+ * host out may be let go of in it and taken back, so that those go first.  False: the guest
+ * may be gone; the call touches nothing more and ends with PGSTE_E_CANCELLED, or what it has.
  */
 struct pgste_watch {
 	bool (*go_on)(void *data); /* after no, it must stay no until the call has ended */
 	void *data;
+	bool (*rest)(void *data);
 };
 /*
  * Who is asked by calls of this thread from now on, in this thread; NULL is nobody.  Returns who
