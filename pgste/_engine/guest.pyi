@@ -21,6 +21,7 @@ class Guest(Reporting):
         strict: Flag = False,
         *,
         flavour: str | None = None,
+        revision: str | None = None,
     ) -> None: ...
     @property
     def host(self) -> Host: ...

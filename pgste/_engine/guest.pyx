@@ -8,6 +8,7 @@ from libc.string cimport memcpy, memset
 
 from pgste._engine._c cimport (
     PGSTE_CBRL_MAX,
+    PGSTE_GEN_DAT,
     PGSTE_MAX_FRAMES,
     PGSTE_MAX_ORDER,
     PGSTE_MAX_PAGES,
@@ -32,6 +33,7 @@ from pgste._engine._c cimport (
     pgste_peek,
     pgste_read,
     pgste_reset_cmma,
+    pgste_revision,
     pgste_set_changed,
     pgste_set_migration,
     pgste_set_problem_state,
@@ -56,7 +58,7 @@ from pgste._engine.names cimport names_of, shown, with_names
 from pgste._engine.reporting cimport Reporting
 from pgste._engine.unit cimport KEEP_GIL, PyThreadState
 
-from pgste._engine.names import GENERATIONS, flavour_of, generation_of, mechanisms
+from pgste._engine.names import GENERATIONS, REVISIONS, flavour_of, generation_of, mechanisms
 from pgste.errors import ArgumentError, ArgumentTypeError
 
 cdef tuple STATS = names_of(pgste_guest_stats_name)
@@ -98,11 +100,14 @@ cdef class Guest(Reporting):
         Free of a free page and alloc of one in use raise `StateError`, and are not counted.
     flavour : {"kvm", "zvm"}, optional
         The hypervisor: ``zvm`` alone says the same as generation ``zvm``.
+    revision : {"7.2", "7.1.5", "7.0"}, optional
+        Which release of generation ``dat``, "7.2" by default (docs/dat.md); the others have none.
 
     Attributes
     ----------
     host : Host
     mechanism, generation, flavour : str
+    revision : str or None
 
     Raises
     ------
@@ -112,7 +117,7 @@ cdef class Guest(Reporting):
 
     def __init__(
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
-        cbrl_entries=511, strict=False, *, flavour=None,
+        cbrl_entries=511, strict=False, *, flavour=None, revision=None,
     ):
         cdef pgste_guest_config config
         cdef Host home
@@ -133,6 +138,14 @@ cdef class Guest(Reporting):
         config.cbrl_entries = integer(cbrl_entries, "cbrl_entries", 1, PGSTE_CBRL_MAX)
         config.nodat = boolean(nodat, "nodat")
         config.strict = boolean(strict, "strict")
+        if config.generation == PGSTE_GEN_DAT:
+            given = REVISIONS[0] if revision is None else revision
+            revision = REVISIONS[choice(given, "revision", REVISIONS)]
+            config.revision = <pgste_revision><int>REVISIONS.index(revision)
+        elif revision is not None:
+            raise ArgumentError(
+                f"revision: {shown(revision)} is given, which generation {generation!r} has not"
+            )
         if host is None:
             frames = min(config.nr_pages, PGSTE_MAX_FRAMES)
             home = Host(frames, frames)
@@ -141,6 +154,7 @@ cdef class Guest(Reporting):
         self.mechanism = mechanism
         self.generation = generation
         self.flavour = flavour_of(generation)
+        self.revision = revision
         self.join(home, &config)
 
     def __repr__(self):

@@ -101,7 +101,7 @@ static void list_make_room(struct pgste_guest *guest, struct vcpu *vcpu, struct 
 	if (list->nr < list->limit)
 		return;
 	vcpu->nr = list->nr;
-	if (list->seen & PGSTE_STATE_SWAP)
+	if ((list->seen & PGSTE_STATE_SWAP) || list_misses(guest))
 		cbrl_process(guest, vcpu);
 	else
 		cbrl_pass(vcpu);

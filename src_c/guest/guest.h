@@ -63,6 +63,11 @@ struct pgste_guest {
 	bool nodat, strict, migration;
 	bool shared;	  /* more than one vcpu: ESSA must be atomic */
 	bool interpreted; /* no list: every ESSA is carried out by the host at once */
+	/*
+	 * The page that is mapped where the host address is the guest address of gfn, or
+	 * nr_pages; NULL: it is gfn itself.  Set by slots whose host address differs.
+	 */
+	uint64_t (*at_host_address)(const struct pgste_guest *guest, uint64_t gfn);
 	uint64_t fault_gfn; /* zvm: of the last program interruption */
 	uint64_t pending_gfn, pending_nr; /* run of frees that flush will issue */
 };
@@ -88,6 +93,20 @@ static inline void guest_settle(struct pgste_guest *guest)
 const struct essa_row *essa_rows(enum pgste_generation generation, bool dirtying);
 
 /* ---- CBRL and zap (cbrl.c, zap.c) ---- */
+
+/*
+ * v7.0 hands a list's entry, a guest address, to a function that wants a host address.  Where
+ * the two differ, it zaps another page than the one that it looked at, or none.
+ */
+static inline uint64_t host_gfn_of(const struct pgste_guest *guest, uint64_t gfn)
+{
+	return guest->at_host_address ? guest->at_host_address(guest, gfn) : gfn;
+}
+
+static inline bool list_misses(const struct pgste_guest *guest)
+{
+	return guest->at_host_address && guest->mm.two.revision == PGSTE_REVISION_7_0;
+}
 
 static inline void cbrl_append(struct vcpu *vcpu, uint64_t gfn)
 {

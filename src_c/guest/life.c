@@ -27,7 +27,8 @@ static bool guest_init(struct pgste_guest *guest)
 static bool config_valid(const struct pgste_guest_config *c)
 {
 	return c->nr_pages >= 1 && c->nr_pages <= PGSTE_MAX_PAGES &&
-	       c->generation < PGSTE_NR_GENERATIONS &&
+	       c->generation < PGSTE_NR_GENERATIONS && c->revision < PGSTE_NR_REVISIONS &&
+	       (c->revision == PGSTE_REVISION_7_2 || c->generation == PGSTE_GEN_DAT) &&
 	       c->nr_vcpus >= 1 && c->nr_vcpus <= PGSTE_MAX_VCPUS && c->cbrl_entries >= 1 &&
 	       c->cbrl_entries <= PGSTE_CBRL_MAX;
 }
@@ -45,6 +46,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 		return PGSTE_E_NOMEM;
 	g->mm.nr_pages = config->nr_pages;
 	g->mm.generation = config->generation;
+	g->mm.two.revision = config->revision;
 	g->mm.host = host;
 	g->mm.rules = zvm ? &zvm_rules : NULL;
 	g->nr_vcpus = config->nr_vcpus;
@@ -84,6 +86,7 @@ uint32_t pgste_guest_number(const struct pgste_guest *guest)
 uint64_t pgste_guest_page_bits(const struct pgste_guest *guest)
 {
 	return 8 * (sizeof(*guest->mm.state) + sizeof(*guest->mm.pte) + sizeof(*guest->mm.rest) +
+		    (guest->mm.two.bits ? sizeof(*guest->mm.two.bits) : 0) +
 		    (guest->odd ? sizeof(*guest->odd) : 0)) + 1 + guest->mech->page_bits;
 }
 
@@ -144,6 +147,7 @@ void pgste_guest_get_stats(const struct pgste_guest *guest, struct pgste_guest_s
 void pgste_guest_reset_stats(struct pgste_guest *guest)
 {
 	guest->mm.stats = (struct pgste_guest_stats){ 0 };
+	guest->mm.two.counts.stats = (struct pgste_host_pte_stats){ 0 };
 	for (uint32_t i = 0; i < guest->nr_vcpus; i++) {
 		struct vcpu *v = &guest->vcpus[i];
 

@@ -5,6 +5,7 @@
 
 #include "generation.h"
 #include "gfn.h"
+#include "host_pte.h"
 
 PGSTE_BEGIN
 
@@ -19,6 +20,7 @@ struct pgste_guest_config {
 	uint32_t cbrl_entries;		  /* 1 .. PGSTE_CBRL_MAX */
 	bool nodat;			  /* facility 147: orc 7 exists, arch_alloc_page uses it */
 	bool strict;			  /* free of a free page: PGSTE_E_STATE, not counted */
+	enum pgste_revision revision;	  /* of dat; others have the first alone */
 };
 
 /* Names of the mechanisms, in table order, NULL past the end. */
