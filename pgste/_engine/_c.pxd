@@ -34,6 +34,11 @@ cdef extern from "pgste.h" nogil:
         PGSTE_E_PGM_DISCARD
         PGSTE_E_CHANGED
         PGSTE_E_CANCELLED
+        PGSTE_E_KVM_NXIO
+        PGSTE_E_KVM_INVAL
+        PGSTE_E_KVM_FAULT
+        PGSTE_E_KVM_BUSY
+        PGSTE_E_KVM_EXIST
         PGSTE_E_LAST
 
     cdef struct pgste_watch:
@@ -43,6 +48,7 @@ cdef extern from "pgste.h" nogil:
     const pgste_watch *pgste_set_watch(const pgste_watch *watch)
     const char *pgste_strerror(int error)
     unsigned pgste_pgm_code(int error)
+    int pgste_kvm_errno(int error)
 
     const uint64_t PGSTE_ACC, PGSTE_FP, PGSTE_PCL, PGSTE_HR, PGSTE_HC, PGSTE_GR, PGSTE_GC
     const uint64_t PGSTE_UC, PGSTE_IN, PGSTE_VSIE, PGSTE_ZERO, PGSTE_NODAT, PGSTE_USAGE

@@ -69,5 +69,7 @@ int64_t pgste_intercept(struct pgste_guest *guest, uint32_t vcpu)
 {
 	if (vcpu >= guest->nr_vcpus)
 		return PGSTE_E_ARG;
+	if (!guest->vcpus_created)
+		pgste_create_vcpus(guest);
 	return (int64_t)cbrl_process(guest, &guest->vcpus[vcpu]);
 }

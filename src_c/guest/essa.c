@@ -20,7 +20,7 @@
 #define RUN_SCAN 64u
 #define RUN_MAX 1024u
 
-static unsigned essa_one_shared(uint8_t *state, const uint16_t *row)
+static ALWAYS_INLINE unsigned essa_one_shared(uint8_t *state, const uint16_t *row, uint8_t *was)
 {
 	uint8_t old = __atomic_load_n(state, __ATOMIC_RELAXED);
 	unsigned entry;
@@ -29,18 +29,26 @@ static unsigned essa_one_shared(uint8_t *state, const uint16_t *row)
 		entry = row[old];
 	} while (!__atomic_compare_exchange_n(state, &old, ESSA_NEW(entry), true,
 					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	*was = old;
 	return entry;
 }
 
 static ALWAYS_INLINE unsigned essa_lookup(uint8_t *state, const uint16_t *row, bool shared)
 {
 	unsigned entry;
+	uint8_t was;
 
 	if (shared)
-		return essa_one_shared(state, row);
+		return essa_one_shared(state, row, &was);
 	entry = row[*state];
 	*state = ESSA_NEW(entry);
 	return entry;
+}
+
+static bool page_exists(const struct pgste_guest *guest, uint64_t gfn)
+{
+	return guest->slots.whole ? gfn < guest->mm.nr_pages :
+				    memslots_cover(&guest->slots, gfn, 1);
 }
 
 /*
@@ -51,12 +59,16 @@ static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, u
 				 uint64_t gfn)
 {
 	unsigned result = PGSTE_RESULT_EXCEPTION;
+	uint8_t was;
 
 	vcpu->essa++;
-	if (gfn < guest->mm.nr_pages) {
-		unsigned entry = essa_one_shared(&guest->mm.state[gfn], guest->rows[orc].entry);
+	if (page_exists(guest, gfn)) {
+		unsigned entry = essa_one_shared(&guest->mm.state[gfn], guest->rows[orc].entry,
+						 &was);
 
 		result = ESSA_RESULT(entry);
+		if (guest->migration && (entry & (unsigned)~was & PGSTE_STATE_DIRTY))
+			__atomic_fetch_add(&guest->nr_dirty, 1, __ATOMIC_RELAXED);
 		if (ESSA_APPEND(entry) && guest->mm.generation == PGSTE_GEN_ZVM)
 			zvm_lose(guest, vcpu, gfn);
 		else if (ESSA_APPEND(entry))
@@ -71,12 +83,14 @@ unsigned essa_any(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, ui
 {
 	unsigned entry;
 
+	if (essa_is_first(guest))
+		essa_first(guest);
 	if (guest->interpreted)
 		return essa_interpreted(guest, vcpu, orc, gfn);
 	if (vcpu->nr >= guest->cbrl_entries)
 		cbrl_process(guest, vcpu);
 	vcpu->essa++;
-	if (gfn >= guest->mm.nr_pages)
+	if (!page_exists(guest, gfn))
 		return PGSTE_RESULT_EXCEPTION;
 	entry = essa_lookup(&guest->mm.state[gfn], guest->rows[orc].entry, guest->shared);
 	if (ESSA_APPEND(entry))
@@ -274,8 +288,11 @@ static ALWAYS_INLINE int essa_stretches(struct pgste_guest *guest, struct vcpu *
 int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 		const struct pgste_gfns *gfns, uint8_t *results)
 {
-	const struct essa_row *row = &guest->rows[orc];
+	const struct essa_row *row;
 
+	if (essa_is_first(guest))
+		essa_first(guest);
+	row = &guest->rows[orc];
 	switch (gfns->type) {
 	ESSA_CASE(PGSTE_GFN_U8);
 	ESSA_CASE(PGSTE_GFN_U16);
@@ -317,9 +334,11 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 	struct essa_list list = list_open(guest, vcpu);
 	uint64_t at = 0;
 
-	if (guest->interpreted) {
+	if (essa_is_first(guest))
+		essa_first(guest);
+	if (guest->interpreted || !(guest->slots.whole || memslots_cover(&guest->slots, gfn, nr))) {
 		for (; at < nr; at++) {
-			unsigned result = essa_interpreted(guest, vcpu, orc, gfn + at);
+			unsigned result = essa_any(guest, vcpu, orc, gfn + at);
 
 			if (results)
 				results[at] = (uint8_t)result;

@@ -135,6 +135,9 @@ void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte);
 /* Make the PTE none, whatever it is, giving back what it holds; counts nothing. */
 void pte_drop(struct mm *mm, uint64_t gfn);
 
+/* All that mm has of nr pages goes from one place to another; the target holds nothing. */
+void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr);
+
 /* ---- faults (fault.c) ---- */
 
 /* One load or store; PGSTE_OK or PGSTE_E_NO_FRAME, PGSTE_E_FOREIGN (no change). */
