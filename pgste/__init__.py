@@ -52,9 +52,11 @@ from pgste.moved import MOVED
 if TYPE_CHECKING:
     from pgste._engine import VERSION as __version__
     from pgste._engine import (
+        CmmaBits,
         Guest,
         Host,
         Replay,
+        Slot,
         generations,
         isa_name,
         isa_select,
@@ -73,6 +75,7 @@ __all__ = [
     "ArgumentTypeError",
     "CancelledError",
     "ChangedError",
+    "CmmaBits",
     "Comparison",
     "Content",
     "DiscardException",
@@ -98,6 +101,7 @@ __all__ = [
     "ProgramInterruption",
     "PteBits",
     "Replay",
+    "Slot",
     "SlotsOverlapError",
     "SpecificationException",
     "State",
@@ -124,11 +128,13 @@ __all__ = [
 
 # Names that take time to import, and where they are; imported when somebody asks for them.
 _LATER = {
+    "CmmaBits": "pgste._engine.CmmaBits",
     "Comparison": "pgste.study.result.Comparison",
     "Guarantees": "pgste.guarantees.Guarantees",
     "Guest": "pgste._engine.Guest",
     "Host": "pgste._engine.Host",
     "Replay": "pgste._engine.Replay",
+    "Slot": "pgste._engine.Slot",
     "Trace": "pgste.traces.Trace",
     "__version__": "pgste._engine.VERSION",
     "compare": "pgste.study.compare.compare",

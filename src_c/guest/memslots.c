@@ -111,3 +111,9 @@ int pgste_host_gfns(const struct pgste_guest *guest, const struct pgste_gfns *gf
 	}
 	return PGSTE_OK;
 }
+
+bool pgste_slots_cover(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
+		       uint64_t nr, uint64_t *bad)
+{
+	return slots_cover(guest, gfns, nr, bad);
+}

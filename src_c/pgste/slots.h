@@ -46,6 +46,9 @@ int pgste_slot_move(struct pgste_guest *guest, uint32_t id, uint64_t base);
 int pgste_slot_delete(struct pgste_guest *guest, uint32_t id);
 /* Dirty logging of a slot; switching it off ends migration mode.  PGSTE_E_KVM_INVAL. */
 int pgste_slot_log(struct pgste_guest *guest, uint32_t id, bool on);
+/* Are the blocks of nr pages at gfns, all below the limit, in slots?  *bad: the first not. */
+bool pgste_slots_cover(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
+		       uint64_t nr, uint64_t *bad);
 /* The host page of each gfn, PGSTE_NO_HOST_PAGE outside every slot.  PGSTE_E_GFN. */
 int pgste_host_gfns(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		    uint64_t *hosts);
