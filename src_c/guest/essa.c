@@ -290,7 +290,7 @@ int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 {
 	const struct essa_row *row;
 
-	if (essa_is_first(guest))
+	if (gfns->nr && essa_is_first(guest))
 		essa_first(guest);
 	row = &guest->rows[orc];
 	switch (gfns->type) {
@@ -334,7 +334,7 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 	struct essa_list list = list_open(guest, vcpu);
 	uint64_t at = 0;
 
-	if (essa_is_first(guest))
+	if (nr && essa_is_first(guest))
 		essa_first(guest);
 	if (guest->interpreted || !(guest->slots.whole || memslots_cover(&guest->slots, gfn, nr))) {
 		for (; at < nr; at++) {

@@ -43,7 +43,7 @@ int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 
 	if (error)
 		return error;
-	if (essa_is_first(guest))
+	if (gfns->nr && essa_is_first(guest))
 		essa_first(guest);
 	inside = gfns_below(gfns, guest->mm.nr_pages) && slots_cover(guest, gfns, 1, &bad);
 	if (!inside && !gfns_below(gfns, MAX_GFN))
