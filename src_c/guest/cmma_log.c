@@ -266,7 +266,8 @@ static int set_dat(struct pgste_guest *guest, uint64_t gfn, uint32_t count, uint
 	for (uint64_t table = gfn & ~(TABLE - 1); table < last; table += TABLE)
 		if (!memslots_cover(&guest->slots, table, 1))
 			return PGSTE_E_KVM_FAULT;
-	for (uint64_t end, at = gfn; memslots_next(&guest->slots, &at, &end) && at < last; at = end) {
+	for (uint64_t end, at = gfn;
+	     at < last && memslots_next(&guest->slots, &at, &end) && at < last; at = end) {
 		end = min_u64(end, last);
 		values_write(guest->mm.state + at, end - at, values + (at - gfn), bits,
 			     PGSTE_STATE_USAGE | PGSTE_STATE_NODAT, guest->shared);

@@ -40,8 +40,8 @@ static bool config_valid(const struct pgste_guest_config *c)
 {
 	return c->nr_pages >= 1 && c->nr_pages <= PGSTE_MAX_PAGES &&
 	       c->generation < PGSTE_NR_GENERATIONS &&
-	       options_valid(c) && c->nr_vcpus >= 1 && c->nr_vcpus <= PGSTE_MAX_VCPUS && c->cbrl_entries >= 1 &&
-	       c->cbrl_entries <= PGSTE_CBRL_MAX;
+	       options_valid(c) && c->nr_vcpus >= 1 && c->nr_vcpus <= PGSTE_MAX_VCPUS &&
+	       c->cbrl_entries >= 1 && c->cbrl_entries <= PGSTE_CBRL_MAX;
 }
 
 int guest_create(struct pgste_host *host, const struct pgste_guest_config *config,
