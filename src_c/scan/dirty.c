@@ -176,9 +176,21 @@ uint64_t dirty_drop(uint8_t *state, uint64_t nr, bool shared)
 
 uint64_t dirty_set(uint8_t *state, uint64_t nr, bool shared)
 {
-	uint64_t fresh = 0;
+	uint64_t fresh = 0, i = 0;
 
-	for (uint64_t i = 0; i < nr; i++)
+	while (!shared && i + 8 <= nr) {
+		const uint64_t end = i + min_u64((nr - i) / 8, 255) * 8;
+		uint64_t counts = 0;
+
+		for (; i < end; i += 8) {
+			const uint64_t old = load8(state + i);
+
+			counts += ~old >> DIRTY_BIT & LOW;
+			store8(state + i, old | PGSTE_STATE_DIRTY * LOW);
+		}
+		fresh += sum8(counts);
+	}
+	for (; i < nr; i++)
 		fresh += !(change1(&state[i], 0, PGSTE_STATE_DIRTY, shared) & PGSTE_STATE_DIRTY);
 	return fresh;
 }
@@ -187,9 +199,17 @@ void values_write(uint8_t *state, uint64_t nr, const uint8_t *values, uint8_t se
 		  bool shared)
 {
 	const uint8_t gone = set | clear;
+	uint64_t i = 0;
 
-	for (uint64_t i = 0; i < nr; i++) {
-		const uint8_t value = shared ? READ_ONCE(values[i]) : values[i];
+	for (; !shared && i + 8 <= nr; i += 8) {
+		const uint64_t value = load8(values + i);
+		const uint64_t bits = (value & PGSTE_STATE_USAGE * LOW) |
+				      (value >> NODAT_UP & PGSTE_STATE_NODAT * LOW);
+
+		store8(state + i, (load8(state + i) & ~(gone * LOW)) | (bits & set * LOW));
+	}
+	for (; i < nr; i++) {
+		const uint8_t value = READ_ONCE(values[i]);
 		const uint8_t bits = (uint8_t)((value & PGSTE_STATE_USAGE) |
 					       (value >> NODAT_UP & PGSTE_STATE_NODAT));
 
