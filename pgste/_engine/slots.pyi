@@ -26,15 +26,13 @@ class Slot(NamedTuple):
     log_dirty: bool = False
 
 #: What Guest(slots=...) takes: (base, pages), with host and log_dirty after them if wanted.
-SlotLike: TypeAlias = (
-    Slot | tuple[int, int] | tuple[int, int, int | None] | tuple[int, int, int | None, bool]
-)
+SlotLike: TypeAlias = Slot | tuple[int | None, ...]
 
 class CmmaBits(NamedTuple):
     """What KVM_S390_GET_CMMA_BITS answers."""
 
     start_gfn: int
-    count: int
+    count: int  # type: ignore[assignment]  # in place of tuple.count
     remaining: int
     #: ndarray of uint8, one for each page: usage in bits 0-1, no-DAT in bit 6 (0x40)
     values: npt.NDArray[np.uint8]

@@ -153,8 +153,34 @@ def test_every_peek(revision: str) -> None:
     for orc in (1, 2, 7):
         two.guest.essa(orc, [g for g in gfns if (1, 2, 7)[g % 3] == orc])
     two.check()
-    edges = [0, 9, 10, 60, 109, 110, 115, 120, 255, 256, 319, 320, 400, 511, 512, 767, 768, 999,
-             1000, 1029, 1030, 1199, 1200, 1201, 2000, 1 << 20]
+    edges = [
+        0,
+        9,
+        10,
+        60,
+        109,
+        110,
+        115,
+        120,
+        255,
+        256,
+        319,
+        320,
+        400,
+        511,
+        512,
+        767,
+        768,
+        999,
+        1000,
+        1029,
+        1030,
+        1199,
+        1200,
+        1201,
+        2000,
+        1 << 20,
+    ]
     for start in edges:
         for count in (1, 2, 10, 11, 100, 156, 200, 257, 300, 512, 700, 1500, 1 << 20):
             two.get(start, count, flags=1)
@@ -212,8 +238,9 @@ def steps(rng: random.Random, two: Two) -> Iterator[Callable[[], object]]:
 
     def add() -> object:
         base, pages, host, log = slot()
-        taken = any(s.host < host + pages and host < s.host + s.pages
-                    for s in machine.slots.values())
+        taken = any(
+            s.host < host + pages and host < s.host + s.pages for s in machine.slots.values()
+        )
         if taken and not machine._overlap(base, pages, None):
             return None  # what the model has no tables for
         return two.both(
@@ -248,8 +275,19 @@ def steps(rng: random.Random, two: Two) -> Iterator[Callable[[], object]]:
     def clear() -> object:
         return two.both(guest.clear_cmma, machine.clear_cmma)
 
-    often = [(essa, 8), (get, 20), (set_bits, 5), (add, 3), (move, 2), (delete, 2), (log, 4),
-             (mark, 6), (start, 5), (stop, 1), (clear, 1)]
+    often = [
+        (essa, 8),
+        (get, 20),
+        (set_bits, 5),
+        (add, 3),
+        (move, 2),
+        (delete, 2),
+        (log, 4),
+        (mark, 6),
+        (start, 5),
+        (stop, 1),
+        (clear, 1),
+    ]
     while True:
         yield rng.choices([step for step, _ in often], [weight for _, weight in often])[0]
 

@@ -237,8 +237,8 @@ class Machine:
         if not flags & PEEK and not self.dirty_pages:
             return 0, 0, 0, []
         if flags & PEEK:
-            values = self._peek_v70(start, room) if self.revision == "dat" else (
-                self._peek(start, room)
+            values = (
+                self._peek_v70(start, room) if self.revision == "dat" else (self._peek(start, room))
             )
         elif self.dat:
             start, values = self._get_dat(start, room)
@@ -361,9 +361,7 @@ class Machine:
             if self.slot_of(gfn) is None:
                 continue
             # C's unsigned: a page that was just put in has gfn == end - 1
-            if state and (
-                (gfn - state["end"]) % U64 > DISTANCE or gfn - state["start"] >= room
-            ):
+            if state and ((gfn - state["end"]) % U64 > DISTANCE or gfn - state["start"] >= room):
                 return
             page = self.pages[gfn]
             if page.dirty:
