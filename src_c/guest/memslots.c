@@ -72,6 +72,30 @@ bool slots_cover(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
 	return true;
 }
 
+const char *slots_validate(const struct pgste_guest *guest)
+{
+	const struct memslots *slots = &guest->slots;
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < slots->nr; i++) {
+		const struct pgste_slot *slot = &slots->at[i];
+
+		if (slot->base < end || slot->pages == 0 ||
+		    slot->pages > guest->mm.nr_pages - slot->base)
+			return "memory slots overlap, are out of order, or beyond the guest";
+		if (guest->mm.generation == PGSTE_GEN_PGTABLE &&
+		    dirty_find(guest->mm.state, end, slot->base) < slot->base)
+			return "a page outside every memory slot is attribute-dirty";
+		if (guest->migration && guest->use_cmma && !slot->log_dirty)
+			return "migration mode with a memory slot without dirty logging";
+		end = end_of(slot);
+	}
+	if (guest->mm.generation == PGSTE_GEN_PGTABLE &&
+	    dirty_find(guest->mm.state, end, guest->mm.nr_pages) < guest->mm.nr_pages)
+		return "a page outside every memory slot is attribute-dirty";
+	return NULL;
+}
+
 uint64_t slot_host_gfn(const struct pgste_guest *guest, uint64_t gfn)
 {
 	const struct pgste_slot *slot = memslots_find(&guest->slots, gfn);

@@ -44,6 +44,8 @@ struct pgste_guest_config;
 /* The slots that the configuration wants: PGSTE_OK or as pgste_slot_add. */
 int slots_init(struct pgste_guest *guest, const struct pgste_guest_config *config);
 void slots_exit(struct pgste_guest *guest);
+/* What is wrong with the slots as a fixed sentence, NULL if nothing; see pgste_validate. */
+const char *slots_validate(const struct pgste_guest *guest);
 /* Are the blocks of nr pages at gfns all in slots? *bad is the first that is not. */
 bool slots_cover(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint64_t nr,
 		 uint64_t *bad);
