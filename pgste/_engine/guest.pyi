@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import SupportsIndex
 
 import numpy as np
@@ -22,7 +22,7 @@ class Guest(Slots):
         strict: Flag = False,
         *,
         flavour: str | None = None,
-        slots: Iterable[SlotLike] | None = None,
+        slots: Sequence[SlotLike] | None = None,
         cmma: Flag | None = None,
         interpretation: Flag = False,
         log_revision: str | None = None,

@@ -101,7 +101,7 @@ cdef class Guest(Slots):
         Free of a free page and alloc of one in use raise `StateError`, and are not counted.
     flavour : {"kvm", "zvm"}, optional
         The hypervisor: ``zvm`` alone says the same as generation ``zvm``.
-    slots : sequence of Slot or tuple, optional
+    slots : list or tuple of Slot or tuple, optional
         Memory slots (base, pages, host, log_dirty), the last two of which may be left out; their
         ids are 0, 1, ...  Default: one of all pages, at the same host pages, that logs dirty
         pages.  `pages` stays the size of the table: the limit of the machine's memory.

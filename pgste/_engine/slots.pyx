@@ -90,12 +90,9 @@ cdef pgste_slot *slots_argument(object slots, uint32_t *nr) except? NULL:
     """Slots of a new guest, which the caller frees."""
     cdef pgste_slot *made
     cdef Py_ssize_t i
-    if isinstance(slots, (str, bytes, bytearray, memoryview, dict, set, frozenset)):
-        raise ArgumentTypeError(f"slots: {shown(slots)} is not a sequence of slots")
-    try:
-        given = list(slots)
-    except TypeError as error:
-        raise ArgumentTypeError(f"slots: {shown(slots)} is not a sequence of slots") from error
+    if not isinstance(slots, (list, tuple)):
+        raise ArgumentTypeError(f"slots: {shown(slots)} is not a list or tuple of slots")
+    cdef list given = list(slots)
     if len(given) > PGSTE_MAX_SLOTS:
         raise ArgumentError(f"slots: {len(given)} slots; at most {PGSTE_MAX_SLOTS}")
     made = <pgste_slot *>calloc(max(len(given), 1), sizeof(pgste_slot))
@@ -526,7 +523,10 @@ cdef class Slots(Reporting):
 cdef cnp.ndarray values_argument(object values):
     """An array of bytes, not copied if it is one."""
     if isinstance(values, (bytes, bytearray, memoryview)):
-        array = np.frombuffer(values, dtype=np.uint8)
+        try:
+            array = np.frombuffer(values, dtype=np.uint8)
+        except (ValueError, BufferError) as error:
+            raise ArgumentTypeError(f"values: {shown(values)} has no bytes to read") from error
     else:
         array = integer_array(values, "values", 255)
     if array.dtype != np.uint8:
