@@ -29,12 +29,14 @@ const char *pgste_log_revision_name(unsigned i)
 
 /* ---- dirty pages ---- */
 
+/* These three with nobody else in: what switches a machine waits until its vcpus have stopped. */
+
 void log_start(struct pgste_guest *guest)
 {
 	uint64_t pages = 0;
 
 	for (uint64_t end, gfn = 0; memslots_next(&guest->slots, &gfn, &end); gfn = end) {
-		dirty_set(guest->mm.state + gfn, end - gfn, guest->shared);
+		dirty_set(guest->mm.state + gfn, end - gfn, false);
 		pages += end - gfn;
 	}
 	guest->nr_dirty = pages;
@@ -42,14 +44,13 @@ void log_start(struct pgste_guest *guest)
 
 void log_clear(struct pgste_guest *guest)
 {
-	dirty_drop(guest->mm.state, guest->mm.nr_pages, guest->shared);
+	dirty_drop(guest->mm.state, guest->mm.nr_pages, false);
 }
 
 void log_slot_goes(struct pgste_guest *guest, const struct pgste_slot *slot)
 {
 	if (guest->log_revision == PGSTE_LOG_DAT_NEW && guest->migration && guest->use_cmma)
-		log_count(guest, -dirty_drop(guest->mm.state + slot->base, slot->pages,
-					     guest->shared));
+		log_count(guest, -dirty_drop(guest->mm.state + slot->base, slot->pages, false));
 }
 
 /* The first dirty page of slots in [gfn, limit); NONE: none, or *stopped. */
@@ -176,21 +177,20 @@ static void take_dat(struct pgste_guest *guest, uint64_t first, uint64_t end, ui
 static int get_dat(struct pgste_guest *guest, struct pgste_cmma_log *log, uint32_t room,
 		   uint8_t *values)
 {
-	uint64_t walk_end = NONE, first, end;
+	uint64_t first, end;
 	bool stopped = false;
 
 	log->count = 0;
 	first = next_dirty(guest, log->start_gfn, NONE, &stopped);
-	if (first == NONE && !stopped && guest->log_revision == PGSTE_LOG_DAT_NEW) {
-		walk_end = log->start_gfn;
-		first = next_dirty(guest, 0, walk_end, &stopped);
-	}
-	if (first != NONE)
-		end = block_end_dat(guest, first, min_u64(walk_end, first + room), &stopped);
+	if (first == NONE && !stopped && guest->log_revision == PGSTE_LOG_DAT_NEW)
+		first = next_dirty(guest, 0, log->start_gfn, &stopped);
 	if (stopped)
 		return PGSTE_E_CANCELLED;
 	if (first == NONE)
 		return PGSTE_OK;
+	end = block_end_dat(guest, first, first + room, &stopped);
+	if (stopped)
+		return PGSTE_E_CANCELLED;
 	take_dat(guest, first, end, values);
 	log->start_gfn = first;
 	log->count = (uint32_t)(end - first);

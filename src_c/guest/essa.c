@@ -45,10 +45,10 @@ static ALWAYS_INLINE unsigned essa_lookup(uint8_t *state, const uint16_t *row, b
 	return entry;
 }
 
-static bool page_exists(const struct pgste_guest *guest, uint64_t gfn)
+static ALWAYS_INLINE bool page_exists(const struct pgste_guest *guest, uint64_t gfn)
 {
-	return guest->slots.whole ? gfn < guest->mm.nr_pages :
-				    memslots_cover(&guest->slots, gfn, 1);
+	return gfn < guest->mm.nr_pages &&
+	       (__builtin_expect(guest->slots.whole, 1) || memslots_cover(&guest->slots, gfn, 1));
 }
 
 /*
@@ -67,7 +67,8 @@ static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, u
 						 &was);
 
 		result = ESSA_RESULT(entry);
-		if (guest->migration && (entry & (unsigned)~was & PGSTE_STATE_DIRTY))
+		if (__builtin_expect(entry & (unsigned)~was & PGSTE_STATE_DIRTY, 0) &&
+		    guest->migration)
 			__atomic_fetch_add(&guest->nr_dirty, 1, __ATOMIC_RELAXED);
 		if (ESSA_APPEND(entry) && guest->mm.generation == PGSTE_GEN_ZVM)
 			zvm_lose(guest, vcpu, gfn);
@@ -323,6 +324,19 @@ static __attribute__((noinline)) void range_shared(struct pgste_guest *guest, st
 	}
 }
 
+/* A range that was in slots when the call began, and is not any more: page by page. */
+static __attribute__((noinline)) void range_with_holes(struct pgste_guest *guest,
+						       struct vcpu *vcpu, unsigned orc,
+						       uint64_t gfn, uint64_t nr, uint8_t *results)
+{
+	for (uint64_t at = 0; at < nr; at++) {
+		const unsigned result = essa_any(guest, vcpu, orc, gfn + at);
+
+		if (results)
+			results[at] = (uint8_t)result;
+	}
+}
+
 /*
  * A range inside the guest: by the scan kernel from intercept to intercept, so that every
  * page sees the list and the zaps that it would see alone.
@@ -336,13 +350,17 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 
 	if (nr && essa_is_first(guest))
 		essa_first(guest);
-	if (guest->interpreted || !(guest->slots.whole || memslots_cover(&guest->slots, gfn, nr))) {
+	if (guest->interpreted) {
 		for (; at < nr; at++) {
-			unsigned result = essa_any(guest, vcpu, orc, gfn + at);
+			unsigned result = essa_interpreted(guest, vcpu, orc, gfn + at);
 
 			if (results)
 				results[at] = (uint8_t)result;
 		}
+		return;
+	}
+	if (!(guest->slots.whole || memslots_cover(&guest->slots, gfn, nr))) {
+		range_with_holes(guest, vcpu, orc, gfn, nr, results);
 		return;
 	}
 	if (guest->shared) {

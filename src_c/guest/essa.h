@@ -24,7 +24,7 @@ int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 void essa_first(struct pgste_guest *guest);
 static inline bool essa_is_first(const struct pgste_guest *guest)
 {
-	return !__atomic_load_n(&guest->uses_cmm, __ATOMIC_RELAXED) ||
+	return (!__atomic_load_n(&guest->uses_cmm, __ATOMIC_RELAXED) && !guest->migration) ||
 	       !__atomic_load_n(&guest->vcpus_created, __ATOMIC_RELAXED);
 }
 

@@ -176,6 +176,22 @@ def test_a_first_essa_while_migrating_is_not_noted() -> None:
 
 
 @pytest.mark.parametrize("generation", ["pgtable", "dat"])
+def test_entries_of_the_list_outside_every_slot_are_passed_over(generation: str) -> None:
+    guest = pgste.Guest(8, generation=generation)
+    guest.write([1, 2], 5)
+    guest.host.swap_out(guest, [1, 2])
+    guest.essa(pgste.Orc.SET_UNUSED, [1, 2])
+    guest.delete_slot(0)
+    assert guest.intercept() == 0
+    assert guest.stats()["processed"] == 2
+    assert not guest.zap(1)
+    assert guest.zap_scan() == 0
+    guest.add_slot(0, 8)
+    # dat: PGSTEs went with the slot, and with them what would make it zap
+    assert guest.zap_scan() == (2 if generation == "pgtable" else 0)
+
+
+@pytest.mark.parametrize("generation", ["pgtable", "dat"])
 def test_interpretation(generation: str) -> None:
     guest = pgste.Guest(8, generation=generation, interpretation=True)
     guest.write([1, 2], 5)
