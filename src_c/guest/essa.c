@@ -59,13 +59,20 @@ static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, u
 				 uint64_t gfn)
 {
 	unsigned result = PGSTE_RESULT_EXCEPTION;
-	uint8_t was;
+	uint8_t *state, was;
 
 	vcpu->essa++;
 	if (page_exists(guest, gfn)) {
-		unsigned entry = essa_one_shared(&guest->mm.state[gfn], guest->rows[orc].entry,
-						 &was);
+		unsigned entry;
 
+		state = &guest->mm.state[gfn];
+		if (guest->shared) {
+			entry = essa_one_shared(state, guest->rows[orc].entry, &was);
+		} else {
+			was = *state;
+			entry = guest->rows[orc].entry[was];
+			*state = ESSA_NEW(entry);
+		}
 		result = ESSA_RESULT(entry);
 		if (__builtin_expect(entry & (unsigned)~was & PGSTE_STATE_DIRTY, 0) &&
 		    guest->migration)
