@@ -40,4 +40,5 @@ cdef class Member:
         unsigned orc=*, bint freeing=*
     ) except -1
     cdef int fail_touch(self, int error) except -1
+    cdef str no_memory(self, Gfns gfns, unsigned order, str name)
     cdef str offender(self, Gfns gfns, unsigned order, bint freeing, str name)

@@ -15,12 +15,14 @@ static int essa_slices(struct pgste_guest *guest, struct vcpu *vcpu, unsigned or
 	return PGSTE_OK;
 }
 
-static int essa_check(const struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
+static int essa_check(struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
 {
 	if (vcpu >= guest->nr_vcpus)
 		return PGSTE_E_ARG;
-	if (!guest->mech->cmma)
+	if (!guest->use_cmma) {
+		pgste_create_vcpus(guest); /* whoever executes an instruction is there */
 		return PGSTE_E_PGM_OPERATION;
+	}
 	if (guest->vcpus[vcpu].problem_state)
 		return PGSTE_E_PGM_PRIVILEGED;
 	if (orc > PGSTE_ORC_SET_STABLE_NODAT ||
@@ -35,12 +37,15 @@ int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 	       const struct pgste_gfns *gfns, uint8_t *results)
 {
 	struct vcpu *v;
+	uint64_t bad;
 	bool inside;
 	int error = essa_check(guest, vcpu, orc);
 
 	if (error)
 		return error;
-	inside = gfns_below(gfns, guest->mm.nr_pages);
+	if (gfns->nr && essa_is_first(guest))
+		essa_first(guest);
+	inside = gfns_below(gfns, guest->mm.nr_pages) && slots_cover(guest, gfns, 1, &bad);
 	if (!inside && !gfns_below(gfns, MAX_GFN))
 		return PGSTE_E_GFN;
 	if (!inside && guest->mm.generation != PGSTE_GEN_DAT)
@@ -48,7 +53,7 @@ int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 	v = &guest->vcpus[vcpu];
 	if (inside && gfns->type == PGSTE_GFN_RANGE)
 		return essa_slices(guest, v, orc, gfns, results);
-	if (inside && !guest->interpreted)
+	if (inside && !guest->interpreted && guest->slots.whole)
 		return essa_array(guest, v, orc, gfns, results);
 	/* one by one; a gfn outside the guest has a result of its own */
 	for (uint64_t i = 0; i < gfns->nr; i++) {
@@ -68,7 +73,8 @@ int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint
 
 	if (error)
 		return error;
-	if (gfn >= guest->mm.nr_pages) {
+	if (gfn >= guest->mm.nr_pages ||
+	    (!guest->slots.whole && !memslots_cover(&guest->slots, gfn, 1))) {
 		if (gfn >= MAX_GFN)
 			return PGSTE_E_GFN;
 		if (guest->mm.generation != PGSTE_GEN_DAT)

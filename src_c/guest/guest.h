@@ -11,6 +11,7 @@
 #ifndef GUEST_GUEST_H
 #define GUEST_GUEST_H
 
+#include "guest/slots.h"
 #include "memory/memory.h"
 #include "pgste/essa.h"
 #include "scan/scan.h"
@@ -63,11 +64,14 @@ struct pgste_guest {
 	bool nodat, strict, migration;
 	bool shared;	  /* more than one vcpu: ESSA must be atomic */
 	bool interpreted; /* no list: every ESSA is carried out by the host at once */
-	/*
-	 * The page that is mapped where the host address is the guest address of gfn, or
-	 * nr_pages; NULL: it is gfn itself.  Set by slots whose host address differs.
-	 */
-	uint64_t (*at_host_address)(const struct pgste_guest *guest, uint64_t gfn);
+	bool list_misses; /* v7.0, and host addresses that are not the guest's; see cbrl.c */
+	bool special;	  /* essa_one() has something to look at; see guest_set_paths */
+	bool use_cmma;	  /* CMMA is enabled */
+	bool uses_cmm, vcpus_created;
+	bool interpretation; /* interpreted without migrating, too */
+	enum pgste_log_revision log_revision;
+	struct memslots slots;
+	uint64_t nr_dirty; /* cmma_dirty_pages */
 	uint64_t fault_gfn; /* zvm: of the last program interruption */
 	uint64_t pending_gfn, pending_nr; /* run of frees that flush will issue */
 };
@@ -87,26 +91,15 @@ static inline void guest_settle(struct pgste_guest *guest)
 		guest->mech->flush(guest);
 }
 
+/* The way that ESSA takes, and essa_one's short way, after a change of what they depend on. */
+void guest_set_paths(struct pgste_guest *guest);
+
 /* ---- ESSA as a table (essa_table.c); essa.h has the instruction ---- */
 
 /* dirtying: the interpretation path, which makes pages attribute-dirty in pgtable too. */
 const struct essa_row *essa_rows(enum pgste_generation generation, bool dirtying);
 
 /* ---- CBRL and zap (cbrl.c, zap.c) ---- */
-
-/*
- * v7.0 hands a list's entry, a guest address, to a function that wants a host address.  Where
- * the two differ, it zaps another page than the one that it looked at, or none.
- */
-static inline uint64_t host_gfn_of(const struct pgste_guest *guest, uint64_t gfn)
-{
-	return guest->at_host_address ? guest->at_host_address(guest, gfn) : gfn;
-}
-
-static inline bool list_misses(const struct pgste_guest *guest)
-{
-	return guest->at_host_address && guest->mm.two.revision == PGSTE_REVISION_7_0;
-}
 
 static inline void cbrl_append(struct vcpu *vcpu, uint64_t gfn)
 {

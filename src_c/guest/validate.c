@@ -133,6 +133,8 @@ static const char *check_guest(const struct pgste_guest *guest, uint32_t *uses, 
 	for (uint32_t v = 0; v < guest->nr_vcpus; v++)
 		if (guest->vcpus[v].nr > guest->cbrl_entries)
 			return "a CBRL holds more than its entries";
+	if (slots_validate(guest))
+		return slots_validate(guest);
 	return guest->mech->validate ? guest->mech->validate(guest) : NULL;
 }
 

@@ -213,6 +213,8 @@ uint64_t host_word(const struct mm *mm, uint64_t gfn);
 void host_load(struct mm *mm, uint64_t gfn, uint64_t word);
 /* One page of a notifier, and what its cause does to the host's PTE: was the guest's present? */
 bool host_notified(struct mm *mm, uint64_t gfn, enum pgste_rewrite rewrite);
+/* All that mm has of nr pages goes from one place to another; the target holds nothing. */
+void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr);
 
 /* ---- faults (fault.c) ---- */
 

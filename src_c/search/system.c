@@ -252,9 +252,7 @@ void system_restore(struct search_system *s, const uint64_t *key)
 	if (s->guest->migration != (rest >> 8 & 1)) {
 		/* the mode alone: attribute-dirty bits are in the state bytes */
 		s->guest->migration = rest >> 8 & 1;
-		s->guest->interpreted = s->guest->migration ||
-					s->guest->mm.generation == PGSTE_GEN_ZVM;
-		s->guest->rows = essa_rows(s->guest->mm.generation, s->guest->migration);
+		guest_set_paths(s->guest);
 	}
 	s->watched = (struct observed){
 		.phase = rest >> 9 & 3,

@@ -417,6 +417,8 @@ class Guest:
         if on == self.migration:
             return
         self.migration = on
+        if self.flavour == "kvm" and self.mechanism != "cmma":
+            return  # CMMA is not enabled: there is no log
         for gfn in range(len(self.pgste)):
             if self.generation == "pgtable":
                 self.dirty_bit[gfn] = on

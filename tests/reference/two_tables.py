@@ -51,7 +51,7 @@ class DatGuest(Guest):
         self.revision = revision
         #: Means something where the host has a page: of its own, or foreign and present.
         self.host_pte = [PTE_NONE] * pages
-        #: The host has a word that is neither none nor swap, and the guest's PTE is empty.
+        #: The notifier took the guest's PTE away, and nothing has come of it yet; see is_apart.
         self.apart = [False] * pages
         self.held: set[int] = set()
         self.rate = Fraction(0)
@@ -77,10 +77,15 @@ class DatGuest(Guest):
 
     # ---- the host's table
 
+    def is_apart(self, gfn: int) -> bool:
+        """The guest's PTE is empty, and the host's is neither none nor a swap entry."""
+        return self.apart[gfn] and (self.frame[gfn] is not None or self.foreign[gfn])
+
+    def has_word(self, gfn: int) -> bool:
+        return self.frame[gfn] is not None or self.is_apart(gfn) or self.guest_present(gfn)
+
     def host_word(self, gfn: int) -> int:
-        if self.frame[gfn] is not None or self.apart[gfn] or self.guest_present(gfn):
-            return self.host_pte[gfn]
-        return self.pte[gfn]
+        return self.host_pte[gfn] if self.has_word(gfn) else self.pte[gfn]
 
     def set_pte_anew(self, gfn: int, word: int) -> None:
         """ptep_xchg_*, ptep_modify_prot_commit: with the fix they end in a set_pte that clears."""
@@ -92,10 +97,9 @@ class DatGuest(Guest):
         """Some part of the host puts a word into its table."""
         if word == self.host_word(gfn):
             return
-        known = self.frame[gfn] is not None or self.apart[gfn] or self.guest_present(gfn)
         old = self.host_word(gfn)
         same = is_present(old) and frame_number(old) == frame_number(word)
-        if known and same and is_present(word):
+        if self.has_word(gfn) and same and is_present(word):
             self.host_pte[gfn] = word
             return
         self._empty(gfn)
@@ -163,13 +167,13 @@ class DatGuest(Guest):
 
     def _access(self, gfn: int, store: bool) -> Frame:
         frame = self.frame[gfn]
-        if self.foreign[gfn] or frame is None or not self.apart[gfn]:
+        if self.foreign[gfn] or frame is None or not self.is_apart(gfn):
             return super()._access(gfn, store)
         # gmap_link: the host's PTE is there, and fast get_user_pages does not write it
         if store:
             self._host_writes(gfn)
         self.apart[gfn] = False
-        self.set_pte(gfn, frame << 12 | (0x02D if store else 0x225))
+        self._commit(gfn, frame << 12 | (0x02D if store else 0x225), clear_zero=True)
         return self.host.frames[frame]
 
     def _host_writes(self, gfn: int) -> None:
@@ -197,21 +201,22 @@ class DatGuest(Guest):
         frame = self.frame[gfn]
         assert frame is not None
         self.host_pte[gfn] = frame << 12 | bits
+        self.apart[gfn] = False
 
     # ---- reclaim
 
     def has_page(self, gfn: int) -> bool:
-        return self.guest_present(gfn) or self.apart[gfn]
+        return self.guest_present(gfn) or self.is_apart(gfn)
 
     def is_young(self, gfn: int) -> bool:
-        if self.apart[gfn]:
+        if self.is_apart(gfn):
             return bool(self.host_pte[gfn] & PTE_YOUNG)
         return super().is_young(gfn)
 
     def aged_pte(self, gfn: int, pte: int) -> None:
         """gmap_age_gfn, and the host's own: both tables age at once."""
         self.host_pte[gfn] = self.host_pte[gfn] & ~PTE_YOUNG | PTE_INVALID
-        if not self.apart[gfn]:
+        if not self.is_apart(gfn):
             super().aged_pte(gfn, pte)
 
     def drops_unused(self, gfn: int, old: int) -> bool:
@@ -225,14 +230,13 @@ class DatGuest(Guest):
     def was_written(self, gfn: int) -> None:
         self.two["unused_swap_outs"] += usage(self.pgste[gfn]) == UNUSED
 
-    def xchg_pte(self, gfn: int, pte: int) -> None:
-        super().xchg_pte(gfn, pte)
-
     def set_pte(self, gfn: int, pte: int) -> None:
+        """The host's set_pte_at: a swap entry, or a lazyfree page that stays after all."""
         super().set_pte(gfn, pte)
-        if self.frame[gfn] is not None and not is_swap(pte):
-            return
-        self.apart[gfn] = False
+        if is_swap(pte):
+            self.apart[gfn] = False
+        else:
+            self.host_pte[gfn] &= ~PTE_UNUSED
 
     # ---- zap
 
@@ -256,7 +260,7 @@ class DatGuest(Guest):
         return freed
 
     def _madvise_no_frame(self, gfn: int) -> None:
-        if self.apart[gfn]:  # foreign
+        if self.is_apart(gfn):  # foreign
             self._clear_zero(gfn)
             self._give_back(gfn)
             return
@@ -271,11 +275,11 @@ class DatGuest(Guest):
             if word & (PTE_YOUNG | PTE_DIRTY):
                 word &= ~(PTE_YOUNG | PTE_DIRTY | PTE_UNUSED)
                 self.host_pte[gfn] = word | PTE_INVALID | PTE_PROTECT
-            if self.apart[gfn]:
+            if self.is_apart(gfn):
                 self._clear_zero(gfn)
-        apart = self.apart[gfn]
+        word = self.host_pte[gfn]
         super()._madvise_free(gfn)
-        self.apart[gfn] = apart
+        self.host_pte[gfn] = word
 
     def hold(self, gfns: Sequence[int], on: bool) -> None:
         locks = {gfn // PTES_OF_A_LOCK for gfn in gfns}
