@@ -221,9 +221,7 @@ class DatGuest(Guest):
 
     def drops_unused(self, gfn: int, old: int) -> bool:
         """try_to_unmap_one: the notifier, and then a look at the host's PTE alone."""
-        drops = self._try_set_unused(gfn, is_present(old)) or bool(
-            self.host_pte[gfn] & PTE_UNUSED
-        )
+        drops = self._try_set_unused(gfn, is_present(old)) or bool(self.host_pte[gfn] & PTE_UNUSED)
         self.two["used_discards"] += drops and usage(self.pgste[gfn]) != UNUSED
         return drops
 

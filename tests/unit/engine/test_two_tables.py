@@ -21,9 +21,7 @@ REVISIONS = ("7.0", "7.1.5", "7.2")
 Rewrite = Literal["none", "xchg", "set"]
 
 
-def machine(
-    pages: int = 4, frames: int = 8, **config: Any
-) -> tuple[pgste.Host, pgste.Guest]:
+def machine(pages: int = 4, frames: int = 8, **config: Any) -> tuple[pgste.Host, pgste.Guest]:
     host = pgste.Host(frames, frames)
     return host, pgste.Guest(pages, host=host, generation="dat", **config)
 
