@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from reference.guest import Guest
-from reference.host import Frame
+from reference.host import Frame, Host
 from reference.words import (
     PGSTE_ZERO,
     PTE_DIRTY,
@@ -46,8 +46,8 @@ PTES_OF_A_LOCK = 256
 class DatGuest(Guest):
     """A guest of generation "dat" with all that happens between its two tables."""
 
-    def __init__(self, pages: int, *args: Any, revision: str = "7.2", **kwargs: Any) -> None:
-        super().__init__(pages, *args, generation="dat", **kwargs)
+    def __init__(self, pages: int, host: Host, revision: str = "7.2", **config: Any) -> None:
+        super().__init__(pages, host, generation="dat", **config)
         self.revision = revision
         #: Means something where the host has a page: of its own, or foreign and present.
         self.host_pte = [PTE_NONE] * pages
