@@ -7,11 +7,16 @@ time (RLIMIT_AS), from nothing at all up to where the call has all it needs.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+pytestmark = pytest.mark.skipif(
+    "PGSTE_SANITIZED" in os.environ, reason="the sanitizers take terabytes of address space"
+)
 
 PROLOGUE = """
 import bz2, ctypes, gc, gzip, lzma, resource
