@@ -15,6 +15,7 @@ static void clear_bits(struct pgste_guest *guest, uint8_t bits)
 
 void pgste_reset_cmma(struct pgste_guest *guest)
 {
+	guest_settle(guest);
 	clear_bits(guest, PGSTE_STATE_USAGE | PGSTE_STATE_NODAT |
 		   (guest->mm.generation == PGSTE_GEN_DAT ? PGSTE_STATE_DIRTY : 0));
 }
@@ -23,6 +24,7 @@ void pgste_set_migration(struct pgste_guest *guest, bool on)
 {
 	if (guest->migration == on)
 		return;
+	guest_settle(guest);
 	guest->migration = on;
 	guest->interpreted = on || guest->mm.generation == PGSTE_GEN_ZVM;
 	guest->rows = essa_rows(guest->mm.generation, on);
