@@ -2,7 +2,7 @@
 """`Guest`: what a guest does to its pages, and what the hypervisor does for it."""
 
 cimport cython
-cimport numpy as cnp
+cimport pgste._engine._numpy as cnp
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 

@@ -72,7 +72,7 @@ cdef str known(object value, str name, tuple choices):
         raise ArgumentTypeError(f"{name}: {shown(value)} is not a str")
     value = str.__str__(value)  # what a subclass holds, whatever its methods say
     if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
+        listed = ", ".join([repr(choice) for choice in choices])
         raise UnknownNameError(f"{name}: {shown(value)} is not one of {listed}")
     return value
 

@@ -2,7 +2,7 @@
 """Words and states of a guest's pages: to look at, to load, to count and to search."""
 
 cimport cython
-cimport numpy as cnp
+cimport pgste._engine._numpy as cnp
 from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
