@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ESSA as it is called from outside: what the machine refuses, and which way is taken. */
+#include <string.h>
+
 #include "guest/essa.h"
 
 /* A range inside the guest, in parts between which the call can be ended. */
@@ -13,6 +15,44 @@ static int essa_slices(struct pgste_guest *guest, struct vcpu *vcpu, unsigned or
 		essa_range(guest, vcpu, orc, range->first + at, n, results ? results + at : NULL);
 	}
 	return PGSTE_OK;
+}
+
+/*
+ * A run of nr gfns outside the guest (dat).  The first one empties a list that is full, and
+ * then the others have nothing to do but to be counted and answered.
+ */
+static int essa_outside(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
+			uint64_t nr, uint8_t *results)
+{
+	const unsigned result = essa_any(guest, vcpu, orc, gfn);
+
+	for (uint64_t n, at = 0; at < nr; at += n) {
+		n = results ? min_u64(nr - at, WATCH_SLICE) : nr;
+		if (at && watch_stops())
+			return PGSTE_E_CANCELLED;
+		if (results)
+			memset(results + at, (int)result, n);
+		vcpu->essa += at ? n : n - 1;
+		if (guest->interpreted)
+			vcpu->intercepts += at ? n : n - 1;
+	}
+	return PGSTE_OK;
+}
+
+/* A range that may pass the end of the guest (dat), or lie behind it. */
+static int essa_any_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+			  const struct pgste_gfns *range, uint8_t *results)
+{
+	const uint64_t pages = guest->mm.nr_pages;
+	struct pgste_gfns part = *range;
+	int error;
+
+	part.nr = range->first < pages ? min_u64(range->nr, pages - range->first) : 0;
+	error = essa_slices(guest, vcpu, orc, &part, results);
+	if (error || part.nr == range->nr)
+		return error;
+	return essa_outside(guest, vcpu, orc, range->first + part.nr, range->nr - part.nr,
+			    results ? results + part.nr : NULL);
 }
 
 static int essa_check(const struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
@@ -46,8 +86,8 @@ int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 	if (!inside && guest->mm.generation != PGSTE_GEN_DAT)
 		return PGSTE_E_PGM_ADDRESSING;
 	v = &guest->vcpus[vcpu];
-	if (inside && gfns->type == PGSTE_GFN_RANGE)
-		return essa_slices(guest, v, orc, gfns, results);
+	if (gfns->type == PGSTE_GFN_RANGE)
+		return essa_any_range(guest, v, orc, gfns, results);
 	if (inside && !guest->interpreted)
 		return essa_array(guest, v, orc, gfns, results);
 	/* one by one; a gfn outside the guest has a result of its own */
