@@ -207,7 +207,7 @@ cdef class Stop:
             stop_now()[0] = before
 
 
-def reporting(report, call, /, *args):
+def reporting(report, call, /):
     """Make a call, and have `report` called some twenty times a second meanwhile.
 
     It is called by this thread, in the middle of a long call; what it raises ends that call.
@@ -215,7 +215,7 @@ def reporting(report, call, /, *args):
     cdef PyObject *before = report_now()[0]
     report_now()[0] = <PyObject *>report
     try:
-        return call(*args)
+        return call()
     finally:
         report_now()[0] = before
 

@@ -74,9 +74,7 @@ def cli(
         capture_output=True,
         timeout=SECONDS,
         check=False,
-        preexec_fn=None
-        if SANITIZED
-        else lambda: resource.setrlimit(resource.RLIMIT_AS, [room] * 2),
+        preexec_fn=None if SANITIZED else limit,
     )
     error = done.stderr.decode()
     assert "Traceback" not in error
