@@ -17,7 +17,7 @@ from pgste._engine.names import shown
 from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError
 from pgste.study.result import DAT_ROWS, ROWS, Comparison, MechanismResult, Row
-from pgste.study.sizes import guest_pages, kernel_watermarks
+from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
 from pgste.traces.trace import Trace
 
 __all__ = [
@@ -232,7 +232,9 @@ def compare(
     progress: called with (mechanism, events done, events), by these threads.
 
     ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; OutOfFramesError
-    when host and swap together cannot hold what the guests use.
+    when host and swap together cannot hold what the guests use.  ModelMemoryError before
+    anything is done when this machine cannot hold the guests; TraceError when guests are larger,
+    for the few pages that the trace names, than its budget allows.
     """
     generation = generation_of(generation, flavour)
     every = _engine_mechanisms(generation)
@@ -262,6 +264,17 @@ def compare(
     base, pages = guest_pages(summary)
     if swap_slots is None:
         swap_slots = guests * summary["unique_pages"] + 64
+    check_room(
+        trace,
+        summary,
+        guests=guests,
+        host_frames=host_frames,
+        swap_slots=swap_slots,
+        mechanisms=names,
+        generation=generation,
+        at_once=threads,
+        array_bytes=24 if unseen_free and "reporting" in names else 0,
+    )
     low, high = kernel_watermarks(host_frames)
     used: dict[str, Any] | None = None
 
