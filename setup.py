@@ -35,10 +35,10 @@ EXTRA = shlex.split(os.environ.get("PGSTE_CFLAGS", ""))
 COMMON = ["-std=c11", "-fvisibility=hidden", "-pthread", "-g0"]
 # No link-time optimisation: measured, the search for guarantees gets 10 to 15 % slower by it.
 CORE_CFLAGS = [*COMMON, "-O3", *EXTRA]
-# The binding only hands arguments on: -O1 compiles in half the time.  Calls for one page pass
+# The binding only hands arguments on: -Og compiles in half the time.  Calls for one page pass
 # through these modules, which have -O2 and their own copy of Cython's helpers: else 4 % slower.
-BINDING_CFLAGS = [*COMMON, "-O1", *EXTRA]
-HOT = ["pgste._engine.arguments", "pgste._engine.gfns", "pgste._engine.guest"]
+BINDING_CFLAGS = [*COMMON, "-Og", *EXTRA]
+HOT = [f"pgste._engine.{name}" for name in ("arguments", "gfns", "guest", "host", "member", "unit")]
 HOT_CFLAGS = [*COMMON, "-O2", *EXTRA]
 LDFLAGS = ["-pthread", *(EXTRA or ["-s"])]
 DIRECTIVES = {
@@ -66,21 +66,26 @@ class BuildExtensions(build_ext):
         info_file = Path(self._built(BUILD_INFO))
         if not info_file.exists() or info_file.read_text() != info:
             self.force = True  # built with other flags or by another compiler, or never
-        if self.force or newer_group([*SOURCES, *HEADERS, __file__], self._built(LIBRARY)):
-            self._build_core()
 
-        for hot, helpers in ((True, None), (False, SHARED)):
-            extensions = [ext for ext in self.extensions if (ext.name in HOT) == hot]
-            translated = cythonize(
-                extensions,
-                nthreads=self.parallel,
-                shared_utility_qualified_name=helpers,
-                compiler_directives=DIRECTIVES,
-            )
-            for ext, in_c in zip(extensions, translated, strict=True):
-                ext.sources = in_c.sources
-                ext.include_dirs.append(numpy.get_include())
-                ext.library_dirs.append(os.path.dirname(self._built(LIBRARY)))
+        # Cython works in this process only, as each further one takes half a second to start;
+        # meanwhile the C compiler is at the core.
+        with ThreadPoolExecutor(self.parallel) as pool:
+            objects = None
+            if self.force or newer_group([*SOURCES, *HEADERS, __file__], self._built(LIBRARY)):
+                objects = [pool.submit(self._compiled, source) for source in SOURCES]
+            for hot, helpers in ((True, None), (False, SHARED)):
+                extensions = [ext for ext in self.extensions if (ext.name in HOT) == hot]
+                translated = cythonize(
+                    extensions,
+                    shared_utility_qualified_name=helpers,
+                    compiler_directives=DIRECTIVES,
+                )
+                for ext, in_c in zip(extensions, translated, strict=True):
+                    ext.sources = in_c.sources
+                    ext.include_dirs.append(numpy.get_include())
+                    ext.library_dirs.append(os.path.dirname(self._built(LIBRARY)))
+            if objects:
+                self._link_core([name for names in objects for name in names.result()])
         # the longest first, so that no core is left with one of these at the end
         self.extensions.sort(key=lambda ext: os.path.getsize(ext.sources[0]), reverse=True)
         super().build_extensions()
@@ -97,19 +102,17 @@ class BuildExtensions(build_ext):
     def _built(self, name: str) -> str:
         return os.path.join(self.build_lib, "pgste", name)
 
-    def _build_core(self) -> None:
-        def compiled(source: str) -> list[str]:
-            objects: list[str] = self.compiler.compile(
-                [source],
-                output_dir=os.path.join(self.build_temp, "core"),
-                macros=MACROS,
-                include_dirs=["src_c"],
-                extra_postargs=CORE_CFLAGS,
-            )
-            return objects
+    def _compiled(self, source: str) -> list[str]:
+        objects: list[str] = self.compiler.compile(
+            [source],
+            output_dir=os.path.join(self.build_temp, "core"),
+            macros=MACROS,
+            include_dirs=["src_c"],
+            extra_postargs=CORE_CFLAGS,
+        )
+        return objects
 
-        with ThreadPoolExecutor(self.parallel) as pool:
-            objects = [name for names in pool.map(compiled, SOURCES) for name in names]
+    def _link_core(self, objects: list[str]) -> None:
         self.compiler.link_shared_object(
             objects,
             self._built(LIBRARY),

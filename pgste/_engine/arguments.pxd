@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Checks of arguments: numbers, names and arrays."""
 
-cimport numpy as cnp
+cimport pgste._engine._numpy as cnp
 from cpython.bool cimport PyBool_Check
 from cpython.exc cimport PyErr_Clear, PyErr_Occurred
 from cpython.long cimport PyLong_Check

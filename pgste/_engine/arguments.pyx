@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Checks of arguments, with exceptions that name the argument and what is wrong with it."""
 
-cimport numpy as cnp
+cimport pgste._engine._numpy as cnp
 from cpython.bool cimport PyBool_Check
 from cpython.long cimport PyLong_Check
 from cpython.number cimport PyIndex_Check
@@ -19,6 +19,8 @@ from pgste.errors import (
     ModelMemoryError,
     UnknownNameError,
 )
+
+cnp.import_array()
 
 # ---- one number or name ----------------------------------------------------------------
 
@@ -66,7 +68,7 @@ cdef Py_ssize_t choice(object value, str name, tuple choices) except -1:
         raise ArgumentTypeError(f"{name}: {shown(value)} is not a str")
     value = str.__str__(value)  # what a subclass holds, whatever its methods say
     if value not in choices:
-        listed = ", ".join(repr(known) for known in choices)
+        listed = ", ".join([repr(known) for known in choices])
         raise UnknownNameError(f"{name}: {shown(value)} is not one of {listed}")
     return choices.index(value)
 
@@ -118,12 +120,12 @@ cdef object integer_array(object value, str name, object most, object pages=None
     else:
         array = as_array(value, name)
     if array.dtype.kind not in "iu":
-        what = f"{shown(value)}" if array.ndim == 0 else f"an array of dtype {array.dtype}"
+        what = f"{shown(value)}" if cnp.PyArray_NDIM(array) == 0 else f"an array of dtype {array.dtype}"
         raise ArgumentTypeError(f"{name}: {what} is neither an integer nor an array of integers")
-    if array.ndim > 1:
-        shape = tuple([array.shape[i] for i in range(array.ndim)])
+    if cnp.PyArray_NDIM(array) > 1:
+        shape = tuple([cnp.PyArray_DIM(array, i) for i in range(cnp.PyArray_NDIM(array))])
         raise ArgumentError(f"{name}: an array of shape {shape}; it must have one dimension")
-    if array.ndim == 0:
+    if cnp.PyArray_NDIM(array) == 0:
         array = array.reshape(1)
     if not cnp.PyArray_ISCARRAY_RO(array):
         array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
@@ -142,9 +144,9 @@ cdef object values_for(
         return np.array([integer(value, name, 0, most)], dtype=dtype)
     step[0] = 1
     array = integer_array(value, name, most)
-    if <uint64_t>array.shape[0] != nr:
+    if <uint64_t>cnp.PyArray_DIM(array, 0) != nr:
         raise ArgumentError(
-            f"{name}: {array.shape[0]} values for {nr} gfns; one value, or one for each gfn"
+            f"{name}: {cnp.PyArray_DIM(array, 0)} values for {nr} gfns; one value, or one for each gfn"
         )
     if array.dtype == dtype:
         return array
@@ -159,7 +161,10 @@ cdef cnp.ndarray new_array(uint64_t nr, int typenum):
     cdef cnp.npy_intp shape = <cnp.npy_intp>nr
     if nr > <uint64_t>INT64_MAX:
         raise ModelMemoryError(f"gfns: no array can hold {nr} results")
-    return cnp.PyArray_EMPTY(1, &shape, typenum, 0)
+    try:
+        return cnp.PyArray_EMPTY(1, &shape, typenum, 0)
+    except MemoryError as error:
+        raise ModelMemoryError(f"gfns: there is no memory for {nr} results") from error
 
 
 cdef object out_array(object out, uint64_t nr, object gfns):

@@ -2,7 +2,7 @@
 """Checks of `gfns`: an int, a range, a slice or an array, as the struct that the core takes."""
 
 cimport cython
-cimport numpy as cnp
+cimport pgste._engine._numpy as cnp
 from libc.stdint cimport UINT64_MAX, uint64_t
 
 from pgste._engine._c cimport PGSTE_GFN_I8, PGSTE_GFN_RANGE, PGSTE_GFN_U8, pgste_gfn_type
@@ -19,6 +19,8 @@ from pgste._engine.names cimport shown
 import numpy as np
 
 from pgste.errors import ArgumentError, ArgumentTypeError, GfnError
+
+cnp.import_array()
 
 
 @cython.final

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`Host`: frames and swap slots, watermarks and reclaim."""
 
-cimport numpy as cnp
+cimport pgste._engine._numpy as cnp
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 

@@ -57,8 +57,8 @@ def isa_select(name):
 cdef str isa_refusal(str name):
     """Why a CPU variant is refused."""
     cdef list variants = isa_variants()
-    choices = ", ".join(repr(known) for known, supported in variants if supported)
-    if any(known == name for known, _ in variants):
+    choices = ", ".join([repr(known) for known, supported in variants if supported])
+    if name in dict(variants):
         return f"this CPU cannot run the variant {shown(name)}; it can run {choices}"
     return f"no CPU variant {shown(name)}; this CPU can run {choices}"
 

@@ -5,7 +5,7 @@ Thin: arguments become C arrays, the GIL is released around whatever may fault o
 error codes come back as exceptions.  `pgste.live.Memory` is the class for users.
 """
 
-cimport numpy as cnp
+cimport pgste._engine._numpy as cnp
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 

@@ -12,6 +12,8 @@ from pgste._engine._c cimport (
     pgste_generation_name,
     pgste_mechanism_allowed,
     pgste_mechanism_name,
+    pgste_revision_name,
+    pgste_rewrite_name,
     pgste_strerror,
 )
 
@@ -62,6 +64,8 @@ cpdef str strerror(int error):
 # ---- generations
 
 GENERATIONS = names_of(pgste_generation_name)
+REVISIONS = names_of(pgste_revision_name)  # of "dat"
+REWRITES = names_of(pgste_rewrite_name)
 cdef tuple FLAVOUR_OF = names_of(pgste_generation_flavour)
 cdef tuple MEANINGS = names_of(pgste_generation_meaning)
 
@@ -72,7 +76,7 @@ cdef str known(object value, str name, tuple choices):
         raise ArgumentTypeError(f"{name}: {shown(value)} is not a str")
     value = str.__str__(value)  # what a subclass holds, whatever its methods say
     if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
+        listed = ", ".join([repr(choice) for choice in choices])
         raise UnknownNameError(f"{name}: {shown(value)} is not one of {listed}")
     return value
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`Replay`: events of a page allocator, through guests of one host."""
 
-cimport numpy as cnp
+cimport pgste._engine._numpy as cnp
 from cpython.ref cimport PyObject
 from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -131,6 +131,11 @@ cdef class Replay:
     def run(self, n=None):
         """Replay the next `n` events, or as many as are left; None is all that are left.
 
+        Where it stops before the end, ``madv_dontneed`` and ``madv_free`` may hold the last run of
+        frees back, to join it with the next: the pages are free, and the host was not yet
+        advised.  A call that changes the guest, and `Host.reclaim`, has it advised first.  A call
+        that only looks does not, so looking changes nothing.
+
         Returns
         -------
         int
@@ -235,7 +240,7 @@ cdef tuple checked_guests(object value):
             (<Guest>guest).raise_closed()
         if guest.host is not value[0].host:
             raise ArgumentError(f"guests[{i}]: {shown(guest)} has another host than the first guest")
-        if any(guest is other for other in value[:i]):
+        if guest in value[:i]:
             raise ArgumentError(f"guests[{i}]: {shown(guest)} is given twice")
     return value
 
@@ -243,10 +248,10 @@ cdef tuple checked_guests(object value):
 cdef str wrong_event(cnp.ndarray events, tuple guests, uint64_t base):
     """A sentence on the first word that is no event or lies outside a guest."""
     cdef const uint64_t *words = <const uint64_t *>cnp.PyArray_DATA(events)
-    cdef uint64_t pages = min(guest.pages for guest in guests)
+    cdef uint64_t pages = min([guest.pages for guest in guests])
     cdef uint64_t pfn, i
     cdef unsigned kind, order
-    for i in range(<uint64_t>events.shape[0]):
+    for i in range(<uint64_t>cnp.PyArray_DIM(events, 0)):
         kind = PGSTE_EVENT_KIND(words[i])
         order = PGSTE_EVENT_ORDER(words[i])
         pfn = PGSTE_EVENT_PFN(words[i])

@@ -39,17 +39,18 @@ ACTION_WORDS = dict(zip(ACTIONS, names_of(pgste_action_words)))
 def _questions():
     cdef const pgste_question_info *info
     cdef unsigned i = 0
-    while True:
-        info = pgste_question(i)
-        if info == NULL:
-            return
+    cdef list rows = []
+    info = pgste_question(i)
+    while info != NULL:
         fields = info.name, info.text, info.found, info.good, info.stem
-        yield tuple([field.decode() for field in fields])
+        rows.append(tuple([field.decode() for field in fields]))
         i += 1
+        info = pgste_question(i)
+    return tuple(rows)
 
 
 #: Name, text, answer if it is found, answer that is good, stem: rows of the core's table.
-QUESTION_ROWS = tuple(_questions())
+QUESTION_ROWS = _questions()
 QUESTIONS = tuple([row[0] for row in QUESTION_ROWS])
 
 

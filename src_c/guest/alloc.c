@@ -192,6 +192,8 @@ static int essa_blocks(struct pgste_guest *guest, struct vcpu *vcpu, struct bloc
 	struct pgste_gfns run = { .type = PGSTE_GFN_RANGE };
 	uint64_t asked = 0;
 
+	if (!guest->use_cmma) /* cmma_init found none: the hooks do nothing */
+		return PGSTE_OK;
 	vcpu->hints += nr_pages;
 	vcpu->hint_pages += nr_pages;
 	if (b.pages == 1)
@@ -249,14 +251,17 @@ static int change(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_g
 	const bool cmma = guest->mech->cmma;
 	struct blocks all;
 	struct vcpu *v;
+	uint64_t bad;
 	int error;
 
 	if (vcpu >= guest->nr_vcpus || order > PGSTE_MAX_ORDER)
 		return PGSTE_E_ARG;
 	if (gfns->nr == 0)
 		return PGSTE_OK;
-	if (block > guest->mm.nr_pages || !gfns_below(gfns, limit))
+	if (block > guest->mm.nr_pages || !gfns_below(gfns, limit) ||
+	    !slots_cover(guest, gfns, block, &bad))
 		return PGSTE_E_GFN;
+	guest_runs(guest);
 	guest_settle(guest);
 	all = blocks_of(gfns, limit, block);
 	v = &guest->vcpus[vcpu];
@@ -302,7 +307,7 @@ static int change_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn, u
 		return PGSTE_E_ARG;
 	if (gfn >= guest->mm.nr_pages)
 		return PGSTE_E_GFN;
-	if (!guest->mech->cmma || guest->shared)
+	if (!guest->use_cmma || guest->shared || !guest->slots.whole)
 		return change(guest, vcpu, &one, 0, to_free);
 	v = &guest->vcpus[vcpu];
 	word = &guest->free[gfn / 64];

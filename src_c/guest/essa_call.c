@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ESSA as it is called from outside: what the machine refuses, and which way is taken. */
+#include <string.h>
+
 #include "guest/essa.h"
 
 /* One by one; a gfn outside the guest has a result of its own (dat). */
@@ -22,10 +24,47 @@ static int essa_singly(struct pgste_guest *guest, struct vcpu *vcpu, unsigned or
 	return PGSTE_OK;
 }
 
-/* What is done of a range at once: a vector kernel has more done in the same time. */
-static uint64_t range_part(const struct pgste_guest *guest, uint64_t left)
+/*
+ * A run of nr gfns outside the guest (dat).  The first one empties a list that is full, and
+ * then the others have nothing to do but to be counted and answered.
+ */
+static int essa_outside(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
+			uint64_t nr, uint8_t *results)
 {
-	return min_u64(left, guest->shared || guest->interpreted ? WATCH_STEPS : WATCH_SLICE);
+	const unsigned result = essa_any(guest, vcpu, orc, gfn);
+
+	for (uint64_t n, at = 0; at < nr; at += n) {
+		n = results ? min_u64(nr - at, WATCH_SLICE) : nr;
+		if (at && !watch_rest())
+			return PGSTE_E_CANCELLED;
+		if (results)
+			memset(results + at, (int)result, n);
+		vcpu->essa += at ? n : n - 1;
+		if (guest->interpreted)
+			vcpu->intercepts += at ? n : n - 1;
+	}
+	return PGSTE_OK;
+}
+
+/* The next part of a range, which may pass the end of the guest (dat) or lie behind it. */
+static int essa_range_part(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+			   const struct pgste_gfns *range, uint64_t *next, uint8_t *results)
+{
+	const uint64_t gfn = range->first + *next, left = range->nr - *next;
+	const uint64_t pages = guest->mm.nr_pages;
+	/* a vector kernel has more done in the same time */
+	const bool quick = !guest->shared && !guest->interpreted && guest->slots.whole;
+	uint64_t n = min_u64(left, quick ? WATCH_SLICE : WATCH_STEPS);
+
+	results = results ? results + *next : NULL;
+	if (gfn >= pages) {
+		*next = range->nr;
+		return essa_outside(guest, vcpu, orc, gfn, left, results);
+	}
+	n = min_u64(n, pages - gfn);
+	essa_range(guest, vcpu, orc, gfn, n, results);
+	*next += n;
+	return PGSTE_OK;
 }
 
 int essa_all(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
@@ -33,30 +72,28 @@ int essa_all(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 {
 	int error = PGSTE_OK;
 
-	for (uint64_t n, at = 0; at < gfns->nr && !error;) {
+	for (uint64_t at = 0; at < gfns->nr && !error;) {
 		if (at && !watch_rest())
 			return PGSTE_E_CANCELLED;
-		/* asked each time: after a rest the guest may be in another mode */
-		if (inside && gfns->type == PGSTE_GFN_RANGE) {
-			n = range_part(guest, gfns->nr - at);
-			essa_range(guest, vcpu, orc, gfns->first + at, n,
-				   results ? results + at : NULL);
-			at += n;
-		} else if (inside && !guest->interpreted) {
+		/* asked each time: after a rest the guest may have other slots, or another mode */
+		if (gfns->type == PGSTE_GFN_RANGE)
+			error = essa_range_part(guest, vcpu, orc, gfns, &at, results);
+		else if (inside && !guest->interpreted && guest->slots.whole)
 			error = essa_array(guest, vcpu, orc, gfns, &at, results);
-		} else {
+		else
 			error = essa_singly(guest, vcpu, orc, gfns, &at, inside, results);
-		}
 	}
 	return error;
 }
 
-static int essa_check(const struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
+static int essa_check(struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
 {
 	if (vcpu >= guest->nr_vcpus)
 		return PGSTE_E_ARG;
-	if (!guest->mech->cmma)
+	if (!guest->use_cmma) {
+		guest_runs(guest); /* whoever executes an instruction is there */
 		return PGSTE_E_PGM_OPERATION;
+	}
 	if (guest->vcpus[vcpu].problem_state)
 		return PGSTE_E_PGM_PRIVILEGED;
 	if (orc > PGSTE_ORC_SET_STABLE_NODAT ||
@@ -70,12 +107,15 @@ static int essa_check(const struct pgste_guest *guest, uint32_t vcpu, unsigned o
 int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 	       const struct pgste_gfns *gfns, uint8_t *results)
 {
+	uint64_t bad;
 	bool inside;
 	int error = essa_check(guest, vcpu, orc);
 
 	if (error)
 		return error;
-	inside = gfns_below(gfns, guest->mm.nr_pages);
+	if (gfns->nr && essa_is_first(guest))
+		essa_first(guest);
+	inside = gfns_below(gfns, guest->mm.nr_pages) && slots_cover(guest, gfns, 1, &bad);
 	if (!inside && !gfns_below(gfns, MAX_GFN))
 		return PGSTE_E_GFN;
 	if (!inside && guest->mm.generation != PGSTE_GEN_DAT)
@@ -89,7 +129,8 @@ int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint
 
 	if (error)
 		return error;
-	if (gfn >= guest->mm.nr_pages) {
+	if (gfn >= guest->mm.nr_pages ||
+	    (!guest->slots.whole && !memslots_cover(&guest->slots, gfn, 1))) {
 		if (gfn >= MAX_GFN)
 			return PGSTE_E_GFN;
 		if (guest->mm.generation != PGSTE_GEN_DAT)

@@ -11,7 +11,9 @@
 #ifndef GUEST_GUEST_H
 #define GUEST_GUEST_H
 
+#include "guest/slots.h"
 #include "memory/memory.h"
+#include "pgste/cmma_log.h"
 #include "pgste/essa.h"
 #include "scan/scan.h"
 
@@ -63,6 +65,14 @@ struct pgste_guest {
 	bool nodat, strict, migration;
 	bool shared;	  /* more than one vcpu: ESSA must be atomic */
 	bool interpreted; /* no list: every ESSA is carried out by the host at once */
+	bool list_misses; /* v7.0, and host addresses that are not the guest's; see cbrl.c */
+	bool special;	  /* essa_one() has something to look at; see guest_set_paths */
+	bool use_cmma;	  /* CMMA is enabled */
+	bool uses_cmm, vcpus_created;
+	bool interpretation; /* interpreted without migrating, too */
+	enum pgste_log_revision log_revision;
+	struct memslots slots;
+	uint64_t nr_dirty; /* cmma_dirty_pages */
 	uint64_t fault_gfn; /* zvm: of the last program interruption */
 	uint64_t pending_gfn, pending_nr; /* run of frees that flush will issue */
 };
@@ -80,6 +90,18 @@ static inline void guest_settle(struct pgste_guest *guest)
 {
 	if (guest->pending_nr)
 		guest->mech->flush(guest);
+}
+
+/*
+ * The way that ESSA takes, and essa_one's short way, after a change of what they depend on.  With
+ * nobody else in: what vcpus that share a guest find out in their calls changes no way.
+ */
+void guest_set_paths(struct pgste_guest *guest);
+/* A vcpu does something, so there are some. */
+static inline void guest_runs(struct pgste_guest *guest)
+{
+	if (!__atomic_load_n(&guest->vcpus_created, __ATOMIC_RELAXED))
+		pgste_create_vcpus(guest);
 }
 
 /* ---- ESSA as a table (essa_table.c); essa.h has the instruction ---- */
@@ -100,6 +122,8 @@ uint64_t cbrl_process(struct pgste_guest *guest, struct vcpu *vcpu);
 void cbrl_pass(struct vcpu *vcpu);
 /* Zap one page if it may be: 1 or 0; *slots_freed is added to. */
 unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed);
+/* The same whatever its state, if it is swapped out. */
+unsigned zap_swapped(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed);
 /* The PTE of a swapped page is about to be zapped: fetch its slot. */
 void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn);
 
