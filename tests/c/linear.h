@@ -18,8 +18,9 @@
 #define OPS 24u	   /* of a thread in a run */
 #define STEPS 8u   /* of an op on one page */
 #define ANY (-1)
+#define NOTHING (-2)
 
-enum step_kind { S_ESSA, S_MARK, S_INTERCEPT, S_ZAP, S_STORE, S_SWAP_OUT };
+enum step_kind { S_ESSA, S_MARK, S_INTERCEPT, S_STORE, S_SWAP_OUT, S_ZAP, S_GET };
 
 struct step {
 	enum step_kind kind;
@@ -52,7 +53,8 @@ struct moment {
 
 struct history {
 	unsigned threads, limit; /* limit: entries of a list */
-	bool dat, interpreted;
+	bool dat, interpreted, dirtying;
+	bool counts; /* zaps and double calls are all of this page */
 	unsigned nr[THREADS];
 	struct op ops[THREADS][OPS];
 	struct moment first, last; /* of last: page, pending and counts */
@@ -95,7 +97,7 @@ static bool essa_step(const struct history *h, struct page_now *p, unsigned orc)
 	default: break;
 	}
 	p->zero = h->dat ? append : p->zero || append;
-	if (orc && (h->dat || h->interpreted))
+	if (orc && h->dirtying)
 		p->dirty = 1;
 	return append;
 }
@@ -119,6 +121,11 @@ static int host_step(const struct history *h, struct moment *m, const struct ste
 		p->swap = p->usage != 1;
 		p->zero = p->swap || h->dat ? 0 : p->zero;
 		return 1;
+	case S_GET: /* the log: USAGE, and NODAT in bit 6, of a dirty page, which is clean then */
+		if (!p->dirty)
+			return NOTHING;
+		p->dirty = 0;
+		return p->usage | p->nodat << 6;
 	default: /* S_MARK */
 		if (p->free == s->arg)
 			(*(s->arg ? &m->double_frees : &m->double_allocs))++;
@@ -239,10 +246,12 @@ static bool is_last(const struct history *h, const struct moment *m)
 	for (unsigned t = 0; t < h->threads; t++)
 		if (m->threads[t].op < h->nr[t])
 			return false;
-	return memcmp(&m->page, &h->last.page, sizeof(m->page)) == 0 &&
-	       memcmp(m->pending, h->last.pending, sizeof(m->pending)) == 0 &&
-	       m->zapped == h->last.zapped && m->double_frees == h->last.double_frees &&
-	       m->double_allocs == h->last.double_allocs;
+	if (memcmp(&m->page, &h->last.page, sizeof(m->page)) ||
+	    memcmp(m->pending, h->last.pending, sizeof(m->pending)))
+		return false;
+	return !h->counts ||
+	       (m->zapped == h->last.zapped && m->double_frees == h->last.double_frees &&
+		m->double_allocs == h->last.double_allocs);
 }
 
 static bool search(const struct history *h, const struct moment *m)

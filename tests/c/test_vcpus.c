@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Large runs for the thread sanitizer: virtual CPUs on threads of their own issue ESSA, free,
+ * alloc and process their lists, on the same pages, while a host stores, swaps out, reclaims,
+ * scans for zaps and reads the log.  The host is alone by a lock that the others share; all calls
+ * that rest let go of it.  Afterwards every page, slot and count must be accounted for.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pgste.h"
+
+#define CHECK(x) do {                                                                        \
+		if (!(x)) {                                                                  \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);              \
+			exit(1);                                                             \
+		}                                                                            \
+	} while (0)
+
+#define PAGES 2048u
+#define VCPUS 3u
+#define ROUNDS 3u
+#define LONG 150000u /* gfns of a call that rests */
+
+static struct pgste_host *host;
+static struct pgste_guest *guest;
+static pthread_rwlock_t lock;
+static unsigned running;
+static uint64_t turns, overtaken; /* calls of the host; how many a call of a vcpu let go first */
+
+struct job {
+	uint32_t vcpu, seed;
+	uint64_t essa, frees, allocs;
+	uint32_t *gfns;
+	uint8_t *results;
+};
+
+static uint32_t draw(struct job *job)
+{
+	job->seed = job->seed * 1664525u + 1013904223u;
+	return job->seed >> 8;
+}
+
+/* ---- rests ---- */
+
+static bool go_on(void *data)
+{
+	(void)data;
+	return true;
+}
+
+static bool rest_shared(void *data)
+{
+	const uint64_t before = __atomic_load_n(&turns, __ATOMIC_RELAXED);
+
+	(void)data;
+	pthread_rwlock_unlock(&lock);
+	pthread_rwlock_rdlock(&lock);
+	__atomic_fetch_add(&overtaken, __atomic_load_n(&turns, __ATOMIC_RELAXED) - before,
+			   __ATOMIC_RELAXED);
+	return true;
+}
+
+static bool rest_alone(void *data)
+{
+	(void)data;
+	pthread_rwlock_unlock(&lock);
+	pthread_rwlock_wrlock(&lock);
+	return true;
+}
+
+static const struct pgste_watch shared = { .go_on = go_on, .rest = rest_shared };
+static const struct pgste_watch alone = { .go_on = go_on, .rest = rest_alone };
+
+/* ---- what threads do ---- */
+
+static void long_calls(struct job *job, unsigned orc)
+{
+	const struct pgste_gfns array = { .type = PGSTE_GFN_U32, .data = job->gfns, .nr = LONG };
+
+	for (unsigned i = 0; i < LONG; i++)
+		job->gfns[i] = draw(job) % PAGES;
+	CHECK(pgste_essa(guest, job->vcpu, orc, &array, job->results) == 0);
+	for (unsigned i = 0; i < LONG; i++)
+		CHECK(!(job->results[i] & PGSTE_RESULT_EXCEPTION));
+	CHECK(pgste_free(guest, job->vcpu, &array, 0) == 0);
+	CHECK(pgste_alloc(guest, job->vcpu, &array, 0) == 0);
+	job->essa += 3 * (uint64_t)LONG;
+	job->frees += LONG;
+	job->allocs += LONG;
+}
+
+static void short_calls(struct job *job)
+{
+	for (unsigned i = 0; i < 500; i++) {
+		const uint32_t gfn = draw(job) % (PAGES - 64);
+		const struct pgste_gfns range = { .first = gfn, .nr = 64 };
+
+		CHECK(pgste_essa(guest, job->vcpu, 2, &range, job->results) == 0);
+		CHECK(pgste_essa_page(guest, job->vcpu, draw(job) % 8, gfn) >= 0);
+		CHECK(pgste_free_page(guest, job->vcpu, gfn) == 0);
+		CHECK(pgste_alloc_page(guest, job->vcpu, gfn) == 0);
+		CHECK(pgste_free(guest, job->vcpu, &range, 0) == 0);
+		job->essa += 64 + 1 + 2 + 64;
+		job->frees += 65;
+		job->allocs += 1;
+		if (i % 16 == 0)
+			CHECK(pgste_intercept(guest, job->vcpu) >= 0);
+		(void)rest_shared(NULL);
+	}
+}
+
+static void *run_vcpu(void *data)
+{
+	struct job *job = data;
+
+	pgste_set_watch(&shared);
+	pthread_rwlock_rdlock(&lock);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		long_calls(job, 1 + draw(job) % 7);
+		short_calls(job);
+	}
+	pthread_rwlock_unlock(&lock);
+	__atomic_fetch_sub(&running, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void read_log(void)
+{
+	static uint8_t values[PAGES];
+	struct pgste_cmma_log log = { .count = PAGES };
+
+	CHECK(pgste_get_cmma_bits(guest, &log, values) == 0);
+	CHECK(log.remaining == pgste_cmma_dirty_count(guest));
+}
+
+static void run_host(bool migrating)
+{
+	struct job me = { .seed = 99 };
+	const struct pgste_gfns all = { .nr = PAGES };
+
+	pgste_set_watch(&alone);
+	while (__atomic_load_n(&running, __ATOMIC_ACQUIRE)) {
+		const uint32_t tag = draw(&me), first = tag % PAGES;
+		const struct pgste_gfns some = { .first = first, .nr = PAGES - first };
+
+		pthread_rwlock_wrlock(&lock);
+		CHECK(pgste_write(guest, &some, &tag, 0) == 0);
+		CHECK(pgste_host_reclaim(host, draw(&me) % 64) >= 0);
+		CHECK(pgste_swap_out(guest, tag & 1 ? &all : &some) >= 0);
+		if (tag % 4 == 0)
+			CHECK(pgste_zap_scan(guest, 2) >= 0);
+		if (migrating)
+			read_log();
+		CHECK(!pgste_validate(host));
+		__atomic_fetch_add(&turns, 1, __ATOMIC_RELAXED);
+		pthread_rwlock_unlock(&lock);
+	}
+	pgste_set_watch(NULL);
+}
+
+/* ---- what must hold afterwards ---- */
+
+static void check_counts(const struct job *jobs, bool migrating)
+{
+	struct pgste_guest_stats stats;
+	struct pgste_host_stats slots;
+	struct pgste_state_counts counts;
+	uint64_t essa = 0, frees = 0, allocs = 0, listed = 0, list[PGSTE_CBRL_MAX];
+
+	for (uint32_t i = 0; i < VCPUS; i++) {
+		essa += jobs[i].essa;
+		frees += jobs[i].frees;
+		allocs += jobs[i].allocs;
+		listed += (uint64_t)pgste_cbrl(guest, i, list);
+	}
+	CHECK(!pgste_validate(host));
+	pgste_guest_get_stats(guest, &stats);
+	pgste_host_get_stats(host, &slots);
+	pgste_count_states(guest, 1, &counts);
+	CHECK(stats.essa == essa && stats.pages_freed == frees);
+	CHECK(stats.pages_allocated == allocs && stats.hint_pages == frees + allocs);
+	CHECK(stats.appended == stats.processed + listed);
+	CHECK(stats.zapped == stats.zap_slots_freed);
+	CHECK(slots.swap_slots_free + counts.swap == slots.swap_slots);
+	CHECK(!migrating || pgste_cmma_dirty_count(guest) == counts.dirty);
+	CHECK(overtaken > 0);
+}
+
+/* Every mark is counted: what was marked once more than it was taken back is marked. */
+static void check_marks(void)
+{
+	static uint8_t is_free[PAGES];
+	const struct pgste_gfns all = { .nr = PAGES };
+	struct pgste_guest_stats s;
+	uint64_t marked = 0;
+
+	pgste_guest_get_stats(guest, &s);
+	CHECK(pgste_get_free(guest, &all, is_free) == 0);
+	for (unsigned i = 0; i < PAGES; i++)
+		marked += is_free[i];
+	CHECK(s.pages_freed - s.double_frees - (s.pages_allocated - s.double_allocs) == marked);
+}
+
+static void open_guest(enum pgste_generation generation, bool strict, uint32_t entries)
+{
+	struct pgste_host_config hc = { .nr_frames = PAGES, .nr_swap_slots = 2 * PAGES };
+	const struct pgste_guest_config gc = {
+		.nr_pages = PAGES, .mechanism = "cmma", .nr_vcpus = VCPUS, .strict = strict,
+		.cbrl_entries = entries, .generation = generation, .nodat = true,
+		.revision = generation == PGSTE_GEN_DAT ? PGSTE_REVISION_7_2 : 0,
+		.log_revision = generation == PGSTE_GEN_DAT ? PGSTE_LOG_DAT_NEW : 0,
+	};
+
+	pgste_host_defaults(&hc);
+	CHECK(pgste_host_new(&hc, &host) == 0);
+	CHECK(pgste_guest_new(host, &gc, &guest) == 0);
+}
+
+static void close_guest(void)
+{
+	pgste_guest_free(guest);
+	CHECK(pgste_host_free(host) == 0);
+}
+
+static void start(struct job *jobs, pthread_t *threads, void *(*run)(void *))
+{
+	running = VCPUS;
+	for (uint32_t i = 0; i < VCPUS; i++) {
+		jobs[i] = (struct job){ .vcpu = i, .seed = 12345u + i };
+		jobs[i].gfns = malloc(LONG * sizeof(*jobs[i].gfns));
+		jobs[i].results = malloc(LONG);
+		CHECK(jobs[i].gfns && jobs[i].results);
+		CHECK(pthread_create(&threads[i], NULL, run, &jobs[i]) == 0);
+	}
+}
+
+static void join(struct job *jobs, const pthread_t *threads)
+{
+	for (unsigned i = 0; i < VCPUS; i++) {
+		pthread_join(threads[i], NULL);
+		free(jobs[i].gfns);
+		free(jobs[i].results);
+	}
+}
+
+static void test_mixture(enum pgste_generation generation, bool migrating, uint32_t entries)
+{
+	struct job jobs[VCPUS];
+	pthread_t threads[VCPUS];
+
+	open_guest(generation, false, entries);
+	CHECK(pgste_essa_page(guest, 0, 0, 0) >= 0);
+	pgste_guest_reset_stats(guest);
+	if (migrating)
+		CHECK(pgste_set_migration(guest, true) == 0);
+	turns = overtaken = 0;
+	start(jobs, threads, run_vcpu);
+	run_host(migrating);
+	join(jobs, threads);
+	check_counts(jobs, migrating);
+	check_marks();
+	close_guest();
+}
+
+/* ---- strict guests: of several vcpus that free a page one succeeds ---- */
+
+static void *run_strictly(void *data)
+{
+	struct job *job = data;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		const uint64_t pages[] = { draw(job) % 64, draw(job) % 64 };
+		const struct pgste_gfns two = { .type = PGSTE_GFN_U64, .data = pages, .nr = 2 };
+		const bool to_free = draw(job) % 2;
+		const int error = to_free ? pgste_free(guest, job->vcpu, &two, 0) :
+					    pgste_alloc(guest, job->vcpu, &two, 0);
+
+		CHECK(error == PGSTE_OK || error == PGSTE_E_STATE);
+		if (!error)
+			*(to_free ? &job->frees : &job->allocs) += 2;
+	}
+	return NULL;
+}
+
+static void test_strict(void)
+{
+	struct job jobs[VCPUS];
+	pthread_t threads[VCPUS];
+	struct pgste_guest_stats stats;
+	uint64_t frees = 0, allocs = 0;
+
+	open_guest(PGSTE_GEN_PGTABLE, true, 7);
+	start(jobs, threads, run_strictly);
+	join(jobs, threads);
+	for (unsigned i = 0; i < VCPUS; i++) {
+		frees += jobs[i].frees;
+		allocs += jobs[i].allocs;
+	}
+	pgste_guest_get_stats(guest, &stats);
+	CHECK(frees && allocs && stats.pages_freed == frees && stats.pages_allocated == allocs);
+	CHECK(stats.double_frees == 0 && stats.double_allocs == 0);
+	check_marks();
+	CHECK(!pgste_validate(host));
+	close_guest();
+}
+
+int main(void)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&lock, &attr);
+	test_mixture(PGSTE_GEN_PGTABLE, false, 511);
+	test_mixture(PGSTE_GEN_PGTABLE, true, 511);
+	test_mixture(PGSTE_GEN_DAT, false, 5);
+	test_mixture(PGSTE_GEN_DAT, true, 511);
+	test_strict();
+	puts("test_vcpus: passed");
+	return 0;
+}
