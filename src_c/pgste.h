@@ -15,9 +15,25 @@
  *          did so far being done.  It never touches memory outside the tables.
  * Memory   *_new allocates, *_free releases; a host must outlive its guests.  Arrays that
  *          a caller passes stay the caller's and are not kept.
- * Threads  One thread at a time for a host together with all of its guests.  Exception:
- *          pgste_essa*, pgste_free* and pgste_alloc* of a "cmma" guest with more than one
- *          virtual CPU may run at once on different virtual CPUs of it.
+ * Threads  A host and all of its guests are one thing.  A call has it alone, or shares it with
+ *          other calls of the same guest; the caller sees to that, as with a lock for one writer
+ *          or many readers.
+ *
+ *            call                                             has the host
+ *            pgste_essa*, pgste_free*, pgste_alloc*,          shared, if it is of a "cmma" guest
+ *            pgste_intercept, pgste_cbrl                      with several vcpus, and no other
+ *                                                             call is on its vcpu; else alone
+ *            all others                                       alone
+ *
+ *          Of shared calls: a change of a page is one step, and what becomes of a page is what
+ *          its steps would make of it in some order that fits the calls.  A call about many
+ *          pages is as many steps, and free and alloc of one page are two: the mark of the
+ *          guest's allocator, then ESSA.  A page is zapped once, a slot freed once, and every
+ *          count exact.  A strict guest marks the pages of a call all at once.
+ *
+ *          These calls rest after some 65,536 pages (2^20 of a range, where nothing is shared)
+ *          and let others go first, which find each page after a step: the shared ones,
+ *          pgste_zap_scan and pgste_host_reclaim.
  * Ending   pgste_set_watch lets a thread end its long calls early.
  * Output   Nothing here prints, exits or reads the environment, pgste_isa_select apart.
  */

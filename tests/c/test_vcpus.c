@@ -265,22 +265,79 @@ static void test_mixture(enum pgste_generation generation, bool migrating, uint3
 	close_guest();
 }
 
+/* ---- the same pages on all lists: each is zapped by one vcpu ---- */
+
+#define LISTED 400u
+#define TURNS 1500u
+
+static pthread_barrier_t barrier;
+
+static void *run_lists(void *data)
+{
+	struct job *job = data;
+	const struct pgste_gfns pages = { .nr = LISTED };
+
+	for (unsigned i = 0; i < TURNS; i++) {
+		pthread_barrier_wait(&barrier);
+		CHECK(pgste_essa(guest, job->vcpu, PGSTE_ORC_SET_UNUSED, &pages, NULL) == 0);
+		pthread_barrier_wait(&barrier);
+		if (i % 2 && job->vcpu) /* some of them take pages back meanwhile */
+			CHECK(pgste_essa(guest, job->vcpu, PGSTE_ORC_SET_STABLE, &pages, NULL) ==
+			      0);
+		job->frees += (uint64_t)pgste_intercept(guest, job->vcpu);
+		pthread_barrier_wait(&barrier);
+	}
+	return NULL;
+}
+
+static void test_lists(enum pgste_generation generation)
+{
+	const struct pgste_gfns pages = { .nr = LISTED };
+	struct pgste_host_stats slots;
+	struct job jobs[VCPUS];
+	pthread_t threads[VCPUS];
+	uint64_t zapped, before = 0;
+
+	open_guest(generation, false, 511);
+	pthread_barrier_init(&barrier, NULL, VCPUS + 1);
+	start(jobs, threads, run_lists);
+	for (uint32_t i = 0; i < TURNS; i++) {
+		CHECK(pgste_essa(guest, 0, PGSTE_ORC_SET_STABLE, &pages, NULL) == 0);
+		CHECK(pgste_write(guest, &pages, &i, 0) == 0);
+		CHECK(pgste_swap_out(guest, &pages) == LISTED);
+		pthread_barrier_wait(&barrier);
+		pthread_barrier_wait(&barrier);
+		pthread_barrier_wait(&barrier);
+		zapped = jobs[0].frees + jobs[1].frees + jobs[2].frees;
+		pgste_host_get_stats(host, &slots);
+		CHECK(slots.swap_slots - slots.swap_slots_free == LISTED - (zapped - before));
+		/* in dat a page that was taken back in time is kept */
+		CHECK(zapped == before + LISTED || (generation == PGSTE_GEN_DAT && i % 2));
+		CHECK(!pgste_validate(host));
+		before = zapped;
+	}
+	join(jobs, threads);
+	close_guest();
+}
+
 /* ---- strict guests: of several vcpus that free a page one succeeds ---- */
 
 static void *run_strictly(void *data)
 {
 	struct job *job = data;
 
-	for (unsigned i = 0; i < 20000; i++) {
-		const uint64_t pages[] = { draw(job) % 64, draw(job) % 64 };
-		const struct pgste_gfns two = { .type = PGSTE_GFN_U64, .data = pages, .nr = 2 };
+	for (unsigned i = 0; i < 200000; i++) {
+		/* 12 pages of some words, as blocks, each of which is looked at and marked */
+		const uint64_t at = draw(job) % 2 * 64;
+		const uint64_t blocks[] = { at, at + 128, at + 256, at + 384, at + 512, at + 640 };
+		const struct pgste_gfns some = { .type = PGSTE_GFN_U64, .data = blocks, .nr = 6 };
 		const bool to_free = draw(job) % 2;
-		const int error = to_free ? pgste_free(guest, job->vcpu, &two, 0) :
-					    pgste_alloc(guest, job->vcpu, &two, 0);
+		const int error = to_free ? pgste_free(guest, job->vcpu, &some, 1) :
+					    pgste_alloc(guest, job->vcpu, &some, 1);
 
 		CHECK(error == PGSTE_OK || error == PGSTE_E_STATE);
 		if (!error)
-			*(to_free ? &job->frees : &job->allocs) += 2;
+			*(to_free ? &job->frees : &job->allocs) += 12;
 	}
 	return NULL;
 }
@@ -318,6 +375,8 @@ int main(void)
 	test_mixture(PGSTE_GEN_PGTABLE, true, 511);
 	test_mixture(PGSTE_GEN_DAT, false, 5);
 	test_mixture(PGSTE_GEN_DAT, true, 511);
+	test_lists(PGSTE_GEN_PGTABLE);
+	test_lists(PGSTE_GEN_DAT);
 	test_strict();
 	puts("test_vcpus: passed");
 	return 0;

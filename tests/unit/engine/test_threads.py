@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import statistics
 import sys
 import threading
 import time
@@ -237,6 +238,207 @@ def test_nobody_starves() -> None:
         modest,
     )
     assert stop.is_set()
+
+
+def _usual_wait(call: Callable[[], object], *others: Callable[[], object]) -> float:
+    """Seconds that a call takes, the median, beside others that are made all the time."""
+    stop = threading.Event()
+    waits: list[float] = []
+
+    def forever(other: Callable[[], object]) -> Callable[[], None]:
+        def body() -> None:
+            while not stop.is_set():
+                other()
+
+        return body
+
+    def measure() -> None:
+        try:
+            time.sleep(0.1)
+            for _ in range(20):
+                start = time.perf_counter()
+                call()
+                waits.append(time.perf_counter() - start)
+                time.sleep(0.001)
+        finally:
+            stop.set()
+
+    _run(measure, *map(forever, others))
+    return statistics.median(waits)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("vcpus", [1, 2])
+@pytest.mark.parametrize("call", ["essa", "free", "range"])
+def test_long_calls_of_vcpus_let_others_in(call: str, vcpus: int) -> None:
+    """A call that wants the host for itself waits for a part of them, not for their end."""
+    pages = 1 << 22
+    guest = pgste.Guest(pages, pgste.Host(1 << 10, 1 << 10), vcpus=vcpus)
+    gfns = np.random.default_rng(1).integers(0, pages, 1 << 23)
+    guest.write(range(64), 1)
+
+    def of(vcpu: int) -> Callable[[], object]:
+        if call == "essa":
+            return partial(guest.essa, Orc.SET_VOLATILE, gfns, vcpu, out=np.empty(gfns.size, "u1"))
+        if call == "free":
+            return partial(guest.free, gfns, vcpu=vcpu)
+        return partial(guest.free, np.zeros(16, int), order=22, vcpu=vcpu)
+
+    alone = _seconds(of(0))
+
+    def host_calls() -> None:
+        guest.host.stats()
+        guest.host.swap_out(guest, range(8))
+        guest.write(range(8), 2)
+        guest.intercept(vcpus - 1)
+        guest.host.reclaim(1)
+
+    waited = _usual_wait(host_calls, *map(of, range(vcpus)))
+    # five calls wait for a part of each vcpu, which is 1/64 of its call at the most
+    print(f"waits {waited * 1e3:.2f} ms beside calls of {alone * 1e3:.0f} ms")
+    assert waited < alone / 2, (waited, alone)
+    guest.host.validate()
+
+
+def test_scans_and_reclaim_let_vcpus_in() -> None:
+    """And the other way round: a zap of every page, and the reclaim of all memory."""
+    pages = 1 << 21
+    host = pgste.Host(pages, 2 * pages)
+    guest = pgste.Guest(pages, host, vcpus=2)
+    guest.write(slice(None), 1)
+    host.swap_out(guest, slice(None))
+    guest.set_words(slice(None), pgste=1 << 24)
+    calls = (guest.zap_scan, partial(host.reclaim, pages))
+    for call in calls:
+        waits: list[float] = []
+        stop = threading.Event()
+
+        def measure(waits: list[float] = waits, stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                start = time.perf_counter()
+                guest.essa(Orc.GET_STATE, range(100), 1)
+                waits.append(time.perf_counter() - start)
+
+        def once(call: Callable[[], object] = call, stop: threading.Event = stop) -> None:
+            try:
+                time.sleep(0.05)
+                waits.clear()
+                call()
+            finally:
+                stop.set()
+
+        _run(measure, once)
+        print(f"{len(waits)} calls got in, the longest took {max(waits) * 1e3:.1f} ms")
+        assert len(waits) > 5
+        guest.write(slice(None), 1)
+    host.validate()
+
+
+def test_a_guest_is_closed_while_its_calls_rest() -> None:
+    for what in ("guest", "host"):
+        for turn in range(8):
+            guest = pgste.Guest(1 << 20, pgste.Host(100, 100), vcpus=2)
+            gfns = np.tile(np.arange(1 << 20), 8)
+            out = [np.empty(gfns.size, np.uint8) for _ in range(2)]
+
+            def use(
+                vcpu: int,
+                guest: pgste.Guest = guest,
+                gfns: np.ndarray = gfns,
+                out: list[np.ndarray] = out,
+            ) -> None:
+                with pytest.raises(pgste.GuestClosedError):
+                    while True:
+                        guest.essa(Orc.SET_UNUSED, gfns, vcpu, out=out[vcpu])
+
+            def end(guest: pgste.Guest = guest, what: str = what, turn: int = turn) -> None:
+                time.sleep(0.002 * turn)
+                (guest if what == "guest" else guest.host).close()
+
+            _run(partial(use, 0), partial(use, 1), end)
+
+
+def test_a_call_that_rests_is_interrupted() -> None:
+    """A handler that raises ends the call, in its turn or while it waits for the next one."""
+    guest = pgste.Guest(1 << 20, vcpus=2)
+    gfns = np.tile(np.arange(1 << 20), 8)
+    stop = threading.Event()
+    interrupted = 0
+
+    class Interrupted(Exception):
+        pass
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    def look() -> None:
+        while not stop.is_set():
+            guest.count_states()
+
+    threads = [threading.Thread(target=look, daemon=True) for _ in range(2)]
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + TIMEOUT
+        while interrupted < 20 and time.monotonic() < deadline:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.003)
+                while True:
+                    guest.essa(Orc.SET_UNUSED, gfns)
+            except Interrupted:
+                interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        stop.set()
+    for thread in threads:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+    assert interrupted == 20
+    guest.essa(Orc.SET_UNUSED, 3, 1)
+    guest.host.validate()
+
+
+def test_a_handler_uses_the_host_for_which_its_thread_waits() -> None:
+    """It would wait behind its own thread, whose turn never ends: an error instead."""
+    guest = pgste.Guest(1 << 22)
+    stop = threading.Event()
+    refused = 0
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        nonlocal refused
+        try:
+            guest.stats()
+        except pgste.HostBusyError:
+            refused += 1
+
+    def scan() -> None:
+        while not stop.is_set():
+            guest.find(255, 255)
+
+    threads = [threading.Thread(target=scan, daemon=True) for _ in range(2)]
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + TIMEOUT
+        while refused < 5 and time.monotonic() < deadline:
+            signal.setitimer(signal.ITIMER_REAL, 0.0002)
+            guest.stats()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        stop.set()
+    for thread in threads:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+    assert refused == 5
 
 
 def test_guests_that_go_away_while_the_host_is_in_use() -> None:

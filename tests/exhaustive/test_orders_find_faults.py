@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The tests of many virtual CPUs must find what is wrong when something is.
+
+Faults of the kind that only threads meet are put into copies of the core.  `test_linear` looks
+for an order of small runs that explains every answer, `test_vcpus` counts after large ones; both
+pass with the core as it is (`make -C tests/c check`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-pthread"]
+TRIES = 12  # two threads must meet within some nanoseconds; most faults are seen at the first
+
+pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core only")
+
+# file, what it says, what the faulty copy says, which test sees it
+FAULTS = {
+    "ESSA stores what it made of an old state": (
+        "guest/essa.c",
+        "\tdo {\n\t\tentry = row[old];\n\t} while (!__atomic_compare_exchange_n("
+        "state, &old, ESSA_NEW(entry), true,\n"
+        "\t\t\t\t\t      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));\n",
+        "\tentry = row[old];\n\t__atomic_store_n(state, ESSA_NEW(entry), __ATOMIC_RELAXED);\n",
+        "test_linear",
+    ),
+    "pages are marked free without an atomic operation": (
+        "guest/alloc.c",
+        "\tif (shared) {\n\t\told = ",
+        "\tif (false) {\n\t\told = ",
+        "test_linear",
+    ),
+    "an entry of a list is left out": (
+        "guest/cbrl.c",
+        "const uint32_t nr = vcpu->nr;",
+        "const uint32_t nr = vcpu->nr ? vcpu->nr - 1 : 0;",
+        "test_linear",
+    ),
+    "two vcpus zap one page": (
+        "guest/zap.c",
+        "\tif (!guest->shared) {\n\t\t*slots_freed += pte_zap(",
+        "\tif (true) {\n\t\t*slots_freed += pte_zap(",
+        "test_vcpus",
+    ),
+    "a page is zapped although its state has changed": (
+        "guest/zap.c",
+        "\t\tif (!state_zappable(state))\n\t\t\treturn 0;\n\t*slots_freed",
+        "\t\t;\n\t*slots_freed",
+        "test_vcpus",
+    ),
+    "slots are given up without their lock": (
+        "memory/pte.c",
+        "\tpthread_mutex_lock(&mm->host->lock);\n\tfreed",
+        "\tfreed",
+        "test_vcpus",
+    ),
+    "dirty pages are counted without an atomic operation": (
+        "guest/essa.c",
+        "__atomic_fetch_add(&guest->nr_dirty, 1, __ATOMIC_RELAXED)",
+        "guest->nr_dirty++",
+        "test_vcpus",
+    ),
+    "a call that rests keeps its list to itself": (
+        "guest/essa.c",
+        "\tvcpu->nr = list.nr;\n\tvcpu->essa += at - from;",
+        "\tif (at == gfns->nr)\n\t\tvcpu->nr = list.nr;\n\tvcpu->essa += at - from;",
+        "test_vcpus",
+    ),
+}
+
+
+def cc(*arguments: str) -> None:
+    subprocess.run(["cc", *FLAGS, *arguments], check=True, capture_output=True, text=True)
+
+
+def object_name(file: str) -> str:
+    return file.replace("/", "-") + ".o"
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    folder = tmp_path_factory.mktemp("objects")
+    core = ROOT / "src_c"
+    for source in core.glob("*/*.c"):
+        name = object_name(str(source.relative_to(core)))
+        cc(f"-I{core}", "-c", str(source), "-o", str(folder / name))
+    for test in ("test_linear", "test_vcpus"):
+        source = ROOT / "tests" / "c" / f"{test}.c"
+        cc(f"-I{core}", "-c", str(source), "-o", str(folder / f"{test}.test.o"))
+    return folder
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_found(name: str, objects: Path, tmp_path: Path) -> None:
+    file, right, wrong, test = FAULTS[name]
+    text = (ROOT / "src_c" / file).read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    copy = tmp_path / "copy.c"
+    copy.write_text(text.replace(right, wrong), encoding="utf-8")
+    faulty = tmp_path / "faulty.o"
+    cc("-Wno-unused", f"-I{ROOT / 'src_c'}", "-c", str(copy), "-o", str(faulty))
+    core = [
+        str(each)
+        for each in objects.glob("*.o")
+        if each.name != object_name(file) and not each.name.endswith(".test.o")
+    ]
+    binary = tmp_path / test
+    cc(str(objects / f"{test}.test.o"), str(faulty), *core, "-o", str(binary))
+    assert any(fails(binary, seed) for seed in range(TRIES))
+
+
+def fails(binary: Path, seed: int) -> bool:
+    """Whether a run ended with 1 or a signal; a run that hangs in a circle of slots has failed."""
+    try:
+        done = subprocess.run(
+            [binary, "8000", str(1 + 100_000 * seed)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode != 0
