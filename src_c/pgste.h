@@ -32,6 +32,8 @@
 #include "pgste/host.h"
 #include "pgste/guest.h"
 #include "pgste/essa.h"
+#include "pgste/pte.h"
+#include "pgste/skey.h"
 #include "pgste/slots.h"
 #include "pgste/cmma_log.h"
 #include "pgste/scan.h"

@@ -39,6 +39,16 @@ struct usage_rules {
  */
 #define STATE_PADDING UINT64_C(64)
 
+/* Notifications that fired and were not taken yet, and room for those that may still fire. */
+struct note {
+	uint64_t gfn, bits;
+};
+struct notes {
+	struct note *at;
+	uint64_t nr, room;
+	uint64_t armed; /* pages with a notification bit */
+};
+
 struct mm {
 	uint8_t *state;
 	uint64_t *pte;
@@ -50,6 +60,11 @@ struct mm {
 	uint64_t nr_foreign;		 /* PTEs that name nothing of the host */
 	uint32_t number;		 /* host->mms[number] */
 	enum pgste_generation generation;
+	unsigned extra; /* MM_*, see key.h: 0 for guests that need none of it */
+	bool own_memory; /* the caller's frames and slots: every PTE is foreign */
+	struct notes notes;
+	uint64_t *open; /* a bit a page: between modify_prot_start and _commit; or NULL */
+	uint64_t nr_open;
 	struct pgste_guest_stats stats; /* what is not counted in the vcpus */
 };
 
@@ -74,7 +89,14 @@ uint64_t chunk_next(const struct mm *mm, uint64_t gfn);
 
 /* ---- PTEs ---- */
 
-#define REST_UC UINT16_C(0x0400) /* in rest, pgtable: a store was possible */
+/* In rest, see guest/word.c. */
+#define REST_KEY UINT16_C(0x001f)    /* ACC and F, as key >> 3 */
+#define REST_HC UINT16_C(0x0020)
+#define REST_HR UINT16_C(0x0040)
+#define REST_GR UINT16_C(0x0080)
+#define REST_VSIE UINT16_C(0x0100)   /* pgtable */
+#define REST_IN UINT16_C(0x0200)     /* pgtable */
+#define REST_UC UINT16_C(0x0400)     /* pgtable: a store was possible */
 
 /* In the cold pte the INVALID bit is free, as the state byte has it: */
 #define COLD_FOREIGN PTE_INVALID
@@ -102,6 +124,13 @@ static inline bool page_is_young(const struct mm *mm, uint64_t gfn)
 {
 	return mm->generation == PGSTE_GEN_ZVM ? mm->pte[gfn] & PTE_YOUNG :
 						 mm->state[gfn] & PGSTE_STATE_VALID;
+}
+
+/* A valid PTE that lets the guest write: pgste_set_pte then sets the user-dirty bit. */
+static inline bool pte_allows_store(uint64_t pte)
+{
+	return (pte & (PTE_PRESENT | PTE_WRITE | PTE_INVALID | PTE_PROTECT)) ==
+	       (PTE_PRESENT | PTE_WRITE);
 }
 
 /* How a PTE changes, docs/model.md section 3 (pte.c). */

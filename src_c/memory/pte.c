@@ -4,7 +4,7 @@
  * (ptep_set_pte_at, clears ZERO) and exchange (ptep_xchg_*, does not); dat has one
  * (__dat_ptep_xchg), which clears ZERO when a page is mapped, unmapped or made young.
  */
-#include "memory/memory.h"
+#include "memory/key.h"
 
 #define PTE_MAPPED (PTE_NOEXEC | PTE_READ | PTE_YOUNG | PTE_PRESENT)
 #define PTE_DAT_MAPPED (PTE_WRITE | PTE_YOUNG | PTE_PRESENT)
@@ -45,9 +45,7 @@ static void clear_zero_dat(struct mm *mm, uint64_t gfn)
 /* pgste_set_pte: a PTE that lets the guest write sets the user-dirty bit. */
 static void note_writable(struct mm *mm, uint64_t gfn, uint64_t pte)
 {
-	const uint64_t mask = PTE_PRESENT | PTE_WRITE | PTE_INVALID | PTE_PROTECT;
-
-	if (mm->generation == PGSTE_GEN_PGTABLE && (pte & mask) == (PTE_PRESENT | PTE_WRITE))
+	if (mm->generation == PGSTE_GEN_PGTABLE && pte_allows_store(pte))
 		mm->rest[gfn] |= REST_UC;
 }
 
@@ -56,6 +54,7 @@ static void pte_map(struct mm *mm, uint64_t gfn, uint32_t frame, uint64_t bits)
 	uint64_t pte = (uint64_t)frame << PTE_PFRA_SHIFT | bits;
 
 	clear_zero(mm, gfn);
+	pte_was_set(mm, gfn, pte);
 	pte_store(mm, gfn, pte);
 	note_writable(mm, gfn, pte);
 }
@@ -104,6 +103,7 @@ void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
 	if (new == old)
 		return;
 	clear_zero_dat(mm, gfn);
+	pte_exchanged(mm, gfn, old, new);
 	pte_store(mm, gfn, new);
 	note_writable(mm, gfn, new);
 }
@@ -111,25 +111,34 @@ void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
 /* Ageing alone leaves ZERO in both generations; z/VM clears the key's reference bit only. */
 void pte_age(struct mm *mm, uint64_t gfn)
 {
-	uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
+	const uint64_t old = pte_compose(mm->pte[gfn], mm->state[gfn]);
+	uint64_t pte = old & ~PTE_YOUNG;
 
-	pte &= ~PTE_YOUNG;
 	if (mm->generation != PGSTE_GEN_ZVM)
 		pte |= PTE_INVALID;
 	if (mm->generation == PGSTE_GEN_DAT)
 		pte = (pte & ~PTE_DIRTY) | PTE_PROTECT;
+	pte_exchanged(mm, gfn, old, pte);
 	pte_store(mm, gfn, pte);
+}
+
+/* The page is taken from the guest: its PTE is exchanged for none. */
+static void pte_leaves(struct mm *mm, uint64_t gfn)
+{
+	pte_exchanged(mm, gfn, pte_compose(mm->pte[gfn], mm->state[gfn]), PTE_NONE);
 }
 
 void pte_unmap(struct mm *mm, uint64_t gfn)
 {
 	clear_zero_dat(mm, gfn);
+	pte_leaves(mm, gfn);
 	pte_store(mm, gfn, PTE_NONE);
 }
 
 void pte_swap_out(struct mm *mm, uint64_t gfn, uint32_t slot)
 {
 	clear_zero(mm, gfn);
+	pte_leaves(mm, gfn);
 	pte_store(mm, gfn, PTE_SWAP | (uint64_t)slot << PTE_PFRA_SHIFT);
 }
 
@@ -140,6 +149,7 @@ void pte_lazyfree(struct mm *mm, uint64_t gfn)
 	if (!(pte & (PTE_YOUNG | PTE_DIRTY)))
 		return;
 	clear_zero(mm, gfn);
+	pte_leaves(mm, gfn);
 	pte_store(mm, gfn,
 		  (pte & ~(PTE_YOUNG | PTE_DIRTY)) | PTE_INVALID | PTE_PROTECT);
 }
@@ -147,8 +157,12 @@ void pte_lazyfree(struct mm *mm, uint64_t gfn)
 /* Reclaim puts the PTE of a dirty lazyfree page back as it was: set, which clears ZERO. */
 void pte_restore(struct mm *mm, uint64_t gfn)
 {
+	const uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
+
 	clear_zero(mm, gfn);
-	note_writable(mm, gfn, pte_compose(mm->pte[gfn], mm->state[gfn]));
+	pte_leaves(mm, gfn);
+	pte_was_set(mm, gfn, pte);
+	note_writable(mm, gfn, pte);
 }
 
 void pte_clear(struct mm *mm, uint64_t gfn)
@@ -224,7 +238,7 @@ void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte)
 	if (pte == PTE_NONE)
 		return;
 	chunk_touch(mm, gfn);
-	if ((pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) && !(pte & PTE_SWAP_TYPE) &&
+	if (!mm->own_memory && (pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) && !(pte & PTE_SWAP_TYPE) &&
 	    index < host->fresh_slot && host->slots[index].count != SLOT_FREE &&
 	    host->slots[index].count != 0) {
 		host->slots[index].count++;
