@@ -72,6 +72,7 @@ struct pgste_guest {
 	enum pgste_log_revision log_revision;
 	struct memslots slots;
 	uint64_t nr_dirty; /* cmma_dirty_pages */
+	struct pgste_entries *entries; /* where zaps tell what they gave up, or NULL */
 	uint64_t fault_gfn; /* zvm: of the last program interruption */
 	uint64_t pending_gfn, pending_nr; /* run of frees that flush will issue */
 };

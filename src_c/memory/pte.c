@@ -5,7 +5,7 @@
  * (gmap_ptep_xchg), which clears ZERO when a page is mapped, unmapped or made young; but not
  * in v7.0.  In dat the host's own PTE changes with the guest's, docs/dat.md.
  */
-#include "memory/memory.h"
+#include "memory/key.h"
 
 #define PTE_MAPPED (PTE_NOEXEC | PTE_READ | PTE_YOUNG | PTE_PRESENT)
 #define PTE_DAT_MAPPED (PTE_WRITE | PTE_YOUNG | PTE_PRESENT)
@@ -55,17 +55,16 @@ static void clear_zero_dat(struct mm *mm, uint64_t gfn)
 /* pgste_set_pte: a PTE that lets the guest write sets the user-dirty bit. */
 static void note_writable(struct mm *mm, uint64_t gfn, uint64_t pte)
 {
-	const uint64_t mask = PTE_PRESENT | PTE_WRITE | PTE_INVALID | PTE_PROTECT;
-
-	if (mm->generation == PGSTE_GEN_PGTABLE && (pte & mask) == (PTE_PRESENT | PTE_WRITE))
+	if (mm->generation == PGSTE_GEN_PGTABLE && pte_allows_store(pte))
 		mm->rest[gfn] |= REST_UC;
 }
 
 static void pte_map(struct mm *mm, uint64_t gfn, uint32_t frame, uint64_t bits, uint16_t host)
 {
-	uint64_t pte = (uint64_t)frame << PTE_PFRA_SHIFT | bits;
+	const uint64_t pte = (uint64_t)frame << PTE_PFRA_SHIFT | bits | dat_take_soft_dirty(mm, gfn);
 
 	clear_zero(mm, gfn);
+	pte_was_set(mm, gfn, pte);
 	pte_store(mm, gfn, pte);
 	host_store(mm, gfn, host);
 	note_writable(mm, gfn, pte);
@@ -116,13 +115,26 @@ static void host_make_writable(struct mm *mm, uint64_t gfn)
  */
 static void pte_attach(struct mm *mm, uint64_t gfn, enum pte_access access)
 {
-	const uint64_t frame = mm->pte[gfn] & PTE_PFRA;
+	const uint64_t pte = (mm->pte[gfn] & PTE_PFRA) | dat_bits(access) |
+			     dat_take_soft_dirty(mm, gfn);
 
 	if (access == PTE_STORE)
 		host_make_writable(mm, gfn);
 	mm->two.bits[gfn] &= (uint16_t)~HOST_APART;
 	clear_zero(mm, gfn);
-	pte_store(mm, gfn, frame | dat_bits(access));
+	pte_exchanged(mm, gfn, PTE_NONE, pte);
+	pte_store(mm, gfn, pte);
+}
+
+void pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
+{
+	const uint8_t swap = PGSTE_STATE_SWAP | PGSTE_STATE_VALID;
+
+	if (pte_is_apart(mm, gfn) || pte_word(mm, gfn) == PTE_NONE ||
+	    (mm->state[gfn] & swap) == PGSTE_STATE_SWAP)
+		mm->rest[gfn] |= REST_DAT_SD;
+	else
+		mm->pte[gfn] |= PTE_SOFT_DIRTY;
 }
 
 void pte_detach(struct mm *mm, uint64_t gfn)
@@ -130,6 +142,9 @@ void pte_detach(struct mm *mm, uint64_t gfn)
 	const uint64_t cold = mm->pte[gfn];
 
 	clear_zero(mm, gfn);
+	if (mm->extra)
+		dat_exchanged_inside(mm, gfn, pte_is_present(cold, mm->state[gfn]) ?
+				     pte_word(mm, gfn) : PTE_NONE, PTE_NONE);
 	if ((mm->state[gfn] & (PGSTE_STATE_SWAP | PGSTE_STATE_VALID)) == PGSTE_STATE_SWAP ||
 	    pte_is_apart(mm, gfn))
 		return;
@@ -166,6 +181,7 @@ void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
 	if (new == old)
 		return;
 	clear_zero_dat(mm, gfn);
+	pte_exchanged(mm, gfn, old, new);
 	pte_store(mm, gfn, new);
 	note_writable(mm, gfn, new);
 }
@@ -173,24 +189,35 @@ void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
 /* Ageing alone leaves ZERO in both generations; z/VM clears the key's reference bit only. */
 void pte_age(struct mm *mm, uint64_t gfn)
 {
-	uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
+	const uint64_t old = pte_compose(mm->pte[gfn], mm->state[gfn]);
+	uint64_t pte = old & ~PTE_YOUNG;
 
 	if (mm->two.bits) {
 		mm->two.bits[gfn] = (mm->two.bits[gfn] & (uint16_t)~PTE_YOUNG) | PTE_INVALID;
 		if (mm->two.bits[gfn] & HOST_APART)
 			return;
 	}
-	pte &= ~PTE_YOUNG;
 	if (mm->generation != PGSTE_GEN_ZVM)
 		pte |= PTE_INVALID;
 	if (mm->generation == PGSTE_GEN_DAT)
 		pte = (pte & ~PTE_DIRTY) | PTE_PROTECT;
+	if (mm->extra && mm->generation == PGSTE_GEN_DAT)
+		dat_aged(mm, gfn, old, pte);
+	else
+		pte_exchanged(mm, gfn, old, pte);
 	pte_store(mm, gfn, pte);
+}
+
+/* The page is taken from the guest: its PTE is exchanged for none. */
+static void pte_leaves(struct mm *mm, uint64_t gfn)
+{
+	pte_exchanged(mm, gfn, pte_compose(mm->pte[gfn], mm->state[gfn]), PTE_NONE);
 }
 
 void pte_unmap(struct mm *mm, uint64_t gfn)
 {
 	clear_zero_dat(mm, gfn);
+	pte_leaves(mm, gfn);
 	pte_store(mm, gfn, PTE_NONE);
 	host_store(mm, gfn, 0);
 }
@@ -198,6 +225,7 @@ void pte_unmap(struct mm *mm, uint64_t gfn)
 void pte_swap_out(struct mm *mm, uint64_t gfn, uint32_t slot)
 {
 	clear_zero(mm, gfn);
+	pte_leaves(mm, gfn);
 	pte_store(mm, gfn, PTE_SWAP | (uint64_t)slot << PTE_PFRA_SHIFT);
 	host_store(mm, gfn, 0);
 }
@@ -227,6 +255,7 @@ void pte_lazyfree(struct mm *mm, uint64_t gfn)
 	if (host_lazyfree(mm, gfn) || !(pte & (PTE_YOUNG | PTE_DIRTY)))
 		return;
 	clear_zero(mm, gfn);
+	pte_leaves(mm, gfn);
 	pte_store(mm, gfn,
 		  (pte & ~(PTE_YOUNG | PTE_DIRTY)) | PTE_INVALID | PTE_PROTECT);
 }
@@ -234,8 +263,12 @@ void pte_lazyfree(struct mm *mm, uint64_t gfn)
 /* Reclaim puts the PTE of a dirty lazyfree page back as it was: set, which clears ZERO. */
 void pte_restore(struct mm *mm, uint64_t gfn)
 {
+	const uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
+
 	clear_zero(mm, gfn);
-	note_writable(mm, gfn, pte_compose(mm->pte[gfn], mm->state[gfn]));
+	pte_leaves(mm, gfn);
+	pte_was_set(mm, gfn, pte);
+	note_writable(mm, gfn, pte);
 	if (mm->two.bits)
 		mm->two.bits[gfn] &= (uint16_t)~PTE_UNUSED;
 }
@@ -305,21 +338,23 @@ void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte)
 		return;
 	if ((pte & PTE_PRESENT) && pte_is_present(cold, mm->state[gfn]) &&
 	    !(cold & COLD_FOREIGN) && index == cold >> PTE_PFRA_SHIFT) {
+		(void)dat_take_soft_dirty(mm, gfn);
 		pte_store(mm, gfn, pte);
 		if (mm->two.bits)
 			mm->two.bits[gfn] &= (uint16_t)~HOST_APART;
 		return;
 	}
 	pte_drop(mm, gfn);
+	(void)dat_take_soft_dirty(mm, gfn);
 	pte_store(mm, gfn, pte);
 	if (pte == PTE_NONE)
 		return;
 	/* a page that the guest maps is one that the host has mapped */
 	host_store(mm, gfn, pte & PTE_PRESENT ? HOST_FILLED : 0);
 	chunk_touch(mm, gfn);
-	if ((pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) && !(pte & PTE_SWAP_TYPE) &&
-	    index < host->fresh_slot && host->slots[index].count != SLOT_FREE &&
-	    host->slots[index].count != 0) {
+	if (!mm->own_memory && (pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) &&
+	    !(pte & PTE_SWAP_TYPE) && index < host->fresh_slot &&
+	    host->slots[index].count != SLOT_FREE && host->slots[index].count != 0) {
 		host->slots[index].count++;
 		return;
 	}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* How calls of the PTE layer begin: see layer.h. */
+#include "guest/layer.h"
+
+/* Few guests have an open page: then one look at each gfn, and none else. */
+static int check_open(const struct mm *mm, const struct pgste_gfns *gfns, bool open)
+{
+	if (!open && !mm->nr_open)
+		return PGSTE_OK;
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		const int error = layer_gfn(gfns, i, mm->nr_pages, &gfn);
+
+		if (error)
+			return error;
+		if (page_is_open(mm, gfn) != open)
+			return PGSTE_E_STATE;
+	}
+	return PGSTE_OK;
+}
+
+int layer_begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists, bool open)
+{
+	int error;
+
+	if (!exists)
+		return PGSTE_E_ARG;
+	if (!gfns_below(gfns, guest->mm.nr_pages))
+		return PGSTE_E_GFN;
+	error = check_open(&guest->mm, gfns, open);
+	if (error)
+		return error;
+	guest_settle(guest);
+	return PGSTE_OK;
+}
