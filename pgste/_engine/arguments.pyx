@@ -138,6 +138,8 @@ cdef object values_for(
     """An argument of one value for each of nr gfns, or one for all (then step is 0)."""
     cdef object dtype = np.uint32 if typenum == cnp.NPY_UINT32 else np.uint64
     cdef object most = UINT32_MAX if typenum == cnp.NPY_UINT32 else UINT64_MAX
+    if typenum == cnp.NPY_UINT8:
+        dtype, most = np.uint8, 255
     cdef cnp.ndarray array
     if is_integer(value):
         step[0] = 0

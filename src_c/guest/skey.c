@@ -46,6 +46,13 @@ int pgste_enable_storage_keys(struct pgste_guest *guest)
 	return pgste_reset_storage_keys(guest);
 }
 
+int pgste_check_supervisor(const struct pgste_guest *guest, uint32_t vcpu)
+{
+	if (vcpu >= guest->nr_vcpus)
+		return PGSTE_E_ARG;
+	return guest->vcpus[vcpu].problem_state ? PGSTE_E_PGM_PRIVILEGED : PGSTE_OK;
+}
+
 /* An instruction of the guest. */
 static int begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists)
 {

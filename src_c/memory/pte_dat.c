@@ -151,10 +151,8 @@ static bool age(struct mm *mm, uint64_t gfn, uint64_t *before)
 	*before = pte_word(mm, gfn);
 	if (bits & PTE_PRESENT)
 		mm->two.bits[gfn] = (bits & (uint16_t)~PTE_YOUNG) | PTE_INVALID;
-	if (bits & HOST_APART)
-		return bits & PTE_YOUNG;
 	if (!(old & PTE_PRESENT) || (!(old & PTE_YOUNG) && (old & PTE_INVALID)))
-		return false;
+		return bits & PTE_YOUNG;
 	if (((old & PTE_DIRTY) || !(old & PTE_PROTECT)) && !(old & PTE_SPECIAL) &&
 	    !(mm->pte[gfn] & COLD_FOREIGN))
 		mm->host->frames[pte_index(old)].dirty = 1;

@@ -31,6 +31,12 @@ PGSTE_BEGIN
 #define PGSTE_KEY_C 0x02
 
 /*
+ * May this vcpu execute SSKE, ISKE and RRBE?  PGSTE_E_PGM_PRIVILEGED in problem state, else
+ * PGSTE_OK; PGSTE_E_ARG: no such vcpu.  For callers that carry out instructions.
+ */
+int pgste_check_supervisor(const struct pgste_guest *guest, uint32_t vcpu);
+
+/*
  * SSKE (set_guest_storage_key; dat_set_storage_key).  nq (no quiescing) changes no result.  A
  * key that the guest sees change counts as a change of the page.
  */
