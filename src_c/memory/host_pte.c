@@ -88,12 +88,6 @@ uint64_t host_word(const struct mm *mm, uint64_t gfn)
 	return pte_compose(cold, mm->state[gfn]);
 }
 
-/* Neither none, nor a swap entry, nor what a guest could map. */
-static bool is_odd(uint64_t word)
-{
-	return word != PTE_NONE && !(word & (PTE_PRESENT | PTE_PROTECT));
-}
-
 void host_load(struct mm *mm, uint64_t gfn, uint64_t word)
 {
 	const uint64_t frame = mm->pte[gfn] & PTE_PFRA;
@@ -107,10 +101,8 @@ void host_load(struct mm *mm, uint64_t gfn, uint64_t word)
 	}
 	pte_detach(mm, gfn);
 	pte_drop(mm, gfn);
-	/* as a word of the guest's, which is then taken away */
-	pte_load(mm, gfn, is_odd(word) ? word | PTE_PRESENT : word);
-	if (!(word & PTE_PRESENT) && !is_odd(word))
-		return;
-	pte_detach(mm, gfn);
-	*bits = (uint16_t)(HOST_APART | (word & HOST_LOW));
+	if (word == PTE_NONE || (word & (PTE_SWAP | PTE_PRESENT)) == PTE_SWAP)
+		pte_load(mm, gfn, word);
+	else
+		pte_load_apart(mm, gfn, word);
 }

@@ -235,6 +235,8 @@ static inline uint64_t held_bytes(const struct mm *mm)
 {
 	return bitmap_bytes((mm->nr_pages + PGSTE_LOCK_PAGES - 1) / PGSTE_LOCK_PAGES);
 }
+/* A foreign word of the host's alone, neither none nor swap; the page has nothing (pte.c). */
+void pte_load_apart(struct mm *mm, uint64_t gfn, uint64_t word);
 /* dat_update_ptep_sd: the guest's PTE, empty or not, gets SOFT_DIRTY (pte.c). */
 void pte_make_soft_dirty(struct mm *mm, uint64_t gfn);
 /* Try the lock of the host's page table that has the page; counts. */

@@ -130,7 +130,8 @@ void pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
 {
 	const uint8_t swap = PGSTE_STATE_SWAP | PGSTE_STATE_VALID;
 
-	if (pte_is_apart(mm, gfn) || pte_word(mm, gfn) == PTE_NONE ||
+	if (pte_is_apart(mm, gfn) || (pte_word(mm, gfn) | PTE_SOFT_DIRTY) ==
+				      (PTE_NONE | PTE_SOFT_DIRTY) ||
 	    (mm->state[gfn] & swap) == PGSTE_STATE_SWAP)
 		mm->rest[gfn] |= REST_DAT_SD;
 	else
@@ -360,4 +361,13 @@ void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte)
 	}
 	mm->pte[gfn] |= COLD_FOREIGN;
 	mm->nr_foreign++;
+}
+
+void pte_load_apart(struct mm *mm, uint64_t gfn, uint64_t word)
+{
+	pte_store(mm, gfn, (word & PTE_PFRA) | PTE_INVALID | PTE_PRESENT);
+	mm->pte[gfn] |= COLD_FOREIGN;
+	mm->two.bits[gfn] = (uint16_t)(HOST_APART | (word & HOST_LOW));
+	mm->nr_foreign++;
+	chunk_touch(mm, gfn);
 }

@@ -59,6 +59,7 @@ static void notify(struct mm *mm, uint64_t gfn)
 /* set_ptes cleared UNUSED of present words from the start. */
 static void set(struct mm *mm, uint64_t gfn, uint64_t word)
 {
+	mm->extra |= mm->extra & MM_NOTES ? MM_TOLD : 0;
 	host_load(mm, gfn, word & PTE_PRESENT ? word & ~PTE_UNUSED : word);
 }
 
@@ -152,7 +153,7 @@ static bool age(struct mm *mm, uint64_t gfn, uint64_t *before)
 	if (bits & PTE_PRESENT)
 		mm->two.bits[gfn] = (bits & (uint16_t)~PTE_YOUNG) | PTE_INVALID;
 	if (!(old & PTE_PRESENT) || (!(old & PTE_YOUNG) && (old & PTE_INVALID)))
-		return bits & PTE_YOUNG;
+		return (bits & PTE_PRESENT) && (bits & PTE_YOUNG);
 	if (((old & PTE_DIRTY) || !(old & PTE_PROTECT)) && !(old & PTE_SPECIAL) &&
 	    !(mm->pte[gfn] & COLD_FOREIGN))
 		mm->host->frames[pte_index(old)].dirty = 1;
@@ -229,13 +230,15 @@ static int shadow(struct mm *mm, uint64_t gfn, struct mm *table, uint64_t target
 		return PGSTE_PTE_AGAIN;
 	new = (old & PTE_PFRA) | protect | dirty | PTE_YOUNG | PTE_PRESENT;
 	dat_move_keys(table, target, guest_pte(table, target), new);
-	pte_load(table, target, new);
+	guest_load(table, target, new);
 	return 1;
 }
 
 /* gmap_unshadow_level */
 static void unshadow(struct mm *mm, uint64_t gfn)
 {
+	if (guest_pte(mm, gfn) == PTE_NONE)
+		return;
 	dat_move_keys(mm, gfn, guest_pte(mm, gfn), PTE_NONE);
 	pte_load(mm, gfn, PTE_NONE);
 }

@@ -108,7 +108,7 @@ class DatGuest(Guest):
         self._store_pte(gfn, PTE_NONE)
         if is_none(word):
             return
-        if is_swap(word):
+        if is_swap(word) and not is_valid(word):
             self._load_pte(gfn, word)
             return
         self.foreign[gfn] = True
