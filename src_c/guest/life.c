@@ -33,7 +33,8 @@ static bool options_valid(const struct pgste_guest_config *c)
 	if (c->log_revision >= PGSTE_NR_LOG_REVISIONS || (dat && c->generation != PGSTE_GEN_DAT))
 		return false;
 	return c->generation != PGSTE_GEN_ZVM ||
-	       !(c->own_memory || c->storage_keys || c->interpretation || c->slots || c->cmma_later);
+	       !(c->interpretation || c->slots || c->cmma_later || c->own_memory ||
+		 c->storage_keys);
 }
 
 static bool config_valid(const struct pgste_guest_config *c)

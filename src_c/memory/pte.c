@@ -325,6 +325,16 @@ void pte_drop(struct mm *mm, uint64_t gfn)
 		frame_put(mm->host, pte_index(cold));
 }
 
+/* A swap entry of a slot that somebody uses. */
+static bool names_a_use(const struct pgste_host *host, uint64_t pte)
+{
+	const uint64_t slot = pte >> PTE_PFRA_SHIFT;
+
+	return (pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) &&
+	       !(pte & PTE_SWAP_TYPE) && slot < host->fresh_slot &&
+	       host->slots[slot].count != SLOT_FREE && host->slots[slot].count != 0;
+}
+
 /*
  * A word from outside.  If it names the frame that the page has, the page keeps it; otherwise
  * what the old word held is given back, and the new one takes a use of a slot or is foreign.
@@ -353,9 +363,7 @@ void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte)
 	/* a page that the guest maps is one that the host has mapped */
 	host_store(mm, gfn, pte & PTE_PRESENT ? HOST_FILLED : 0);
 	chunk_touch(mm, gfn);
-	if (!mm->own_memory && (pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) &&
-	    !(pte & PTE_SWAP_TYPE) && index < host->fresh_slot &&
-	    host->slots[index].count != SLOT_FREE && host->slots[index].count != 0) {
+	if (!mm->own_memory && names_a_use(host, pte)) {
 		host->slots[index].count++;
 		return;
 	}

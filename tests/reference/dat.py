@@ -105,6 +105,10 @@ class DatMachine:
         self.gpte[gfn] = new
         return pgste
 
+    def exchange_keys(self, gfn: int, new: int) -> None:
+        """What an exchange does to the key, for those who do the rest themselves."""
+        self.pgste[gfn] = self.__dat_ptep_xchg(gfn, self.pgste[gfn], new)
+
     def pte_needs_unshadow(self, old: int, new: int, pgste: int) -> bool:
         if not pgste & VSIE:
             return False
@@ -314,7 +318,10 @@ class DatMachine:
 
     def dat_reset_skeys(self) -> None:
         self.uses_skeys = True
-        for gfn, pte in enumerate(self.gpte):
-            self.pgste[gfn] = with_key(self.pgste[gfn], 0)
-            if pte & PRESENT:
-                self.page_set_storage_key(pte, 0)
+        for gfn in range(len(self.gpte)):
+            self.reset_skeys_pte(gfn)
+
+    def reset_skeys_pte(self, gfn: int) -> None:
+        self.pgste[gfn] = with_key(self.pgste[gfn], 0)
+        if self.gpte[gfn] & PRESENT:
+            self.page_set_storage_key(self.gpte[gfn], 0)
