@@ -141,13 +141,13 @@ void pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
 void pte_detach(struct mm *mm, uint64_t gfn)
 {
 	const uint64_t cold = mm->pte[gfn];
+	const uint8_t swap = mm->state[gfn] & (PGSTE_STATE_SWAP | PGSTE_STATE_VALID);
+	const bool empty = swap == PGSTE_STATE_SWAP || pte_is_apart(mm, gfn);
 
 	clear_zero(mm, gfn);
 	if (mm->extra)
-		dat_exchanged_inside(mm, gfn, pte_is_present(cold, mm->state[gfn]) ?
-				     pte_word(mm, gfn) : PTE_NONE, PTE_NONE);
-	if ((mm->state[gfn] & (PGSTE_STATE_SWAP | PGSTE_STATE_VALID)) == PGSTE_STATE_SWAP ||
-	    pte_is_apart(mm, gfn))
+		dat_exchanged_inside(mm, gfn, empty ? PTE_NONE : pte_word(mm, gfn), PTE_NONE);
+	if (empty)
 		return;
 	if (!pte_is_present(cold, mm->state[gfn])) {
 		pte_drop(mm, gfn);

@@ -324,6 +324,7 @@ class DatGuest(Guest):
     def _madvise_no_frame(self, gfn: int) -> None:
         if self.is_apart(gfn):  # foreign
             self._clear_zero(gfn)
+            self.move_key(gfn, PTE_NONE)
             self._give_back(gfn)
             return
         super()._madvise_no_frame(gfn)
