@@ -265,8 +265,9 @@ def compare(
     base, pages = guest_pages(summary)
     if swap_slots is None:
         swap_slots = guests * summary["unique_pages"] + 64
-    Host(host_frames, swap_slots).close()  # checks them; their tables take memory in use only
-    swap_slots = index(swap_slots)
+    else:
+        Host(1, swap_slots).close()  # checks it; its tables take memory in use only
+        swap_slots = index(swap_slots)
     check_room(
         trace,
         summary,
