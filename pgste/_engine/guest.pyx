@@ -66,9 +66,13 @@ from pgste._engine.ptes cimport entries_array
 from pgste._engine.slots cimport Slots, log_revision_argument, slots_argument
 from pgste._engine.unit cimport KEEP_GIL, PyThreadState
 
-from pgste._engine.names import GENERATIONS, REVISIONS, flavour_of, generation_of, mechanisms
-from pgste.errors import ArgumentError, ArgumentTypeError
+import os
 
+from pgste._engine.names import GENERATIONS, REVISIONS, flavour_of, generation_of, mechanisms
+from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError
+
+# Of gfns that are not the guest's: half of this machine's memory, as for summaries.
+cdef uint64_t MOST_RESULTS = os.sysconf("SC_PHYS_PAGES") // 2 * os.sysconf("SC_PAGE_SIZE")
 cdef tuple STATS = names_of(pgste_guest_stats_name)
 cdef tuple MECHANISMS = mechanisms()
 cdef tuple LOG_REVISIONS = names_of(pgste_log_revision_name)
@@ -269,6 +273,8 @@ cdef class Guest(Slots):
         ------
         ProgramInterruption
             As the machine refuses it; nothing has changed.
+        ModelMemoryError
+            There is no memory for so many results; nothing has changed.
         """
         cdef uint64_t code = integer(orc, "orc", 0, UINT64_MAX)
         cdef uint32_t cpu = self.vcpu_argument(vcpu)
@@ -280,6 +286,10 @@ cdef class Guest(Slots):
         if out is not None:
             results = out_array(out, pages.c.nr, pages.array)
         # No results for a range that is refused: it may be longer than memory.
+        elif self.dat and pages.array is None and pages.c.nr > max(self.nr_pages, MOST_RESULTS):
+            raise ModelMemoryError(
+                f"gfns: results of {pages.c.nr} gfns need more than half of this machine's memory"
+            )
         elif self.dat or pages.array is not None or pages.c.nr <= self.nr_pages:
             results = new_array(pages.c.nr, cnp.NPY_UINT8)
         if results is not None:

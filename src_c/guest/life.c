@@ -171,6 +171,7 @@ void pgste_guest_get_stats(const struct pgste_guest *guest, struct pgste_guest_s
 
 void pgste_guest_reset_stats(struct pgste_guest *guest)
 {
+	guest_settle(guest);
 	guest->mm.stats = (struct pgste_guest_stats){ 0 };
 	guest->mm.two.counts.stats = (struct pgste_host_pte_stats){ 0 };
 	for (uint32_t i = 0; i < guest->nr_vcpus; i++) {
