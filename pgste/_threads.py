@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from pgste._engine.watch import Stop
+from pgste._engine.watch import Team, reporting
 
 __all__ = ["run_each"]
 
@@ -24,28 +25,50 @@ def run_each(
 ) -> list[R]:
     """What a call gives for each item, in order; ``threads`` of them are made at once.
 
-    An exception, be it of a call or KeyboardInterrupt here, ends the calls that run within a
-    fraction of a second and drops the others; no thread is left.  ``report`` is called here
-    every now and then, and at the end.
+    This thread is one of them; with ``threads=1``, or where the machine has no other thread to
+    give, it makes all the calls.  An exception, be it of a call or KeyboardInterrupt here, ends
+    the calls that run within a fraction of a second and drops the others; no thread is left.
+    ``report`` is called here every now and then, and at the end.
     """
-    from concurrent.futures import ThreadPoolExecutor, wait  # takes a while to import
-
-    stop = Stop()
-    pool = ThreadPoolExecutor(max_workers=threads)
+    items = list(items)
+    team = Team(call, items)
+    now_and_then = _now_and_then(report)
     try:
-        futures = [pool.submit(stop.run, call, item) for item in items]
-        waiting = set(futures)
-        while waiting:
-            done, waiting = wait(waiting, _SECONDS if report else None, "FIRST_COMPLETED")
-            if report:
-                report()
-            for future in done:
-                future.result()
-        return [future.result() for future in futures]
-    finally:
-        stop.set()
+        for _ in range(min(threads, len(items)) - 1):
+            if not team.start():
+                break
+        if now_and_then is None:
+            team.work()
+        else:
+            reporting(now_and_then, team.work)
+        while not team.wait(_SECONDS):
+            if now_and_then:
+                now_and_then()
+    except BaseException as error:  # Ctrl-C while it waits, a report that raises
+        team.fail(error)
+    while True:
         try:
-            pool.shutdown(cancel_futures=True)
-        except BaseException:  # Ctrl-C while it waits: the threads end all the same
-            pool.shutdown(cancel_futures=True)
-            raise
+            while not team.wait(_SECONDS):
+                pass
+            break
+        except BaseException as error:  # Ctrl-C again: the threads end all the same
+            team.fail(error)
+    results = team.finish()
+    if report:
+        report()
+    return results
+
+
+def _now_and_then(report: Callable[[], object] | None) -> Callable[[], None] | None:
+    """Call it no more often than people can see."""
+    if report is None:
+        return None
+    due = 0.0
+
+    def call() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            report()
+            due = time.monotonic() + _SECONDS
+
+    return call

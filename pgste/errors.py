@@ -22,6 +22,7 @@ exception                also a             raised for
 `HostBusyError`          `RuntimeError`     a host in the middle of a call of this thread
 `GuestClosedError`       `RuntimeError`     a guest or host that was closed, or lost in a fork
 `TraceError`             `ValueError`       a damaged trace file
+`StreamError`            `ValueError`       a damaged migration stream
 `ValidationError`        `AssertionError`   `Host.validate` found a broken invariant
 `ProgramInterruption`    `RuntimeError`     ESSA, load or store refused as the machine refuses it
 `KvmError`               `OSError`          what KVM refuses with an errno, and for each errno:
@@ -66,6 +67,7 @@ __all__ = [
     "SlotsOverlapError",
     "SpecificationException",
     "StateError",
+    "StreamError",
     "TraceError",
     "UnknownNameError",
     "ValidationError",
@@ -177,6 +179,25 @@ class TraceError(PgsteError, ValueError):
 
 def _rebuild(reason: str, path: str | None, line: int | None, offset: int | None) -> TraceError:
     return TraceError(reason, path=path, line=line, offset=offset)
+
+
+class StreamError(PgsteError, ValueError):
+    """A migration stream that is damaged, cut off, or of another device.
+
+    Attributes
+    ----------
+    reason : str
+    offset : int or None
+        Bytes from the start of the stream to what is wrong.
+    """
+
+    def __init__(self, reason: str, offset: int | None = None) -> None:
+        super().__init__(reason, offset)
+        self.reason = reason
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return self.reason if self.offset is None else f"byte {self.offset}: {self.reason}"
 
 
 class ValidationError(PgsteError, AssertionError):

@@ -31,6 +31,7 @@
 #include "pgste/generation.h"
 #include "pgste/host.h"
 #include "pgste/guest.h"
+#include "pgste/host_pte.h"
 #include "pgste/essa.h"
 #include "pgste/pte.h"
 #include "pgste/skey.h"

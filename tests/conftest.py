@@ -3,12 +3,17 @@
 
 nohup, and a shell's background jobs, ignore some signals.  What is ignored stays so in every
 process that a test starts, and could not end what the test is about.
+
+PGSTE_TEST_SECONDS in the environment ends a run in which a test takes longer, with where all of
+its threads are.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -20,6 +25,25 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, usual)
+
+
+TEST_SECONDS = float(os.environ.get("PGSTE_TEST_SECONDS", "0"))
+STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STDERR] = os.dup(2)  # before tests capture what goes there
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
+    """No test hangs for ever: a C call that does can be ended in no other way."""
+    if TEST_SECONDS:
+        file = item.config.stash[STDERR]
+        faulthandler.dump_traceback_later(TEST_SECONDS, exit=True, file=file)
+    yield
+    if TEST_SECONDS:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _whole_state(guests: tuple[pgste.Guest, ...]) -> list[Any]:

@@ -230,6 +230,27 @@ cdef extern from "pgste.h" nogil:
 
     const uint32_t PGSTE_CBRL_MAX, PGSTE_MAX_VCPUS
 
+    cdef enum pgste_revision:
+        PGSTE_NR_REVISIONS
+
+    cdef enum pgste_rewrite:
+        PGSTE_NR_REWRITES
+
+    cdef struct pgste_host_pte_stats:
+        pass
+
+    const char *pgste_revision_name(unsigned i)
+    const char *pgste_rewrite_name(unsigned i)
+    const char *pgste_host_pte_stats_name(unsigned i)
+    int pgste_get_host_ptes(const pgste_guest *guest, const pgste_gfns *gfns, uint64_t *words)
+    int pgste_set_host_ptes(pgste_guest *guest, const pgste_gfns *gfns, const uint64_t *words,
+        unsigned step)
+    int64_t pgste_notifier_unmap(pgste_guest *guest, const pgste_gfns *gfns,
+        pgste_rewrite rewrite)
+    int pgste_hold_host_locks(pgste_guest *guest, const pgste_gfns *gfns, bool_t on)
+    int pgste_set_contention(pgste_guest *guest, uint64_t rate)
+    void pgste_host_pte_get_stats(const pgste_guest *guest, pgste_host_pte_stats *stats)
+
     cdef struct pgste_guest_config:
         uint64_t nr_pages
         pgste_generation generation
@@ -238,6 +259,7 @@ cdef extern from "pgste.h" nogil:
         uint32_t cbrl_entries
         bool_t nodat
         bool_t strict
+        pgste_revision revision
         bool_t cmma_later
         bool_t interpretation
         pgste_log_revision log_revision

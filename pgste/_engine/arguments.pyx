@@ -163,7 +163,10 @@ cdef cnp.ndarray new_array(uint64_t nr, int typenum):
     cdef cnp.npy_intp shape = <cnp.npy_intp>nr
     if nr > <uint64_t>INT64_MAX:
         raise ModelMemoryError(f"gfns: no array can hold {nr} results")
-    return cnp.PyArray_EMPTY(1, &shape, typenum, 0)
+    try:
+        return cnp.PyArray_EMPTY(1, &shape, typenum, 0)
+    except MemoryError as error:
+        raise ModelMemoryError(f"gfns: there is no memory for {nr} results") from error
 
 
 cdef object out_array(object out, uint64_t nr, object gfns):

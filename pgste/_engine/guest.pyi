@@ -22,6 +22,7 @@ class Guest(Slots):
         strict: Flag = False,
         *,
         flavour: str | None = None,
+        revision: str | None = None,
         slots: Sequence[SlotLike] | None = None,
         cmma: Flag | None = None,
         interpretation: Flag = False,

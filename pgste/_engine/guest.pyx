@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 from pgste._engine._c cimport (
     PGSTE_CBRL_MAX,
     PGSTE_E_ARG,
+    PGSTE_GEN_DAT,
     PGSTE_MAX_FRAMES,
     PGSTE_MAX_ORDER,
     PGSTE_MAX_PAGES,
@@ -37,6 +38,7 @@ from pgste._engine._c cimport (
     pgste_peek,
     pgste_read,
     pgste_reset_cmma,
+    pgste_revision,
     pgste_set_changed,
     pgste_set_problem_state,
     pgste_slot,
@@ -64,9 +66,13 @@ from pgste._engine.ptes cimport entries_array
 from pgste._engine.slots cimport Slots, log_revision_argument, slots_argument
 from pgste._engine.unit cimport KEEP_GIL, PyThreadState
 
-from pgste._engine.names import GENERATIONS, flavour_of, generation_of, mechanisms
-from pgste.errors import ArgumentError, ArgumentTypeError
+import os
 
+from pgste._engine.names import GENERATIONS, REVISIONS, flavour_of, generation_of, mechanisms
+from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError
+
+# Of gfns that are not the guest's: half of this machine's memory, as for summaries.
+cdef uint64_t MOST_RESULTS = os.sysconf("SC_PHYS_PAGES") // 2 * os.sysconf("SC_PAGE_SIZE")
 cdef tuple STATS = names_of(pgste_guest_stats_name)
 cdef tuple MECHANISMS = mechanisms()
 cdef tuple LOG_REVISIONS = names_of(pgste_log_revision_name)
@@ -107,6 +113,8 @@ cdef class Guest(Slots):
         Free of a free page and alloc of one in use raise `StateError`, and are not counted.
     flavour : {"kvm", "zvm"}, optional
         The hypervisor: ``zvm`` alone says the same as generation ``zvm``.
+    revision : {"7.2", "7.1.5", "7.0"}, optional
+        Which release of generation ``dat``, "7.2" by default (docs/dat.md); the others have none.
     slots : list or tuple of Slot or tuple, optional
         Memory slots (base, pages, host, log_dirty), the last two of which may be left out; their
         ids are 0, 1, ...  Default: one of all pages, at the same host pages, that logs dirty
@@ -131,6 +139,7 @@ cdef class Guest(Slots):
     ----------
     host : Host
     mechanism, generation, flavour : str
+    revision : str or None
 
     Raises
     ------
@@ -140,7 +149,7 @@ cdef class Guest(Slots):
 
     def __init__(
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
-        cbrl_entries=511, strict=False, *, flavour=None, slots=None, cmma=None,
+        cbrl_entries=511, strict=False, *, flavour=None, revision=None, slots=None, cmma=None,
         interpretation=False, log_revision=None, memory="host", storage_keys=False,
     ):
         cdef pgste_guest_config config
@@ -163,12 +172,20 @@ cdef class Guest(Slots):
         config.cbrl_entries = integer(cbrl_entries, "cbrl_entries", 1, PGSTE_CBRL_MAX)
         config.nodat = boolean(nodat, "nodat")
         config.strict = boolean(strict, "strict")
+        if config.generation == PGSTE_GEN_DAT:
+            wanted = REVISIONS[0] if revision is None else revision
+            revision = REVISIONS[choice(wanted, "revision", REVISIONS)]
+            config.revision = <pgste_revision><int>REVISIONS.index(revision)
+        elif revision is not None:
+            raise ArgumentError(
+                f"revision: {shown(revision)} is given, which generation {generation!r} has not"
+            )
         config.cmma_later = cmma is not None and not boolean(cmma, "cmma")
         if cmma is not None and mechanism != "cmma":
             raise ArgumentError(f"cmma: {cmma} with mechanism {mechanism!r}, which is not 'cmma'")
         config.interpretation = boolean(interpretation, "interpretation")
-        revision = log_revision_argument(log_revision, generation)
-        config.log_revision = <pgste_log_revision><int>LOG_REVISIONS.index(revision)
+        log_revision = log_revision_argument(log_revision, generation)
+        config.log_revision = <pgste_log_revision><int>LOG_REVISIONS.index(log_revision)
         config.own_memory = choice(memory, "memory", ("host", "caller")) == 1
         config.storage_keys = boolean(storage_keys, "storage_keys")
         for name, wanted in (("slots", slots is not None), ("cmma", cmma is not None),
@@ -184,8 +201,9 @@ cdef class Guest(Slots):
         self.mechanism = mechanism
         self.generation = generation
         self.flavour = flavour_of(generation)
+        self.revision = revision
         self.interpretation = config.interpretation
-        self.log_revision = revision
+        self.log_revision = log_revision
         if slots is not None:
             given = slots_argument(slots, &config.nr_slots)
             config.slots = given
@@ -255,6 +273,8 @@ cdef class Guest(Slots):
         ------
         ProgramInterruption
             As the machine refuses it; nothing has changed.
+        ModelMemoryError
+            There is no memory for so many results; nothing has changed.
         """
         cdef uint64_t code = integer(orc, "orc", 0, UINT64_MAX)
         cdef uint32_t cpu = self.vcpu_argument(vcpu)
@@ -266,6 +286,10 @@ cdef class Guest(Slots):
         if out is not None:
             results = out_array(out, pages.c.nr, pages.array)
         # No results for a range that is refused: it may be longer than memory.
+        elif self.dat and pages.array is None and pages.c.nr > max(self.nr_pages, MOST_RESULTS):
+            raise ModelMemoryError(
+                f"gfns: results of {pages.c.nr} gfns need more than half of this machine's memory"
+            )
         elif self.dat or pages.array is not None or pages.c.nr <= self.nr_pages:
             results = new_array(pages.c.nr, cnp.NPY_UINT8)
         if results is not None:

@@ -21,6 +21,7 @@ cdef class Member:
     cdef readonly str mechanism
     cdef readonly str generation
     cdef readonly str flavour
+    cdef readonly str revision
     cdef object __weakref__
 
     cdef int join(self, Unit host, const pgste_guest_config *config) except -1

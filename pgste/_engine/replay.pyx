@@ -131,6 +131,11 @@ cdef class Replay:
     def run(self, n=None):
         """Replay the next `n` events, or as many as are left; None is all that are left.
 
+        Where it stops before the end, ``madv_dontneed`` and ``madv_free`` may hold the last run of
+        frees back, to join it with the next: the pages are free, and the host was not yet
+        advised.  A call that changes the guest, and `Host.reclaim`, has it advised first.  A call
+        that only looks does not, so looking changes nothing.
+
         Returns
         -------
         int

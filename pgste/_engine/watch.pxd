@@ -19,6 +19,16 @@ cdef class Stop:
     cdef int stopped
 
 
+cdef class Team:
+    cdef object call, ended, error
+    cdef list items, results
+    cdef Stop stop
+    cdef Py_ssize_t next
+    cdef int running, busy
+    cdef double late
+    cdef bint failed
+
+
 cdef class Progress:
     cdef readonly uint64_t searched
     cdef readonly uint64_t found

@@ -3,7 +3,8 @@
 
 The core asks every few thousand steps whether a call goes on (pgste_set_watch).  The main
 thread then takes the GIL a few times a second, and lets Python run the handlers of signals that
-have come; if one raises, as Ctrl-C does, the call ends early and raises that.
+have come; if one raises, as Ctrl-C does, the call ends early and raises that.  A thread that
+makes its calls in `reporting` has a function of its own called at the same moments.
 """
 
 from cpython.ref cimport PyObject
@@ -11,10 +12,11 @@ from cpython.ref cimport PyObject
 from pgste._engine._c cimport PGSTE_E_CANCELLED, bool_t, pgste_set_watch, pgste_watch
 from pgste._engine.names cimport strerror
 
+import _thread
 import os
 import threading
 
-from pgste.errors import CancelledError
+from pgste.errors import CancelledError, ModelMemoryError
 
 
 cdef extern from *:
@@ -33,10 +35,12 @@ cdef extern from *:
     typedef struct watched watched;
     static _Thread_local struct watched watched_call;
     static _Thread_local const int *watched_stop;
+    static _Thread_local PyObject *watched_report;  /* borrowed: `reporting` has it */
     static unsigned long main_thread;
 
     static struct watched *watched_now(void) { return &watched_call; }
     static const int **stop_now(void) { return &watched_stop; }
+    static PyObject **report_now(void) { return &watched_report; }
     static int stops(void)
     {
         return watched_stop && __atomic_load_n(watched_stop, __ATOMIC_RELAXED);
@@ -63,6 +67,7 @@ cdef extern from *:
     unsigned long main_thread
     watched *watched_now() noexcept nogil
     const int **stop_now() noexcept nogil
+    PyObject **report_now() noexcept nogil
     bint stops() noexcept nogil
     void stop_set(int *stopped) noexcept nogil
     double seconds() noexcept nogil
@@ -75,11 +80,30 @@ cdef extern from "Python.h" nogil:
     void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **traceback) noexcept
     void PyErr_Restore(PyObject *type, PyObject *value, PyObject *traceback) noexcept
     unsigned long PyThread_get_thread_ident() noexcept
+    PyObject *PyObject_CallNoArgs(PyObject *function) noexcept
+    void Py_XDECREF(PyObject *any) noexcept
 
 
 # Seconds between two looks for signals: the GIL is taken so rarely that it costs nothing, and
 # Ctrl-C seems to be instant.
 cdef double LOOK = 0.05
+# Seconds that a thread which was started is waited for when there is nothing left to do.
+cdef double LATE = 1.0
+
+
+cdef int call_report() noexcept nogil:
+    """What `reporting` was given, with the GIL held; -1: it raised.  It may make long calls."""
+    cdef PyObject *report = report_now()[0]
+    cdef PyObject *result
+    if report == NULL:
+        return 0
+    report_now()[0] = NULL
+    result = PyObject_CallNoArgs(report)
+    report_now()[0] = report
+    if result == NULL:
+        return -1
+    Py_XDECREF(result)
+    return 0
 
 
 cdef void look(watched *call) noexcept nogil:
@@ -88,7 +112,7 @@ cdef void look(watched *call) noexcept nogil:
     cdef const pgste_watch *asked = pgste_set_watch(NULL)
     call.outer = &outer
     PyEval_RestoreThread(outer.ts)
-    if PyErr_CheckSignals() < 0:
+    if PyErr_CheckSignals() < 0 or call_report() < 0:
         PyErr_Fetch(&outer.type, &outer.value, &outer.traceback)
         outer.ended = True
     outer.ts = PyEval_SaveThread()
@@ -103,7 +127,9 @@ cdef bint watch_goes_on() noexcept nogil:
     if not call.ended:
         if stops():
             call.ended = True
-        elif seconds() >= call.next_look and PyThread_get_thread_ident() == main_thread:
+        elif seconds() >= call.next_look and (
+            report_now()[0] != NULL or PyThread_get_thread_ident() == main_thread
+        ):
             look(call)
     return not call.ended
 
@@ -179,6 +205,102 @@ cdef class Stop:
             return call(*args, **kwargs)
         finally:
             stop_now()[0] = before
+
+
+def reporting(report, call, /):
+    """Make a call, and have `report` called some twenty times a second meanwhile.
+
+    It is called by this thread, in the middle of a long call; what it raises ends that call.
+    """
+    cdef PyObject *before = report_now()[0]
+    report_now()[0] = <PyObject *>report
+    try:
+        return call()
+    finally:
+        report_now()[0] = before
+
+
+cdef class Team:
+    """A call for each of some items, by the threads that are there.
+
+    Threads of `threading` are not used: when memory is short, one that cannot begin is waited
+    for without end (`Thread.start`).  Here nobody waits for a thread to begin.  Each takes the
+    next item until there is none, so one that never comes is not missed.
+    """
+
+    def __init__(self, call, list items not None):
+        self.call = call
+        self.items = items
+        self.results = [None] * len(items)
+        self.stop = Stop()
+        self.ended = _thread.allocate_lock()
+        self.ended.acquire()
+
+    def start(self):
+        """One thread more; False: this machine has none to give."""
+        self.running += 1
+        try:
+            _thread.start_new_thread(self._run, ())
+        except (RuntimeError, MemoryError):
+            self.running -= 1
+            return False
+        return True
+
+    def _run(self):
+        """Of a new thread; whatever happens, it is counted as ended."""
+        try:
+            self.work()
+        finally:
+            self.running -= 1
+            if self.running == 0 and self.ended.locked():
+                self.ended.release()
+
+    def work(self):
+        """Take items until there are no more.  The first failure ends the calls of all."""
+        cdef Py_ssize_t at
+        cdef bint done
+        while self.next < len(self.items) and not self.failed:
+            at = self.next
+            self.next += 1
+            self.busy += 1
+            done = False
+            try:
+                self.results[at] = self.stop.run(self.call, self.items[at])
+                done = True
+            except BaseException as error:
+                self.fail(error)
+            finally:
+                self.busy -= 1
+                if not done:  # also where there was no memory to say what it was
+                    self.failed = True
+                    self.stop.set()
+
+    def fail(self, error):
+        """End the calls of all threads; `finish` raises the first error."""
+        self.failed = True
+        self.stop.set()
+        if self.error is None:
+            self.error = error
+
+    def wait(self, seconds):
+        """Until the threads that were started have ended, or so long; whether they have.
+
+        It asks now and then instead of relying on a message that may need memory.  A thread
+        that has not begun a while after all is done never will, or finds nothing to do.
+        """
+        if self.running and self.late < LATE:
+            self.ended.acquire(timeout=seconds)
+        if self.busy == 0:
+            self.late += seconds
+        return self.running == 0 or (self.busy == 0 and self.late >= LATE)
+
+    def finish(self):
+        """The results in the order of the items, or what failed first."""
+        if self.error is not None:
+            raise self.error
+        if self.failed:
+            raise ModelMemoryError("a thread had no memory left")
+        return self.results
 
 
 cdef class Progress:

@@ -15,7 +15,7 @@ from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable
 from pgste.enums import PteBits
-from pgste.study.sizes import guest_pages, kernel_watermarks
+from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
 from pgste.units import format_count, parse_frames
 
 __all__ = ["add_arguments", "run"]
@@ -58,7 +58,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         frames = parse_frames("75%" if args.host_frames is None else args.host_frames, peak)
         base, pages = guest_pages(summary)
         low, high = kernel_watermarks(frames)
-        host = Host(frames, summary["unique_pages"] + 64, low=low, high=high)
+        slots = summary["unique_pages"] + 64
+        check_room(
+            trace,
+            summary,
+            guests=1,
+            host_frames=frames,
+            swap_slots=slots,
+            mechanisms=[args.mechanism],
+            array_bytes=32,  # states, words and classes of all pages
+        )
+        host = Host(frames, slots, low=low, high=high)
         guest = Guest(pages, host=host, mechanism=args.mechanism)
         replay = Replay([guest], trace.events, trace.time, base)
         nr = round(len(trace) * args.at)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,8 @@ from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechan
 from pgste._engine.names import shown
 from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError
-from pgste.study.result import ROWS, Comparison, MechanismResult, Row
-from pgste.study.sizes import guest_pages, kernel_watermarks
+from pgste.study.result import DAT_ROWS, ROWS, Comparison, MechanismResult, Row
+from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
 from pgste.traces.trace import Trace
 
 __all__ = [
@@ -108,6 +110,7 @@ def _replay(
     live_at_start: int,
     samples: int,
     progress: Progress | None,
+    between: Callable[[int], None] | None = None,
 ) -> MechanismResult:
     replay = Replay(guests, trace.events, trace.time, base)
     start = int(trace.time[0]) if len(trace) else 0
@@ -124,7 +127,9 @@ def _replay(
 
     sample(0)
     elapsed, done = 0.0, 0
-    for step in _sample_steps(trace, samples):
+    for turn, step in enumerate(_sample_steps(trace, samples)):
+        if between:
+            between(turn)
         begin = time.perf_counter()
         replay.run(step - done)
         elapsed += time.perf_counter() - begin
@@ -145,6 +150,7 @@ def _replay(
         "swap_peak": host_stats["swap_peak"],
         "swap_mean": replay_stats["swap_seconds"] / covered if covered else rows[-1][3],
         "stale_allocs": replay_stats["stale_allocs"],
+        **_two_tables_values(guests),
         "events_per_second": replay_stats["events"] / elapsed if elapsed else 0.0,
     }
     seconds, in_use, frames, swap = zip(*rows, strict=True)
@@ -161,6 +167,25 @@ def _replay(
     )
 
 
+def _two_tables_values(guests: Sequence[Guest]) -> dict[str, float]:
+    if guests[0].generation != "dat":
+        return {}
+    each = [guest.host_pte_stats() for guest in guests]
+    return {row.key: sum(stats[row.key] for stats in each) for row in DAT_ROWS}
+
+
+def _unmap_some(guests: Sequence[Guest], share: float, turn: int) -> None:
+    """MMU notifiers of the host take the guest's PTE of some pages away, evenly spread.
+
+    The operation rewrites the host's PTEs, as page migration does.
+    """
+    count = int(guests[0].pages * share)
+    if count:
+        pages = (np.arange(count) * guests[0].pages // count + turn) % guests[0].pages
+        for guest in guests:
+            guest.notifier_unmap(pages, "set")
+
+
 def compare(
     trace: Trace,
     mechanisms: Iterable[str] | None = None,
@@ -173,6 +198,9 @@ def compare(
     flavour: str | None = None,
     reporting: Mapping[str, Any] | None = None,
     unseen_free: bool = False,
+    revision: str | None = None,
+    contention: float = 0.0,
+    notifiers: float = 0.0,
     samples: int = 400,
     threads: int = 1,
     progress: Progress | None = None,
@@ -195,12 +223,19 @@ def compare(
     reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
         is by default the pages that no event names.
     unseen_free: for ``reporting``, these pages are free blocks that others merge with.
+    revision: of generation ``dat``, as for `Guest`.
+    contention: for ``dat``, the share of tries of a host PTE's lock that fail, 0 .. 1
+        (`Guest.set_contention`): such an unused page is written to swap.
+    notifiers: for ``dat``, the share of pages, 0 .. 1, whose guest PTE an operation of the host
+        takes away before each sample (`Guest.notifier_unmap`): if freed then, they are swapped.
     samples: how often host memory is sampled, evenly over trace time, 1 .. 2^20.
     threads: how many mechanisms are replayed at once, 1 .. 64.  It changes nothing but speed.
     progress: called with (mechanism, events done, events), by these threads.
 
     ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; OutOfFramesError
-    when host and swap together cannot hold what the guests use.
+    when host and swap together cannot hold what the guests use.  ModelMemoryError before
+    anything is done when this machine cannot hold the guests; TraceError when guests are larger,
+    for the few pages that the trace names, than its budget allows.
     """
     generation = generation_of(generation, flavour)
     every = _engine_mechanisms(generation)
@@ -217,6 +252,7 @@ def compare(
     samples = count_of("samples", samples, MAX_SAMPLES)
     threads = count_of("threads", threads, MAX_THREADS)
     check_flag("unseen_free", unseen_free)
+    two = _two_tables(generation, revision, contention, notifiers)
     check_callable("progress", progress)
     _check_reporting(reporting)
     summary = trace.summary()
@@ -229,6 +265,20 @@ def compare(
     base, pages = guest_pages(summary)
     if swap_slots is None:
         swap_slots = guests * summary["unique_pages"] + 64
+    else:
+        Host(1, swap_slots).close()  # checks it; its tables take memory in use only
+        swap_slots = index(swap_slots)
+    check_room(
+        trace,
+        summary,
+        guests=guests,
+        host_frames=host_frames,
+        swap_slots=swap_slots,
+        mechanisms=names,
+        generation=generation,
+        at_once=threads,
+        array_bytes=24 if unseen_free and "reporting" in names else 0,
+    )
     low, high = kernel_watermarks(host_frames)
     used: dict[str, Any] | None = None
 
@@ -242,13 +292,20 @@ def compare(
                 mechanism=name,
                 generation=generation,
                 nodat=nodat,
+                revision=revision,
             )
             for _ in range(guests)
         ]
+        between: Callable[[int], None] | None = None
+        if two and two["contention"]:
+            for member in members:
+                member.set_contention(two["contention"])
+        if two and two["notifiers"]:
+            between = partial(_unmap_some, members, two["notifiers"])
         if name == "reporting":
             used = _set_up_reporting(members, trace, summary, base, reporting or {}, unseen_free)
         live = summary["live_at_start"]
-        result = _replay(trace, name, host, members, base, live, samples, progress)
+        result = _replay(trace, name, host, members, base, live, samples, progress, between)
         host.close()
         return result
 
@@ -265,7 +322,29 @@ def compare(
         results=results,
         reporting=used,
         flavour=flavour_of(generation),
+        two_tables=two,
     )
+
+
+def _two_tables(
+    generation: str, revision: str | None, contention: float, notifiers: float
+) -> dict[str, Any] | None:
+    """What the two tables of generation "dat" are set to; None for others, which have one."""
+    shares: dict[str, Any] = {"contention": contention, "notifiers": notifiers}
+    for name, share in shares.items():
+        if type(share) is bool or not issubclass(type(share), (int, float)):  # nothing claimed
+            raise ArgumentTypeError(f"{name}: {shown(share)} is not a number")
+        if not 0 <= share <= 1:
+            raise ArgumentError(f"{name}: {shown(share)} is not in 0 .. 1")
+    if generation == "dat":
+        made = Guest(1, generation=generation, revision=revision)
+        return {"revision": made.revision, **{n: float(s) for n, s in shares.items()}}
+    asked = {name: share for name, share in shares.items() if share}
+    if revision is not None:
+        asked["revision"] = revision
+    for name, given in asked.items():
+        raise ArgumentError(f"{name}: {shown(given)} is for generation 'dat', not {generation!r}")
+    return None
 
 
 def _map(

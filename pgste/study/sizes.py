@@ -4,9 +4,19 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["guest_pages", "kernel_watermarks"]
+import numpy as np
+
+from pgste._engine import Guest
+from pgste.errors import ModelMemoryError, TraceError
+from pgste.traces.budget import Meter
+from pgste.traces.trace import Trace
+from pgste.units import format_bytes
+
+__all__ = ["check_room", "guest_pages", "kernel_watermarks"]
 
 # A guest starts on a multiple of this many pages below the lowest one of the trace, so that
 # blocks keep their alignment.
@@ -30,3 +40,93 @@ def guest_pages(summary: dict[str, Any]) -> tuple[int, int]:
     """First pfn of a guest that has every page of the trace, and its pages."""
     base = summary["lowest_pfn"] // _ALIGN * _ALIGN
     return base, summary["highest_pfn"] + 1 - base
+
+
+_FRAME_BYTES, _SLOT_BYTES = 24, 12  # src_c/host/host.h
+_TABLES = 5  # of a guest: what each page has one element of
+_HUGE_BYTES = 2 << 20  # a table gets memory in such pieces, as soon as one byte is written
+_CHUNK_SHIFT = 18  # pages whose PTEs fill one
+_PAGES_A_UNIT = 32  # of work: the setup of a replay looks at a bit or two of each page
+
+
+def _chunks_named(trace: Trace, base: int, pages: int) -> int:
+    """In how many runs of 2^18 pages a guest has pages that events name."""
+    first = (trace.pfn - np.uint64(base)) >> np.uint64(_CHUNK_SHIFT)
+    named = np.zeros((pages >> _CHUNK_SHIFT) + 2, np.int32)
+    named[first] = 1
+    large = trace.order > _CHUNK_SHIFT
+    if large.any():
+        beyond = first[large] + (np.uint64(1) << (trace.order[large] - np.uint8(_CHUNK_SHIFT)))
+        edges = np.zeros(len(named) + 1, np.int64)
+        np.add.at(edges, first[large], 1)
+        np.add.at(edges, beyond, -1)
+        named |= np.cumsum(edges[:-1]) > 0
+    return int(np.count_nonzero(named))
+
+
+def _available() -> int:
+    """Bytes of memory that this machine can give without swap."""
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def check_room(
+    trace: Trace,
+    summary: dict[str, Any],
+    *,
+    guests: int,
+    host_frames: int,
+    swap_slots: int,
+    mechanisms: Sequence[str],
+    generation: str = "pgtable",
+    at_once: int = 1,
+    array_bytes: int = 0,
+) -> None:
+    """Refuse replays that would not fit into memory, or mostly look at pages that nobody names.
+
+    A guest has every page between the lowest and the highest of the trace, so few events can
+    ask for a large one.  Memory is had when it is first written, so that too much of it would be
+    found in the middle of the replay, by the kernel.
+
+    Raises
+    ------
+    ModelMemoryError
+        What may be written, of ``at_once`` of the mechanisms, is more than is available.
+    TraceError
+        The pages of a guest, at a unit of work for each 32, pass the budget of the trace; or
+        ``array_bytes`` of memory for each do.
+    """
+    base, pages = guest_pages(summary)
+    if pages > 1 << 40:
+        return  # no guest can have so many, and `Guest` says so
+    meter = Meter(trace._budget, 16 * len(trace))
+    what = f"a guest of {pages:,} pages, of which events name {summary['unique_pages']:,},"
+    try:
+        meter.work(len(mechanisms) * pages // _PAGES_A_UNIT, what)
+        meter.memory(array_bytes * pages, what)
+    except TraceError as error:
+        raise TraceError(error.reason, path=trace.path) from None
+    huge = _chunks_named(trace, base, pages) * _TABLES * _HUGE_BYTES
+    touched = guests * summary["unique_pages"]
+    needs = sorted(
+        guests
+        * min(
+            math.ceil(pages * Guest(1, mechanism=name, generation=generation).bytes_per_page), huge
+        )
+        + min(host_frames, touched) * _FRAME_BYTES
+        + min(swap_slots, touched) * _SLOT_BYTES
+        for name in mechanisms
+    )
+    need, available = sum(needs[-at_once:]), _available()
+    if need > available:
+        raise ModelMemoryError(
+            f"guests: {guests:,} of {pages:,} pages, with their host, may take "
+            f"{format_bytes(need)}, and this machine has {format_bytes(available)} of memory "
+            "available"
+        )

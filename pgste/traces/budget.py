@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
 from pgste.units import format_bytes
 
-__all__ = ["LINE", "PAGE", "STEP", "UNPACKED_BYTE", "Budget", "Meter"]
+__all__ = ["LINE", "PAGE", "PIPE_BYTE", "STEP", "UNPACKED_BYTE", "Budget", "Meter"]
 
 # Units of work, each about a nanosecond of a slow machine.
 STEP = 1000
 """A step that is taken in Python."""
 UNPACKED_BYTE = 4
+PIPE_BYTE = 1
+"""A byte of a pipe, whose size nobody knows."""
 LINE = 16
 """A line of text."""
 PAGE = 4
@@ -27,15 +29,17 @@ class Budget:
     """The memory and the work that reading a trace and summing it up may take.
 
     A file may always take 4 bytes of memory and 1000 units of work for each of its own bytes, so
-    that the budget is met only by files that are small and blow up, or damaged on purpose.
+    that the budget is met only by files that are small and blow up, or damaged on purpose.  A pipe
+    may have no end: for what is read of one, the budget is all there is.
 
     Parameters
     ----------
     memory_bytes : int
         Bytes for what is unpacked, for events and for tables; 1 GiB by default.
     work : int, optional
-        Units of about a nanosecond: 4 for a byte that is unpacked, 16 for a line of text, 4 for
-        a page of a block that is counted, 1000 for a step in Python.  By default 4 for each byte
+        Units of about a nanosecond: 4 for a byte that is unpacked, 1 for a byte of a pipe, 16 for
+        a line of text, 4 for a page of a block that is counted, 1 for 32 pages of a guest that a
+        trace is replayed through, 1000 for a step in Python.  By default 4 for each byte
         of ``memory_bytes``.
     """
 
@@ -58,8 +62,7 @@ class Budget:
 class Meter:
     """What one reading has taken of its budget.
 
-    ``input_bytes`` grows as the file is read; a file that is not packed has its size from the
-    start on.
+    ``input_bytes`` is the size of the file, and grows if that does; 0 for a pipe.
     """
 
     def __init__(self, budget: Budget | None, input_bytes: int = 0) -> None:

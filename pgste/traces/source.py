@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import IO, Any, Protocol, TypeAlias
 
 from pgste.errors import TraceError
-from pgste.traces.budget import UNPACKED_BYTE, Meter
+from pgste.traces.budget import PIPE_BYTE, UNPACKED_BYTE, Meter
 
 __all__ = ["Content", "InMemory", "OnDisk", "Progress", "Source"]
 
@@ -71,7 +71,11 @@ class _Input:
 
     def _took(self, nr_bytes: int) -> None:
         self.position += nr_bytes
-        self.meter.input_bytes = max(self.size, self.position)
+        if self.size:
+            self.meter.input_bytes = max(self.size, self.position)
+        else:  # it may have no end, so that its bytes give it no right to more
+            what = f"reading {self.position:,} bytes and more, of a pipe"
+            self.meter.work(PIPE_BYTE * nr_bytes, what)
 
     def tell_progress(self, done: int | None = None) -> None:
         """A pipe has no size: what was read of it counts as all."""

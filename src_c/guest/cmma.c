@@ -53,6 +53,7 @@ static void clear_bits(struct pgste_guest *guest, uint8_t bits)
 
 void pgste_reset_cmma(struct pgste_guest *guest)
 {
+	guest_settle(guest);
 	clear_bits(guest, PGSTE_STATE_USAGE | PGSTE_STATE_NODAT |
 		   (guest->mm.generation == PGSTE_GEN_DAT ? PGSTE_STATE_DIRTY : 0));
 }
@@ -69,6 +70,7 @@ static bool all_slots_log(const struct memslots *slots)
 
 static void set_mode(struct pgste_guest *guest, bool on)
 {
+	guest_settle(guest);
 	guest->migration = on;
 	guest_set_paths(guest);
 }

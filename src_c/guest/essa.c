@@ -123,7 +123,7 @@ static void list_make_room(struct pgste_guest *guest, struct vcpu *vcpu, struct 
 	if (list->nr < list->limit)
 		return;
 	vcpu->nr = list->nr;
-	if (list->seen & PGSTE_STATE_SWAP)
+	if ((list->seen & PGSTE_STATE_SWAP) || guest->list_misses)
 		cbrl_process(guest, vcpu);
 	else
 		cbrl_pass(vcpu);

@@ -64,6 +64,7 @@ struct pgste_guest {
 	bool nodat, strict, migration;
 	bool shared;	  /* more than one vcpu: ESSA must be atomic */
 	bool interpreted; /* no list: every ESSA is carried out by the host at once */
+	bool list_misses; /* v7.0, and host addresses that are not the guest's; see cbrl.c */
 	bool special;	  /* essa_one() has something to look at; see guest_set_paths */
 	bool use_cmma;	  /* CMMA is enabled */
 	bool uses_cmm, vcpus_created;

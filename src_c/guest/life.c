@@ -40,7 +40,8 @@ static bool options_valid(const struct pgste_guest_config *c)
 static bool config_valid(const struct pgste_guest_config *c)
 {
 	return c->nr_pages >= 1 && c->nr_pages <= PGSTE_MAX_PAGES &&
-	       c->generation < PGSTE_NR_GENERATIONS &&
+	       c->generation < PGSTE_NR_GENERATIONS && c->revision < PGSTE_NR_REVISIONS &&
+	       (c->revision == PGSTE_REVISION_7_2 || c->generation == PGSTE_GEN_DAT) &&
 	       options_valid(c) && c->nr_vcpus >= 1 && c->nr_vcpus <= PGSTE_MAX_VCPUS &&
 	       c->cbrl_entries >= 1 && c->cbrl_entries <= PGSTE_CBRL_MAX;
 }
@@ -59,6 +60,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 		return PGSTE_E_NOMEM;
 	g->mm.nr_pages = config->nr_pages;
 	g->mm.generation = config->generation;
+	g->mm.two.revision = config->revision;
 	g->mm.host = host;
 	g->mm.own_memory = config->own_memory;
 	g->mm.rules = zvm ? &zvm_rules : NULL;
@@ -109,6 +111,7 @@ uint32_t pgste_guest_number(const struct pgste_guest *guest)
 uint64_t pgste_guest_page_bits(const struct pgste_guest *guest)
 {
 	return 8 * (sizeof(*guest->mm.state) + sizeof(*guest->mm.pte) + sizeof(*guest->mm.rest) +
+		    (guest->mm.two.bits ? sizeof(*guest->mm.two.bits) : 0) +
 		    (guest->odd ? sizeof(*guest->odd) : 0)) + 1 + guest->mech->page_bits;
 }
 
@@ -168,7 +171,9 @@ void pgste_guest_get_stats(const struct pgste_guest *guest, struct pgste_guest_s
 
 void pgste_guest_reset_stats(struct pgste_guest *guest)
 {
+	guest_settle(guest);
 	guest->mm.stats = (struct pgste_guest_stats){ 0 };
+	guest->mm.two.counts.stats = (struct pgste_host_pte_stats){ 0 };
 	for (uint32_t i = 0; i < guest->nr_vcpus; i++) {
 		struct vcpu *v = &guest->vcpus[i];
 

@@ -54,6 +54,10 @@ static void settle(struct pgste_guest *guest)
 
 	guest->slots.whole = slots->nr == 1 && slots->at[0].base == 0 &&
 			     slots->at[0].pages == guest->mm.nr_pages;
+	guest->list_misses = false;
+	for (uint32_t i = 0; i < slots->nr; i++)
+		guest->list_misses |= guest->mm.two.revision == PGSTE_REVISION_7_0 &&
+				      slots->at[i].host != slots->at[i].base;
 	guest_set_paths(guest);
 }
 

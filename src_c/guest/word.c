@@ -50,7 +50,8 @@ static uint64_t pgste_compose(const struct pgste_guest *guest, uint64_t gfn)
 		word |= PGSTE_CMMA_D;
 	word |= (rest & 0x1f) << 59 | (rest >> 5 & 3) << 53 | (rest >> 7 & 1) << 50;
 	word |= (rest >> 8 & 7) << three_shift(guest);
-	if (guest->mm.nr_open && page_is_open(&guest->mm, gfn))
+	if (guest->mm.nr_open && guest->mm.generation != PGSTE_GEN_DAT &&
+	    page_is_open(&guest->mm, gfn))
 		word |= PGSTE_PCL;
 	return word;
 }
@@ -71,7 +72,7 @@ static void pgste_decompose(struct pgste_guest *guest, uint64_t gfn, uint64_t wo
 		state |= PGSTE_STATE_DIRTY;
 	guest->mm.state[gfn] = (uint8_t)state;
 	rest_set(&guest->mm, gfn,
-		 (uint16_t)(word >> 59 | (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
+		 (uint16_t)((guest->mm.rest[gfn] & REST_ELSE) | word >> 59 | (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
 			    (word >> three_shift(guest) & 7) << 8));
 	if (guest->odd)
 		guest->odd[gfn] = word & odd_bits(guest);
@@ -90,7 +91,7 @@ int pgste_get_words(const struct pgste_guest *guest, const struct pgste_gfns *gf
 		if (pgste)
 			pgste[i] = pgste_compose(guest, gfn);
 		if (pte)
-			pte[i] = pte_compose(guest->mm.pte[gfn], guest->mm.state[gfn]);
+			pte[i] = pte_word(&guest->mm, gfn);
 	}
 	return PGSTE_OK;
 }

@@ -127,6 +127,7 @@ int pgste_set_changed(struct pgste_guest *guest, const struct pgste_gfns *gfns, 
 {
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
+	guest_settle(guest);
 	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
 		uint8_t *state;
 

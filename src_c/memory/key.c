@@ -66,26 +66,35 @@ void rest_set(struct mm *mm, uint64_t gfn, uint16_t rest)
 }
 
 /* The PGSTE's bits by their place in rest (guest/word.c). */
-static uint64_t note_bits(unsigned rest)
+static uint64_t note_bits(const struct mm *mm, unsigned rest)
 {
+	if (mm->generation == PGSTE_GEN_DAT)
+		return (rest & REST_DAT_PREFIX ? PGSTE_DAT_PREFIX : 0) |
+		       (rest & REST_DAT_VSIE ? PGSTE_DAT_VSIE : 0) |
+		       (rest & REST_DAT_GMEM ? PGSTE_DAT_VSIE_GMEM : 0);
 	return (rest & REST_IN ? PGSTE_IN : 0) | (rest & REST_VSIE ? PGSTE_VSIE : 0);
 }
 
 void pte_notify(struct mm *mm, uint64_t gfn)
 {
-	const unsigned bits = mm->rest[gfn] & notify_mask(mm);
+	notes_add(mm, gfn, mm->rest[gfn] & (unsigned)notify_mask(mm));
+}
 
+void notes_add(struct mm *mm, uint64_t gfn, unsigned bits)
+{
 	if (!bits)
 		return;
 	/* there is room, unless a caller's array changed while its words were loaded */
 	if (mm->notes.nr < mm->notes.room)
 		mm->notes.at[mm->notes.nr++] =
-			(struct note){ .gfn = gfn, .bits = note_bits(bits) };
+			(struct note){ .gfn = gfn, .bits = note_bits(mm, bits) };
 	rest_set(mm, gfn, (uint16_t)(mm->rest[gfn] ^ bits));
 }
 
 void pte_exchanged_slow(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new)
 {
+	if (mm->generation == PGSTE_GEN_DAT)
+		dat_exchanged_inside(mm, gfn, old, new);
 	if (mm->generation != PGSTE_GEN_PGTABLE)
 		return;
 	pte_notify(mm, gfn);

@@ -12,6 +12,7 @@
 /* mm->extra */
 #define MM_SKEYS 1u /* mm_uses_skeys; the host has an array of keys */
 #define MM_NOTES 2u /* a PGSTE may have a notification bit */
+#define MM_TOLD 4u  /* dat: faults and reclaim notify, too, as somebody asked for it */
 
 /* ---- the key in the PGSTE ---- */
 
@@ -35,7 +36,9 @@ void key_to_frame(struct mm *mm, uint64_t gfn, uint64_t word);
 /* In rest: what pte_notify fires and clears. */
 static inline uint16_t notify_mask(const struct mm *mm)
 {
-	return mm->generation == PGSTE_GEN_PGTABLE ? REST_IN | REST_VSIE : 0;
+	if (mm->generation == PGSTE_GEN_PGTABLE)
+		return REST_IN | REST_VSIE;
+	return mm->generation == PGSTE_GEN_DAT ? REST_DAT_PREFIX | REST_DAT_VSIE : 0;
 }
 /* Room for n more pages with notification bits; false: no memory. */
 bool notes_need(struct mm *mm, uint64_t n);
@@ -43,6 +46,31 @@ bool notes_need(struct mm *mm, uint64_t n);
 void rest_set(struct mm *mm, uint64_t gfn, uint16_t rest);
 /* pgste_pte_notify */
 void pte_notify(struct mm *mm, uint64_t gfn);
+
+/* Tell of bits of rest, and clear them. */
+void notes_add(struct mm *mm, uint64_t gfn, unsigned bits);
+
+/* ---- dat (key_dat.c) ---- */
+
+/*
+ * Beside the PTE and ZERO: _gmap_ptep_xchg (notifications) and __dat_ptep_xchg (keys).  Which
+ * bits of rest it told of.
+ */
+unsigned dat_exchanged(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
+/* The same for faults, reclaim and ageing. */
+void dat_exchanged_inside(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
+/* gmap_clear_young_pte: PREFIX alone is told. */
+void dat_aged(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
+/* __dat_ptep_xchg alone. */
+void dat_move_keys(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
+/* SOFT_DIRTY if the guest's empty PTE has it, which it then loses: its next word has it. */
+static inline uint64_t dat_take_soft_dirty(struct mm *mm, uint64_t gfn)
+{
+	if (!mm->extra || !(mm->rest[gfn] & REST_DAT_SD) || !mm->two.bits)
+		return 0;
+	mm->rest[gfn] &= (uint16_t)~REST_DAT_SD;
+	return PTE_SOFT_DIRTY;
+}
 
 /* ---- what pte.c calls ---- */
 
@@ -56,7 +84,9 @@ static inline void pte_exchanged(struct mm *mm, uint64_t gfn, uint64_t old, uint
 /* ptep_set_pte_at, beside the PTE and ZERO. */
 static inline void pte_was_set(struct mm *mm, uint64_t gfn, uint64_t new)
 {
-	if (mm->extra)
+	if (mm->extra && mm->generation == PGSTE_GEN_DAT)
+		dat_exchanged_inside(mm, gfn, PTE_NONE, new);
+	else if (mm->extra)
 		key_to_frame(mm, gfn, new);
 }
 

@@ -22,12 +22,16 @@ void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr)
 	memmove(mm->state + to, mm->state + from, nr * sizeof(*mm->state));
 	memmove(mm->pte + to, mm->pte + from, nr * sizeof(*mm->pte));
 	memmove(mm->rest + to, mm->rest + from, nr * sizeof(*mm->rest));
+	if (mm->two.bits)
+		memmove(mm->two.bits + to, mm->two.bits + from, nr * sizeof(*mm->two.bits));
 	for (uint64_t gfn = from; gfn < from + nr; gfn++) {
 		if (gfn - to < nr)
 			continue;
 		mm->state[gfn] = 0;
 		mm->pte[gfn] = 0;
 		mm->rest[gfn] = 0;
+		if (mm->two.bits)
+			mm->two.bits[gfn] = 0;
 	}
 	for (uint64_t gfn = to; gfn < to + nr; gfn++)
 		frame_follows(mm, gfn);

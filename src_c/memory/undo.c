@@ -13,7 +13,7 @@
 struct page_words {
 	struct mm *mm;
 	uint64_t gfn, pte;
-	uint16_t rest;
+	uint16_t rest, host;
 	uint8_t state;
 };
 
@@ -22,6 +22,7 @@ struct snapshot {
 	struct frame *frames;
 	struct slot *slots;
 	struct pgste_guest_stats *stats; /* of each address space of the host */
+	struct two_counts *counts;
 	struct notes *notes;		 /* the same; those that fired since are forgotten */
 	uint8_t *keys;			 /* of frames, if there are any */
 	struct page_words *pages;
@@ -36,6 +37,7 @@ void snapshot_free(struct snapshot *s)
 	free(s->frames);
 	free(s->slots);
 	free(s->stats);
+	free(s->counts);
 	free(s->notes);
 	free(s->keys);
 	free(s->pages);
@@ -50,6 +52,7 @@ static void save_page(struct snapshot *s, struct mm *mm, uint64_t gfn)
 		.gfn = gfn,
 		.pte = mm->pte[gfn],
 		.rest = mm->rest[gfn],
+		.host = mm->two.bits ? mm->two.bits[gfn] : 0,
 		.state = mm->state[gfn],
 	};
 }
@@ -68,11 +71,13 @@ static bool save_tables(struct snapshot *s, const struct pgste_host *host, uint6
 	s->frames = copy_of(host->frames, host->fresh_frame, sizeof(*s->frames));
 	s->slots = copy_of(host->slots, host->fresh_slot, sizeof(*s->slots));
 	s->stats = calloc(host->room_mms, sizeof(*s->stats));
+	s->counts = calloc(host->room_mms, sizeof(*s->counts));
 	s->pages = calloc(host->fresh_frame + nr_gfns + 1, sizeof(*s->pages));
 	s->gfns = calloc(nr_gfns + 1, sizeof(*s->gfns));
 	s->notes = calloc(host->room_mms, sizeof(*s->notes));
 	s->keys = copy_of(host->keys, host->keys ? host->config.nr_frames : 0, 1);
-	return s->frames && s->slots && s->notes && s->keys && s->stats && s->pages && s->gfns;
+	return s->frames && s->slots && s->notes && s->keys && s->stats && s->counts &&
+	       s->pages && s->gfns;
 }
 
 static int save_gfns(struct snapshot *s, struct mm *mm, const struct pgste_gfns *gfns)
@@ -108,6 +113,7 @@ int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snap
 	for (uint32_t i = 0; i < host->room_mms; i++)
 		if (host->mms[i]) {
 			s->stats[i] = host->mms[i]->stats;
+			s->counts[i] = host->mms[i]->two.counts;
 			s->notes[i] = host->mms[i]->notes;
 		}
 	for (uint64_t i = 0; i < host->fresh_frame; i++)
@@ -135,6 +141,7 @@ void snapshot_restore(struct snapshot *s)
 	for (uint32_t i = 0; i < host->room_mms; i++)
 		if (host->mms[i]) {
 			host->mms[i]->stats = s->stats[i];
+			host->mms[i]->two.counts = s->counts[i];
 			host->mms[i]->notes = s->notes[i];
 		}
 	for (uint64_t i = 0; i < s->nr_pages; i++) {
@@ -143,5 +150,7 @@ void snapshot_restore(struct snapshot *s)
 		p->mm->pte[p->gfn] = p->pte;
 		p->mm->rest[p->gfn] = p->rest;
 		p->mm->state[p->gfn] = p->state;
+		if (p->mm->two.bits)
+			p->mm->two.bits[p->gfn] = p->host;
 	}
 }

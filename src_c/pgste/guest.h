@@ -7,6 +7,7 @@
 #include "generation.h"
 #include "slots.h"
 #include "gfn.h"
+#include "host_pte.h"
 
 PGSTE_BEGIN
 
@@ -21,6 +22,7 @@ struct pgste_guest_config {
 	uint32_t cbrl_entries;		  /* 1 .. PGSTE_CBRL_MAX */
 	bool nodat;			  /* facility 147: orc 7 exists, arch_alloc_page uses it */
 	bool strict;			  /* free of a free page: PGSTE_E_STATE, not counted */
+	enum pgste_revision revision;	  /* of dat; others have the first alone */
 	bool cmma_later;		  /* "cmma": not enabled, and no vcpu created yet */
 	bool interpretation;		  /* the host carries out every ESSA at once (KVM) */
 	enum pgste_log_revision log_revision; /* dat: DAT or DAT_NEW; elsewhere 0 */

@@ -86,6 +86,8 @@ int pgste_set_pgste_bits(struct pgste_guest *guest, const struct pgste_gfns *gfn
 enum pgste_prot { PGSTE_PROT_NONE = 0, PGSTE_PROT_READ = 1, PGSTE_PROT_WRITE = 2 };
 /* What force_prot and shadow_pte say where the kernel says -EAGAIN: fault the page in first. */
 #define PGSTE_PTE_AGAIN (-11)
+/* dat: -EOPNOTSUPP, a shadow that may be written of a page that may not. */
+#define PGSTE_PTE_UNSUPPORTED (-95)
 /*
  * ptep_force_prot: PROT_NONE makes the PTE invalid, PROT_READ read only, PROT_WRITE leaves it;
  * then bit, an or of PGSTE bits, is set.  results: 0, or PGSTE_PTE_AGAIN where the PTE is invalid

@@ -42,8 +42,13 @@ void pgste_replay_free(struct pgste_replay *replay);
 /*
  * Replay the next n events at most: how many, 0 at the end.  On PGSTE_E_NO_FRAME the events
  * before the failing one are done, pgste_replay_position tells which it is; that one may be
- * half done, and the replay is over.  Between calls the last run of frees may be held back
- * to join with the next; any other call on the guest that could see it issues it.
+ * half done, and the replay is over.
+ *
+ * Between calls the last run of frees of a guest may be held back to join with the next: its
+ * pages are marked free, and the host has not been advised of them.  A call that changes the
+ * guest, and pgste_host_reclaim, issues it first.  A call that only looks (pgste_peek, words,
+ * states, free bits, searches, counters, lists, pgste_validate) leaves it held back, so that
+ * looking changes nothing; calls on other guests of the host leave it too.
  */
 int64_t pgste_replay_run(struct pgste_replay *replay, uint64_t n);
 uint64_t pgste_replay_position(const struct pgste_replay *replay);

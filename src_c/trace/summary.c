@@ -189,29 +189,34 @@ static int count_free(struct count *count, uint64_t pfn, uint64_t nr)
 	return PGSTE_OK;
 }
 
+static bool is_event(uint64_t event)
+{
+	const unsigned order = PGSTE_EVENT_ORDER(event);
+
+	return PGSTE_EVENT_KIND(event) <= PGSTE_EVENT_FREE && order <= PGSTE_MAX_ORDER &&
+	       PGSTE_EVENT_PFN(event) + (UINT64_C(1) << order) <= UINT64_C(1) << 56;
+}
+
 static int count_events(struct count *count, const uint64_t *events, uint64_t nr_events)
 {
 	struct pgste_trace_summary *s = count->summary;
 	uint64_t i, event, pfn, nr;
-	unsigned kind, order;
+	unsigned order;
 	int error;
 
 	s->lowest_pfn = nr_events ? UINT64_MAX : 0;
 	for (i = 0; i < nr_events; i++) {
 		event = READ_ONCE(events[i]);
-		kind = PGSTE_EVENT_KIND(event);
+		if (!is_event(event))
+			return PGSTE_E_ARG;
 		order = PGSTE_EVENT_ORDER(event);
 		pfn = PGSTE_EVENT_PFN(event);
-		if (kind > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER)
-			return PGSTE_E_ARG;
 		nr = UINT64_C(1) << order;
-		if (pfn + nr > UINT64_C(1) << 56)
-			return PGSTE_E_ARG;
 		/* One event may have 2^39 pages: looked at before the work is done. */
 		if (nr > count->pages_left)
 			return PGSTE_LIMIT_PAGES;
 		count->pages_left -= nr;
-		if (kind == PGSTE_EVENT_ALLOC) {
+		if (PGSTE_EVENT_KIND(event) == PGSTE_EVENT_ALLOC) {
 			s->alloc_orders[order]++;
 			error = count_alloc(count, i, pfn, nr);
 		} else {
@@ -242,25 +247,31 @@ static uint64_t chunk_limit(void)
 }
 
 /*
- * Whether the limits can hold what the events say: found before any work is done.  Orders that
- * are none are left to the count, and so are events that change, which it bounds again.
+ * Whether all are events, and the limits can hold what they say: found before any work is done.
+ * Events that change meanwhile are bounded again by the count.
  */
 static int check_limits(struct count *count, uint64_t nr_events)
 {
-	uint64_t i, nr, left = count->pages_left;
+	uint64_t i, nr, event, left = count->pages_left;
+	int error = PGSTE_OK;
 
 	for (i = 0; i < nr_events; i++) {
-		nr = UINT64_C(1) << PGSTE_EVENT_ORDER(READ_ONCE(count->events[i]));
-		if (nr > UINT64_C(1) << PGSTE_MAX_ORDER)
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
+		event = READ_ONCE(count->events[i]);
+		if (!is_event(event))
+			return PGSTE_E_ARG; /* whatever those before it would take */
+		nr = UINT64_C(1) << PGSTE_EVENT_ORDER(event);
+		if (error)
 			continue;
-		if (nr > left)
-			return PGSTE_LIMIT_PAGES;
-		left -= nr;
 		count->table.full = nr / CHUNK_PAGES > count->table.max_chunks;
-		if (count->table.full)
-			return PGSTE_E_NOMEM;
+		if (nr > left)
+			error = PGSTE_LIMIT_PAGES;
+		else if (count->table.full)
+			error = PGSTE_E_NOMEM;
+		left -= nr;
 	}
-	return PGSTE_OK;
+	return error;
 }
 
 int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,

@@ -24,10 +24,8 @@ import importlib
 import os
 import random
 import resource
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,16 +109,21 @@ def _check_trace(trace: pgste.Trace) -> None:
 
 
 class Target:
-    """Writes each input to a new file, as maps of the last one may live, and opens it."""
+    """Opens each input as a file in memory, without a name that could be left behind.
 
-    def __init__(self, folder: str) -> None:
-        self.path = os.path.join(folder, "input")
+    libFuzzer ends the process on its own, in the middle of `atheris.Fuzz`.
+    """
+
+    def __init__(self) -> None:
+        self.file = os.memfd_create("pgste-fuzz")
+        self.path = f"/proc/self/fd/{self.file}"
+
+    def close(self) -> None:
+        os.close(self.file)
 
     def __call__(self, data: bytes) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        with open(self.path, "wb") as file:
-            file.write(data)
+        os.truncate(self.file, 0)
+        os.pwrite(self.file, data, 0)
         progress = _check_progress if len(data) % 2 else None
         try:
             with _budget(MEMORY_BYTES + XZ_BYTES * data.startswith(b"\xfd7zXZ\0")):
@@ -188,22 +191,17 @@ def plain_fuzz(target: Target, argv: list[str]) -> int:
 
 
 def main(argv: list[str]) -> int:
-    shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = tempfile.mkdtemp(prefix="pgste-fuzz-", dir=shm)
-    target = Target(folder)
-    try:
-        if atheris is None:
-            return plain_fuzz(target, argv[1:])
-        if not any(arg.startswith("-max_len=") for arg in argv):
-            argv = [*argv, f"-max_len={MAX_LEN}"]
-        argv = [str(Path(__file__).parent / "read"), *argv[1:]]
-        # looked up late: atheris puts its own in place when it starts
-        mutator = Mutator(lambda data, size: bytes(atheris.Mutate(data, size)))
-        atheris.Setup(argv, target, custom_mutator=mutator)
-        atheris.Fuzz()  # does not come back
-        return 0
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    target = Target()
+    if atheris is None:
+        return plain_fuzz(target, argv[1:])
+    if not any(arg.startswith("-max_len=") for arg in argv):
+        argv = [*argv, f"-max_len={MAX_LEN}"]
+    argv = [str(Path(__file__).parent / "read"), *argv[1:]]
+    # looked up late: atheris puts its own in place when it starts
+    mutator = Mutator(lambda data, size: bytes(atheris.Mutate(data, size)))
+    atheris.Setup(argv, target, custom_mutator=mutator)
+    atheris.Fuzz()  # does not come back
+    return 0
 
 
 if __name__ == "__main__":

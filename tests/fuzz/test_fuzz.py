@@ -4,7 +4,11 @@ keeps its promises.  The C harnesses are built and run by tests/fuzz/run, in .ci
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,13 +101,27 @@ def test_seeds_are_there_for_every_corpus() -> None:
 
 
 @pytest.mark.parametrize("harness", ["pgt", "dat"])
-def test_the_corpus_of_the_readers(tmp_path: Path, harness: str) -> None:
-    target = Target(str(tmp_path))
-    for path in sorted((CORPUS / harness).iterdir()):
-        target(path.read_bytes())
+def test_the_corpus_of_the_readers(harness: str) -> None:
+    with contextlib.closing(Target()) as target:
+        for path in sorted((CORPUS / harness).iterdir()):
+            target(path.read_bytes())
 
 
-def test_the_driver_without_coverage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_driver_without_coverage(capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(CORPUS / "pgt"), str(CORPUS / "dat")]
-    assert plain_fuzz(Target(str(tmp_path)), ["-runs=50", "-seed=3", *files]) == 0
+    with contextlib.closing(Target()) as target:
+        assert plain_fuzz(target, ["-runs=50", "-seed=3", *files]) == 0
     assert int(capsys.readouterr().out.split(":")[-1]) > 50
+
+
+def test_the_readers_leave_no_file(tmp_path: Path) -> None:
+    """However they end: libFuzzer under atheris ends the process by itself, a signal does too."""
+    program = "import os, sys; from fuzz.readers import Target; "
+    program += "target = Target(); target(b'x'); os._exit(7)"
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    shm = Path("/dev/shm")
+    before = set(shm.glob("pgste-fuzz*"))
+    done = subprocess.run([sys.executable, "-c", program], check=False, env=env)
+    assert done.returncode == 7
+    assert not list(tmp_path.iterdir())
+    assert set(shm.glob("pgste-fuzz*")) <= before

@@ -10,26 +10,32 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import resource
 import struct
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 
-from pgste import Trace
-from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
+from pgste import Trace, compare, sample_trace
+from pgste._engine.trace import summarize
+from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError, TraceError
 from pgste.files.texts import MAX_DEPTH, load_json
 from pgste.study.costs import Profile
 from pgste.traces import Budget
 from pgste.traces.dat import ring_layout
 
 MIB = 1 << 20
-SECONDS = 20  # far above what any of these takes, and below what most took
+# The sanitizers take terabytes of address space, and some ten times as long.
+SANITIZED = "PGSTE_SANITIZED" in os.environ
+SECONDS = 120 if SANITIZED else 20  # far above what any takes, and below what most took
 HEADER_PAGE = (
     "\tfield: u64 timestamp;\toffset:0;\tsize:8;\n\tfield: local_t commit;\toffset:8;\tsize:8;\n"
 )
@@ -49,25 +55,31 @@ def line(kind: str, pfn: int, order: int) -> str:
     )
 
 
-def cli(*words: str, room: int = 1600 * MIB, stdin: bytes | None = None) -> tuple[int, str, int]:
-    """Exit status, standard error, and peak of resident KiB of the command line within limits."""
+def cli(
+    *words: str, room: int = 1600 * MIB, stdin: IO[bytes] | None = None
+) -> tuple[int, str, int]:
+    """Exit status, standard error, and peak of resident KiB of the command line within limits.
+
+    With the sanitizers neither is limited, and the peak is 0.
+    """
     program = (
         "import resource, sys; from pgste.cli import main; status = main(sys.argv[1:]); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); "
         "sys.exit(status)"
     )
+    limit = partial(resource.setrlimit, resource.RLIMIT_AS, (room, room))
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
-        input=stdin,
+        stdin=stdin,
         capture_output=True,
         timeout=SECONDS,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (room, room)),
+        preexec_fn=None if SANITIZED else limit,
     )
     error = done.stderr.decode()
     assert "Traceback" not in error
     *message, peak = error.strip().splitlines()
-    return done.returncode, "\n".join(message), int(peak)
+    return done.returncode, "\n".join(message), 0 if SANITIZED else int(peak)
 
 
 def section(content: bytes) -> bytes:
@@ -346,6 +358,7 @@ def test_files_without_an_end() -> None:
         assert peak < max(200 * 1024, ours + 1024)
 
 
+@pytest.mark.skipif(SANITIZED, reason="no limit of address space with the sanitizers")
 def test_no_memory_to_read_a_file(tmp_path: Path) -> None:
     """The machine itself may have less than the budget."""
     path = tmp_path / "a.pgt.xz"
@@ -353,3 +366,97 @@ def test_no_memory_to_read_a_file(tmp_path: Path) -> None:
     status, error, _ = cli("info", str(path), room=800 * MIB)
     assert status == 1
     assert error.endswith("a.pgt.xz: there is no memory to read it")
+
+
+SPARSE = line("alloc", 1, 0) + line("alloc", (1 << 38) - 1, 0)
+
+
+@pytest.mark.parametrize("verb", ["compare", "map"])
+def test_few_events_that_ask_for_a_large_guest(verb: str, tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_text(SPARSE)
+    assert cli("info", str(path))[0] == 0
+    status, error, peak = cli(verb, str(path))
+    assert status == 1
+    assert "a guest of 274,877,906,944 pages, of which events name 2, takes more" in error
+    assert "--budget" in error
+    assert peak < 400 * 1024
+    path.write_text(SPARSE.replace(hex((1 << 38) - 1), hex((1 << 41) - 1)))
+    status, error, _ = cli(verb, str(path))
+    assert status == 1
+    assert "pages: " in error
+
+
+def test_a_large_guest_that_the_budget_has_room_for(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_text(SPARSE.replace(hex((1 << 38) - 1), hex(1 << 30)))
+    assert cli("compare", str(path), "--mechanisms", "none,cmma", room=1 << 36)[0] == 0
+    trace = Trace.open(path, budget=Budget(MIB))
+    with pytest.raises(TraceError, match="budget: a guest of 1,073,741,825 pages") as caught:
+        compare(trace)
+    assert caught.value.path == str(path)
+
+
+def test_more_guests_than_memory_holds() -> None:
+    """Each of them is small, and their host has few frames: swap and tables fill the memory."""
+    trace = sample_trace()
+    with pytest.raises(ModelMemoryError, match=r"guests: 65,535 of .* this machine has"):
+        compare(trace, host_frames=1 << 16, guests=65535)
+    status, error, peak = cli("compare", "--guests", "65535", "--host-frames", "65536")
+    assert status == 1
+    assert "guests: 65,535 of" in error
+    assert peak < 800 * 1024
+    # guests that are sparse take memory by what is named, not by their size
+    spread = Trace.from_arrays([0, 0], [0, 1 << 34], [0, 0])
+    assert compare(spread, ["none"], guests=3).guests == 3
+    many = np.arange(1 << 17) << 18
+    with pytest.raises(ModelMemoryError, match="guests: 1 of 34,359,476,225 pages"):
+        compare(Trace.from_arrays(many * 0, many, many * 0), ["none"])
+
+
+def test_an_event_that_is_none_is_told_before_what_others_would_take() -> None:
+    """Whatever is asked for by it, and by those before it."""
+    huge = 39 << 2
+    for events in (
+        [huge | ((1 << 56) - 1) << 8],  # a block that ends above 2^56
+        [huge | 2],
+        [huge, huge, 1 << 8 | 3],
+        [huge, 40 << 2],
+    ):
+        with pytest.raises(ValueError, match="kind above 1, order above 39 or block above"):
+            summarize(np.array(events, np.uint64), 1 << 62, 1 << 62)
+        with pytest.raises(ValueError, match="kind above 1"):
+            summarize(np.array(events, np.uint64), 0, 0)
+    with pytest.raises(MemoryError):
+        summarize(np.array([huge], np.uint64), 1 << 62, 1 << 62)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "reason"),
+    [
+        (b"#\n" * 4096, "lines and more"),
+        (b"#" * 65_000 + b"\n", "bytes and more, of a pipe"),
+        (line("free", 1, 0).encode() * 512, "this many events"),
+        (b"\0" * 4096, "line 1"),
+    ],
+    ids=["short lines", "long lines", "events", "zeros"],
+)
+def test_a_pipe_without_an_end(chunk: bytes, reason: str) -> None:
+    """What it is read from goes on writing for ever."""
+    program = (
+        "import os, sys; chunk = sys.stdin.buffer.read()\n"
+        "try:\n    while True: os.write(1, chunk)\nexcept OSError: pass"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdin is not None
+        writer.stdin.write(chunk)
+        writer.stdin.close()
+        status, error, peak = cli("info", "-", "--budget", "64M", stdin=writer.stdout)
+        assert writer.stdout is not None
+        writer.stdout.close()
+    assert status == 1
+    assert reason in error
+    assert ("--budget" in error) == (reason != "line 1")
+    assert peak < 300 * 1024

@@ -176,6 +176,11 @@ CALLS = {
         out = np.empty(MOST, np.uint8)
         call = lambda: for_ever(lambda: guest.essa(2, slice(None), out=out))
     """,
+    "essa outside the guest": """
+        guest = Guest(4, generation="dat")
+        out = np.empty(1 << 28, np.uint8)
+        call = lambda: for_ever(lambda: guest.essa(2, range(4, 4 + len(out)), out=out))
+    """,
     "essa, interpreted": """
         guest = Guest(1 << 26, Host(16, 16))
         guest.migration_mode = True

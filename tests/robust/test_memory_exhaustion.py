@@ -7,11 +7,16 @@ time (RLIMIT_AS), from nothing at all up to where the call has all it needs.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+pytestmark = pytest.mark.skipif(
+    "PGSTE_SANITIZED" in os.environ, reason="the sanitizers take terabytes of address space"
+)
 
 PROLOGUE = """
 import bz2, ctypes, gc, gzip, lzma, resource
@@ -198,16 +203,36 @@ CASES = {
     """,
     "guarantees": """
         system = pgste.guarantees.__globals__["SYSTEMS"][0]
-        def call():
-            pgste.guarantees(["cmma", "madv_free"], [system], threads=1)
-        sweep(call, lambda done: None, 64 * MIB, 12)
+        for threads in (1, 2, 5):
+            told = []
+            def call():
+                pgste.guarantees(
+                    ["cmma", "madv_free"], [system], threads=threads,
+                    progress=lambda *words: told.append(words),
+                )
+            call()
+            sweep(call, lambda done: None, 64 * MIB, 24)
+            assert told
     """,
     "compare": """
         trace = pgste.sample_trace()[:4000]
-        # with more threads CPython's own say RuntimeError, or wait for one that never came up
-        call = lambda: pgste.compare(trace, samples=10, threads=1)
-        call()  # what is imported at first use; an import without memory is an OSError of Python's
-        sweep(call, lambda done: None, 256 * MIB, 24)
+        for threads in (1, 2, 5):
+            call = lambda: pgste.compare(trace, samples=10, threads=threads)
+            call()  # what is imported at first use; without memory that is an OSError of Python's
+            sweep(call, lambda done: None, 256 * MIB, 24)
+    """,
+    "run_all": """
+        trace = pgste.sample_trace()[:4000]
+        base, last = trace.summary()["lowest_pfn"], trace.summary()["highest_pfn"]
+        for threads in (1, 2, 5):
+            def call():
+                replays = []
+                for _ in range(4):
+                    guest = pgste.Guest(last - base + 1, pgste.Host(100000, 100000))
+                    replays.append(pgste.Replay(guest, trace.events, base_pfn=base))
+                assert pgste.run_all(replays, threads=threads) == [len(trace)] * 4
+            call()
+            sweep(call, lambda done: None, 256 * MIB, 24)
     """,
 }
 
@@ -234,25 +259,13 @@ READERS = """
 """
 
 
-# What is not clean yet: (case, why).
-KNOWN = {
-    "guarantees": "threads that cannot start are RuntimeError, or hang (CPython), also for one",
-}
-
-
 def run(program: str) -> None:
     command = [sys.executable, "-c", PROLOGUE + textwrap.dedent(program)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, (done.returncode, done.stdout[-500:], done.stderr[-3000:])
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, marks=[pytest.mark.xfail(reason=KNOWN[case])] if case in KNOWN else [])
-        for case in CASES
-    ],
-)
+@pytest.mark.parametrize("case", CASES)
 def test_memory_runs_out(case: str) -> None:
     run(CASES[case])
 

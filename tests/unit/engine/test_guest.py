@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,43 @@ def test_dat_answers_0x10_outside_the_guest() -> None:
     assert guest.essa(Orc.GET_STATE, range(3, 6)).tolist() == [2, 0x10, 0x10]
     assert guest.essa_page(Orc.GET_STATE, 2**40) == 0x10
     assert guest.pgste().tolist() == [0, int(PgsteBits.CMMA_D), 0, 0]
+
+
+@pytest.mark.parametrize("migrating", [False, True])
+@pytest.mark.parametrize("vcpus", [1, 2])
+def test_a_range_that_leaves_the_guest_is_as_gfn_by_gfn(vcpus: int, migrating: bool) -> None:
+    """Results, lists, words and counters; the first gfn outside empties a list that is full."""
+    for first, nr in ((0, 9), (5, 600), (8, 3), (100, 50), (7, 1), (8, 0), (3, 5)):
+        seen = []
+        for by_gfn in (False, True):
+            guest = pgste.Guest(8, generation="dat", vcpus=vcpus, cbrl_entries=3)
+            guest.write(slice(None), 1)
+            guest.host.swap_out(guest, slice(None))
+            guest.migration_mode = migrating
+            results = [guest.essa(Orc.SET_UNUSED, range(3)).tolist()]
+            gfns = range(first, first + nr)
+            if by_gfn:
+                results.append([guest.essa_page(Orc.SET_UNUSED, gfn) for gfn in gfns])
+            else:
+                results.append(guest.essa(Orc.SET_UNUSED, gfns).tolist())
+            words = guest.pgste().tolist(), guest.pte().tolist(), guest.cbrl().tolist()
+            seen.append((results, words, guest.stats()))
+            guest.host.validate()
+        assert seen[0] == seen[1]
+
+
+def test_a_long_range_outside_the_guest_is_quick_and_bounded() -> None:
+    guest = pgste.Guest(4, generation="dat")
+    out = np.empty(1 << 26, np.uint8)
+    started = time.process_time()
+    guest.essa(Orc.SET_UNUSED, range(4, 4 + len(out)), out=out)  # it took 4 ns each
+    assert time.process_time() - started < 0.25
+    assert (out == 0x10).all()
+    assert guest.stats()["essa"] == len(out)
+    before = guest.stats()
+    with pytest.raises(pgste.ModelMemoryError, match="results of 4503599627370488 gfns"):
+        guest.essa(Orc.SET_UNUSED, range(8, 1 << 52))
+    assert guest.stats() == before
 
 
 def test_program_interruptions_have_their_codes() -> None:

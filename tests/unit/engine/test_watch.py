@@ -94,3 +94,102 @@ def test_progress_of_guarantees_counts_states() -> None:
     assert all(0 <= done <= total for _, done, total in told)
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
     assert told[-1][1] == told[-1][2] == sum(result.states.values())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_reports_come_in_the_middle_of_a_call(threads: int) -> None:
+    """Also where the thread that is to report makes the call itself."""
+    reports: list[int] = []
+    here = threading.get_ident()
+    replays = [pgste.Replay(pgste.Guest(1024), _events(1 << 24)) for _ in range(threads)]
+
+    def report() -> None:
+        assert threading.get_ident() == here
+        reports.append(min(replay.position for replay in others))
+
+    others = [pgste.Replay(pgste.Guest(1024), _events(16))]
+    _threads.run_each(pgste.Replay.run, replays, threads, report)
+    assert len(reports) >= 2
+    # a thread that is not the main one reports as well
+    before = len(reports)
+    replays = [pgste.Replay(pgste.Guest(1024), _events(1 << 24)) for _ in range(threads)]
+
+    def body() -> None:
+        nonlocal here
+        here = threading.get_ident()
+        _threads.run_each(pgste.Replay.run, replays, threads, report)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert len(reports) >= before + 2
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_report_that_raises_ends_the_calls(threads: int) -> None:
+    replays = [pgste.Replay(pgste.Guest(1024), _events(1 << 24)) for _ in range(4)]
+
+    def report() -> None:
+        raise KeyError("no more")
+
+    with pytest.raises(KeyError, match="no more"):
+        _threads.run_each(pgste.Replay.run, replays, threads, report)
+    assert any(replay.position < 1 << 24 for replay in replays)
+    for replay in replays:
+        replay.run()
+        replay.host.validate()
+
+
+def test_a_report_may_make_calls_but_not_on_the_host_in_use() -> None:
+    replay = pgste.Replay(pgste.Guest(1024), _events(1 << 24))
+    refused: list[BaseException] = []
+    found: list[int] = []
+
+    def report() -> None:
+        found.append(pgste.Guest(1 << 20).find(0, 0).size)
+        try:
+            replay.host.stats()
+        except pgste.HostBusyError as error:
+            refused.append(error)
+
+    _threads.run_each(pgste.Replay.run, [replay], 1, report)
+    assert refused
+    assert set(found) == {1 << 20}
+
+
+def test_without_threads_this_one_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    import _thread
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    assert _threads.run_each(lambda call: call(), _sizes(20), 4) == [n * n for n in range(20)]
+    assert len(pgste.compare(pgste.sample_trace()[:100], ["none", "cmma"], threads=2).results) == 2
+
+
+def test_a_thread_that_never_comes_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that has no memory to begin with, which nobody hears of; and one that comes late."""
+    import _thread
+
+    begin = _thread.start_new_thread
+    monkeypatch.setattr(_thread, "start_new_thread", lambda function, args: 1)
+    start = time.monotonic()
+    assert _threads.run_each(lambda call: call(), _sizes(20), 3) == [n * n for n in range(20)]
+    assert time.monotonic() - start < 3
+    late: list[float] = []
+
+    def begin_late(function: Callable[[], object], args: tuple[()]) -> int:
+        def run() -> None:
+            time.sleep(0.3)
+            function()
+            late.append(time.monotonic())
+
+        return begin(run, args)
+
+    monkeypatch.setattr(_thread, "start_new_thread", begin_late)
+    start = time.monotonic()
+    assert _threads.run_each(lambda call: call(), _sizes(20), 3) == [n * n for n in range(20)]
+    assert 0.25 < time.monotonic() - start < 3, "it waits for a thread that begins"
+    time.sleep(0.1)
+    assert len(late) == 2
