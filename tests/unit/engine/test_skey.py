@@ -4,14 +4,16 @@
 Counterparts of the checks of kvm-unit-tests, in our words:
 
 s390x/skey.c
-    "set key test"                            test_set_key
-    "multi block"                             test_multi_block
-    "chg bit test"                            test_change_bit
-    "privileged: sske", "iske"                test_privileged
-    "skey did not change on exception"        test_privileged
-    (newer versions: "privileged: rrbe" is none of theirs, and ours is in test_privileged;
-    checks of TPROT, of stores to key-protected operands of STAP, MSCH, SPX and the channel
-    subsystem are about how instructions obey keys, which no guest here executes)
+    "set key test"                                   test_set_key
+    "multi block"                                    test_multi_block
+    "chg bit test"                                   test_change_bit
+    "privileged: sske", "privileged: iske"           test_privileged
+    "skey did not change on exception"               test_privileged
+    "invalid address": sske, iske, rrbe              test_pages_outside_every_slot
+    TPROT (8 checks); STORE CPU ADDRESS, DIAG 308, CHANNEL SUBSYSTEM CALL, SET PREFIX, MODIFY
+    SUBCHANNEL with matching and mismatching keys    none: how an instruction of a program obeys
+        the key of its operand.  The engine has the keys and executes no programs; that the key
+        of the page is what was set is in test_set_key.
 s390x/migration-skey.c
     "skeys after migration match"             test_keys_survive_migration
 """
