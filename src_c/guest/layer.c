@@ -8,7 +8,7 @@ static int check_open(const struct mm *mm, const struct pgste_gfns *gfns, bool o
 	if (!open && !mm->nr_open)
 		return PGSTE_OK;
 	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
-		const int error = layer_gfn(gfns, i, mm->nr_pages, &gfn);
+		const int error = layer_gfn(mm, gfns, i, &gfn);
 
 		if (error)
 			return error;

@@ -19,7 +19,7 @@ static int put_all(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 	if (words && step <= 1)
 		error = layer_begin(guest, gfns, put != NULL, false);
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (!error)
 			put(&guest->mm, gfn, READ_ONCE(words[step ? i : 0]));
 	}
@@ -47,7 +47,7 @@ int pgste_xchg_pte(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 	if (words && step <= 1)
 		error = layer_begin(guest, gfns, ops->xchg != NULL, false);
 	for (uint64_t gfn, was, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (error)
 			break;
 		was = ops->xchg(&guest->mm, gfn, READ_ONCE(words[step ? i : 0]), lazy);
@@ -66,7 +66,7 @@ int pgste_age(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint8_t 
 	for (uint64_t gfn, was, i = 0; i < gfns->nr && !error; i++) {
 		bool is_young;
 
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (error)
 			break;
 		is_young = ops->age(&guest->mm, gfn, &was);
@@ -84,7 +84,7 @@ int pgste_unmap_pte(struct pgste_guest *guest, const struct pgste_gfns *gfns, ui
 	int error = layer_begin(guest, gfns, ops->unmap != NULL, false);
 
 	for (uint64_t gfn, after, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (error)
 			break;
 		after = ops->unmap(&guest->mm, gfn);
@@ -116,7 +116,7 @@ int pgste_modify_prot_start(struct pgste_guest *guest, const struct pgste_gfns *
 		error = mm->open ? PGSTE_OK : PGSTE_E_NOMEM;
 	}
 	for (uint64_t gfn, was, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, mm->nr_pages, &gfn);
+		error = layer_gfn(mm, gfns, i, &gfn);
 		if (!error && page_is_open(mm, gfn))
 			error = PGSTE_E_STATE; /* named twice: those before it are started */
 		if (error)
@@ -139,7 +139,7 @@ int pgste_modify_prot_commit(struct pgste_guest *guest, const struct pgste_gfns 
 	if (words && step <= 1)
 		error = layer_begin(guest, gfns, ops->prot_commit != NULL, true);
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, mm->nr_pages, &gfn);
+		error = layer_gfn(mm, gfns, i, &gfn);
 		if (!error && !page_is_open(mm, gfn))
 			error = PGSTE_E_STATE; /* named twice: those before it are done */
 		if (error)
@@ -161,7 +161,7 @@ int pgste_test_and_clear_dirty(struct pgste_guest *guest, const struct pgste_gfn
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
 		bool was;
 
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (error)
 			break;
 		was = ops->test_and_clear_dirty(&guest->mm, gfn);
@@ -182,7 +182,7 @@ int pgste_soft_dirty(const struct pgste_guest *guest, const struct pgste_gfns *g
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (!error)
 			dirty[i] = ops->soft_dirty(&guest->mm, gfn);
 	}
@@ -196,7 +196,7 @@ static int do_all(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 	int error = layer_begin(guest, gfns, work != NULL, false);
 
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (!error)
 			work(&guest->mm, gfn);
 	}

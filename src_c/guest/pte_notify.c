@@ -31,7 +31,7 @@ int pgste_force_prot(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
 		int result;
 
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (error)
 			break;
 		result = ops->force_prot(&guest->mm, gfn, prot, bit);
@@ -47,7 +47,7 @@ int pgste_set_notify(struct pgste_guest *guest, const struct pgste_gfns *gfns, u
 	int error = bits ? begin_notify(guest, gfns, ops->set_notify != NULL, bits) : PGSTE_E_ARG;
 
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (!error)
 			ops->set_notify(&guest->mm, gfn, bits);
 	}
@@ -91,7 +91,7 @@ int pgste_shadow_pte(struct pgste_guest *parent, const struct pgste_gfns *source
 	for (uint64_t gfn, target, i = 0; i < sources->nr && !error; i++) {
 		int result;
 
-		error = layer_gfn(sources, i, parent->mm.nr_pages, &gfn);
+		error = layer_gfn(&parent->mm, sources, i, &gfn);
 		if (!error && !gfn_get(targets, i, shadow->mm.nr_pages, &target))
 			error = PGSTE_E_CHANGED;
 		if (error)

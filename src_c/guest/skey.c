@@ -75,7 +75,7 @@ int pgste_set_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gf
 	if (keys && key_step <= 1)
 		error = begin(guest, gfns, ops->set != NULL);
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (!error)
 			ops->set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]));
 	}
@@ -88,7 +88,7 @@ static int get_all(struct pgste_guest *guest, const struct pgste_gfns *gfns, uin
 	int error = PGSTE_OK;
 
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (!error)
 			keys[i] = (uint8_t)ops->get(&guest->mm, gfn);
 	}
@@ -128,7 +128,7 @@ int pgste_cond_set_storage_key(struct pgste_guest *guest, const struct pgste_gfn
 		uint8_t was = 0;
 		unsigned rc;
 
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (error)
 			break;
 		rc = ops->cond_set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]), mr, mc,
@@ -150,7 +150,7 @@ int pgste_reset_reference(struct pgste_guest *guest, const struct pgste_gfns *gf
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
 		unsigned cc;
 
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (error)
 			break;
 		cc = ops->reset_reference(&guest->mm, gfn);

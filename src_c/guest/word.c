@@ -162,7 +162,7 @@ int pgste_set_pgste_bits(struct pgste_guest *guest, const struct pgste_gfns *gfn
 	if (!error && gfns->nr)
 		error = need_room(guest, gfns->nr, &set, 1);
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(gfns, i, guest->mm.nr_pages, &gfn);
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (!error)
 			pgste_decompose(guest, gfn, (pgste_compose(guest, gfn) & ~mask) | set);
 	}

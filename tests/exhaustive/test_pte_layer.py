@@ -91,7 +91,8 @@ def set_pte_at(b: Both, gfns: list[int], rng: random.Random) -> Results:
     new = words(rng, len(gfns), b.host.frames)
     for gfn, word in zip(gfns, new, strict=True):
         b.machine.set_pte_at(gfn, word)
-    return b.guest.set_pte_at(gfns, as_words(new)), None
+    b.guest.set_pte_at(gfns, as_words(new))
+    return None, None
 
 
 def xchg_pte(b: Both, gfns: list[int], rng: random.Random) -> Results:
@@ -135,7 +136,8 @@ def clear_soft_dirty(b: Both, gfns: list[int], rng: random.Random) -> Results:
 def zap_key(b: Both, gfns: list[int], rng: random.Random) -> Results:
     for gfn in gfns:
         b.machine.ptep_zap_key(gfn)
-    return b.guest.zap_key(gfns), None
+    b.guest.zap_key(gfns)
+    return None, None
 
 
 def force_prot(b: Both, gfns: list[int], rng: random.Random) -> Results:
@@ -148,14 +150,16 @@ def set_notify(b: Both, gfns: list[int], rng: random.Random) -> Results:
     bits = rng.choice((IN, VSIE, IN | VSIE))
     for gfn in gfns:
         b.machine.ptep_set_notify(gfn, bits)
-    return b.guest.set_notify(gfns, bits), None
+    b.guest.set_notify(gfns, bits)
+    return None, None
 
 
 def set_pgste_bits(b: Both, gfns: list[int], rng: random.Random) -> Results:
     mask, value = rng.getrandbits(64), rng.getrandbits(64)
     for gfn in gfns:
         b.machine.set_pgste_bits(gfn, mask, value)
-    return b.guest.set_pgste_bits(gfns, mask, value), None
+    b.guest.set_pgste_bits(gfns, mask, value)
+    return None, None
 
 
 def shadow_pte(b: Both, gfns: list[int], rng: random.Random) -> Results:
@@ -171,7 +175,8 @@ def shadow_pte(b: Both, gfns: list[int], rng: random.Random) -> Results:
 def unshadow_pte(b: Both, gfns: list[int], rng: random.Random) -> Results:
     for gfn in gfns:
         b.shadow.ptep_unshadow_pte(gfn)
-    return b.table.unshadow_pte(gfns), None
+    b.table.unshadow_pte(gfns)
+    return None, None
 
 
 def set_storage_key(b: Both, gfns: list[int], rng: random.Random) -> Results:
@@ -179,7 +184,8 @@ def set_storage_key(b: Both, gfns: list[int], rng: random.Random) -> Results:
     b.machine.enable_skey()
     for gfn, key in zip(gfns, keys, strict=True):
         b.machine.set_guest_storage_key(gfn, key)
-    return b.guest.set_storage_key(gfns, keys, nq=rng.random() < 0.5), None
+    b.guest.set_storage_key(gfns, keys, nq=rng.random() < 0.5)
+    return None, None
 
 
 def get_storage_key(b: Both, gfns: list[int], rng: random.Random) -> Results:
