@@ -72,7 +72,8 @@ static void pgste_decompose(struct pgste_guest *guest, uint64_t gfn, uint64_t wo
 		state |= PGSTE_STATE_DIRTY;
 	guest->mm.state[gfn] = (uint8_t)state;
 	rest_set(&guest->mm, gfn,
-		 (uint16_t)((guest->mm.rest[gfn] & REST_ELSE) | word >> 59 | (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
+		 (uint16_t)((guest->mm.rest[gfn] & REST_ELSE) | word >> 59 |
+			    (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
 			    (word >> three_shift(guest) & 7) << 8));
 	if (guest->odd)
 		guest->odd[gfn] = word & odd_bits(guest);

@@ -93,8 +93,6 @@ void notes_add(struct mm *mm, uint64_t gfn, unsigned bits)
 
 void pte_exchanged_slow(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new)
 {
-	if (mm->generation == PGSTE_GEN_DAT)
-		dat_exchanged_inside(mm, gfn, old, new);
 	if (mm->generation != PGSTE_GEN_PGTABLE)
 		return;
 	pte_notify(mm, gfn);

@@ -78,7 +78,9 @@ void pte_exchanged_slow(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new)
 /* An exchange (ptep_xchg_start, ptep_xchg_commit), beside the PTE itself. */
 static inline void pte_exchanged(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new)
 {
-	if (mm->extra)
+	if (mm->extra && mm->generation == PGSTE_GEN_DAT)
+		dat_exchanged_inside(mm, gfn, old, new);
+	else if (mm->extra)
 		pte_exchanged_slow(mm, gfn, old, new);
 }
 /* ptep_set_pte_at, beside the PTE and ZERO. */

@@ -61,7 +61,8 @@ static void note_writable(struct mm *mm, uint64_t gfn, uint64_t pte)
 
 static void pte_map(struct mm *mm, uint64_t gfn, uint32_t frame, uint64_t bits, uint16_t host)
 {
-	const uint64_t pte = (uint64_t)frame << PTE_PFRA_SHIFT | bits | dat_take_soft_dirty(mm, gfn);
+	const uint64_t pte = (uint64_t)frame << PTE_PFRA_SHIFT | bits |
+			     dat_take_soft_dirty(mm, gfn);
 
 	clear_zero(mm, gfn);
 	pte_was_set(mm, gfn, pte);

@@ -104,8 +104,8 @@ def on_table(one: Both, random: Random, gfn: int, kind: str) -> None:
         ref._gmap_unmap_pte(gfn)
         assert after == [ref.hpte[gfn]]
     elif kind == "age":
-        young, before = guest.age(gfn)
-        assert (bool(young[0]), int(before[0])) == ref.age(gfn)
+        young, was = guest.age(gfn)
+        assert (bool(young[0]), int(was[0])) == ref.age(gfn)
     elif kind == "dirty":
         assert guest.test_and_clear_dirty(gfn).tolist() == [ref.test_and_clear_dirty(gfn)]
     elif kind == "force_prot":
@@ -123,8 +123,8 @@ def on_table(one: Both, random: Random, gfn: int, kind: str) -> None:
         guest.set_pgste_bits(gfn, mask, value)
         ref.pgste[gfn] = ref.pgste[gfn] & ~mask | value & mask
     else:
-        gfns, bits = guest.notifications()
-        assert list(zip(gfns.tolist(), bits.tolist(), strict=True)) == ref.notes
+        pages, told = guest.notifications()
+        assert list(zip(pages.tolist(), told.tolist(), strict=True)) == ref.notes
         ref.notes = []
 
 
