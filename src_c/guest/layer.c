@@ -18,17 +18,21 @@ static int check_open(const struct mm *mm, const struct pgste_gfns *gfns, bool o
 	return PGSTE_OK;
 }
 
-int layer_begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists, bool open)
+int layer_look(const struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists,
+	       bool open)
 {
-	int error;
-
 	if (!exists)
 		return PGSTE_E_ARG;
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	error = check_open(&guest->mm, gfns, open);
-	if (error)
-		return error;
-	guest_settle(guest);
-	return PGSTE_OK;
+	return check_open(&guest->mm, gfns, open);
+}
+
+int layer_begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists, bool open)
+{
+	const int error = layer_look(guest, gfns, exists, open);
+
+	if (!error)
+		guest_settle(guest);
+	return error;
 }

@@ -17,6 +17,9 @@ static inline bool page_is_open(const struct mm *mm, uint64_t gfn)
  * issued.  PGSTE_E_ARG if the generation has no such call.
  */
 int layer_begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists, bool open);
+/* The same for calls that only look: nothing is issued. */
+int layer_look(const struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists,
+	       bool open);
 
 /* Of arrays, what a page a little further on has in the tables: it may be anywhere. */
 #define LAYER_AHEAD 24u

@@ -98,9 +98,10 @@ static int get_all(struct pgste_guest *guest, const struct pgste_gfns *gfns, uin
 int pgste_get_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			  uint8_t *keys)
 {
-	int error = keys ? layer_begin(guest, gfns, ops_of(guest)->get != NULL, false) :
-			   PGSTE_E_ARG;
+	int error = PGSTE_E_ARG;
 
+	if (keys)
+		error = layer_look(guest, gfns, ops_of(guest)->get != NULL, false);
 	if (!error && !slots_cover(guest, gfns, 1, &guest->fault_gfn))
 		error = PGSTE_E_PGM_ADDRESSING;
 	return error ? error : get_all(guest, gfns, keys);

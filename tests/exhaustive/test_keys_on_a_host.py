@@ -160,6 +160,23 @@ def test_room_for_notifications_that_fire_at_once() -> None:
     assert guest.notifications()[0].size == 0
 
 
+def test_a_page_that_reclaim_puts_back_notifies() -> None:
+    """A lazyfree page that was stored to: its PTE is exchanged, and then set as it was."""
+    host = pgste.Host(4, 4)
+    guest = pgste.Guest(2, host, mechanism="madv_free", storage_keys=True)
+    guest.write(0, 1)
+    guest.set_storage_key(0, 0x70)
+    guest.free(0)
+    guest.write(0, 2)
+    guest.age(0)
+    guest.set_notify(0, VSIE)
+    before = guest.pte()[0]
+    assert host.swap_out(guest, 0) == 0
+    assert [part.tolist() for part in guest.notifications()] == [[0], [VSIE]]
+    assert guest.pte()[0] == before
+    assert guest.get_storage_key(0)[0] & 0xF8 == 0x70
+
+
 def test_notifications_of_a_call_that_fails_are_forgotten() -> None:
     """All is as before, keys and notifications too, when memory runs out half way."""
     host = pgste.Host(3, 0)
