@@ -15,8 +15,8 @@ from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
 __all__ = ["check_callable", "check_flag", "count_of", "items_of", "names_of"]
 
 
-def count_of(name: str, value: Any, most: int | None = None) -> int:
-    """An integer, 1 or more."""
+def count_of(name: str, value: Any, most: int | None = None, least: int = 1) -> int:
+    """An integer, 1 (or `least`) .. `most`."""
     try:
         number = None if isinstance(value, (bool, np.bool_, np.ndarray)) else index(value)
     except TypeError:
@@ -25,8 +25,8 @@ def count_of(name: str, value: Any, most: int | None = None) -> int:
         raise ArgumentTypeError(f"{name}: {shown(value)} is not an integer")
     if number < 1 and most is None:
         raise ArgumentError(f"{name}: {shown(number)} is less than 1")
-    if most is not None and not 1 <= number <= most:
-        raise ArgumentError(f"{name}: {shown(number)} is not in 1 .. {most}")
+    if most is not None and not least <= number <= most:
+        raise ArgumentError(f"{name}: {shown(number)} is not in {least} .. {most}")
     return number
 
 

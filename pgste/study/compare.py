@@ -35,6 +35,7 @@ _DEFAULT_SHARE = 0.75
 MAX_GUESTS = 65535  # of one host
 MAX_SAMPLES = 1 << 20
 MAX_THREADS = 64
+MAX_SLOTS = (1 << 32) - 2  # as of frames
 _REPORTING = (
     "order",
     "max_order",
@@ -227,10 +228,11 @@ def compare(
     if host_frames is None:
         host_frames = max(int(peak * _DEFAULT_SHARE), 1)
         reason = f"75 % of the guests' peak of {peak:,} pages in use"
-    host_frames = count_of("host_frames", host_frames)
+    host_frames = count_of("host_frames", host_frames, MAX_SLOTS)
     base, pages = guest_pages(summary)
     if swap_slots is None:
         swap_slots = guests * summary["unique_pages"] + 64
+    swap_slots = count_of("swap_slots", swap_slots, MAX_SLOTS, least=0)
     check_room(
         trace,
         summary,
