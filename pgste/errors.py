@@ -22,13 +22,21 @@ exception                also a             raised for
 `HostBusyError`          `RuntimeError`     a host in the middle of a call of this thread
 `GuestClosedError`       `RuntimeError`     a guest or host that was closed, or lost in a fork
 `TraceError`             `ValueError`       a damaged trace file
+`StreamError`            `ValueError`       a damaged migration stream
 `ValidationError`        `AssertionError`   `Host.validate` found a broken invariant
 `ProgramInterruption`    `RuntimeError`     ESSA, load or store refused as the machine refuses it
+`KvmError`               `OSError`          what KVM refuses with an errno, and for each errno:
+`NoCmmaError`            `OSError`          ENXIO: CMMA is not there, or not enabled
+`KvmArgumentError`       `OSError`          EINVAL
+`KvmFaultError`          `OSError`          EFAULT: a page outside every memory slot
+`VcpusExistError`        `OSError`          EBUSY: a virtual CPU exists
+`SlotsOverlapError`      `OSError`          EEXIST: memory slots would overlap
 ======================== ================== ===========================================
 """
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from typing import ClassVar
 
@@ -45,18 +53,25 @@ __all__ = [
     "GfnError",
     "GuestClosedError",
     "HostBusyError",
+    "KvmArgumentError",
+    "KvmError",
+    "KvmFaultError",
     "ModelMemoryError",
+    "NoCmmaError",
     "OperationException",
     "OutOfFramesError",
     "OutOfSwapError",
     "PgsteError",
     "PrivilegedOperationException",
     "ProgramInterruption",
+    "SlotsOverlapError",
     "SpecificationException",
     "StateError",
+    "StreamError",
     "TraceError",
     "UnknownNameError",
     "ValidationError",
+    "VcpusExistError",
 ]
 
 
@@ -166,6 +181,25 @@ def _rebuild(reason: str, path: str | None, line: int | None, offset: int | None
     return TraceError(reason, path=path, line=line, offset=offset)
 
 
+class StreamError(PgsteError, ValueError):
+    """A migration stream that is damaged, cut off, or of another device.
+
+    Attributes
+    ----------
+    reason : str
+    offset : int or None
+        Bytes from the start of the stream to what is wrong.
+    """
+
+    def __init__(self, reason: str, offset: int | None = None) -> None:
+        super().__init__(reason, offset)
+        self.reason = reason
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return self.reason if self.offset is None else f"byte {self.offset}: {self.reason}"
+
+
 class ValidationError(PgsteError, AssertionError):
     """An invariant of a host and its guests does not hold."""
 
@@ -216,6 +250,64 @@ class DiscardException(ProgramInterruption):
     code = 0x001A
 
 
+class KvmError(PgsteError, OSError):
+    """A call that KVM refuses with an errno (arch/s390/kvm/kvm-s390.c, virt/kvm/kvm_main.c).
+
+    Attributes
+    ----------
+    errno : int
+    """
+
+    number: ClassVar[int] = 0  # what errno is
+    errno: int
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.errno = self.number
+        self.strerror = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NoCmmaError(KvmError):
+    """ENXIO: CMMA is not enabled for the virtual machine, or its hardware has none."""
+
+    number = errno.ENXIO
+
+
+class KvmArgumentError(KvmError):
+    """EINVAL: flags, a count, a slot or a state of the machine that the call does not take."""
+
+    number = errno.EINVAL
+
+
+class KvmFaultError(KvmError):
+    """EFAULT: a page outside every memory slot.
+
+    Attributes
+    ----------
+    result : int
+        What the ioctl returned: -EFAULT, or 5 (the code of an addressing exception, as Linux
+        v7.0 has it).
+    """
+
+    number = errno.EFAULT
+    result: int = -errno.EFAULT
+
+
+class VcpusExistError(KvmError):
+    """EBUSY: the call must come before the virtual machine has a virtual CPU."""
+
+    number = errno.EBUSY
+
+
+class SlotsOverlapError(KvmError):
+    """EEXIST: the memory slot would overlap another one."""
+
+    number = errno.EEXIST
+
+
 class ErrorCode(IntEnum):
     """The error codes of the C core (`enum pgste_error` in pgste.h)."""
 
@@ -236,6 +328,11 @@ class ErrorCode(IntEnum):
     PGM_DISCARD = -15
     CHANGED = -16
     CANCELLED = -17
+    KVM_NXIO = -18
+    KVM_INVAL = -19
+    KVM_FAULT = -20
+    KVM_BUSY = -21
+    KVM_EXIST = -22
 
 
 #: The exception for each error code.
@@ -257,4 +354,9 @@ BY_CODE: dict[int, type[PgsteError]] = {
     ErrorCode.PGM_DISCARD: DiscardException,
     ErrorCode.CHANGED: ChangedError,
     ErrorCode.CANCELLED: CancelledError,
+    ErrorCode.KVM_NXIO: NoCmmaError,
+    ErrorCode.KVM_INVAL: KvmArgumentError,
+    ErrorCode.KVM_FAULT: KvmFaultError,
+    ErrorCode.KVM_BUSY: VcpusExistError,
+    ErrorCode.KVM_EXIST: SlotsOverlapError,
 }

@@ -9,6 +9,7 @@ exceptions (`pgste.errors`).  It models nothing; docs/model.md says what the cal
 `member`      one C guest of a unit: its life, its calls, their errors
 `pagetable`   words and states of a guest's pages, counts and searches over them
 `reporting`   a guest's clock and free page reporting
+`slots`       memory slots, controls of a virtual machine, and the CMMA log
 `guest`       `Guest`: all of these, and what a guest and its hypervisor do
 `host`        `Host`: a unit's frames and swap slots
 `replay`      `Replay`: events of a page allocator, through guests of one host
@@ -51,13 +52,16 @@ from pgste._engine.names import (
     strerror,
 )
 from pgste._engine.replay import Replay
+from pgste._engine.slots import CmmaBits, Slot
 
 __all__ = [
     "ERROR_LAST",
     "VERSION",
+    "CmmaBits",
     "Guest",
     "Host",
     "Replay",
+    "Slot",
     "flavour_of",
     "generation_of",
     "generations",

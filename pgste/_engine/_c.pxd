@@ -34,6 +34,11 @@ cdef extern from "pgste.h" nogil:
         PGSTE_E_PGM_DISCARD
         PGSTE_E_CHANGED
         PGSTE_E_CANCELLED
+        PGSTE_E_KVM_NXIO
+        PGSTE_E_KVM_INVAL
+        PGSTE_E_KVM_FAULT
+        PGSTE_E_KVM_BUSY
+        PGSTE_E_KVM_EXIST
         PGSTE_E_LAST
 
     cdef struct pgste_watch:
@@ -43,6 +48,7 @@ cdef extern from "pgste.h" nogil:
     const pgste_watch *pgste_set_watch(const pgste_watch *watch)
     const char *pgste_strerror(int error)
     unsigned pgste_pgm_code(int error)
+    int pgste_kvm_errno(int error)
 
     const uint64_t PGSTE_ACC, PGSTE_FP, PGSTE_PCL, PGSTE_HR, PGSTE_HC, PGSTE_GR, PGSTE_GC
     const uint64_t PGSTE_UC, PGSTE_IN, PGSTE_VSIE, PGSTE_ZERO, PGSTE_NODAT, PGSTE_USAGE
@@ -171,7 +177,79 @@ cdef extern from "pgste.h" nogil:
     const char *pgste_generation_meaning(unsigned i)
     bool_t pgste_mechanism_allowed(pgste_generation generation, const char *mechanism)
 
+    const uint32_t PGSTE_MAX_SLOTS
+    const uint64_t PGSTE_MAX_HOST_PAGE, PGSTE_NO_HOST_PAGE
+
+    cdef struct pgste_slot:
+        uint64_t base
+        uint64_t pages
+        uint64_t host
+        uint32_t id
+        bool_t log_dirty
+
+    bool_t pgste_slots_cover(const pgste_guest *guest, const pgste_gfns *gfns, uint64_t nr,
+        uint64_t *bad)
+    uint32_t pgste_slots(const pgste_guest *guest, pgste_slot *slots, uint32_t max)
+    int pgste_slot_add(pgste_guest *guest, pgste_slot *slot)
+    int pgste_slot_move(pgste_guest *guest, uint32_t id, uint64_t base)
+    int pgste_slot_delete(pgste_guest *guest, uint32_t id)
+    int pgste_slot_log(pgste_guest *guest, uint32_t id, bool_t on)
+    int pgste_host_gfns(const pgste_guest *guest, const pgste_gfns *gfns, uint64_t *hosts)
+
+    cdef enum pgste_log_revision:
+        PGSTE_LOG_PGTABLE
+        PGSTE_LOG_DAT
+        PGSTE_LOG_DAT_NEW
+        PGSTE_NR_LOG_REVISIONS
+
+    const char *pgste_log_revision_name(unsigned i)
+    int pgste_enable_cmma(pgste_guest *guest)
+    int pgste_clear_cmma(pgste_guest *guest)
+    bool_t pgste_cmma_enabled(const pgste_guest *guest)
+    bool_t pgste_uses_cmm(const pgste_guest *guest)
+    void pgste_create_vcpus(pgste_guest *guest)
+    bool_t pgste_vcpus_created(const pgste_guest *guest)
+    int pgste_start_migration(pgste_guest *guest)
+    int pgste_stop_migration(pgste_guest *guest)
+
+    const unsigned PGSTE_CMMA_PEEK
+    const uint32_t PGSTE_CMMA_MAX
+
+    cdef struct pgste_cmma_log:
+        uint64_t start_gfn
+        uint64_t remaining
+        uint32_t count
+        uint32_t flags
+
+    int pgste_get_cmma_bits(pgste_guest *guest, pgste_cmma_log *log, uint8_t *values)
+    int pgste_set_cmma_bits(pgste_guest *guest, uint64_t start_gfn, uint32_t count,
+        uint32_t flags, uint64_t mask, const uint8_t *values)
+    int pgste_set_cmma_log(pgste_guest *guest, const pgste_gfns *gfns)
+    int pgste_mark_cmma_dirty(pgste_guest *guest, const pgste_gfns *gfns)
+    uint64_t pgste_cmma_dirty_count(const pgste_guest *guest)
+
     const uint32_t PGSTE_CBRL_MAX, PGSTE_MAX_VCPUS
+
+    cdef enum pgste_revision:
+        PGSTE_NR_REVISIONS
+
+    cdef enum pgste_rewrite:
+        PGSTE_NR_REWRITES
+
+    cdef struct pgste_host_pte_stats:
+        pass
+
+    const char *pgste_revision_name(unsigned i)
+    const char *pgste_rewrite_name(unsigned i)
+    const char *pgste_host_pte_stats_name(unsigned i)
+    int pgste_get_host_ptes(const pgste_guest *guest, const pgste_gfns *gfns, uint64_t *words)
+    int pgste_set_host_ptes(pgste_guest *guest, const pgste_gfns *gfns, const uint64_t *words,
+        unsigned step)
+    int64_t pgste_notifier_unmap(pgste_guest *guest, const pgste_gfns *gfns,
+        pgste_rewrite rewrite)
+    int pgste_hold_host_locks(pgste_guest *guest, const pgste_gfns *gfns, bool_t on)
+    int pgste_set_contention(pgste_guest *guest, uint64_t rate)
+    void pgste_host_pte_get_stats(const pgste_guest *guest, pgste_host_pte_stats *stats)
 
     cdef struct pgste_guest_config:
         uint64_t nr_pages
@@ -181,6 +259,12 @@ cdef extern from "pgste.h" nogil:
         uint32_t cbrl_entries
         bool_t nodat
         bool_t strict
+        pgste_revision revision
+        bool_t cmma_later
+        bool_t interpretation
+        pgste_log_revision log_revision
+        const pgste_slot *slots
+        uint32_t nr_slots
 
     cdef struct pgste_state_counts:
         uint64_t pages[4][3]
@@ -286,7 +370,7 @@ cdef extern from "pgste.h" nogil:
     int64_t pgste_find(const pgste_guest *guest, unsigned threads, uint64_t start, uint8_t mask,
         uint8_t value, uint64_t *gfns, uint64_t max)
     void pgste_reset_cmma(pgste_guest *guest)
-    void pgste_set_migration(pgste_guest *guest, bool_t on)
+    int pgste_set_migration(pgste_guest *guest, bool_t on)
     bool_t pgste_get_migration(const pgste_guest *guest)
     int pgste_set_problem_state(pgste_guest *guest, uint32_t vcpu, bool_t on)
     void pgste_guest_get_stats(const pgste_guest *guest, pgste_guest_stats *stats)

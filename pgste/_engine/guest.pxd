@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-from pgste._engine.reporting cimport Reporting
+from pgste._engine.slots cimport Slots
 
 
-cdef class Guest(Reporting):
+cdef class Guest(Slots):
     cdef object block_pages(self, bint freeing, object gfns, object order, object vcpu)
     cdef object one_page(self, bint freeing, object gfn)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+from collections.abc import Sequence
 from typing import SupportsIndex
 
 import numpy as np
@@ -6,9 +7,9 @@ import numpy.typing as npt
 
 from pgste._engine.arguments import Flag, Gfns, Values
 from pgste._engine.host import Host
-from pgste._engine.reporting import Reporting
+from pgste._engine.slots import SlotLike, Slots
 
-class Guest(Reporting):
+class Guest(Slots):
     def __init__(
         self,
         pages: SupportsIndex,
@@ -21,6 +22,11 @@ class Guest(Reporting):
         strict: Flag = False,
         *,
         flavour: str | None = None,
+        revision: str | None = None,
+        slots: Sequence[SlotLike] | None = None,
+        cmma: Flag | None = None,
+        interpretation: Flag = False,
+        log_revision: str | None = None,
     ) -> None: ...
     @property
     def host(self) -> Host: ...
@@ -32,10 +38,6 @@ class Guest(Reporting):
     def number(self) -> int: ...
     @property
     def bytes_per_page(self) -> float: ...
-    @property
-    def migration_mode(self) -> bool: ...
-    @migration_mode.setter
-    def migration_mode(self, on: bool) -> None: ...
     def close(self) -> None: ...
     def essa(
         self,

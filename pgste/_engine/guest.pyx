@@ -4,10 +4,12 @@
 cimport cython
 cimport pgste._engine._numpy as cnp
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from pgste._engine._c cimport (
     PGSTE_CBRL_MAX,
+    PGSTE_GEN_DAT,
     PGSTE_MAX_FRAMES,
     PGSTE_MAX_ORDER,
     PGSTE_MAX_PAGES,
@@ -21,20 +23,22 @@ from pgste._engine._c cimport (
     pgste_free,
     pgste_free_page,
     pgste_generation,
-    pgste_get_migration,
     pgste_guest_config,
     pgste_guest_get_stats,
     pgste_guest_reset_stats,
     pgste_guest_stats,
     pgste_guest_stats_name,
     pgste_intercept,
+    pgste_log_revision,
+    pgste_log_revision_name,
     pgste_mechanism_allowed,
     pgste_peek,
     pgste_read,
     pgste_reset_cmma,
+    pgste_revision,
     pgste_set_changed,
-    pgste_set_migration,
     pgste_set_problem_state,
+    pgste_slot,
     pgste_write,
     pgste_zap,
     pgste_zap_scan,
@@ -53,22 +57,23 @@ from pgste._engine.arguments cimport (
 from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.host cimport Host
 from pgste._engine.names cimport names_of, shown, with_names
-from pgste._engine.reporting cimport Reporting
+from pgste._engine.slots cimport Slots, log_revision_argument, slots_argument
 from pgste._engine.unit cimport KEEP_GIL, PyThreadState
 
 import os
 
-from pgste._engine.names import GENERATIONS, flavour_of, generation_of, mechanisms
+from pgste._engine.names import GENERATIONS, REVISIONS, flavour_of, generation_of, mechanisms
 from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError
 
 # Of gfns that are not the guest's: half of this machine's memory, as for summaries.
 cdef uint64_t MOST_RESULTS = os.sysconf("SC_PHYS_PAGES") // 2 * os.sysconf("SC_PAGE_SIZE")
 cdef tuple STATS = names_of(pgste_guest_stats_name)
 cdef tuple MECHANISMS = mechanisms()
+cdef tuple LOG_REVISIONS = names_of(pgste_log_revision_name)
 
 
 @cython.no_gc_clear
-cdef class Guest(Reporting):
+cdef class Guest(Slots):
     """A guest: pages with a PGSTE and a PTE each, vcpus with a CBRL each (arch/s390/kvm).
 
     A new guest's pages are all stable, in use (not free) and without a mapping.
@@ -102,11 +107,25 @@ cdef class Guest(Reporting):
         Free of a free page and alloc of one in use raise `StateError`, and are not counted.
     flavour : {"kvm", "zvm"}, optional
         The hypervisor: ``zvm`` alone says the same as generation ``zvm``.
+    revision : {"7.2", "7.1.5", "7.0"}, optional
+        Which release of generation ``dat``, "7.2" by default (docs/dat.md); the others have none.
+    slots : list or tuple of Slot or tuple, optional
+        Memory slots (base, pages, host, log_dirty), the last two of which may be left out; their
+        ids are 0, 1, ...  Default: one of all pages, at the same host pages, that logs dirty
+        pages.  `pages` stays the size of the table: the limit of the machine's memory.
+    cmma : bool, optional
+        False, for mechanism ``cmma`` only: CMMA is not enabled yet, and no vcpu exists yet.
+    interpretation : bool
+        The host carries out every ESSA at once, as in migration mode.
+    log_revision : {"pgtable", "dat", "dat_new"}, optional
+        Which kernel's CMMA log: v6.4 to v6.19, v7.0, or v7.2 and on.  Default: the generation's,
+        ``dat`` for ``dat``.  docs/migration.md has these.
 
     Attributes
     ----------
     host : Host
     mechanism, generation, flavour : str
+    revision : str or None
 
     Raises
     ------
@@ -116,9 +135,11 @@ cdef class Guest(Reporting):
 
     def __init__(
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
-        cbrl_entries=511, strict=False, *, flavour=None,
+        cbrl_entries=511, strict=False, *, flavour=None, revision=None, slots=None, cmma=None,
+        interpretation=False, log_revision=None,
     ):
         cdef pgste_guest_config config
+        cdef pgste_slot *given = NULL
         cdef Host home
         if self.host is not None:
             raise ArgumentError("pages: this guest exists already, it cannot be made again")
@@ -137,6 +158,24 @@ cdef class Guest(Reporting):
         config.cbrl_entries = integer(cbrl_entries, "cbrl_entries", 1, PGSTE_CBRL_MAX)
         config.nodat = boolean(nodat, "nodat")
         config.strict = boolean(strict, "strict")
+        if config.generation == PGSTE_GEN_DAT:
+            wanted = REVISIONS[0] if revision is None else revision
+            revision = REVISIONS[choice(wanted, "revision", REVISIONS)]
+            config.revision = <pgste_revision><int>REVISIONS.index(revision)
+        elif revision is not None:
+            raise ArgumentError(
+                f"revision: {shown(revision)} is given, which generation {generation!r} has not"
+            )
+        config.cmma_later = cmma is not None and not boolean(cmma, "cmma")
+        if cmma is not None and mechanism != "cmma":
+            raise ArgumentError(f"cmma: {cmma} with mechanism {mechanism!r}, which is not 'cmma'")
+        config.interpretation = boolean(interpretation, "interpretation")
+        log_revision = log_revision_argument(log_revision, generation)
+        config.log_revision = <pgste_log_revision><int>LOG_REVISIONS.index(log_revision)
+        for name, wanted in (("slots", slots is not None), ("cmma", cmma is not None),
+                             ("interpretation", interpretation)):
+            if wanted and generation == "zvm":
+                raise ArgumentError(f"{name}: unknown to generation 'zvm'")
         if host is None:
             frames = min(config.nr_pages, PGSTE_MAX_FRAMES)
             home = Host(frames, frames)
@@ -145,7 +184,16 @@ cdef class Guest(Reporting):
         self.mechanism = mechanism
         self.generation = generation
         self.flavour = flavour_of(generation)
-        self.join(home, &config)
+        self.revision = revision
+        self.interpretation = config.interpretation
+        self.log_revision = log_revision
+        if slots is not None:
+            given = slots_argument(slots, &config.nr_slots)
+            config.slots = given
+        try:
+            self.join(home, &config)
+        finally:
+            free(given)
 
     def __repr__(self):
         state = "" if self.c != NULL else ", closed"
@@ -175,25 +223,6 @@ cdef class Guest(Reporting):
     def bytes_per_page(self):
         """Bytes of the model's memory that one page costs."""
         return self.page_bits / 8
-
-    @property
-    def migration_mode(self):
-        """Whether every ESSA is interpreted (`kvm_s390_vm_start_migration`).
-
-        Switching it on makes every page attribute-dirty; off clears that in ``pgtable``.
-        """
-        cdef bint on
-        self.begin(0)
-        on = pgste_get_migration(self.c)
-        self.end(NULL)
-        return on
-
-    @migration_mode.setter
-    def migration_mode(self, on):
-        cdef bint value = boolean(on, "migration_mode")
-        cdef PyThreadState *ts = self.begin(self.nr_pages)
-        pgste_set_migration(self.c, value)
-        self.end(ts)
 
     def close(self):
         """Give every frame and swap slot back to the host; a second call does nothing."""

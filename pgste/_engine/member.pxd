@@ -21,6 +21,7 @@ cdef class Member:
     cdef readonly str mechanism
     cdef readonly str generation
     cdef readonly str flavour
+    cdef readonly str revision
     cdef object __weakref__
 
     cdef int join(self, Unit host, const pgste_guest_config *config) except -1
@@ -39,4 +40,5 @@ cdef class Member:
         unsigned orc=*, bint freeing=*
     ) except -1
     cdef int fail_touch(self, int error) except -1
+    cdef str no_memory(self, Gfns gfns, unsigned order, str name)
     cdef str offender(self, Gfns gfns, unsigned order, bint freeing, str name)

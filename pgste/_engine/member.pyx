@@ -26,6 +26,7 @@ from pgste._engine._c cimport (
     pgste_guest_number,
     pgste_guest_page_bits,
     pgste_pgm_code,
+    pgste_slots_cover,
     pgste_strerror,
 )
 from pgste._engine.arguments cimport integer
@@ -180,9 +181,9 @@ cdef class Member:
         """Raise the exception for an error code, with the element that is at fault."""
         cdef str message = pgste_strerror(error).decode()
         if error == PGSTE_E_GFN:
-            message = gfns.outside(self.nr_pages, order, name)
+            message = self.no_memory(gfns, order, name)
         elif error == PGSTE_E_PGM_ADDRESSING:
-            message = f"addressing exception (0x0005): {gfns.outside(self.nr_pages, 0, name)}"
+            message = f"addressing exception (0x0005): {self.no_memory(gfns, 0, name)}"
         elif error == PGSTE_E_PGM_OPERATION:
             message = f"operation exception (0x0001): no ESSA with mechanism {self.mechanism!r}"
         elif error == PGSTE_E_PGM_PRIVILEGED:
@@ -202,10 +203,30 @@ cdef class Member:
             message = f"{name}: of {gfns.c.nr} pages: {message}"
         raise BY_CODE[error](message)
 
+    cdef str no_memory(self, Gfns gfns, unsigned order, str name):
+        """A sentence on the first gfn that has no memory: outside the pages, or every slot."""
+        cdef uint64_t bad = 0
+        cdef object last = <object>self.nr_pages - (<uint64_t>1 << order)
+        cdef bint covered
+        if gfns.array is None:
+            inside = gfns.c.nr and gfns.at(gfns.c.nr - 1) <= last
+        else:
+            inside = not ((gfns.array < 0) | (gfns.array > last)).any()
+        if inside:
+            self.begin(0)
+            covered = pgste_slots_cover(self.c, &gfns.c, <uint64_t>1 << order, &bad)
+            self.end(NULL)
+            if not covered:
+                what = f"page {bad}" if order == 0 else f"a page of the block at {bad}"
+                return f"{name}: {what} is outside every memory slot"
+        return gfns.outside(self.nr_pages, order, name)
+
     cdef int fail_touch(self, int error) except -1:
-        """Raise the exception for a load or store that z/VM refuses."""
+        """Raise the exception for a load or store that z/VM refuses, or outside every slot."""
         cdef object address = <object>pgste_fault_gfn(self.c) << 12
-        why = "is unused" if error == PGSTE_E_PGM_ADDRESSING else "was discarded"
+        why = "is unused" if self.flavour == "zvm" else "is outside every memory slot"
+        if error != PGSTE_E_PGM_ADDRESSING:
+            why = "was discarded"
         name = "addressing exception" if error == PGSTE_E_PGM_ADDRESSING else "discard fault"
         exception = BY_CODE[error](
             f"{name} ({pgste_pgm_code(error):#06x}): the page at {address:#x} {why}"

@@ -4,6 +4,8 @@ from typing import Final
 VERSION: Final[str]
 ERROR_LAST: Final[int]
 GENERATIONS: Final[tuple[str, ...]]
+REVISIONS: Final[tuple[str, ...]]
+REWRITES: Final[tuple[str, ...]]
 REARM_RULES: Final[tuple[str, ...]]
 POISONS: Final[tuple[str, ...]]
 

@@ -12,6 +12,8 @@ from pgste._engine._c cimport (
     pgste_generation_name,
     pgste_mechanism_allowed,
     pgste_mechanism_name,
+    pgste_revision_name,
+    pgste_rewrite_name,
     pgste_strerror,
 )
 
@@ -62,6 +64,8 @@ cpdef str strerror(int error):
 # ---- generations
 
 GENERATIONS = names_of(pgste_generation_name)
+REVISIONS = names_of(pgste_revision_name)  # of "dat"
+REWRITES = names_of(pgste_rewrite_name)
 cdef tuple FLAVOUR_OF = names_of(pgste_generation_flavour)
 cdef tuple MEANINGS = names_of(pgste_generation_meaning)
 

@@ -13,18 +13,37 @@ from pgste._engine._c cimport (
     pgste_count_zappable,
     pgste_find,
     pgste_get_free,
+    pgste_get_host_ptes,
     pgste_get_states,
     pgste_get_words,
+    pgste_hold_host_locks,
+    pgste_host_pte_get_stats,
+    pgste_host_pte_stats,
+    pgste_host_pte_stats_name,
+    pgste_notifier_unmap,
+    pgste_rewrite,
+    pgste_set_contention,
+    pgste_set_host_ptes,
     pgste_set_words,
     pgste_state_counts,
 )
-from pgste._engine.arguments cimport integer, new_array, threads_argument, values_for
+from pgste._engine.arguments cimport (
+    boolean,
+    choice,
+    integer,
+    new_array,
+    threads_argument,
+    values_for,
+)
 from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.member cimport Member
+from pgste._engine.names cimport names_of, shown, with_names
 from pgste._engine.unit cimport PyThreadState
 
-from pgste.errors import ArgumentError
+from pgste._engine.names import REWRITES
+from pgste.errors import ArgumentError, ArgumentTypeError
 
+cdef tuple HOST_PTE_STATS = names_of(pgste_host_pte_stats_name)
 cdef tuple USAGES = ("stable", "unused", "pot_volatile", "volatile")
 cdef tuple CONTENTS = ("resident", "preserved", "zero")
 
@@ -94,6 +113,149 @@ cdef class PageTable(Member):
         )
         self.end(ts)
         self.check(error, pages)
+
+    # ---- the host's own PTEs (generation "dat")
+
+    cdef int two_tables(self) except -1:
+        if not self.dat:
+            raise ArgumentError(
+                f"generation: {self.generation!r} has one table, which host and guest share"
+            )
+        return 0
+
+    def host_ptes(self, gfns=None):
+        """The host's own PTEs in the kernel's format; None is every page.
+
+        KVM of Linux v7.0 on keeps the guest's PTEs beside the host's (docs/dat.md).  In the
+        other generations this is what `pte` gives.
+
+        Returns
+        -------
+        ndarray of uint64
+        """
+        cdef Gfns pages = gfns_argument(slice(None) if gfns is None else gfns, self.nr_pages)
+        cdef PyThreadState *ts
+        cdef int error
+        words = new_array(pages.c.nr, cnp.NPY_UINT64)
+        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(words)
+        ts = self.begin(pages.c.nr)
+        error = pgste_get_host_ptes(self.c, &pages.c, data)
+        self.end(ts)
+        self.check(error, pages)
+        return words
+
+    def set_host_ptes(self, gfns, words):
+        """Change the host's own PTEs, as some part of the host would; generation "dat" only.
+
+        A present word of the frame that is there changes its other bits and leaves the
+        guest's PTE.  With any other change goes an MMU notifier: the guest's PTE becomes
+        empty, and the word means what it means in `set_words`.
+
+        Parameters
+        ----------
+        gfns : int, range, slice or array of int
+            Pages.
+        words : int or array of int
+            A word for each gfn, or one for all, 0 .. 2**64 - 1.
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef unsigned step = 0
+        cdef uint64_t *data
+        cdef PyThreadState *ts
+        cdef int error
+        self.two_tables()
+        words = values_for(words, "words", pages.c.nr, cnp.NPY_UINT64, &step)
+        data = <uint64_t *>cnp.PyArray_DATA(words)
+        ts = self.begin(pages.c.nr)
+        error = pgste_set_host_ptes(self.c, &pages.c, data, step)
+        self.end(ts)
+        self.check(error, pages)
+
+    def notifier_unmap(self, gfns, rewrite="none"):
+        """The MMU notifier of an operation of the host on these pages (`gmap_unmap_gfn_range`).
+
+        The guest's PTE becomes empty.  If it was present and the page is unused, the host's own
+        PTE gets UNUSED, unless its lock is held.  Generation "dat" only.
+
+        Parameters
+        ----------
+        gfns : int, range, slice or array of int
+            Pages.
+        rewrite : {"none", "xchg", "set"}
+            What the operation then does to a host PTE that is present: nothing; it is written
+            by ``ptep_xchg_*`` or ``ptep_modify_prot_commit`` (mprotect, NUMA balancing, KSM),
+            which left UNUSED in v7.0; or by ``set_ptes`` (a page that was moved).
+
+        Returns
+        -------
+        int
+            Pages whose guest PTE was present.
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef pgste_rewrite how = <pgste_rewrite><int>choice(rewrite, "rewrite", REWRITES)
+        cdef PyThreadState *ts
+        cdef int64_t unmapped
+        self.two_tables()
+        ts = self.begin(pages.c.nr)
+        unmapped = pgste_notifier_unmap(self.c, &pages.c, how)
+        self.end(ts)
+        self.check(unmapped, pages)
+        return unmapped
+
+    def hold_host_locks(self, gfns, on=True):
+        """Hold the locks of the host's page tables (256 PTEs each) that have these pages, or not.
+
+        Who only tries such a lock goes without it: UNUSED is not set, and (7.1 on) an entry of
+        a CBRL is not zapped.  Generation "dat" only.
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef bint held = boolean(on, "on")
+        cdef PyThreadState *ts
+        cdef int error
+        self.two_tables()
+        ts = self.begin(pages.c.nr)
+        error = pgste_hold_host_locks(self.c, &pages.c, held)
+        self.end(ts)
+        self.check(error, pages)
+
+    def set_contention(self, rate):
+        """Let a share of the tries of locks that nobody holds fail; generation "dat" only.
+
+        Parameters
+        ----------
+        rate : float
+            0 (a new guest's) to 1.  Failures are spread evenly: of 0.25 every fourth try.
+        """
+        cdef double share
+        cdef int error
+        if isinstance(rate, bool) or not hasattr(type(rate), "__float__"):
+            raise ArgumentTypeError(f"rate: {shown(rate)} is not a number")
+        share = rate
+        if not 0 <= share <= 1:
+            raise ArgumentError(f"rate: {shown(rate)} is not in 0 .. 1")
+        self.two_tables()
+        self.begin(0)
+        error = pgste_set_contention(self.c, <uint64_t>(share * 4294967296.0 + 0.5))
+        self.end(NULL)
+        self.check(error)
+
+    def host_pte_stats(self):
+        """Counters of what happens between the two tables, since `reset_stats`; else all 0.
+
+        Returns
+        -------
+        dict of str to int
+            "notifier_unmaps", "lock_tries", "lock_failures", "unused_swap_outs" (unused pages
+            that reclaim wrote to swap all the same) and "used_discards" (pages in use that it
+            dropped, because of an UNUSED that lingered).
+        """
+        cdef pgste_host_pte_stats stats
+        self.begin(0)
+        pgste_host_pte_get_stats(self.c, &stats)
+        self.end(NULL)
+        return with_names(HOST_PTE_STATS, &stats)
+
+    # ---- states
 
     def states(self, gfns=None):
         """Packed state bytes (`State`); None is every page.

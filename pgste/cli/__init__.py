@@ -31,6 +31,7 @@ VERBS = {
     "live": "compare the model with the real kernel, and replay a trace on it",
     "calibrate": "measure what hints, page faults and swap cost on this machine",
     "record": "record this machine's page allocator while a command runs",
+    "cmma": "show what a migration stream of page states holds",
     "scenario": "run a scenario of the guest's free and alloc path, or judge an order of its steps",
 }
 """Verbs, each the name of its module in this folder, and what `pgste --help` says of them."""

@@ -15,7 +15,7 @@ from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
 from pgste.study.compare import compare
 from pgste.study.costs import ESTIMATE_ROWS, Profile, estimate
-from pgste.study.result import ROWS, Comparison, Row
+from pgste.study.result import Comparison, Row
 from pgste.units import PAGE_BYTES, format_bytes, format_count, format_rate, parse_frames
 
 __all__ = ["add_arguments", "run"]
@@ -67,6 +67,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " volatile pages save",
     )
     parser.add_argument(
+        "--revision",
+        metavar="RELEASE",
+        help="generation dat: Linux 7.0, 7.1.5 or 7.2 (default 7.2)",
+    )
+    parser.add_argument(
+        "--contention",
+        type=number,
+        default=0.0,
+        metavar="SHARE",
+        help="generation dat: tries of a host PTE's lock that fail, 0 to 1 (default 0)",
+    )
+    parser.add_argument(
+        "--notifiers",
+        type=number,
+        default=0.0,
+        metavar="SHARE",
+        help="generation dat: pages that operations of the host unmap from the guest before each"
+        " of 400 samples, 0 to 1 (default 0)",
+    )
+    parser.add_argument(
         "--report-order",
         type=whole_number,
         metavar="N",
@@ -107,7 +127,7 @@ def comparison_table(comparison: Comparison, costs: Profile | None = None) -> Gr
     table.add_column("")
     for result in comparison.results:
         table.add_column(result.mechanism, justify="right")
-    for row in ROWS:
+    for row in comparison.rows:
         values = [result.values[row.key] for result in comparison.results]
         cells = [_format(row, value) if value else Text("0", style="dim") for value in values]
         table.add_row(row.title, *cells)
@@ -144,6 +164,17 @@ def _settings(comparison: Comparison, name: str) -> str:
         f"{comparison.host_frames_reason};\n"
         f"      reclaim from {format_count(low)} free frames until {format_count(high)}; "
         f"{format_count(comparison.swap_slots)} swap slots{_reporting(comparison.reporting)}"
+        f"{_two_tables(comparison.two_tables)}"
+    )
+
+
+def _two_tables(used: dict[str, Any] | None) -> str:
+    if used is None:
+        return ""
+    return (
+        f"\nLinux {used['revision']}: of tries of a host PTE's lock {used['contention']:.0%} fail;"
+        f" notifiers unmap {used['notifiers']:.0%} of the pages\n"
+        "      from the guest before each sample"
     )
 
 
@@ -196,6 +227,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
             flavour=args.flavour,
             reporting=_reporting_settings(args),
             unseen_free=args.report_unseen == "free",
+            revision=args.revision,
+            contention=args.contention,
+            notifiers=args.notifiers,
             threads=args.threads,
             progress=advance,
         )

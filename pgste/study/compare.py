@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechan
 from pgste._engine.names import shown
 from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError
-from pgste.study.result import ROWS, Comparison, MechanismResult, Row
+from pgste.study.result import DAT_ROWS, ROWS, Comparison, MechanismResult, Row
 from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
 from pgste.traces.trace import Trace
 
@@ -109,6 +110,7 @@ def _replay(
     live_at_start: int,
     samples: int,
     progress: Progress | None,
+    between: Callable[[int], None] | None = None,
 ) -> MechanismResult:
     replay = Replay(guests, trace.events, trace.time, base)
     start = int(trace.time[0]) if len(trace) else 0
@@ -125,7 +127,9 @@ def _replay(
 
     sample(0)
     elapsed, done = 0.0, 0
-    for step in _sample_steps(trace, samples):
+    for turn, step in enumerate(_sample_steps(trace, samples)):
+        if between:
+            between(turn)
         begin = time.perf_counter()
         replay.run(step - done)
         elapsed += time.perf_counter() - begin
@@ -146,6 +150,7 @@ def _replay(
         "swap_peak": host_stats["swap_peak"],
         "swap_mean": replay_stats["swap_seconds"] / covered if covered else rows[-1][3],
         "stale_allocs": replay_stats["stale_allocs"],
+        **_two_tables_values(guests),
         "events_per_second": replay_stats["events"] / elapsed if elapsed else 0.0,
     }
     seconds, in_use, frames, swap = zip(*rows, strict=True)
@@ -162,6 +167,25 @@ def _replay(
     )
 
 
+def _two_tables_values(guests: Sequence[Guest]) -> dict[str, float]:
+    if guests[0].generation != "dat":
+        return {}
+    each = [guest.host_pte_stats() for guest in guests]
+    return {row.key: sum(stats[row.key] for stats in each) for row in DAT_ROWS}
+
+
+def _unmap_some(guests: Sequence[Guest], share: float, turn: int) -> None:
+    """MMU notifiers of the host take the guest's PTE of some pages away, evenly spread.
+
+    The operation rewrites the host's PTEs, as page migration does.
+    """
+    count = int(guests[0].pages * share)
+    if count:
+        pages = (np.arange(count) * guests[0].pages // count + turn) % guests[0].pages
+        for guest in guests:
+            guest.notifier_unmap(pages, "set")
+
+
 def compare(
     trace: Trace,
     mechanisms: Iterable[str] | None = None,
@@ -174,6 +198,9 @@ def compare(
     flavour: str | None = None,
     reporting: Mapping[str, Any] | None = None,
     unseen_free: bool = False,
+    revision: str | None = None,
+    contention: float = 0.0,
+    notifiers: float = 0.0,
     samples: int = 400,
     threads: int = 1,
     progress: Progress | None = None,
@@ -196,6 +223,11 @@ def compare(
     reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
         is by default the pages that no event names.
     unseen_free: for ``reporting``, these pages are free blocks that others merge with.
+    revision: of generation ``dat``, as for `Guest`.
+    contention: for ``dat``, the share of tries of a host PTE's lock that fail, 0 .. 1
+        (`Guest.set_contention`): such an unused page is written to swap.
+    notifiers: for ``dat``, the share of pages, 0 .. 1, whose guest PTE an operation of the host
+        takes away before each sample (`Guest.notifier_unmap`): if freed then, they are swapped.
     samples: how often host memory is sampled, evenly over trace time, 1 .. 2^20.
     threads: how many mechanisms are replayed at once, 1 .. 64.  It changes nothing but speed.
     progress: called with (mechanism, events done, events), by these threads.
@@ -220,6 +252,7 @@ def compare(
     samples = count_of("samples", samples, MAX_SAMPLES)
     threads = count_of("threads", threads, MAX_THREADS)
     check_flag("unseen_free", unseen_free)
+    two = _two_tables(generation, revision, contention, notifiers)
     check_callable("progress", progress)
     _check_reporting(reporting)
     summary = trace.summary()
@@ -257,13 +290,20 @@ def compare(
                 mechanism=name,
                 generation=generation,
                 nodat=nodat,
+                revision=revision,
             )
             for _ in range(guests)
         ]
+        between: Callable[[int], None] | None = None
+        if two and two["contention"]:
+            for member in members:
+                member.set_contention(two["contention"])
+        if two and two["notifiers"]:
+            between = partial(_unmap_some, members, two["notifiers"])
         if name == "reporting":
             used = _set_up_reporting(members, trace, summary, base, reporting or {}, unseen_free)
         live = summary["live_at_start"]
-        result = _replay(trace, name, host, members, base, live, samples, progress)
+        result = _replay(trace, name, host, members, base, live, samples, progress, between)
         host.close()
         return result
 
@@ -280,7 +320,29 @@ def compare(
         results=results,
         reporting=used,
         flavour=flavour_of(generation),
+        two_tables=two,
     )
+
+
+def _two_tables(
+    generation: str, revision: str | None, contention: float, notifiers: float
+) -> dict[str, Any] | None:
+    """What the two tables of generation "dat" are set to; None for others, which have one."""
+    shares = {"contention": contention, "notifiers": notifiers}
+    for name, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, (int, float)):
+            raise ArgumentTypeError(f"{name}: {shown(share)} is not a number")
+        if not 0 <= share <= 1:
+            raise ArgumentError(f"{name}: {shown(share)} is not in 0 .. 1")
+    if generation == "dat":
+        made = Guest(1, generation=generation, revision=revision)
+        return {"revision": made.revision, **{n: float(s) for n, s in shares.items()}}
+    for name, given in (("revision", revision), *shares.items()):
+        if given:
+            raise ArgumentError(
+                f"{name}: {shown(given)} is for generation 'dat', not {generation!r}"
+            )
+    return None
 
 
 def _map(

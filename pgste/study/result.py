@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ROWS", "Comparison", "MechanismResult", "Row"]
+__all__ = ["DAT_ROWS", "ROWS", "Comparison", "MechanismResult", "Row"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ ROWS = (
     Row("swap_mean", "swap slots, mean", "over trace time"),
     Row("stale_allocs", "allocs of stale pages", "a read before the first write sees it"),
     Row("events_per_second", "events a second", "replay speed on this machine", "rate"),
+)
+
+#: What generation "dat" tells beside: its two tables (docs/dat.md) make these possible.
+DAT_ROWS = (
+    Row("unused_swap_outs", "of these, unused", "swap-outs of pages that the guest said it freed"),
+    Row("lock_failures", "host locks not had", "of a host PTE, by who goes without it"),
 )
 
 
@@ -80,6 +86,8 @@ class Comparison:
     #: Settings of free page reporting (`Guest.reporting`), if it took part.
     reporting: dict[str, Any] | None = None
     flavour: str = "kvm"
+    #: Generation "dat": the release, and what its host does; else None.
+    two_tables: dict[str, Any] | None = None
 
     def __getitem__(self, mechanism: str) -> MechanismResult:
         """The result of one mechanism, by name; KeyError names it."""
@@ -87,6 +95,11 @@ class Comparison:
             if result.mechanism == mechanism:
                 return result
         raise KeyError(mechanism)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """`ROWS`, and behind the first what only generation "dat" tells."""
+        return (*ROWS[:1], *DAT_ROWS, *ROWS[1:]) if self.two_tables else ROWS
 
     def to_dict(self, samples: bool = True) -> dict[str, Any]:
         """Everything as plain data for JSON; without the samples over time on request."""
@@ -117,6 +130,7 @@ class Comparison:
             "generation": self.generation,
             "flavour": self.flavour,
             "reporting": self.reporting,
+            **({"two_tables": self.two_tables} if self.two_tables else {}),
             "mechanisms": columns,
         }
 

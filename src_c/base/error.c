@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The sentences of enum pgste_error. */
+#include <errno.h>
+
 #include "base/base.h"
 
 static const char *const sentences[] = {
@@ -20,6 +22,11 @@ static const char *const sentences[] = {
 	[-PGSTE_E_PGM_SPECIFICATION] = "specification exception: no such operation request code",
 	[-PGSTE_E_CHANGED] = "an array was changed by somebody else during the call",
 	[-PGSTE_E_CANCELLED] = "the call was told to end early",
+	[-PGSTE_E_KVM_NXIO] = "ENXIO: CMMA is not enabled",
+	[-PGSTE_E_KVM_INVAL] = "EINVAL: the kernel takes no such argument now",
+	[-PGSTE_E_KVM_FAULT] = "EFAULT: a page lies outside every memory slot",
+	[-PGSTE_E_KVM_BUSY] = "EBUSY: a virtual CPU exists already",
+	[-PGSTE_E_KVM_EXIST] = "EEXIST: the memory slot would overlap another one",
 	[-PGSTE_E_PGM_DISCARD] = "page discarded: the host no longer has the volatile page",
 };
 
@@ -38,6 +45,18 @@ unsigned pgste_pgm_code(int error)
 	case PGSTE_E_PGM_ADDRESSING: return 0x0005;
 	case PGSTE_E_PGM_SPECIFICATION: return 0x0006;
 	case PGSTE_E_PGM_DISCARD: return 0x001a;
+	default: return 0;
+	}
+}
+
+int pgste_kvm_errno(int error)
+{
+	switch (error) {
+	case PGSTE_E_KVM_NXIO: return ENXIO;
+	case PGSTE_E_KVM_INVAL: return EINVAL;
+	case PGSTE_E_KVM_FAULT: return EFAULT;
+	case PGSTE_E_KVM_BUSY: return EBUSY;
+	case PGSTE_E_KVM_EXIST: return EEXIST;
 	default: return 0;
 	}
 }

@@ -5,6 +5,12 @@
  */
 #include "guest/guest.h"
 
+/* A load or store outside every slot is an addressing exception, as the machine has it. */
+static int check_slots(struct pgste_guest *guest, const struct pgste_gfns *gfns)
+{
+	return slots_cover(guest, gfns, 1, &guest->fault_gfn) ? PGSTE_OK : PGSTE_E_PGM_ADDRESSING;
+}
+
 int pgste_write(struct pgste_guest *guest, const struct pgste_gfns *gfns, const uint32_t *tags,
 		unsigned tag_step)
 {
@@ -12,6 +18,8 @@ int pgste_write(struct pgste_guest *guest, const struct pgste_gfns *gfns, const 
 		return PGSTE_E_ARG;
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
+	if (check_slots(guest, gfns))
+		return PGSTE_E_PGM_ADDRESSING;
 	guest_settle(guest);
 	return mm_write(&guest->mm, gfns, tags, tag_step);
 }
@@ -22,6 +30,8 @@ int pgste_read(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_
 		return PGSTE_E_ARG;
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
+	if (check_slots(guest, gfns))
+		return PGSTE_E_PGM_ADDRESSING;
 	guest_settle(guest);
 	return mm_read(&guest->mm, gfns, tags);
 }

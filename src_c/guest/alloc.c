@@ -190,7 +190,7 @@ static int hint_all(struct pgste_guest *guest, struct vcpu *vcpu, struct blocks 
 		}
 		return PGSTE_OK;
 	}
-	if (guest->mech->cmma && b.pages == 1 && !guest->interpreted)
+	if (guest->use_cmma && b.pages == 1 && !guest->interpreted && guest->slots.whole)
 		return essa_all(guest, vcpu, b.gfns, to_free);
 	while ((nr = blocks_next(&b, guest->mech->cmma, &first))) {
 		hook(guest, vcpu, first, nr, order);
@@ -211,14 +211,18 @@ static int change(struct pgste_guest *guest, uint32_t vcpu, const struct pgste_g
 	const uint64_t limit = guest->mm.nr_pages - block + 1;
 	struct blocks all;
 	struct vcpu *v;
+	uint64_t bad;
 	int error;
 
 	if (vcpu >= guest->nr_vcpus || order > PGSTE_MAX_ORDER)
 		return PGSTE_E_ARG;
 	if (gfns->nr == 0)
 		return PGSTE_OK;
-	if (block > guest->mm.nr_pages || !gfns_below(gfns, limit))
+	if (block > guest->mm.nr_pages || !gfns_below(gfns, limit) ||
+	    !slots_cover(guest, gfns, block, &bad))
 		return PGSTE_E_GFN;
+	if (!guest->vcpus_created)
+		pgste_create_vcpus(guest);
 	guest_settle(guest);
 	all = blocks_of(gfns, limit, block);
 	v = &guest->vcpus[vcpu];
@@ -262,7 +266,7 @@ static int change_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn, u
 		return PGSTE_E_ARG;
 	if (gfn >= guest->mm.nr_pages)
 		return PGSTE_E_GFN;
-	if (!guest->mech->cmma || guest->shared)
+	if (!guest->use_cmma || guest->shared || !guest->slots.whole)
 		return change(guest, vcpu, &one, 0, to_free);
 	v = &guest->vcpus[vcpu];
 	word = &guest->free[gfn / 64];

@@ -27,13 +27,42 @@ static uint32_t swapped_entries(const uint8_t *state, const uint64_t *list, uint
 }
 _Static_assert(PGSTE_STATE_SWAP == 1 << 7, "swapped_entries() shifts it down");
 
+/*
+ * _essa_clear_cbrl of v7.0 where host addresses are not the guest's: it looks at the page of the
+ * entry, and hands the guest address to a function that wants a host address, so that the page
+ * which is mapped there is zapped, if any.
+ */
+static uint64_t process_missing(struct pgste_guest *guest, const struct vcpu *vcpu,
+				uint64_t *slots_freed)
+{
+	struct mm *mm = &guest->mm;
+	uint64_t zapped = 0;
+
+	for (uint32_t i = 0; i < vcpu->nr; i++) {
+		const uint64_t gfn = vcpu->cbrl[i], other = slot_guest_gfn(guest, gfn);
+		const uint8_t state = mm->state[gfn];
+
+		if (pte_word(mm, gfn) & PTE_PRESENT || other >= mm->nr_pages ||
+		    !state_zappable(state | PGSTE_STATE_SWAP) ||
+		    !(mm->state[other] & PGSTE_STATE_SWAP))
+			continue;
+		*slots_freed += pte_zap(mm, other);
+		zapped++;
+	}
+	return zapped;
+}
+
 /* Zap every entry, reset the list: pages zapped. */
 uint64_t cbrl_process(struct pgste_guest *guest, struct vcpu *vcpu)
 {
 	uint64_t swapped[PGSTE_CBRL_MAX + 1], slots_freed = 0, zapped = 0;
 	const uint32_t nr = vcpu->nr;
-	const uint32_t nr_swapped = swapped_entries(guest->mm.state, vcpu->cbrl, nr, swapped);
+	const bool misses = guest->list_misses;
+	const uint32_t nr_swapped =
+		misses ? 0 : swapped_entries(guest->mm.state, vcpu->cbrl, nr, swapped);
 
+	if (misses)
+		zapped = process_missing(guest, vcpu, &slots_freed);
 	for (uint32_t i = 0; i < nr_swapped; i++)
 		__builtin_prefetch(&guest->mm.pte[swapped[i]], 1);
 	for (uint32_t i = 0; i < nr_swapped; i++) {
@@ -69,5 +98,7 @@ int64_t pgste_intercept(struct pgste_guest *guest, uint32_t vcpu)
 {
 	if (vcpu >= guest->nr_vcpus)
 		return PGSTE_E_ARG;
+	if (!guest->vcpus_created)
+		pgste_create_vcpus(guest);
 	return (int64_t)cbrl_process(guest, &guest->vcpus[vcpu]);
 }

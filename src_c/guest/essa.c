@@ -20,7 +20,7 @@
 #define RUN_SCAN 64u
 #define RUN_MAX 1024u
 
-static unsigned essa_one_shared(uint8_t *state, const uint16_t *row)
+static ALWAYS_INLINE unsigned essa_one_shared(uint8_t *state, const uint16_t *row, uint8_t *was)
 {
 	uint8_t old = __atomic_load_n(state, __ATOMIC_RELAXED);
 	unsigned entry;
@@ -29,18 +29,26 @@ static unsigned essa_one_shared(uint8_t *state, const uint16_t *row)
 		entry = row[old];
 	} while (!__atomic_compare_exchange_n(state, &old, ESSA_NEW(entry), true,
 					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	*was = old;
 	return entry;
 }
 
 static ALWAYS_INLINE unsigned essa_lookup(uint8_t *state, const uint16_t *row, bool shared)
 {
 	unsigned entry;
+	uint8_t was;
 
 	if (shared)
-		return essa_one_shared(state, row);
+		return essa_one_shared(state, row, &was);
 	entry = row[*state];
 	*state = ESSA_NEW(entry);
 	return entry;
+}
+
+static ALWAYS_INLINE bool page_exists(const struct pgste_guest *guest, uint64_t gfn)
+{
+	return gfn < guest->mm.nr_pages &&
+	       (__builtin_expect(guest->slots.whole, 1) || memslots_cover(&guest->slots, gfn, 1));
 }
 
 /*
@@ -51,12 +59,24 @@ static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, u
 				 uint64_t gfn)
 {
 	unsigned result = PGSTE_RESULT_EXCEPTION;
+	uint8_t *state, was;
 
 	vcpu->essa++;
-	if (gfn < guest->mm.nr_pages) {
-		unsigned entry = essa_one_shared(&guest->mm.state[gfn], guest->rows[orc].entry);
+	if (page_exists(guest, gfn)) {
+		unsigned entry;
 
+		state = &guest->mm.state[gfn];
+		if (guest->shared) {
+			entry = essa_one_shared(state, guest->rows[orc].entry, &was);
+		} else {
+			was = *state;
+			entry = guest->rows[orc].entry[was];
+			*state = ESSA_NEW(entry);
+		}
 		result = ESSA_RESULT(entry);
+		if (__builtin_expect(entry & (unsigned)~was & PGSTE_STATE_DIRTY, 0) &&
+		    guest->migration)
+			__atomic_fetch_add(&guest->nr_dirty, 1, __ATOMIC_RELAXED);
 		if (ESSA_APPEND(entry) && guest->mm.generation == PGSTE_GEN_ZVM)
 			zvm_lose(guest, vcpu, gfn);
 		else if (ESSA_APPEND(entry))
@@ -71,12 +91,14 @@ unsigned essa_any(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, ui
 {
 	unsigned entry;
 
+	if (essa_is_first(guest))
+		essa_first(guest);
 	if (guest->interpreted)
 		return essa_interpreted(guest, vcpu, orc, gfn);
 	if (vcpu->nr >= guest->cbrl_entries)
 		cbrl_process(guest, vcpu);
 	vcpu->essa++;
-	if (gfn >= guest->mm.nr_pages)
+	if (!page_exists(guest, gfn))
 		return PGSTE_RESULT_EXCEPTION;
 	entry = essa_lookup(&guest->mm.state[gfn], guest->rows[orc].entry, guest->shared);
 	if (ESSA_APPEND(entry))
@@ -101,7 +123,7 @@ static void list_make_room(struct pgste_guest *guest, struct vcpu *vcpu, struct 
 	if (list->nr < list->limit)
 		return;
 	vcpu->nr = list->nr;
-	if (list->seen & PGSTE_STATE_SWAP)
+	if ((list->seen & PGSTE_STATE_SWAP) || guest->list_misses)
 		cbrl_process(guest, vcpu);
 	else
 		cbrl_pass(vcpu);
@@ -274,8 +296,11 @@ static ALWAYS_INLINE int essa_stretches(struct pgste_guest *guest, struct vcpu *
 int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 		const struct pgste_gfns *gfns, uint8_t *results)
 {
-	const struct essa_row *row = &guest->rows[orc];
+	const struct essa_row *row;
 
+	if (gfns->nr && essa_is_first(guest))
+		essa_first(guest);
+	row = &guest->rows[orc];
 	switch (gfns->type) {
 	ESSA_CASE(PGSTE_GFN_U8);
 	ESSA_CASE(PGSTE_GFN_U16);
@@ -306,6 +331,19 @@ static __attribute__((noinline)) void range_shared(struct pgste_guest *guest, st
 	}
 }
 
+/* A range that was in slots when the call began, and is not any more: page by page. */
+static __attribute__((noinline)) void range_with_holes(struct pgste_guest *guest,
+						       struct vcpu *vcpu, unsigned orc,
+						       uint64_t gfn, uint64_t nr, uint8_t *results)
+{
+	for (uint64_t at = 0; at < nr; at++) {
+		const unsigned result = essa_any(guest, vcpu, orc, gfn + at);
+
+		if (results)
+			results[at] = (uint8_t)result;
+	}
+}
+
 /*
  * A range inside the guest: by the scan kernel from intercept to intercept, so that every
  * page sees the list and the zaps that it would see alone.
@@ -317,6 +355,8 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 	struct essa_list list = list_open(guest, vcpu);
 	uint64_t at = 0;
 
+	if (nr && essa_is_first(guest))
+		essa_first(guest);
 	if (guest->interpreted) {
 		for (; at < nr; at++) {
 			unsigned result = essa_interpreted(guest, vcpu, orc, gfn + at);
@@ -324,6 +364,10 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 			if (results)
 				results[at] = (uint8_t)result;
 		}
+		return;
+	}
+	if (!(guest->slots.whole || memslots_cover(&guest->slots, gfn, nr))) {
+		range_with_holes(guest, vcpu, orc, gfn, nr, results);
 		return;
 	}
 	if (guest->shared) {

@@ -20,14 +20,21 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 	       const struct pgste_gfns *gfns, uint8_t *results);
 
+/* The first ESSA of a guest, or one while it is not known to use CMMA (cmma.c). */
+void essa_first(struct pgste_guest *guest);
+static inline bool essa_is_first(const struct pgste_guest *guest)
+{
+	return (!__atomic_load_n(&guest->uses_cmm, __ATOMIC_RELAXED) && !guest->migration) ||
+	       !__atomic_load_n(&guest->vcpus_created, __ATOMIC_RELAXED);
+}
+
 /* The result byte. */
 static ALWAYS_INLINE unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 				       uint64_t gfn)
 {
 	unsigned entry;
 
-	if (guest->interpreted || guest->shared || gfn >= guest->mm.nr_pages ||
-	    vcpu->nr >= guest->cbrl_entries)
+	if (guest->special || gfn >= guest->mm.nr_pages || vcpu->nr >= guest->cbrl_entries)
 		return essa_any(guest, vcpu, orc, gfn);
 	vcpu->essa++;
 	entry = guest->rows[orc].entry[guest->mm.state[gfn]];

@@ -17,6 +17,21 @@ static int essa_slices(struct pgste_guest *guest, struct vcpu *vcpu, unsigned or
 	return PGSTE_OK;
 }
 
+/* One by one; a gfn outside the guest has a result of its own. */
+static int essa_each(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
+		     const struct pgste_gfns *gfns, uint8_t *results)
+{
+	for (uint64_t i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
+		unsigned r = essa_one(guest, vcpu, orc, gfn_unbounded(gfns->type, gfns, i));
+
+		if (results)
+			results[i] = (uint8_t)r;
+	}
+	return PGSTE_OK;
+}
+
 /*
  * A run of nr gfns outside the guest (dat).  The first one empties a list that is full, and
  * then the others have nothing to do but to be counted and answered.
@@ -41,26 +56,29 @@ static int essa_outside(struct pgste_guest *guest, struct vcpu *vcpu, unsigned o
 
 /* A range that may pass the end of the guest (dat), or lie behind it. */
 static int essa_any_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
-			  const struct pgste_gfns *range, uint8_t *results)
+			  const struct pgste_gfns *range, bool covered, uint8_t *results)
 {
 	const uint64_t pages = guest->mm.nr_pages;
 	struct pgste_gfns part = *range;
 	int error;
 
 	part.nr = range->first < pages ? min_u64(range->nr, pages - range->first) : 0;
-	error = essa_slices(guest, vcpu, orc, &part, results);
+	error = covered ? essa_slices(guest, vcpu, orc, &part, results) :
+			  essa_each(guest, vcpu, orc, &part, results);
 	if (error || part.nr == range->nr)
 		return error;
 	return essa_outside(guest, vcpu, orc, range->first + part.nr, range->nr - part.nr,
 			    results ? results + part.nr : NULL);
 }
 
-static int essa_check(const struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
+static int essa_check(struct pgste_guest *guest, uint32_t vcpu, unsigned orc)
 {
 	if (vcpu >= guest->nr_vcpus)
 		return PGSTE_E_ARG;
-	if (!guest->mech->cmma)
+	if (!guest->use_cmma) {
+		pgste_create_vcpus(guest); /* whoever executes an instruction is there */
 		return PGSTE_E_PGM_OPERATION;
+	}
 	if (guest->vcpus[vcpu].problem_state)
 		return PGSTE_E_PGM_PRIVILEGED;
 	if (orc > PGSTE_ORC_SET_STABLE_NODAT ||
@@ -75,31 +93,25 @@ int pgste_essa(struct pgste_guest *guest, uint32_t vcpu, unsigned orc,
 	       const struct pgste_gfns *gfns, uint8_t *results)
 {
 	struct vcpu *v;
+	uint64_t bad;
 	bool inside;
 	int error = essa_check(guest, vcpu, orc);
 
 	if (error)
 		return error;
-	inside = gfns_below(gfns, guest->mm.nr_pages);
+	if (gfns->nr && essa_is_first(guest))
+		essa_first(guest);
+	inside = gfns_below(gfns, guest->mm.nr_pages) && slots_cover(guest, gfns, 1, &bad);
 	if (!inside && !gfns_below(gfns, MAX_GFN))
 		return PGSTE_E_GFN;
 	if (!inside && guest->mm.generation != PGSTE_GEN_DAT)
 		return PGSTE_E_PGM_ADDRESSING;
 	v = &guest->vcpus[vcpu];
 	if (gfns->type == PGSTE_GFN_RANGE)
-		return essa_any_range(guest, v, orc, gfns, results);
-	if (inside && !guest->interpreted)
+		return essa_any_range(guest, v, orc, gfns, inside || guest->slots.whole, results);
+	if (inside && !guest->interpreted && guest->slots.whole)
 		return essa_array(guest, v, orc, gfns, results);
-	/* one by one; a gfn outside the guest has a result of its own */
-	for (uint64_t i = 0; i < gfns->nr; i++) {
-		if (watch_stops_at(i))
-			return PGSTE_E_CANCELLED;
-		unsigned r = essa_one(guest, v, orc, gfn_unbounded(gfns->type, gfns, i));
-
-		if (results)
-			results[i] = (uint8_t)r;
-	}
-	return PGSTE_OK;
+	return essa_each(guest, v, orc, gfns, results);
 }
 
 int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint64_t gfn)
@@ -108,7 +120,8 @@ int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint
 
 	if (error)
 		return error;
-	if (gfn >= guest->mm.nr_pages) {
+	if (gfn >= guest->mm.nr_pages ||
+	    (!guest->slots.whole && !memslots_cover(&guest->slots, gfn, 1))) {
 		if (gfn >= MAX_GFN)
 			return PGSTE_E_GFN;
 		if (guest->mm.generation != PGSTE_GEN_DAT)

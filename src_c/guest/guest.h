@@ -11,6 +11,7 @@
 #ifndef GUEST_GUEST_H
 #define GUEST_GUEST_H
 
+#include "guest/slots.h"
 #include "memory/memory.h"
 #include "pgste/essa.h"
 #include "scan/scan.h"
@@ -63,6 +64,14 @@ struct pgste_guest {
 	bool nodat, strict, migration;
 	bool shared;	  /* more than one vcpu: ESSA must be atomic */
 	bool interpreted; /* no list: every ESSA is carried out by the host at once */
+	bool list_misses; /* v7.0, and host addresses that are not the guest's; see cbrl.c */
+	bool special;	  /* essa_one() has something to look at; see guest_set_paths */
+	bool use_cmma;	  /* CMMA is enabled */
+	bool uses_cmm, vcpus_created;
+	bool interpretation; /* interpreted without migrating, too */
+	enum pgste_log_revision log_revision;
+	struct memslots slots;
+	uint64_t nr_dirty; /* cmma_dirty_pages */
 	uint64_t fault_gfn; /* zvm: of the last program interruption */
 	uint64_t pending_gfn, pending_nr; /* run of frees that flush will issue */
 };
@@ -81,6 +90,9 @@ static inline void guest_settle(struct pgste_guest *guest)
 	if (guest->pending_nr)
 		guest->mech->flush(guest);
 }
+
+/* The way that ESSA takes, and essa_one's short way, after a change of what they depend on. */
+void guest_set_paths(struct pgste_guest *guest);
 
 /* ---- ESSA as a table (essa_table.c); essa.h has the instruction ---- */
 

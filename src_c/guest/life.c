@@ -12,6 +12,7 @@ static void guest_destroy(struct pgste_guest *guest)
 		guest->mech->exit(guest);
 	table_free(guest->free, bitmap_bytes(nr));
 	table_free(guest->odd, nr * sizeof(*guest->odd));
+	slots_exit(guest);
 	free(guest->vcpus);
 	free(guest);
 }
@@ -24,12 +25,24 @@ static bool guest_init(struct pgste_guest *guest)
 	       mm_init(&guest->mm);
 }
 
+/* What only some generations and mechanisms have. */
+static bool options_valid(const struct pgste_guest_config *c)
+{
+	const bool dat = c->log_revision == PGSTE_LOG_DAT || c->log_revision == PGSTE_LOG_DAT_NEW;
+
+	if (c->log_revision >= PGSTE_NR_LOG_REVISIONS || (dat && c->generation != PGSTE_GEN_DAT))
+		return false;
+	return c->generation != PGSTE_GEN_ZVM ||
+	       !(c->interpretation || c->slots || c->cmma_later);
+}
+
 static bool config_valid(const struct pgste_guest_config *c)
 {
 	return c->nr_pages >= 1 && c->nr_pages <= PGSTE_MAX_PAGES &&
-	       c->generation < PGSTE_NR_GENERATIONS &&
-	       c->nr_vcpus >= 1 && c->nr_vcpus <= PGSTE_MAX_VCPUS && c->cbrl_entries >= 1 &&
-	       c->cbrl_entries <= PGSTE_CBRL_MAX;
+	       c->generation < PGSTE_NR_GENERATIONS && c->revision < PGSTE_NR_REVISIONS &&
+	       (c->revision == PGSTE_REVISION_7_2 || c->generation == PGSTE_GEN_DAT) &&
+	       options_valid(c) && c->nr_vcpus >= 1 && c->nr_vcpus <= PGSTE_MAX_VCPUS &&
+	       c->cbrl_entries >= 1 && c->cbrl_entries <= PGSTE_CBRL_MAX;
 }
 
 int guest_create(struct pgste_host *host, const struct pgste_guest_config *config,
@@ -37,6 +50,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 {
 	const bool zvm = config->generation == PGSTE_GEN_ZVM;
 	struct pgste_guest *g;
+	int error;
 
 	if (!config_valid(config) || host->nr_mms >= PGSTE_MAX_GUESTS)
 		return PGSTE_E_ARG;
@@ -45,6 +59,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 		return PGSTE_E_NOMEM;
 	g->mm.nr_pages = config->nr_pages;
 	g->mm.generation = config->generation;
+	g->mm.two.revision = config->revision;
 	g->mm.host = host;
 	g->mm.rules = zvm ? &zvm_rules : NULL;
 	g->nr_vcpus = config->nr_vcpus;
@@ -53,11 +68,19 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	g->nodat = config->nodat;
 	g->strict = config->strict;
 	g->mech = mech;
-	g->interpreted = zvm;
-	g->rows = essa_rows(config->generation, false);
+	g->use_cmma = mech->cmma && !config->cmma_later;
+	g->vcpus_created = !config->cmma_later;
+	g->interpretation = config->interpretation;
+	g->log_revision = config->generation == PGSTE_GEN_DAT && !config->log_revision ?
+				  PGSTE_LOG_DAT : config->log_revision;
 	if (!guest_init(g)) {
 		guest_destroy(g);
 		return PGSTE_E_NOMEM;
+	}
+	error = slots_init(g, config);
+	if (error) {
+		pgste_guest_free(g);
+		return error;
 	}
 	*guest = g;
 	return PGSTE_OK;
@@ -84,6 +107,7 @@ uint32_t pgste_guest_number(const struct pgste_guest *guest)
 uint64_t pgste_guest_page_bits(const struct pgste_guest *guest)
 {
 	return 8 * (sizeof(*guest->mm.state) + sizeof(*guest->mm.pte) + sizeof(*guest->mm.rest) +
+		    (guest->mm.two.bits ? sizeof(*guest->mm.two.bits) : 0) +
 		    (guest->odd ? sizeof(*guest->odd) : 0)) + 1 + guest->mech->page_bits;
 }
 
@@ -145,6 +169,7 @@ void pgste_guest_reset_stats(struct pgste_guest *guest)
 {
 	guest_settle(guest);
 	guest->mm.stats = (struct pgste_guest_stats){ 0 };
+	guest->mm.two.counts.stats = (struct pgste_host_pte_stats){ 0 };
 	for (uint32_t i = 0; i < guest->nr_vcpus; i++) {
 		struct vcpu *v = &guest->vcpus[i];
 

@@ -82,6 +82,19 @@ static const char *check_frames(const struct pgste_host *host)
 	return nr_cached == host->nr_cached ? NULL : "the count of cached slots is wrong";
 }
 
+/* What the host's own PTE of a dat guest's page may be, beside what the guest has. */
+static bool host_pte_fits(const struct mm *mm, uint64_t gfn)
+{
+	const uint16_t bits = mm->two.bits[gfn];
+	const bool present = pte_is_present(mm->pte[gfn], mm->state[gfn]);
+
+	if (!present)
+		return !bits;
+	if (bits & HOST_APART)
+		return !(mm->state[gfn] & PGSTE_STATE_VALID);
+	return (bits & PTE_PRESENT) && (mm->pte[gfn] & COLD_FOREIGN || !(bits & ~HOST_LOW));
+}
+
 /* Every PTE of a guest; uses[slot] counts the entries of each slot. */
 static const char *check_guest(const struct pgste_guest *guest, uint32_t *uses, uint64_t *mapped)
 {
@@ -95,6 +108,8 @@ static const char *check_guest(const struct pgste_guest *guest, uint32_t *uses, 
 
 		if (watch_stops_at(gfn))
 			return pgste_strerror(PGSTE_E_CANCELLED);
+		if (guest->mm.two.bits && !host_pte_fits(&guest->mm, gfn))
+			return "the host's own PTE does not fit the guest's";
 		if (cold & COLD_FOREIGN) {
 			nr_foreign++;
 		} else if (state & PGSTE_STATE_SWAP) {
@@ -118,6 +133,8 @@ static const char *check_guest(const struct pgste_guest *guest, uint32_t *uses, 
 	for (uint32_t v = 0; v < guest->nr_vcpus; v++)
 		if (guest->vcpus[v].nr > guest->cbrl_entries)
 			return "a CBRL holds more than its entries";
+	if (slots_validate(guest))
+		return slots_validate(guest);
 	return guest->mech->validate ? guest->mech->validate(guest) : NULL;
 }
 

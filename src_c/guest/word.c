@@ -86,7 +86,7 @@ int pgste_get_words(const struct pgste_guest *guest, const struct pgste_gfns *gf
 		if (pgste)
 			pgste[i] = pgste_compose(guest, gfn);
 		if (pte)
-			pte[i] = pte_compose(guest->mm.pte[gfn], guest->mm.state[gfn]);
+			pte[i] = pte_word(&guest->mm, gfn);
 	}
 	return PGSTE_OK;
 }

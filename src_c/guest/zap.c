@@ -13,12 +13,21 @@ void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn)
 		__builtin_prefetch(&guest->mm.host->slots[pte_index(cold)], 1);
 }
 
+/* gmap_helper_zap_one_page goes without the lock's page if it is held; v7.0 waits for it. */
+static bool zap_may(struct pgste_guest *guest, uint64_t gfn)
+{
+	return !guest->mm.two.bits || guest->mm.two.revision == PGSTE_REVISION_7_0 ||
+	       host_trylock(&guest->mm, gfn);
+}
+
 unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed)
 {
 	uint8_t state = __atomic_load_n(&guest->mm.state[gfn], __ATOMIC_RELAXED);
 
-	if (!state_zappable(state))
-		return 0;
+	if (!state_zappable(state) ||
+	    !(guest->slots.whole || memslots_cover(&guest->slots, gfn, 1)) ||
+	    !zap_may(guest, gfn))
+		return 0; /* __gmap_zap, too, passes over what it cannot translate */
 	if (!guest->shared) {
 		*slots_freed += pte_zap(&guest->mm, gfn);
 		return 1;

@@ -9,6 +9,8 @@
 static void hint(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint64_t gfn,
 		 uint64_t nr)
 {
+	if (!guest->use_cmma) /* cmma_init found none: the hooks do nothing */
+		return;
 	if (nr == 1) {
 		essa_hint(guest, vcpu, orc, gfn);
 		return;

@@ -73,7 +73,7 @@ static int fault_mapped(struct mm *mm, uint64_t gfn, enum pte_access access,
 		return fault_swap(mm, gfn, access, frame);
 	if (!pte_is_present(cold, state))
 		return fault_zero(mm, gfn, access, frame);
-	if (!page_is_young(mm, gfn) || (access == PTE_STORE && (cold & PTE_PROTECT)))
+	if (!pte_is_young(mm, gfn) || (access == PTE_STORE && (cold & PTE_PROTECT)))
 		pte_touch(mm, gfn, access);
 	*frame = pte_index(cold);
 	return PGSTE_OK;

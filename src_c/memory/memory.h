@@ -9,6 +9,10 @@
  *   pte     8 bytes  the PTE less what the state byte says (INVALID; that it is a swap entry)
  *   rest    2 bytes  the PGSTE's other defined bits, see guest/word.c
  *
+ * and 2 more in the dat generation, whose guests have a table of their own:
+ *
+ *   bits    2 bytes  the host's own PTE, see below
+ *
  * All of it comes zeroed from mmap, and zero is "in use, stable, nothing mapped".
  */
 #ifndef MEMORY_MEMORY_H
@@ -17,6 +21,7 @@
 #include "host/host.h"
 #include "pgste/generation.h"
 #include "pgste/guest.h"
+#include "pgste/host_pte.h"
 #include "pgste/word.h"
 
 struct mm;
@@ -39,6 +44,18 @@ struct usage_rules {
  */
 #define STATE_PADDING UINT64_C(64)
 
+/* What a dat guest has beside: the host's own PTEs.  bits is NULL for guests with one table. */
+struct two_tables {
+	uint16_t *bits;
+	uint64_t *held; /* a bit for each page table of the host: its lock is held; or NULL */
+	uint64_t rate;	/* of tries of a lock that nobody holds, in 2^32, this many fail */
+	enum pgste_revision revision;
+	struct two_counts {
+		uint64_t tried; /* sum of rate over all tries */
+		struct pgste_host_pte_stats stats;
+	} counts;
+};
+
 struct mm {
 	uint8_t *state;
 	uint64_t *pte;
@@ -51,6 +68,7 @@ struct mm {
 	uint32_t number;		 /* host->mms[number] */
 	enum pgste_generation generation;
 	struct pgste_guest_stats stats; /* what is not counted in the vcpus */
+	struct two_tables two;
 };
 
 /* ---- life (mm.c) ---- */
@@ -84,6 +102,28 @@ static inline bool pte_is_present(uint64_t cold, uint8_t state)
 	return (cold & PTE_PRESENT) != 0 && !(state & PGSTE_STATE_SWAP);
 }
 
+/*
+ * The host's own PTE of a page of a dat guest.  What the guest's PTE names, the host's names as
+ * well: a notifier takes the guest's away before the host's becomes another.  So the frame is
+ * kept once, in the cold pte, and two.bits has the host's low 12 bits:
+ *
+ *   0                     the host's PTE is none, or the swap entry in the cold pte
+ *   HOST_APART set        the guest's PTE is empty, and the host's is neither
+ *   else PRESENT set      both map the frame
+ */
+#define HOST_APART UINT16_C(0x8000)
+#define HOST_LOW UINT16_C(0x0fff)
+/* do_anonymous_page, or a store that swaps in; a load that swaps in. */
+#define HOST_FILLED (uint16_t)(PTE_NOEXEC | PTE_WRITE | PTE_READ | PTE_DIRTY | PTE_YOUNG |    \
+			       PTE_SOFT_DIRTY | PTE_PRESENT)
+#define HOST_SWAPPED_IN (uint16_t)(PTE_PROTECT | PTE_NOEXEC | PTE_WRITE | PTE_READ | PTE_YOUNG | \
+				   PTE_PRESENT)
+
+static inline bool pte_is_apart(const struct mm *mm, uint64_t gfn)
+{
+	return mm->two.bits && (mm->two.bits[gfn] & HOST_APART);
+}
+
 /* The frame of a present page, the slot of a swapped one. */
 static inline uint32_t pte_index(uint64_t cold)
 {
@@ -97,11 +137,24 @@ static inline uint64_t pte_compose(uint64_t cold, uint8_t state)
 	       (state & PGSTE_STATE_SWAP ? PTE_PROTECT : 0);
 }
 
+/* The guest's PTE, or the host's swap entry where there is none. */
+static inline uint64_t pte_word(const struct mm *mm, uint64_t gfn)
+{
+	return pte_is_apart(mm, gfn) ? PTE_NONE : pte_compose(mm->pte[gfn], mm->state[gfn]);
+}
+
 /* Touched since it was aged?  KVM ages by INVALID; z/VM has the key's reference bit. */
-static inline bool page_is_young(const struct mm *mm, uint64_t gfn)
+static inline bool pte_is_young(const struct mm *mm, uint64_t gfn)
 {
 	return mm->generation == PGSTE_GEN_ZVM ? mm->pte[gfn] & PTE_YOUNG :
 						 mm->state[gfn] & PGSTE_STATE_VALID;
+}
+
+/* The same for reclaim: where the guest has no PTE any more the host's own tells. */
+static inline bool page_is_young(const struct mm *mm, uint64_t gfn)
+{
+	return pte_is_young(mm, gfn) ||
+	       (pte_is_apart(mm, gfn) && (mm->two.bits[gfn] & PTE_YOUNG));
 }
 
 /* How a PTE changes, docs/model.md section 3 (pte.c). */
@@ -134,6 +187,34 @@ bool pte_zap_claimed(struct mm *mm, uint64_t gfn);
 void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte);
 /* Make the PTE none, whatever it is, giving back what it holds; counts nothing. */
 void pte_drop(struct mm *mm, uint64_t gfn);
+
+/* ---- the host's own PTEs (host_pte.c; dat only) ---- */
+
+/* The guest's PTE becomes empty, and stays so if it is: gmap_ptep_xchg (pte.c). */
+void pte_detach(struct mm *mm, uint64_t gfn);
+static inline uint64_t held_bytes(const struct mm *mm)
+{
+	return bitmap_bytes((mm->nr_pages + PGSTE_LOCK_PAGES - 1) / PGSTE_LOCK_PAGES);
+}
+/* Try the lock of the host's page table that has the page; counts. */
+bool host_trylock(struct mm *mm, uint64_t gfn);
+/* What is left of a present host PTE that is written anew: in 7.0 UNUSED stays. */
+static inline uint16_t host_rewritten(const struct mm *mm, uint16_t bits)
+{
+	if (mm->two.revision == PGSTE_REVISION_7_0 || !(bits & PTE_PRESENT))
+		return bits;
+	return bits & (uint16_t)~PTE_UNUSED;
+}
+/* Whether reclaim may drop the page: after its notifier the host's PTE has UNUSED. */
+bool host_drops(struct mm *mm, uint64_t gfn);
+/* Reclaim wrote the page to swap. */
+void host_wrote(struct mm *mm, uint64_t gfn);
+uint64_t host_word(const struct mm *mm, uint64_t gfn);
+void host_load(struct mm *mm, uint64_t gfn, uint64_t word);
+/* One page of a notifier, and what its cause does to the host's PTE: was the guest's present? */
+bool host_notified(struct mm *mm, uint64_t gfn, enum pgste_rewrite rewrite);
+/* All that mm has of nr pages goes from one place to another; the target holds nothing. */
+void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr);
 
 /* ---- faults (fault.c) ---- */
 

@@ -33,18 +33,23 @@ static void free_tables(struct mm *mm)
 	table_free(mm->pte, nr * sizeof(*mm->pte));
 	table_free(mm->rest, nr * sizeof(*mm->rest));
 	table_free(mm->touched, bitmap_bytes(chunks(nr)));
+	table_free(mm->two.bits, nr * sizeof(*mm->two.bits));
+	table_free(mm->two.held, held_bytes(mm));
 }
 
 bool mm_init(struct mm *mm)
 {
 	const uint64_t nr = mm->nr_pages;
+	const bool two = mm->generation == PGSTE_GEN_DAT;
 
 	mm->state = table_new(nr + STATE_PADDING);
 	mm->pte = table_new(nr * sizeof(*mm->pte));
 	mm->rest = table_new(nr * sizeof(*mm->rest));
 	mm->touched = table_new(bitmap_bytes(chunks(nr)));
+	if (two)
+		mm->two.bits = table_new(nr * sizeof(*mm->two.bits));
 	mm->number = NIL;
-	if (mm->state && mm->pte && mm->rest && mm->touched)
+	if (mm->state && mm->pte && mm->rest && mm->touched && (mm->two.bits || !two))
 		mm->number = host_join(mm->host, mm);
 	if (mm->number == NIL) {
 		free_tables(mm);

@@ -2,7 +2,8 @@
 /*
  * How a PTE changes: docs/model.md section 3 as code.  pgtable has two routes, set
  * (ptep_set_pte_at, clears ZERO) and exchange (ptep_xchg_*, does not); dat has one
- * (__dat_ptep_xchg), which clears ZERO when a page is mapped, unmapped or made young.
+ * (gmap_ptep_xchg), which clears ZERO when a page is mapped, unmapped or made young; but not
+ * in v7.0.  In dat the host's own PTE changes with the guest's, docs/dat.md.
  */
 #include "memory/memory.h"
 
@@ -31,8 +32,17 @@ static inline void pte_store(struct mm *mm, uint64_t gfn, uint64_t pte)
 				   bits);
 }
 
+/* The host's own PTE of a dat guest. */
+static inline void host_store(struct mm *mm, uint64_t gfn, uint16_t bits)
+{
+	if (mm->two.bits)
+		mm->two.bits[gfn] = bits;
+}
+
 static void clear_zero(struct mm *mm, uint64_t gfn)
 {
+	if (mm->two.revision == PGSTE_REVISION_7_0)
+		return;
 	mm->state[gfn] &= (uint8_t)~PGSTE_STATE_ZERO;
 }
 
@@ -51,12 +61,13 @@ static void note_writable(struct mm *mm, uint64_t gfn, uint64_t pte)
 		mm->rest[gfn] |= REST_UC;
 }
 
-static void pte_map(struct mm *mm, uint64_t gfn, uint32_t frame, uint64_t bits)
+static void pte_map(struct mm *mm, uint64_t gfn, uint32_t frame, uint64_t bits, uint16_t host)
 {
 	uint64_t pte = (uint64_t)frame << PTE_PFRA_SHIFT | bits;
 
 	clear_zero(mm, gfn);
 	pte_store(mm, gfn, pte);
+	host_store(mm, gfn, host);
 	note_writable(mm, gfn, pte);
 }
 
@@ -72,7 +83,7 @@ void pte_map_zero(struct mm *mm, uint64_t gfn, uint32_t frame, enum pte_access a
 
 	if (mm->generation == PGSTE_GEN_DAT)
 		bits = dat_bits(access);
-	pte_map(mm, gfn, frame, bits);
+	pte_map(mm, gfn, frame, bits, HOST_FILLED);
 }
 
 /* do_swap_page maps read-only and clean for a load, so that a store is seen. */
@@ -85,7 +96,52 @@ void pte_map_swapped(struct mm *mm, uint64_t gfn, uint32_t frame,
 		bits = dat_bits(access);
 	else
 		bits |= access == PTE_STORE ? PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY : PTE_PROTECT;
-	pte_map(mm, gfn, frame, bits);
+	pte_map(mm, gfn, frame, bits, access == PTE_STORE ? HOST_FILLED : HOST_SWAPPED_IN);
+}
+
+/* A store wants to write where the host's own PTE may not let it: wp_page_reuse. */
+static void host_make_writable(struct mm *mm, uint64_t gfn)
+{
+	const uint16_t bits = mm->two.bits[gfn];
+
+	if (bits & PTE_WRITE)
+		return;
+	mm->two.bits[gfn] = host_rewritten(
+		mm, (bits & (uint16_t)~(PTE_PROTECT | PTE_INVALID)) | (HOST_FILLED & ~PTE_NOEXEC));
+}
+
+/*
+ * The guest maps a page again that the host never lost (gmap_link): fast get_user_pages finds
+ * the host's PTE as it is, and writes it only if a store needs that.
+ */
+static void pte_attach(struct mm *mm, uint64_t gfn, enum pte_access access)
+{
+	const uint64_t frame = mm->pte[gfn] & PTE_PFRA;
+
+	if (access == PTE_STORE)
+		host_make_writable(mm, gfn);
+	mm->two.bits[gfn] &= (uint16_t)~HOST_APART;
+	clear_zero(mm, gfn);
+	pte_store(mm, gfn, frame | dat_bits(access));
+}
+
+void pte_detach(struct mm *mm, uint64_t gfn)
+{
+	const uint64_t cold = mm->pte[gfn];
+
+	clear_zero(mm, gfn);
+	if ((mm->state[gfn] & (PGSTE_STATE_SWAP | PGSTE_STATE_VALID)) == PGSTE_STATE_SWAP ||
+	    pte_is_apart(mm, gfn))
+		return;
+	if (!pte_is_present(cold, mm->state[gfn])) {
+		pte_drop(mm, gfn);
+		return;
+	}
+	if ((cold & PTE_DIRTY) && !(cold & COLD_FOREIGN))
+		mm->host->frames[pte_index(cold)].dirty = 1;
+	pte_store(mm, gfn, (cold & PTE_PFRA) | PTE_INVALID | PTE_PRESENT);
+	mm->pte[gfn] |= cold & COLD_FOREIGN;
+	mm->two.bits[gfn] |= HOST_APART;
 }
 
 /* A load or store of a present page: made young, and at a first store dirty. */
@@ -94,12 +150,18 @@ void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
 	uint64_t old = pte_compose(mm->pte[gfn], mm->state[gfn]);
 	uint64_t new = old;
 
+	if (pte_is_apart(mm, gfn)) {
+		pte_attach(mm, gfn, access);
+		return;
+	}
 	if ((old & PTE_INVALID) || mm->generation == PGSTE_GEN_ZVM)
 		new = (new | PTE_YOUNG) & ~PTE_INVALID;
 	if (access == PTE_STORE && (old & PTE_PROTECT)) {
 		new = (new | PTE_DIRTY | PTE_WRITE) & ~PTE_PROTECT;
 		if (mm->generation != PGSTE_GEN_DAT)
 			new |= PTE_SOFT_DIRTY;
+		else if (!(old & PTE_WRITE))
+			host_make_writable(mm, gfn);
 	}
 	if (new == old)
 		return;
@@ -113,6 +175,11 @@ void pte_age(struct mm *mm, uint64_t gfn)
 {
 	uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
 
+	if (mm->two.bits) {
+		mm->two.bits[gfn] = (mm->two.bits[gfn] & (uint16_t)~PTE_YOUNG) | PTE_INVALID;
+		if (mm->two.bits[gfn] & HOST_APART)
+			return;
+	}
 	pte &= ~PTE_YOUNG;
 	if (mm->generation != PGSTE_GEN_ZVM)
 		pte |= PTE_INVALID;
@@ -125,19 +192,39 @@ void pte_unmap(struct mm *mm, uint64_t gfn)
 {
 	clear_zero_dat(mm, gfn);
 	pte_store(mm, gfn, PTE_NONE);
+	host_store(mm, gfn, 0);
 }
 
 void pte_swap_out(struct mm *mm, uint64_t gfn, uint32_t slot)
 {
 	clear_zero(mm, gfn);
 	pte_store(mm, gfn, PTE_SWAP | (uint64_t)slot << PTE_PFRA_SHIFT);
+	host_store(mm, gfn, 0);
+}
+
+/* The host's own PTE loses what madvise_free_pte_range takes; true: the guest has none. */
+static bool host_lazyfree(struct mm *mm, uint64_t gfn)
+{
+	uint16_t bits;
+
+	if (!mm->two.bits)
+		return false;
+	bits = mm->two.bits[gfn];
+	if (bits & (PTE_YOUNG | PTE_DIRTY)) {
+		/* by set_pte_at: UNUSED goes in every release */
+		mm->two.bits[gfn] &= (uint16_t)~(PTE_YOUNG | PTE_DIRTY | PTE_UNUSED);
+		mm->two.bits[gfn] |= PTE_INVALID | PTE_PROTECT;
+	}
+	if (bits & HOST_APART)
+		clear_zero(mm, gfn);
+	return bits & HOST_APART;
 }
 
 void pte_lazyfree(struct mm *mm, uint64_t gfn)
 {
 	uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
 
-	if (!(pte & (PTE_YOUNG | PTE_DIRTY)))
+	if (host_lazyfree(mm, gfn) || !(pte & (PTE_YOUNG | PTE_DIRTY)))
 		return;
 	clear_zero(mm, gfn);
 	pte_store(mm, gfn,
@@ -149,11 +236,14 @@ void pte_restore(struct mm *mm, uint64_t gfn)
 {
 	clear_zero(mm, gfn);
 	note_writable(mm, gfn, pte_compose(mm->pte[gfn], mm->state[gfn]));
+	if (mm->two.bits)
+		mm->two.bits[gfn] &= (uint16_t)~PTE_UNUSED;
 }
 
 void pte_clear(struct mm *mm, uint64_t gfn)
 {
 	pte_store(mm, gfn, PTE_NONE);
+	host_store(mm, gfn, 0);
 }
 
 /* ---- giving back what a PTE holds ---- */
@@ -209,20 +299,23 @@ void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte)
 {
 	struct pgste_host *host = mm->host;
 	const uint64_t cold = mm->pte[gfn];
-	const uint64_t old = pte_compose(cold, mm->state[gfn]);
 	const uint64_t index = pte >> PTE_PFRA_SHIFT;
 
-	if (pte == old)
+	if (pte == pte_word(mm, gfn))
 		return;
-	if ((pte & PTE_PRESENT) && (old & PTE_PRESENT) && !(cold & COLD_FOREIGN) &&
-	    index == old >> PTE_PFRA_SHIFT) {
+	if ((pte & PTE_PRESENT) && pte_is_present(cold, mm->state[gfn]) &&
+	    !(cold & COLD_FOREIGN) && index == cold >> PTE_PFRA_SHIFT) {
 		pte_store(mm, gfn, pte);
+		if (mm->two.bits)
+			mm->two.bits[gfn] &= (uint16_t)~HOST_APART;
 		return;
 	}
 	pte_drop(mm, gfn);
 	pte_store(mm, gfn, pte);
 	if (pte == PTE_NONE)
 		return;
+	/* a page that the guest maps is one that the host has mapped */
+	host_store(mm, gfn, pte & PTE_PRESENT ? HOST_FILLED : 0);
 	chunk_touch(mm, gfn);
 	if ((pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) && !(pte & PTE_SWAP_TYPE) &&
 	    index < host->fresh_slot && host->slots[index].count != SLOT_FREE &&

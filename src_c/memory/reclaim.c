@@ -57,6 +57,8 @@ static void write_swap(struct pgste_host *host, uint32_t frame)
 		slot->tag = f->tag;
 		host->stats.swap_outs++;
 		mm->stats.swap_outs++;
+		if (mm->two.bits)
+			host_wrote(mm, f->gfn);
 	} else {
 		host->stats.clean_evictions++;
 	}
@@ -101,6 +103,14 @@ static bool is_kept(const struct frame *f)
 	return f->pinned && f->list != PGSTE_LIST_LAZYFREE;
 }
 
+/* pgtable: the PTE's exchange returns UNUSED; dat: the host's own PTE has it, or not. */
+static bool drops_unused(struct mm *mm, uint64_t gfn)
+{
+	if (mm->two.bits)
+		return host_drops(mm, gfn);
+	return (mm->state[gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED;
+}
+
 /*
  * Take the frame from its page.  A slot is taken first, as add_to_swap comes before the
  * unmap: even a page that is then dropped needs one for a moment; the caller sees to it that
@@ -121,7 +131,7 @@ bool drop_or_write(struct pgste_host *host, uint32_t frame)
 		slot_cache(host, slot_get(host), frame);
 		f->dirty = 1;
 	}
-	if ((mm->state[f->gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED) {
+	if (drops_unused(mm, f->gfn)) {
 		pte_unmap(mm, f->gfn);
 		frame_put(host, frame);
 		host->stats.unused_discards++;

@@ -13,7 +13,7 @@
 struct page_words {
 	struct mm *mm;
 	uint64_t gfn, pte;
-	uint16_t rest;
+	uint16_t rest, host;
 	uint8_t state;
 };
 
@@ -22,6 +22,7 @@ struct snapshot {
 	struct frame *frames;
 	struct slot *slots;
 	struct pgste_guest_stats *stats; /* of each address space of the host */
+	struct two_counts *counts;
 	struct page_words *pages;
 	uint64_t *gfns; /* of the call */
 	uint64_t nr_pages;
@@ -34,6 +35,7 @@ void snapshot_free(struct snapshot *s)
 	free(s->frames);
 	free(s->slots);
 	free(s->stats);
+	free(s->counts);
 	free(s->pages);
 	free(s->gfns);
 	free(s);
@@ -46,6 +48,7 @@ static void save_page(struct snapshot *s, struct mm *mm, uint64_t gfn)
 		.gfn = gfn,
 		.pte = mm->pte[gfn],
 		.rest = mm->rest[gfn],
+		.host = mm->two.bits ? mm->two.bits[gfn] : 0,
 		.state = mm->state[gfn],
 	};
 }
@@ -64,9 +67,10 @@ static bool save_tables(struct snapshot *s, const struct pgste_host *host, uint6
 	s->frames = copy_of(host->frames, host->fresh_frame, sizeof(*s->frames));
 	s->slots = copy_of(host->slots, host->fresh_slot, sizeof(*s->slots));
 	s->stats = calloc(host->room_mms, sizeof(*s->stats));
+	s->counts = calloc(host->room_mms, sizeof(*s->counts));
 	s->pages = calloc(host->fresh_frame + nr_gfns + 1, sizeof(*s->pages));
 	s->gfns = calloc(nr_gfns + 1, sizeof(*s->gfns));
-	return s->frames && s->slots && s->stats && s->pages && s->gfns;
+	return s->frames && s->slots && s->stats && s->counts && s->pages && s->gfns;
 }
 
 static int save_gfns(struct snapshot *s, struct mm *mm, const struct pgste_gfns *gfns)
@@ -100,8 +104,10 @@ int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snap
 	s->live = host;
 	s->host = *host;
 	for (uint32_t i = 0; i < host->room_mms; i++)
-		if (host->mms[i])
+		if (host->mms[i]) {
 			s->stats[i] = host->mms[i]->stats;
+			s->counts[i] = host->mms[i]->two.counts;
+		}
 	for (uint64_t i = 0; i < host->fresh_frame; i++)
 		if (host->frames[i].list != PGSTE_LIST_FREE)
 			save_page(s, host->mms[host->frames[i].owner], host->frames[i].gfn);
@@ -123,13 +129,17 @@ void snapshot_restore(struct snapshot *s)
 	memcpy(host->frames, s->frames, host->fresh_frame * sizeof(*s->frames));
 	memcpy(host->slots, s->slots, host->fresh_slot * sizeof(*s->slots));
 	for (uint32_t i = 0; i < host->room_mms; i++)
-		if (host->mms[i])
+		if (host->mms[i]) {
 			host->mms[i]->stats = s->stats[i];
+			host->mms[i]->two.counts = s->counts[i];
+		}
 	for (uint64_t i = 0; i < s->nr_pages; i++) {
 		const struct page_words *p = &s->pages[i];
 
 		p->mm->pte[p->gfn] = p->pte;
 		p->mm->rest[p->gfn] = p->rest;
 		p->mm->state[p->gfn] = p->state;
+		if (p->mm->two.bits)
+			p->mm->two.bits[p->gfn] = p->host;
 	}
 }

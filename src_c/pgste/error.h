@@ -26,13 +26,21 @@ enum pgste_error {
 	PGSTE_E_PGM_DISCARD = -15,	 /* program interruption 0x001a (z/VM): page discarded */
 	PGSTE_E_CHANGED = -16,		 /* an array that the call reads was changed meanwhile */
 	PGSTE_E_CANCELLED = -17,	 /* pgste_set_watch, or a search's go_on, said no */
-	PGSTE_E_LAST = -17
+	/* What KVM refuses with an errno: slots, controls and the CMMA log. */
+	PGSTE_E_KVM_NXIO = -18,		 /* ENXIO: CMMA is not there, or not enabled */
+	PGSTE_E_KVM_INVAL = -19,	 /* EINVAL */
+	PGSTE_E_KVM_FAULT = -20,	 /* EFAULT: a page outside every memory slot */
+	PGSTE_E_KVM_BUSY = -21,		 /* EBUSY: a vcpu exists */
+	PGSTE_E_KVM_EXIST = -22,	 /* EEXIST: memory slots would overlap */
+	PGSTE_E_LAST = -22
 };
 
 /* A fixed English sentence for an error; "unknown error" for any other number. */
 const char *pgste_strerror(int error);
 /* Program interruption code (1, 2, 5, 6, 0x1a) of an error, 0 if it is none. */
 unsigned pgste_pgm_code(int error);
+/* errno of what KVM refuses (PGSTE_E_KVM_*), 0 for any other error. */
+int pgste_kvm_errno(int error);
 
 PGSTE_END
 

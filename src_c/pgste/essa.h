@@ -58,8 +58,11 @@ int pgste_set_changed(struct pgste_guest *guest, const struct pgste_gfns *gfns, 
 
 /* KVM_S390_VM_MEM_CLR_CMMA: USAGE and NODAT of every page to 0 (dat: attribute-dirty too). */
 void pgste_reset_cmma(struct pgste_guest *guest);
-/* Migration mode: every ESSA is interpreted; starting makes every page attribute-dirty. */
-void pgste_set_migration(struct pgste_guest *guest, bool on);
+/*
+ * Migration mode: every ESSA is interpreted; starting makes every page attribute-dirty.  KVM:
+ * pgste_start_migration and pgste_stop_migration, with their errors.
+ */
+int pgste_set_migration(struct pgste_guest *guest, bool on);
 bool pgste_get_migration(const struct pgste_guest *guest);
 /* Problem state of a vcpu: ESSA is then a privileged-operation exception. PGSTE_E_ARG. */
 int pgste_set_problem_state(struct pgste_guest *guest, uint32_t vcpu, bool on);

@@ -3,8 +3,11 @@
 #ifndef PGSTE_GUEST_H
 #define PGSTE_GUEST_H
 
+#include "cmma_log.h"
 #include "generation.h"
+#include "slots.h"
 #include "gfn.h"
+#include "host_pte.h"
 
 PGSTE_BEGIN
 
@@ -19,6 +22,16 @@ struct pgste_guest_config {
 	uint32_t cbrl_entries;		  /* 1 .. PGSTE_CBRL_MAX */
 	bool nodat;			  /* facility 147: orc 7 exists, arch_alloc_page uses it */
 	bool strict;			  /* free of a free page: PGSTE_E_STATE, not counted */
+	enum pgste_revision revision;	  /* of dat; others have the first alone */
+	bool cmma_later;		  /* "cmma": not enabled, and no vcpu created yet */
+	bool interpretation;		  /* the host carries out every ESSA at once (KVM) */
+	enum pgste_log_revision log_revision; /* dat: DAT or DAT_NEW; elsewhere 0 */
+	/*
+	 * nr_slots memory slots, whose ids are 0, 1, ...; NULL: one of all pages at the same
+	 * host pages, with dirty logging.  Errors as of pgste_slot_add.  KVM only.
+	 */
+	const struct pgste_slot *slots;
+	uint32_t nr_slots;
 };
 
 /* Names of the mechanisms, in table order, NULL past the end. */

@@ -53,7 +53,7 @@ static inline void replay_mark(struct pgste_guest *guest, uint64_t gfn, uint64_t
 static ALWAYS_INLINE void replay_hint_free(struct pgste_guest *guest, uint64_t gfn, uint64_t nr,
 				    unsigned order)
 {
-	if (guest->mech->cmma && nr == 1)
+	if (guest->use_cmma && nr == 1)
 		essa_hint(guest, &guest->vcpus[0], PGSTE_ORC_SET_UNUSED, gfn);
 	else if (guest->mech->free)
 		guest->mech->free(guest, &guest->vcpus[0], gfn, nr, order);
@@ -62,7 +62,7 @@ static ALWAYS_INLINE void replay_hint_free(struct pgste_guest *guest, uint64_t g
 static ALWAYS_INLINE void replay_hint_alloc(struct pgste_guest *guest, uint64_t gfn, uint64_t nr,
 				     unsigned order)
 {
-	if (guest->mech->cmma && nr == 1)
+	if (guest->use_cmma && nr == 1)
 		essa_hint(guest, &guest->vcpus[0], alloc_orc(guest), gfn);
 	else if (guest->mech->alloc)
 		guest->mech->alloc(guest, &guest->vcpus[0], gfn, nr, order);

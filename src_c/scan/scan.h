@@ -61,6 +61,25 @@ struct scan_ops {
 	uint64_t (*essa)(uint8_t *state, uint64_t nr, const struct essa_row *row,
 			 uint8_t *results, uint64_t base, struct essa_list *list);
 };
+/* ---- attribute-dirty pages and their values (dirty.c) ---- */
+
+/* The first i of [from, to) that is dirty, or that is not; to if there is none. */
+uint64_t dirty_find(const uint8_t *state, uint64_t from, uint64_t to);
+uint64_t clean_find(const uint8_t *state, uint64_t from, uint64_t to);
+/* The values of KVM's CMMA log: USAGE in bits 0-1, NODAT in bit 6. */
+void values_read(const uint8_t *state, uint64_t nr, uint8_t *values);
+/*
+ * Those below change states, each byte at once if shared: other threads may change it too.
+ * values_take: values of all pages, or 0 for those not dirty; none is dirty then.  It returns
+ * how many were, as dirty_drop, and dirty_set how many were not.
+ */
+uint64_t values_take(uint8_t *state, uint64_t nr, uint8_t *values, bool dirty_only, bool shared);
+uint64_t dirty_drop(uint8_t *state, uint64_t nr, bool shared);
+uint64_t dirty_set(uint8_t *state, uint64_t nr, bool shared);
+/* State bits of set become those of values, and those of clear 0. */
+void values_write(uint8_t *state, uint64_t nr, const uint8_t *values, uint8_t set, uint8_t clear,
+		  bool shared);
+
 extern const struct scan_ops scan_portable;
 #if defined(__x86_64__)
 extern const struct scan_ops scan_avx2, scan_avx512;

@@ -15,6 +15,7 @@
  *   slot tag label 31-32
  *   free           33          reporting     16-26
  *   reporting      34-40
+ *   host's own PTE 41-43       of a dat guest, as far as it makes a difference
  */
 #include <string.h>
 
@@ -103,6 +104,36 @@ static uint64_t position(const struct pgste_host *host, const struct frame *fram
 	return at;
 }
 
+/*
+ * The host's own PTE: that the guest's is apart from it, and then whether it is young; UNUSED.
+ * Nothing else of it decides anything.
+ */
+static uint64_t save_host_pte(const struct mm *mm, uint64_t gfn)
+{
+	const uint16_t bits = mm->two.bits ? mm->two.bits[gfn] : 0;
+	const bool apart = bits & HOST_APART;
+
+	return (uint64_t)apart | (uint64_t)(apart && (bits & PTE_YOUNG)) << 1 |
+	       (uint64_t)!!(bits & PTE_UNUSED) << 2;
+}
+
+static void restore_host_pte(struct mm *mm, uint64_t gfn, uint64_t saved)
+{
+	uint16_t bits = 0;
+
+	if (!mm->two.bits)
+		return;
+	if (pte_is_present(mm->pte[gfn], mm->state[gfn]))
+		bits = HOST_FILLED;
+	if (saved & 1)
+		bits |= HOST_APART;
+	if ((saved & 3) == 1)
+		bits = (bits & (uint16_t)~PTE_YOUNG) | PTE_INVALID;
+	if (saved & 4)
+		bits |= PTE_UNUSED;
+	mm->two.bits[gfn] = bits;
+}
+
 static uint64_t save_page(const struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_guest *guest = s->guest;
@@ -119,6 +150,7 @@ static uint64_t save_page(const struct search_system *s, uint64_t gfn)
 	}
 	if (slot)
 		word |= (uint64_t)tag_label(slot->tag) << 31;
+	word |= save_host_pte(&guest->mm, gfn) << 41;
 	return word | (uint64_t)page_is_free(guest, gfn) << 33;
 }
 
@@ -178,6 +210,7 @@ static void restore_page(struct search_system *s, uint64_t gfn, uint64_t word)
 	guest->mm.pte[gfn] = word >> 8 & PTE_LOW;
 	guest->mm.rest[gfn] = word >> 20 & 1 ? REST_UC : 0;
 	mark_pages(guest, gfn, 1, word >> 33 & 1);
+	restore_host_pte(&guest->mm, gfn, word >> 41 & 7);
 	if (pte_is_present(guest->mm.pte[gfn], guest->mm.state[gfn])) {
 		restore_frame(s, gfn, word);
 	} else if (guest->mm.state[gfn] & PGSTE_STATE_SWAP) {
@@ -219,9 +252,7 @@ void system_restore(struct search_system *s, const uint64_t *key)
 	if (s->guest->migration != (rest >> 8 & 1)) {
 		/* the mode alone: attribute-dirty bits are in the state bytes */
 		s->guest->migration = rest >> 8 & 1;
-		s->guest->interpreted = s->guest->migration ||
-					s->guest->mm.generation == PGSTE_GEN_ZVM;
-		s->guest->rows = essa_rows(s->guest->mm.generation, s->guest->migration);
+		guest_set_paths(s->guest);
 	}
 	s->watched = (struct observed){
 		.phase = rest >> 9 & 3,

@@ -316,13 +316,25 @@ class Guest:
         if pte != self.pte[gfn]:
             self.xchg_pte(gfn, pte)
 
+    # ---- what reclaim asks
+
+    def has_page(self, gfn: int) -> bool:
+        return is_present(self.pte[gfn])
+
+    def drops_unused(self, gfn: int, old: int) -> bool:
+        """Whether reclaim drops the page whose PTE, `old`, it has taken away just now."""
+        return usage(self.pgste[gfn]) == UNUSED
+
+    def was_written(self, gfn: int) -> None:
+        """Reclaim wrote the page to swap."""
+
     def swap_out(self, gfns: Sequence[int]) -> int:
         """MADV_PAGEOUT: how many pages lost their frame."""
         self._check(gfns)
         out = 0
         with self.host.atomic():
             for gfn in gfns:
-                if not is_present(self.pte[gfn]):
+                if not self.has_page(gfn):
                     continue
                 if self.foreign[gfn]:
                     raise ForeignPage(gfn)
@@ -405,6 +417,8 @@ class Guest:
         if on == self.migration:
             return
         self.migration = on
+        if self.flavour == "kvm" and self.mechanism != "cmma":
+            return  # CMMA is not enabled: there is no log
         for gfn in range(len(self.pgste)):
             if self.generation == "pgtable":
                 self.dirty_bit[gfn] = on

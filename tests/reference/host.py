@@ -20,9 +20,7 @@ from reference.words import (
     PTE_NONE,
     PTE_PROTECT,
     PTE_YOUNG,
-    UNUSED,
     swap_entry,
-    usage,
     with_usage,
 )
 from reference.zvm import USAGE
@@ -335,7 +333,7 @@ class Host:
             frame.slot = self.get_slot()
             self.slots[frame.slot].frame = index
             frame.dirty = dirty = True
-        if usage(guest.pgste[gfn]) == UNUSED:
+        if guest.drops_unused(gfn, pte):
             self.give_back_frame(index)
             self._count_both(guest, "unused_discards")
             return
@@ -345,6 +343,7 @@ class Host:
         if dirty:
             slot.tag = frame.tag
             self._count_both(guest, "swap_outs")
+            guest.was_written(gfn)
         else:
             self.count["clean_evictions"] += 1
         self.give_back_frame(index)

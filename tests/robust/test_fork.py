@@ -155,7 +155,7 @@ def test_fork_in_a_signal_handler() -> None:
 
     others = [threading.Thread(target=guest.stats) for _ in range(3)]
     signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)  # inside the first ESSA, not between two
     for thread in others:
         threading.Timer(0.05, thread.start).start()
     deadline = time.monotonic() + 20

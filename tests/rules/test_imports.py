@@ -23,12 +23,13 @@ ALLOWED = {
     "_checks": "errors _engine",
     "_threads": "_engine",
     "files": "errors units",
+    "migration": "errors _engine files",
     "traces": "enums errors units _engine files",
     "study": "enums errors units _checks _engine _threads files traces",
     "guarantees": "enums errors units _checks _engine _threads",
     "freepath": "enums errors units _engine",
     "live": "enums errors units _engine traces study",
-    "cli": "enums errors units _engine traces study guarantees freepath live",
+    "cli": "enums errors units _engine traces study guarantees freepath live migration",
     "__init__": "enums errors moved _engine traces study guarantees",
 }
 FILES = [file for kind in ("py", "pyi", "pyx", "pxd") for file in PACKAGE.rglob(f"*.{kind}")]

@@ -111,12 +111,14 @@ def test_calls_go_down(symbols: dict[Path, tuple[set[str], set[str]]]) -> None:
 #: Files that write a PTE, or a state byte, and what of it; nobody else does.
 PTE_WRITERS = {
     "memory/pte.c": "how a PTE changes",
+    "memory/move.c": "pages of a memory slot that moves",
     "memory/undo.c": "what a failed call changed is put back",
     "search/system.c": "a state that was searched before is put back",
 }
 STATE_WRITERS = {
     **PTE_WRITERS,
     "guest/cmma.c": "USAGE and NODAT at a reset, DIRTY in migration mode",
+    "guest/slots.c": "PGSTEs of a memory slot that goes",
     "guest/essa.c": "ESSA: USAGE, NODAT, ZERO, DIRTY",
     "guest/essa.h": "the same",
     "guest/word.c": "PGSTEs that a user loads",

@@ -235,3 +235,41 @@ def test_the_title_of_the_plot_is_the_finding(tmp_path: Path) -> None:
     assert roomy.startswith("Nothing is written to swap; ")
     assert roomy.endswith("(madv_dontneed)")
     assert title(mechanisms=["none"], host_frames=64).startswith("none writes ")
+
+
+def test_what_is_swapped_although_unused() -> None:
+    """Generation "dat": a lock that is held, or a guest PTE that is gone, costs a write."""
+    trace = churn()
+    one = pgste.compare(trace, ["cmma"], host_frames=64)["cmma"].values
+    assert "unused_swap_outs" not in one
+    two = pgste.compare(trace, ["cmma", "none"], host_frames=64, generation="dat")
+    assert two.two_tables == {"revision": "7.2", "contention": 0.0, "notifiers": 0.0}
+    values = two["cmma"].values
+    assert values["unused_swap_outs"] == values["lock_failures"] == 0
+    assert values["discards"] == one["discards"] > 0
+    held = pgste.compare(trace, ["cmma"], host_frames=64, generation="dat", contention=1)
+    values = held["cmma"].values
+    assert values["unused_swap_outs"] > 0
+    assert values["discards"] == 0
+    gone = pgste.compare(
+        trace, ["cmma"], host_frames=64, generation="dat", revision="7.0", notifiers=0.5
+    )
+    assert gone["cmma"].values["unused_swap_outs"] > 0
+    assert gone["cmma"].values["lock_failures"] == 0
+    assert gone.to_dict()["two_tables"]["notifiers"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"contention": 0.5}, "contention: 0.5 is for generation 'dat'"),
+        ({"notifiers": 1}, "notifiers: 1 is for generation 'dat'"),
+        ({"revision": "7.0"}, "revision: '7.0' is for generation 'dat'"),
+        ({"generation": "dat", "contention": 2}, "contention: 2 is not in 0 .. 1"),
+        ({"generation": "dat", "notifiers": "all"}, "notifiers: 'all' is not a number"),
+        ({"generation": "dat", "revision": "6.1"}, "revision: '6.1'"),
+    ],
+)
+def test_two_tables_refused(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(pgste.PgsteError, match=text):
+        pgste.compare(churn(), **arguments)
