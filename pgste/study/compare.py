@@ -265,7 +265,8 @@ def compare(
     base, pages = guest_pages(summary)
     if swap_slots is None:
         swap_slots = guests * summary["unique_pages"] + 64
-    swap_slots = count_of("swap_slots", swap_slots, MAX_SLOTS, least=0)
+    else:
+        swap_slots = count_of("swap_slots", swap_slots, MAX_SLOTS, least=0)
     check_room(
         trace,
         summary,
@@ -328,20 +329,20 @@ def _two_tables(
     generation: str, revision: str | None, contention: float, notifiers: float
 ) -> dict[str, Any] | None:
     """What the two tables of generation "dat" are set to; None for others, which have one."""
-    shares = {"contention": contention, "notifiers": notifiers}
+    shares: dict[str, Any] = {"contention": contention, "notifiers": notifiers}
     for name, share in shares.items():
-        if isinstance(share, bool) or not isinstance(share, (int, float)):
+        if type(share) is bool or not issubclass(type(share), (int, float)):  # nothing claimed
             raise ArgumentTypeError(f"{name}: {shown(share)} is not a number")
         if not 0 <= share <= 1:
             raise ArgumentError(f"{name}: {shown(share)} is not in 0 .. 1")
     if generation == "dat":
         made = Guest(1, generation=generation, revision=revision)
         return {"revision": made.revision, **{n: float(s) for n, s in shares.items()}}
-    for name, given in (("revision", revision), *shares.items()):
-        if given:
-            raise ArgumentError(
-                f"{name}: {shown(given)} is for generation 'dat', not {generation!r}"
-            )
+    asked = {name: share for name, share in shares.items() if share}
+    if revision is not None:
+        asked["revision"] = revision
+    for name, given in asked.items():
+        raise ArgumentError(f"{name}: {shown(given)} is for generation 'dat', not {generation!r}")
     return None
 
 
