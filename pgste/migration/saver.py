@@ -9,8 +9,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, NamedTuple
 
+from pgste._checks import count_of
 from pgste._engine.guest import Guest
-from pgste.errors import ArgumentError, ArgumentTypeError, StateError
+from pgste.errors import ArgumentTypeError, StateError
 from pgste.files import saving
 from pgste.migration import wire
 from pgste.migration.wire import Flag
@@ -73,7 +74,8 @@ class Saver:
             raise ArgumentTypeError(f"guest: a Guest, not {guest!r}")
         if not hasattr(file, "write"):
             raise ArgumentTypeError(f"file: a binary file, not {file!r}")
-        _at_least_one("rate_limit", rate_limit)
+        if rate_limit is not None:
+            rate_limit = count_of("rate_limit", rate_limit)
         self._guest, self._file = guest, file
         self._rate_limit, self._framed, self._restart = rate_limit, framed, restart
         self._gfn = 0
@@ -172,15 +174,6 @@ class Saver:
         return len(data)
 
 
-def _at_least_one(name: str, value: int | None) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ArgumentTypeError(f"{name}: an integer, not {value!r}")
-    if value < 1:
-        raise ArgumentError(f"{name}: {value} is less than 1")
-
-
 def save(
     guest: Guest,
     file: str | os.PathLike[str] | IO[bytes],
@@ -215,7 +208,7 @@ def save(
     KvmError, StateError
         As `Saver.setup`.  Nothing is written.
     """
-    _at_least_one("iterations", iterations)
+    iterations = count_of("iterations", iterations)
     totals = [0, 0, 0, 0, 0]
 
     def write(stream: IO[bytes]) -> None:

@@ -175,6 +175,11 @@ static inline uint64_t pte_word(const struct mm *mm, uint64_t gfn)
 		       PTE_NONE | PTE_SOFT_DIRTY : word;
 }
 
+static inline bool page_is_unused(const struct mm *mm, uint64_t gfn)
+{
+	return (mm->state[gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED;
+}
+
 /* Touched since it was aged?  KVM ages by INVALID; z/VM has the key's reference bit. */
 static inline bool pte_is_young(const struct mm *mm, uint64_t gfn)
 {

@@ -31,8 +31,8 @@ import pgste
 from pgste import Guest, Host, Replay, Trace
 from pgste.guarantees import System
 
-sys.path.insert(0, str(Path(__file__).parent))
-from abuse import KINDS, MEDDLERS, Hostile, World
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where it runs as a program
+from robust.abuse import KINDS, MEDDLERS, Hostile, World
 
 SHARE = int(os.environ.get("PGSTE_ABUSE_SHARE", "1"))
 TIMEOUT = 600
