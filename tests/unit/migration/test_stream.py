@@ -366,12 +366,12 @@ def test_rate_limit(generation: str, revision: str) -> None:
 
 @pytest.mark.parametrize(("generation", "revision"), REVISIONS)
 def test_slots_with_holes(generation: str, revision: str) -> None:
-    slots = [(8, 100, None, True), (300, 700, 2000, True), (1000, 24, None, True)]
+    slots = [(256, 256, None, True), (768, 700, 2000, True), (1536, 24, None, True)]
     source, target = (
-        pgste.Guest(1024, generation=generation, log_revision=revision, slots=slots)
+        pgste.Guest(2048, generation=generation, log_revision=revision, slots=slots)
         for _ in range(2)
     )
-    inside = [*range(8, 108), *range(300, 1024)]
+    inside = [*range(256, 512), *range(768, 1468), *range(1536, 1560)]
     source.essa(Orc.SET_UNUSED, inside[::3])
     stream = io.BytesIO()
     migration.save(source, stream)
@@ -380,6 +380,24 @@ def test_slots_with_holes(generation: str, revision: str) -> None:
     assert loaded.pages_set == len(inside)
     assert (attributes(target)[inside] == attributes(source)[inside]).all()
     assert attributes(target)[inside].sum() == len(inside[::3])
+
+
+def test_a_slot_that_linux_7_cannot_set_leaves_the_others_as_they_were(
+    unchanged: Unchanged,
+) -> None:
+    """dat_set_cmma_bits needs the first page of the page table, which is in no slot."""
+    slots = [(0, 256, None, True), (520, 10, None, True)]
+    source = pgste.Guest(1024, slots=slots)
+    source.essa(Orc.SET_UNUSED, [*range(100, 256), 522])
+    stream = io.BytesIO()
+    migration.save(source, stream)
+    target = pgste.Guest(1024, generation="dat", slots=slots)
+    target.essa(Orc.SET_VOLATILE, [5, 525])
+    stream.seek(0)
+    with unchanged(target), pytest.raises(pgste.KvmFaultError):
+        migration.load(target, stream)
+    stream.seek(0)
+    migration.load(pgste.Guest(1024, slots=slots), stream)
 
 
 def lost(generation: str, revision: str, as_qemu: bool) -> int:
