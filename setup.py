@@ -38,9 +38,7 @@ CORE_CFLAGS = [*COMMON, "-O3", *EXTRA]
 # The binding only hands arguments on: -Og compiles in half the time.  Calls for one page pass
 # through these modules, which have -O2 and their own copy of Cython's helpers: else 4 % slower.
 BINDING_CFLAGS = [*COMMON, "-Og", *EXTRA]
-HOT = [
-    f"pgste._engine.{name}" for name in ("arguments", "gfns", "guest", "host", "member", "unit")
-]
+HOT = [f"pgste._engine.{name}" for name in ("arguments", "gfns", "guest", "host", "member", "unit")]
 HOT_CFLAGS = [*COMMON, "-O2", *EXTRA]
 LDFLAGS = ["-pthread", *(EXTRA or ["-s"])]
 DIRECTIVES = {

@@ -230,7 +230,12 @@ cdef class PageTable(Member):
         cdef int error
         if isinstance(rate, bool) or not hasattr(type(rate), "__float__"):
             raise ArgumentTypeError(f"rate: {shown(rate)} is not a number")
-        share = rate
+        try:
+            share = rate
+        except OverflowError:
+            share = -1
+        except (TypeError, ValueError) as error_of_rate:
+            raise ArgumentTypeError(f"rate: {shown(rate)} is not a number") from error_of_rate
         if not 0 <= share <= 1:
             raise ArgumentError(f"rate: {shown(rate)} is not in 0 .. 1")
         self.two_tables()

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "stream",
         metavar="STREAM",
         help="what pgste.migration.save wrote, or sections s390-storage_attributes of QEMU; "
-        "standard input by -",
+        "- is standard input",
     )
     parser.add_argument("--summary", action="store_true", help="without the table of records")
     parser.add_argument(

@@ -8,8 +8,7 @@ memory is taken, and memory is taken as values come in.
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import IO, NamedTuple
 
@@ -101,15 +100,14 @@ def records(file: str | os.PathLike[str] | IO[bytes], *, most: int = 1 << 26) ->
     return _records(file, _GFNS, most)
 
 
-def _records(
-    file: str | os.PathLike[str] | IO[bytes], pages: int, most: int
-) -> Iterator[Record]:
+def _records(file: str | os.PathLike[str] | IO[bytes], pages: int, most: int) -> Iterator[Record]:
     with ExitStack() as stack:
         whole = isinstance(file, (str, os.PathLike))
-        stream = stack.enter_context(open(file, "rb")) if whole else file
-        if not hasattr(stream, "read"):
+        if isinstance(file, (str, os.PathLike)):
+            file = stack.enter_context(open(file, "rb"))
+        if not hasattr(file, "read"):
             raise ArgumentTypeError(f"file: a path or a binary file, not {file!r}")
-        source = _Source(stream)
+        source = _Source(file)
         yield from _stream(source, pages, most)
         at = source.offset
         if whole and source.some(1):
@@ -143,8 +141,8 @@ def _stream(source: _Source, pages: int, most: int) -> Iterator[Record]:
             name = source.exactly(source.number(1, "the length of a name"), "a name")
             if name != wire.NAME:
                 raise StreamError(
-                    f"a section of {name!r}, not of {wire.NAME!r}; sections have no length, so that "
-                    "others cannot be passed over",
+                    f"a section of {name!r}, not of {wire.NAME!r}; sections have no length, so "
+                    "that others cannot be passed over",
                     at,
                 )
             source.number(4, "the instance")
@@ -163,7 +161,7 @@ def _stream(source: _Source, pages: int, most: int) -> Iterator[Record]:
 
 def _section(
     source: _Source, section: int, pages: int, most: int, start: bytes = b""
-) -> Iterator[Record]:  # and returns whether there was DONE
+) -> Generator[Record, None, bool]:  # returns whether there was DONE
     done = False
     while True:
         at = source.offset - len(start)

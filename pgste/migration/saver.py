@@ -240,9 +240,7 @@ def save(
     totals = [0, 0, 0, 0, 0]
 
     def write(stream: IO[bytes]) -> None:
-        with Saver(
-            guest, stream, rate_limit=rate_limit, framed=framed, as_qemu=as_qemu
-        ) as saver:
+        with Saver(guest, stream, rate_limit=rate_limit, framed=framed, as_qemu=as_qemu) as saver:
             passes = [saver.setup()]
             while len(passes) <= iterations:
                 passes.append(saver.iterate())

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The bytes of QEMU's section s390-storage_attributes (hw/s390x/s390-stattrib.c), version 0.
 
-A record is a word of 64 bits, big-endian: page number << 12, with one flag in the low 12 bits.  After
-MORE come a count of 64 bits and as many values, a byte a page: usage in bits 0-1, no-DAT in bit 6.
+A record is a word of 64 bits, big-endian: page number << 12, with one flag in the low 12 bits.
+After MORE come a count of 64 bits and as many values, a byte a page: usage in bits 0-1, no-DAT in
+bit 6.
 
     section   MORE* EOS, and in the last one MORE* DONE EOS
     stream    setup section (EOS alone), a section for each iteration, the last section

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -264,6 +265,9 @@ def compare(
     base, pages = guest_pages(summary)
     if swap_slots is None:
         swap_slots = guests * summary["unique_pages"] + 64
+    else:
+        Host(1, swap_slots).close()  # checks it; its tables take memory in use only
+        swap_slots = index(swap_slots)
     check_room(
         trace,
         summary,
@@ -326,20 +330,20 @@ def _two_tables(
     generation: str, revision: str | None, contention: float, notifiers: float
 ) -> dict[str, Any] | None:
     """What the two tables of generation "dat" are set to; None for others, which have one."""
-    shares = {"contention": contention, "notifiers": notifiers}
+    shares: dict[str, Any] = {"contention": contention, "notifiers": notifiers}
     for name, share in shares.items():
-        if isinstance(share, bool) or not isinstance(share, (int, float)):
+        if type(share) is bool or not issubclass(type(share), (int, float)):  # nothing claimed
             raise ArgumentTypeError(f"{name}: {shown(share)} is not a number")
         if not 0 <= share <= 1:
             raise ArgumentError(f"{name}: {shown(share)} is not in 0 .. 1")
     if generation == "dat":
         made = Guest(1, generation=generation, revision=revision)
         return {"revision": made.revision, **{n: float(s) for n, s in shares.items()}}
-    for name, given in (("revision", revision), *shares.items()):
-        if given:
-            raise ArgumentError(
-                f"{name}: {shown(given)} is for generation 'dat', not {generation!r}"
-            )
+    asked = {name: share for name, share in shares.items() if share}
+    if revision is not None:
+        asked["revision"] = revision
+    for name, given in asked.items():
+        raise ArgumentError(f"{name}: {shown(given)} is for generation 'dat', not {generation!r}")
     return None
 
 

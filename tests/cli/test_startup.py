@@ -13,7 +13,7 @@ import pytest
 from pgste.cli import VERBS
 
 SMALL = str(Path(__file__).parents[1] / "golden/traces/small.trace.dat")
-ROOMS = {"traces", "study", "guarantees", "freepath", "live"}
+ROOMS = {"traces", "study", "guarantees", "freepath", "live", "migration"}
 # The rooms that each verb needs; packages that are slow to import and that it needs.
 NEEDS = {
     "compare": ("traces study", "rich"),
@@ -24,6 +24,7 @@ NEEDS = {
     "calibrate": ("traces live study", "rich"),
     "record": ("traces live", "rich"),
     "scenario": ("freepath", "rich"),
+    "cmma": ("migration", "rich"),
 }
 SLOW = {"rich", "matplotlib", "multiprocessing", "concurrent.futures", "numpy.ma"}
 PROGRAM = """

@@ -157,6 +157,7 @@ def words(text: str) -> set[str]:
 
 
 def numbers(text: str) -> set[str]:
+    text = re.sub(r", \d+ s\.", "", text)  # how long a search took, which differs
     return {word.rstrip(",.") for word in words(text) if word[0].isdigit()}
 
 

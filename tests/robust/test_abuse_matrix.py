@@ -49,6 +49,7 @@ GOOD: dict[str, Callable[[World], Any]] = {
     "start": lambda world: 0,
     "count": lambda world: 4,
     "values": lambda world: b"\1\1",
+    "words": lambda world: 0x400,
     "value": lambda world: 1,
     "on": lambda world: True,
     "ns": lambda world: 1,
