@@ -35,6 +35,7 @@ PLACE = {
         "traces": 1.9,
         "guarantees": 5.4,
         "freepath": 8.4,
+        "migration": 9.0,
     },
 }
 WIDTH = {
@@ -46,6 +47,7 @@ WIDTH = {
     "live": 1.8,
     "guarantees": 2.7,
     "freepath": 2.7,
+    "migration": 2.2,
 }
 
 

@@ -36,7 +36,6 @@ class Loaded(NamedTuple):
     sections: int
     records: int  #: with values
     pages: int  #: values in them; a page that was sent twice counts twice
-    bytes: int
     pages_set: int  #: pages of the guest's slots, or 0 if there was no record with values
 
 
@@ -242,15 +241,14 @@ def load(guest: Guest, file: str | os.PathLike[str] | IO[bytes]) -> Loaded:
     pages = guest.pages
     incoming = np.zeros(pages, np.uint8)
     last = Record(0, 0, Flag.EOS)
-    nr_records = nr_values = size = 0
+    nr_records = nr_values = 0
     for last in _records(file, pages, pages):
         if last.flag == Flag.MORE:
             incoming[last.gfn : last.gfn + len(last.values)] = last.values
             nr_records += 1
             nr_values += len(last.values)
-        size = last.offset + 8
     nr_set = _set(guest, incoming) if nr_records else 0
-    return Loaded(last.section + 1, nr_records, nr_values, size, nr_set)
+    return Loaded(last.section + 1, nr_records, nr_values, nr_set)
 
 
 def _set(guest: Guest, incoming: npt.NDArray[np.uint8]) -> int:

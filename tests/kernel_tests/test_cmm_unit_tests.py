@@ -3,10 +3,10 @@
 
 | program | checks | here |
 |---|---|---|
-| cmm.c, test_availability | ESSA is there, or an operation exception (expected failure) | `test_availability` |
+| cmm.c, test_availability | ESSA is there, or an operation exception | `test_availability` |
 | cmm.c, test_priv | in problem state, privileged operation | `test_priv` |
 | cmm.c, test_params | operation 8 is a specification exception | `test_params` |
-| migration-cmm.c, test_migration | 128 pages, four states in turn, are those after a migration | `test_migration` |
+| migration-cmm.c, test_migration | 128 pages keep their four states | `test_migration` |
 | | a page set potentially volatile may be volatile by then | the same |
 """
 

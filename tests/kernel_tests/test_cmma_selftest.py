@@ -21,7 +21,7 @@ Every check of that program and its counterpart here:
 | | unknown flags are EINVAL | 4 |
 | test_get_initial_dirty | all of MAIN, then all of TEST_DATA, then nothing | `all_slots_dirty` |
 | | nothing is dirty from page 0 on | `nothing_dirty` |
-| test_get_skip_holes | eight queries: first page, count, values, buffer behind untouched | `QUERIES` |
+| test_get_skip_holes | nine queries: first page, count, values, buffer behind | `QUERIES` |
 | | nothing is dirty at the end | `nothing_dirty` |
 
 "The buffer behind is untouched" is here that the answer has no more values than its count.
