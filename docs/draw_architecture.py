@@ -29,25 +29,25 @@ PLACE = {
     | {"host": 4.1, "trace": 6.9, "live": 9},
     "pgste": {
         "files": 1.9,
-        "_engine": 5.9,
+        "_engine": 6.2,
         "live": 2.2,
         "study": 2.2,
-        "traces": 1.9,
-        "guarantees": 5.4,
-        "freepath": 8.4,
-        "migration": 9.0,
+        "traces": 1.2,
+        "migration": 3.7,
+        "guarantees": 6.2,
+        "freepath": 8.8,
     },
 }
 WIDTH = {
     "memory": 3.6,
-    "traces": 3.2,
+    "traces": 2.4,
     "scan": 2.3,
     "host": 2.7,
     "trace": 1.9,
     "live": 1.8,
-    "guarantees": 2.7,
-    "freepath": 2.7,
-    "migration": 2.2,
+    "guarantees": 2.4,
+    "freepath": 2.4,
+    "migration": 2.4,
 }
 
 

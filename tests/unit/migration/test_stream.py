@@ -242,6 +242,7 @@ def test_random_damage() -> None:
         (framed(*SMALL).replace(b"QEVM\0\0\0\3", b"QEVM\0\0\0\2"), 4, "version of the file"),
         (framed(*SMALL).replace(NAME, NAME[::-1]), 13, "not of b's390-storage"),
         (framed(*SMALL).replace(b"\x7e", b"\x7d", 1), 53, "the footer of a section"),
+        (framed(EOS, DONE + EOS).replace(b"\3\0\0\0\7", b"\3\0\0\0\6"), 59, "6, not 7"),
         (b"QEVM\0\0\0\3\4", 8, "type of section 0x4"),
         (b"QEVM\0\0\0\3\2", 8, "type of section 0x2"),
     ],
@@ -266,6 +267,14 @@ def test_a_count_takes_no_memory_before_its_bytes_come() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_most_values_of_a_record() -> None:
+    data = EOS + values_of(0, 0, 1, 0) + DONE + EOS
+    assert len(list(migration.records(io.BytesIO(data), most=3))) == 4
+    with pytest.raises(StreamError, match="3 values in a record, and 2 are allowed") as caught:
+        list(migration.records(io.BytesIO(data), most=2))
+    assert caught.value.offset == 16
 
 
 # ---- refusals
@@ -354,13 +363,15 @@ def test_rate_limit(generation: str, revision: str) -> None:
 
     def between(done: migration.Pass) -> None:
         passes.append(done)
-        source.essa(Orc.SET_UNUSED, [done.section * 100, 60000 - done.section])
+        source.essa(Orc.SET_UNUSED, [done.section + 100 * i for i in range(50)])
 
     stream = io.BytesIO()
     saved = migration.save(source, stream, rate_limit=40, iterations=6, between=between)
     assert len(passes) == saved.iterations == 6
     assert passes[0].pages == 1 << 16
-    assert all(one.bytes < 40 + 30 + 20 + 2 * 16 for one in passes[1:])
+    # 17 bytes a record: the third is begun below the limit, and ends above it
+    assert [one.records for one in passes[1:]] == [3] * 5
+    assert passes[-1].remaining > 100
     stream.seek(0)
     target = pgste.Guest(1 << 16)
     migration.load(target, stream)
