@@ -30,8 +30,8 @@ PLACE = {
     "pgste": {
         "files": 1.9,
         "_engine": 6.2,
-        "live": 2.2,
-        "study": 2.2,
+        "live": 1.5,
+        "study": 1.5,
         "traces": 1.2,
         "migration": 3.7,
         "guarantees": 6.2,
@@ -41,6 +41,7 @@ PLACE = {
 WIDTH = {
     "memory": 3.6,
     "traces": 2.4,
+    "study": 3.2,
     "scan": 2.3,
     "host": 2.7,
     "trace": 1.9,
@@ -91,7 +92,7 @@ def draw(axes: Axes, side: str, table: dict[str, set[str]], told: dict[str, str]
     floor = floors(table)
     at = {room: (PLACE[side].get(room, 5.0), floor[room] * 1.5) for room in table}
     for room, (x, y) in at.items():
-        wide = WIDTH.get(room, 4.0) if side == "src_c" or room != "live" else 3.6
+        wide = WIDTH.get(room, 4.0) if side == "src_c" or room != "live" else 3.2
         axes.add_patch(
             FancyBboxPatch(
                 (x - wide / 2, y - 0.42),
