@@ -547,7 +547,7 @@ def test_a_guest_that_runs(generation: str, revision: str) -> None:
     migrate_while_running(1 << 14, generation, revision, 20)
 
 
-@pytest.mark.parametrize(("generation", "revision"), REVISIONS)
+@pytest.mark.parametrize(("generation", "revision"), [REVISIONS[0], REVISIONS[2]])
 def test_a_guest_of_4_million_pages_that_runs(generation: str, revision: str) -> None:
     """16 GiB of guest memory."""
     migrate_while_running(1 << 22, generation, revision, 12)
