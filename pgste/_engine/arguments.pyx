@@ -148,6 +148,11 @@ cdef object values_for(
         raise ArgumentError(
             f"{name}: {cnp.PyArray_DIM(array, 0)} values for {nr} gfns; one value, or one for each gfn"
         )
+    return of_dtype(array, name, dtype, most)
+
+
+cdef object of_dtype(cnp.ndarray array, str name, object dtype, object most):
+    """An array of integers as one of an unsigned dtype, whose values are in 0 .. most."""
     if array.dtype == dtype:
         return array
     bad = np.flatnonzero((array < 0) | (array > most))

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
 from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pgste._checks import count_of
 from pgste._engine.guest import Guest
-from pgste.errors import ArgumentError, ArgumentTypeError, KvmError, StreamError
+from pgste.errors import ArgumentTypeError, KvmError, StreamError
 from pgste.migration import wire
 from pgste.migration.wire import Flag, Record
 
@@ -92,25 +92,21 @@ def records(file: str | os.PathLike[str] | IO[bytes], *, most: int = 1 << 26) ->
     StreamError
         With the offset of what is damaged or missing, after the records before it.
     """
-    if isinstance(most, bool) or not isinstance(most, int):
-        raise ArgumentTypeError(f"most: an integer, not {most!r}")
-    if not 0 <= most <= _GFNS:
-        raise ArgumentError(f"most: {most} is not in 0 .. 2^52")
-    return _records(file, _GFNS, most)
+    return _records(file, _GFNS, count_of("most", most, _GFNS, least=0))
 
 
 def _records(file: str | os.PathLike[str] | IO[bytes], pages: int, most: int) -> Iterator[Record]:
-    with ExitStack() as stack:
-        whole = isinstance(file, (str, os.PathLike))
-        if isinstance(file, (str, os.PathLike)):
-            file = stack.enter_context(open(file, "rb"))
-        if not hasattr(file, "read"):
-            raise ArgumentTypeError(f"file: a path or a binary file, not {file!r}")
-        source = _Source(file)
-        yield from _stream(source, pages, most)
-        at = source.offset
-        if whole and source.some(1):
-            raise StreamError("bytes after the end of the stream", at)
+    if isinstance(file, (str, os.PathLike)):
+        with open(file, "rb") as opened:
+            source = _Source(opened)
+            yield from _stream(source, pages, most)
+            at = source.offset
+            if source.some(1):
+                raise StreamError("bytes after the end of the stream", at)
+    elif hasattr(file, "read"):
+        yield from _stream(_Source(file), pages, most)
+    else:
+        raise ArgumentTypeError(f"file: a path or a binary file, not {file!r}")
 
 
 def _stream(source: _Source, pages: int, most: int) -> Iterator[Record]:
@@ -122,7 +118,7 @@ def _stream(source: _Source, pages: int, most: int) -> Iterator[Record]:
             section, start = section + 1, b""
         return
     source.expect(4, wire.VERSION, "the version of the file")
-    name = identity = None
+    identity = None
     while not done:
         at = source.offset
         part = source.number(1, "the type of a section")

@@ -12,9 +12,10 @@ from typing import IO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pgste._checks import count_of
 from pgste._engine.guest import Guest
 from pgste._engine.slots import CmmaBits
-from pgste.errors import ArgumentError, ArgumentTypeError, StateError
+from pgste.errors import ArgumentTypeError, StateError
 from pgste.files import saving
 from pgste.migration import wire
 from pgste.migration.wire import Flag
@@ -77,7 +78,8 @@ class Saver:
             raise ArgumentTypeError(f"guest: a Guest, not {guest!r}")
         if not hasattr(file, "write"):
             raise ArgumentTypeError(f"file: a binary file, not {file!r}")
-        _at_least_one("rate_limit", rate_limit)
+        if rate_limit is not None:
+            rate_limit = count_of("rate_limit", rate_limit)
         self._guest, self._file = guest, file
         self._rate_limit, self._framed, self._as_qemu = rate_limit, framed, as_qemu
         self._gfn = 0
@@ -193,15 +195,6 @@ class Saver:
         return len(data)
 
 
-def _at_least_one(name: str, value: int | None) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ArgumentTypeError(f"{name}: an integer, not {value!r}")
-    if value < 1:
-        raise ArgumentError(f"{name}: {value} is less than 1")
-
-
 def save(
     guest: Guest,
     file: str | os.PathLike[str] | IO[bytes],
@@ -236,7 +229,7 @@ def save(
     KvmError, StateError
         As `Saver.setup`.  Nothing is written.
     """
-    _at_least_one("iterations", iterations)
+    iterations = count_of("iterations", iterations)
     totals = [0, 0, 0, 0, 0]
 
     def write(stream: IO[bytes]) -> None:

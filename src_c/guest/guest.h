@@ -11,7 +11,7 @@
 #ifndef GUEST_GUEST_H
 #define GUEST_GUEST_H
 
-#include "guest/slots.h"
+#include "guest/memslots.h"
 #include "memory/memory.h"
 #include "pgste/essa.h"
 #include "scan/scan.h"

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "guest/guest.h"
+#include "guest/slots.h"
 
 static void guest_destroy(struct pgste_guest *guest)
 {

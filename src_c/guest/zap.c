@@ -24,8 +24,7 @@ unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_free
 {
 	uint8_t state = __atomic_load_n(&guest->mm.state[gfn], __ATOMIC_RELAXED);
 
-	if (!state_zappable(state) ||
-	    !(guest->slots.whole || memslots_cover(&guest->slots, gfn, 1)) ||
+	if (!state_zappable(state) || !memslots_have(&guest->slots, gfn, 1) ||
 	    !zap_may(guest, gfn))
 		return 0; /* __gmap_zap, too, passes over what it cannot translate */
 	if (!guest->shared) {

@@ -35,28 +35,24 @@ bool host_trylock(struct mm *mm, uint64_t gfn)
 
 /* ---- UNUSED ---- */
 
-static bool is_unused(const struct mm *mm, uint64_t gfn)
-{
-	return (mm->state[gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED;
-}
-
 /* A guest PTE that is present is about to go. */
 static bool goes_unused(struct mm *mm, uint64_t gfn)
 {
-	return !(mm->two.bits[gfn] & HOST_APART) && is_unused(mm, gfn) && host_trylock(mm, gfn);
+	return !(mm->two.bits[gfn] & HOST_APART) && page_is_unused(mm, gfn) &&
+	       host_trylock(mm, gfn);
 }
 
 bool host_drops(struct mm *mm, uint64_t gfn)
 {
 	const bool drops = goes_unused(mm, gfn) || (mm->two.bits[gfn] & PTE_UNUSED);
 
-	mm->two.counts.stats.used_discards += drops && !is_unused(mm, gfn);
+	mm->two.counts.stats.used_discards += drops && !page_is_unused(mm, gfn);
 	return drops;
 }
 
 void host_wrote(struct mm *mm, uint64_t gfn)
 {
-	mm->two.counts.stats.unused_swap_outs += is_unused(mm, gfn);
+	mm->two.counts.stats.unused_swap_outs += page_is_unused(mm, gfn);
 }
 
 bool host_notified(struct mm *mm, uint64_t gfn, enum pgste_rewrite rewrite)

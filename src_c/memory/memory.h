@@ -143,6 +143,11 @@ static inline uint64_t pte_word(const struct mm *mm, uint64_t gfn)
 	return pte_is_apart(mm, gfn) ? PTE_NONE : pte_compose(mm->pte[gfn], mm->state[gfn]);
 }
 
+static inline bool page_is_unused(const struct mm *mm, uint64_t gfn)
+{
+	return (mm->state[gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED;
+}
+
 /* Touched since it was aged?  KVM ages by INVALID; z/VM has the key's reference bit. */
 static inline bool pte_is_young(const struct mm *mm, uint64_t gfn)
 {
