@@ -29,23 +29,26 @@ PLACE = {
     | {"host": 4.1, "trace": 6.9, "live": 9},
     "pgste": {
         "files": 1.9,
-        "_engine": 5.9,
-        "live": 2.2,
-        "study": 2.2,
-        "traces": 1.9,
-        "guarantees": 5.4,
-        "freepath": 8.4,
+        "_engine": 6.2,
+        "live": 1.5,
+        "study": 1.5,
+        "traces": 1.2,
+        "migration": 3.7,
+        "guarantees": 6.2,
+        "freepath": 8.8,
     },
 }
 WIDTH = {
     "memory": 3.6,
-    "traces": 3.2,
+    "traces": 2.4,
+    "study": 3.2,
     "scan": 2.3,
     "host": 2.7,
     "trace": 1.9,
     "live": 1.8,
-    "guarantees": 2.7,
-    "freepath": 2.7,
+    "guarantees": 2.4,
+    "freepath": 2.4,
+    "migration": 2.4,
 }
 
 
@@ -89,7 +92,7 @@ def draw(axes: Axes, side: str, table: dict[str, set[str]], told: dict[str, str]
     floor = floors(table)
     at = {room: (PLACE[side].get(room, 5.0), floor[room] * 1.5) for room in table}
     for room, (x, y) in at.items():
-        wide = WIDTH.get(room, 4.0) if side == "src_c" or room != "live" else 3.6
+        wide = WIDTH.get(room, 4.0) if side == "src_c" or room != "live" else 3.2
         axes.add_patch(
             FancyBboxPatch(
                 (x - wide / 2, y - 0.42),

@@ -15,18 +15,18 @@ from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
 __all__ = ["check_callable", "check_flag", "count_of", "items_of", "names_of"]
 
 
-def count_of(name: str, value: Any, most: int | None = None) -> int:
-    """An integer, 1 or more."""
+def count_of(name: str, value: Any, most: int | None = None, least: int = 1) -> int:
+    """An integer in ``least`` .. ``most``, or no less than ``least``."""
     try:
         number = None if isinstance(value, (bool, np.bool_, np.ndarray)) else index(value)
     except TypeError:
         number = None
     if number is None:
         raise ArgumentTypeError(f"{name}: {shown(value)} is not an integer")
-    if number < 1 and most is None:
-        raise ArgumentError(f"{name}: {shown(number)} is less than 1")
-    if most is not None and not 1 <= number <= most:
-        raise ArgumentError(f"{name}: {shown(number)} is not in 1 .. {most}")
+    if number < least and most is None:
+        raise ArgumentError(f"{name}: {shown(number)} is less than {least}")
+    if most is not None and not least <= number <= most:
+        raise ArgumentError(f"{name}: {shown(number)} is not in {least} .. {most}")
     return number
 
 

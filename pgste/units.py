@@ -41,7 +41,9 @@ def format_rate(per_second: float) -> str:
     """A rate with a decimal unit: ``41.2 M/s``."""
     for divisor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if per_second >= divisor:
-            return f"{per_second / divisor:.3g} {unit}/s"
+            rate = per_second / divisor
+            # not .3g: a column must not change its width with a rate that is a whole number
+            return f"{rate:.{2 if rate < 10 else 1 if rate < 100 else 0}f} {unit}/s"
     return f"{per_second:.3g} /s"
 
 

@@ -49,6 +49,8 @@
 #include "pgste/guest.h"
 #include "pgste/host_pte.h"
 #include "pgste/essa.h"
+#include "pgste/pte.h"
+#include "pgste/skey.h"
 #include "pgste/slots.h"
 #include "pgste/cmma_log.h"
 #include "pgste/scan.h"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -44,6 +45,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
     yield
     if TEST_SECONDS:
         faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_set_up() -> Iterator[None]:
+    """No test leaves a thing in the list of what is set up on the machine (pgste/live/ending.py).
+
+    It would hold the signals of all tests that follow.
+    """
+    yield
+    ending = sys.modules.get("pgste.live.ending")
+    if ending is not None:
+        assert ending.things() == []
 
 
 def _whole_state(guests: tuple[pgste.Guest, ...]) -> list[Any]:

@@ -8,6 +8,7 @@ exceptions (`pgste.errors`).  It models nothing; docs/model.md says what the cal
 `unit`        a host and its guests as what one call at a time may use
 `member`      one C guest of a unit: its life, its calls, their errors
 `pagetable`   words and states of a guest's pages, counts and searches over them
+`ptes`        the PTE layer and storage keys
 `reporting`   a guest's clock and free page reporting
 `slots`       memory slots, controls of a virtual machine, and the CMMA log
 `guest`       `Guest`: all of these, and what a guest and its hypervisor do

@@ -5,7 +5,7 @@ Structs that the header builds from a list of statistics are declared without th
 they are arrays of uint64_t, whose names pgste_*_name() tells.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "stdbool.h":
@@ -266,6 +266,8 @@ cdef extern from "pgste.h" nogil:
         pgste_log_revision log_revision
         const pgste_slot *slots
         uint32_t nr_slots
+        bool_t own_memory
+        bool_t storage_keys
 
     cdef struct pgste_state_counts:
         uint64_t pages[4][3]
@@ -279,6 +281,66 @@ cdef extern from "pgste.h" nogil:
 
     const char *pgste_mechanism_name(unsigned i)
     uint64_t pgste_fault_gfn(const pgste_guest *guest)
+    int pgste_check_supervisor(const pgste_guest *guest, uint32_t vcpu)
+    int pgste_set_storage_key(pgste_guest *guest, const pgste_gfns *gfns, const uint8_t *keys,
+        unsigned key_step, bool_t nq)
+    int pgste_get_storage_key(pgste_guest *guest, const pgste_gfns *gfns, uint8_t *keys)
+    int pgste_insert_storage_key(pgste_guest *guest, const pgste_gfns *gfns, uint8_t *keys)
+    int pgste_cond_set_storage_key(pgste_guest *guest, const pgste_gfns *gfns,
+        const uint8_t *keys, unsigned key_step, bool_t mr, bool_t mc, bool_t nq, uint8_t *rcs,
+        uint8_t *old)
+    int pgste_reset_reference(pgste_guest *guest, const pgste_gfns *gfns, uint8_t *ccs)
+    int pgste_reset_storage_keys(pgste_guest *guest)
+    int pgste_enable_storage_keys(pgste_guest *guest)
+    bool_t pgste_uses_storage_keys(const pgste_guest *guest)
+    int pgste_set_frame_key(pgste_host *host, const pgste_gfns *frames, const uint8_t *keys,
+        unsigned key_step)
+    int pgste_frame_key(const pgste_host *host, const pgste_gfns *frames, uint8_t *keys)
+
+    cdef enum pgste_prot:
+        PGSTE_PROT_NONE
+        PGSTE_PROT_READ
+        PGSTE_PROT_WRITE
+
+    int pgste_set_pte_at(pgste_guest *guest, const pgste_gfns *gfns, const uint64_t *words,
+        unsigned step)
+    int pgste_xchg_pte(pgste_guest *guest, const pgste_gfns *gfns, const uint64_t *words,
+        unsigned step, bool_t lazy, uint64_t *old)
+    int pgste_age(pgste_guest *guest, const pgste_gfns *gfns, uint8_t *young, uint64_t *before)
+    int pgste_map_pte(pgste_guest *guest, const pgste_gfns *gfns, const uint64_t *words,
+        unsigned step)
+    int pgste_unmap_pte(pgste_guest *guest, const pgste_gfns *gfns, uint64_t *host)
+    int pgste_modify_prot_start(pgste_guest *guest, const pgste_gfns *gfns, uint64_t *old)
+    int pgste_modify_prot_commit(pgste_guest *guest, const pgste_gfns *gfns,
+        const uint64_t *words, unsigned step)
+    int pgste_test_and_clear_dirty(pgste_guest *guest, const pgste_gfns *gfns, uint8_t *dirty)
+    int pgste_soft_dirty(const pgste_guest *guest, const pgste_gfns *gfns, uint8_t *dirty)
+    int pgste_clear_soft_dirty(pgste_guest *guest, const pgste_gfns *gfns)
+    int pgste_zap_key(pgste_guest *guest, const pgste_gfns *gfns)
+    int pgste_set_pgste_bits(pgste_guest *guest, const pgste_gfns *gfns, uint64_t mask,
+        uint64_t value)
+    int pgste_force_prot(pgste_guest *guest, const pgste_gfns *gfns, pgste_prot prot,
+        uint64_t bit, int8_t *results)
+    int pgste_set_notify(pgste_guest *guest, const pgste_gfns *gfns, uint64_t bits)
+    int64_t pgste_notifications(pgste_guest *guest, uint64_t *gfns, uint64_t *bits,
+        uint64_t room)
+    int pgste_shadow_pte(pgste_guest *parent, const pgste_gfns *sources, pgste_guest *shadow,
+        const pgste_gfns *targets, const uint64_t *words, unsigned step, int8_t *results)
+    int pgste_unshadow_pte(pgste_guest *shadow, const pgste_gfns *gfns)
+
+    cdef struct pgste_entry:
+        uint64_t offset
+        uint32_t type
+        uint32_t unused
+
+    cdef struct pgste_entries:
+        pgste_entry *at
+        uint64_t room, nr
+
+    int64_t pgste_intercept_entries(pgste_guest *guest, uint32_t vcpu, pgste_entries *entries)
+    int64_t pgste_zap_entries(pgste_guest *guest, uint64_t gfn, pgste_entries *entries)
+    int64_t pgste_zap_scan_entries(pgste_guest *guest, unsigned threads, pgste_entries *entries)
+
     int pgste_set_changed(pgste_guest *guest, const pgste_gfns *gfns, bool_t on)
     int pgste_guest_new(pgste_host *host, const pgste_guest_config *config, pgste_guest **guest)
     void pgste_guest_free(pgste_guest *guest)

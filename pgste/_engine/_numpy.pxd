@@ -14,6 +14,7 @@ cdef extern from "numpy/arrayobject.h":
 
     cdef enum:
         NPY_BOOL
+        NPY_INT8
         NPY_UINT8
         NPY_UINT32
         NPY_UINT64

@@ -58,6 +58,7 @@ cdef unsigned threads_argument(object threads) except? 0xFFFFFFFF
 cpdef object as_array(object value, str name)
 cdef object integer_array(object value, str name, object most, object pages=*)
 cdef object values_for(object value, str name, uint64_t nr, int typenum, unsigned *step)
+cdef object of_dtype(cnp.ndarray array, str name, object dtype, object most)
 cdef cnp.ndarray new_array(uint64_t nr, int typenum)
 cdef object out_array(object out, uint64_t nr, object gfns)
 cdef str not_a_page(str name, object gfn, object pages)

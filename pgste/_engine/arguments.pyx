@@ -138,6 +138,8 @@ cdef object values_for(
     """An argument of one value for each of nr gfns, or one for all (then step is 0)."""
     cdef object dtype = np.uint32 if typenum == cnp.NPY_UINT32 else np.uint64
     cdef object most = UINT32_MAX if typenum == cnp.NPY_UINT32 else UINT64_MAX
+    if typenum == cnp.NPY_UINT8:
+        dtype, most = np.uint8, 255
     cdef cnp.ndarray array
     if is_integer(value):
         step[0] = 0
@@ -148,6 +150,11 @@ cdef object values_for(
         raise ArgumentError(
             f"{name}: {cnp.PyArray_DIM(array, 0)} values for {nr} gfns; one value, or one for each gfn"
         )
+    return of_dtype(array, name, dtype, most)
+
+
+cdef object of_dtype(cnp.ndarray array, str name, object dtype, object most):
+    """An array of integers as one of an unsigned dtype, whose values are in 0 .. most."""
     if array.dtype == dtype:
         return array
     bad = np.flatnonzero((array < 0) | (array > most))

@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 
 from pgste._engine._c cimport (
     PGSTE_CBRL_MAX,
+    PGSTE_E_ARG,
     PGSTE_GEN_DAT,
     PGSTE_MAX_FRAMES,
     PGSTE_MAX_ORDER,
@@ -19,6 +20,7 @@ from pgste._engine._c cimport (
     pgste_alloc_page,
     pgste_cbrl,
     pgste_essa,
+    pgste_entries,
     pgste_essa_page,
     pgste_free,
     pgste_free_page,
@@ -29,6 +31,7 @@ from pgste._engine._c cimport (
     pgste_guest_stats,
     pgste_guest_stats_name,
     pgste_intercept,
+    pgste_intercept_entries,
     pgste_log_revision,
     pgste_log_revision_name,
     pgste_mechanism_allowed,
@@ -41,7 +44,9 @@ from pgste._engine._c cimport (
     pgste_slot,
     pgste_write,
     pgste_zap,
+    pgste_zap_entries,
     pgste_zap_scan,
+    pgste_zap_scan_entries,
 )
 from pgste._engine.arguments cimport (
     boolean,
@@ -57,6 +62,7 @@ from pgste._engine.arguments cimport (
 from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.host cimport Host
 from pgste._engine.names cimport names_of, shown, with_names
+from pgste._engine.ptes cimport entries_array
 from pgste._engine.slots cimport Slots, log_revision_argument, slots_argument
 from pgste._engine.unit cimport KEEP_GIL, PyThreadState
 
@@ -121,6 +127,14 @@ cdef class Guest(Slots):
         Which kernel's CMMA log: v6.4 to v6.19, v7.0, or v7.2 and on.  Default: the generation's,
         ``dat`` for ``dat``.  docs/migration.md has these.
 
+    memory : {"host", "caller"}
+        ``caller``: frames and swap slots are the caller's, who changes PTEs by the PTE layer
+        (docs/pte.md).  Every PTE is foreign then, costs the host nothing, and loads and stores
+        raise `ForeignPteError`.
+    storage_keys : bool
+        The guest uses storage keys from the start (`mm_uses_skeys`); otherwise from its first
+        instruction on keys, or `enable_storage_keys`.
+
     Attributes
     ----------
     host : Host
@@ -136,7 +150,7 @@ cdef class Guest(Slots):
     def __init__(
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
         cbrl_entries=511, strict=False, *, flavour=None, revision=None, slots=None, cmma=None,
-        interpretation=False, log_revision=None,
+        interpretation=False, log_revision=None, memory="host", storage_keys=False,
     ):
         cdef pgste_guest_config config
         cdef pgste_slot *given = NULL
@@ -172,8 +186,11 @@ cdef class Guest(Slots):
         config.interpretation = boolean(interpretation, "interpretation")
         log_revision = log_revision_argument(log_revision, generation)
         config.log_revision = <pgste_log_revision><int>LOG_REVISIONS.index(log_revision)
+        config.own_memory = choice(memory, "memory", ("host", "caller")) == 1
+        config.storage_keys = boolean(storage_keys, "storage_keys")
         for name, wanted in (("slots", slots is not None), ("cmma", cmma is not None),
-                             ("interpretation", interpretation)):
+                             ("interpretation", interpretation), ("memory", config.own_memory),
+                             ("storage_keys", storage_keys)):
             if wanted and generation == "zvm":
                 raise ArgumentError(f"{name}: unknown to generation 'zvm'")
         if host is None:
@@ -482,57 +499,95 @@ cdef class Guest(Slots):
         memcpy(cnp.PyArray_DATA(gfns), entries, nr * sizeof(uint64_t))
         return gfns
 
-    def intercept(self, vcpu=0):
+    def intercept(self, vcpu=0, entries=False):
         """Process a vcpu's CBRL now and reset it (`handle_essa`, `gmap_zap_unused`).
+
+        Parameters
+        ----------
+        vcpu : int
+            Whose list.
+        entries : bool
+            Return the swap entries that were given up.
 
         Returns
         -------
-        int
-            Pages zapped.
+        int or ndarray
+            Pages zapped; with `entries` an array of (type, offset), in order.
         """
         cdef uint32_t cpu = self.vcpu_argument(vcpu)
         cdef int64_t zapped
+        cdef pgste_entries told
+        if boolean(entries, "entries"):
+            array = entries_array(&told, PGSTE_CBRL_MAX + 1)
+            self.begin(0)
+            zapped = pgste_intercept_entries(self.c, cpu, &told)
+            self.end(NULL)
+            self.check(zapped, None, "vcpu")
+            return array[: told.nr]
         self.begin_vcpu(cpu, 0)
         zapped = pgste_intercept(self.c, cpu)
         self.end_vcpu(cpu, NULL)
         self.check(zapped, None, "vcpu")
         return zapped
 
-    def zap(self, gfn):
+    def zap(self, gfn, entries=False):
         """Zap one page if it is swapped out and unused or zero (`ptep_zap_unused`).
 
         Returns
         -------
-        bool
-            Whether it was zapped.
+        bool or ndarray
+            Whether it was zapped; with `entries` as `intercept` has it.
         """
         cdef Gfns page
         cdef int64_t zapped
+        cdef pgste_entries told
         if not is_integer(gfn):
             raise ArgumentTypeError(f"gfn: {shown(gfn)} is not an integer")
         page = gfns_argument(gfn, self.nr_pages, True, "gfn")
+        if boolean(entries, "entries"):
+            array = entries_array(&told, 1)
+            self.begin(0)
+            zapped = pgste_zap_entries(self.c, page.c.first, &told)
+            self.end(NULL)
+            self.check(zapped, page, "gfn")
+            return array[: told.nr]
         self.begin(0)
         zapped = pgste_zap(self.c, page.c.first)
         self.end(NULL)
         self.check(zapped, page, "gfn")
         return zapped != 0
 
-    def zap_scan(self, threads=1):
+    def zap_scan(self, threads=1, entries=False):
         """`zap` of every page, in ascending order.
 
         Parameters
         ----------
         threads : int
             How many threads may look for the pages, 1 .. 64; the result is the same.
+        entries : bool
+            As of `intercept`.
 
         Returns
         -------
-        int
-            Pages zapped.
+        int or ndarray
+            Pages zapped; with `entries` an array of (type, offset).
         """
         cdef unsigned nr_threads = threads_argument(threads)
         cdef int64_t zapped
-        cdef PyThreadState *ts = self.begin_resting(self.nr_pages)
+        cdef pgste_entries told
+        cdef PyThreadState *ts
+        if boolean(entries, "entries"):
+            array = None
+            zapped = PGSTE_E_ARG
+            # more pages may have become zappable when the array is there
+            while zapped == PGSTE_E_ARG:
+                array = entries_array(&told, self.count_zappable(threads))
+                ts = self.begin(self.nr_pages)
+                zapped = pgste_zap_scan_entries(self.c, nr_threads, &told)
+                self.end(ts)
+            self.check(zapped)
+            return array[: told.nr]
+        ts = self.begin_resting(self.nr_pages)
         zapped = pgste_zap_scan(self.c, nr_threads)
         self.end(ts)
         self.check(zapped)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+from pgste._engine.gfns cimport Gfns
 from pgste._engine.member cimport Member
 from pgste._engine.unit cimport Unit
 
@@ -6,4 +7,5 @@ from pgste._engine.unit cimport Unit
 cdef class Host(Unit):
     cdef readonly str rearm
 
+    cdef int frames_check(self, int error, Gfns which) except -1
     cdef Member guest_argument(self, object guest)

@@ -2,14 +2,16 @@
 """`Host`: frames and swap slots, watermarks and reclaim."""
 
 cimport pgste._engine._numpy as cnp
-from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from pgste._engine._c cimport (
+    PGSTE_E_GFN,
     PGSTE_LIST_ACTIVE,
     PGSTE_LIST_FREE,
     PGSTE_MAX_FRAMES,
     pgste_frame_info,
+    pgste_frame_key,
     pgste_frame_list,
     pgste_host_config,
     pgste_host_defaults,
@@ -25,12 +27,13 @@ from pgste._engine._c cimport (
     pgste_host_stats,
     pgste_host_stats_name,
     pgste_rearm,
+    pgste_set_frame_key,
     pgste_set_pinned,
     pgste_slot_info,
     pgste_swap_out,
     pgste_validate,
 )
-from pgste._engine.arguments cimport boolean, choice, integer, new_array
+from pgste._engine.arguments cimport boolean, choice, integer, new_array, values_for
 from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.member cimport Member
 from pgste._engine.names cimport names_of, shown, strerror, with_names
@@ -215,6 +218,48 @@ cdef class Host(Unit):
         member.end(ts)
         member.check(changed, pages)
         return changed
+
+    def set_frame_key(self, frames, keys):
+        """Set the real storage keys of frames.
+
+        Parameters
+        ----------
+        frames : int, range, slice or array of int
+            Frames.
+        keys : int or array of int
+            0 .. 255, one for each frame or one for all: ACC 0xf0, F 0x08, R 0x04, C 0x02.
+        """
+        cdef Gfns which = gfns_argument(frames, self.config.nr_frames, True, "frames")
+        cdef unsigned step = 0
+        array = values_for(keys, "keys", which.c.nr, cnp.NPY_UINT8, &step)
+        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(array)
+        cdef PyThreadState *ts = self.begin(which.c.nr)
+        cdef int error = pgste_set_frame_key(self.c, &which.c, data, step)
+        self.end(ts)
+        self.frames_check(error, which)
+
+    def frame_key(self, frames):
+        """The real storage keys of frames, which guests that use keys set and read.
+
+        Returns
+        -------
+        ndarray of uint8
+        """
+        cdef Gfns which = gfns_argument(frames, self.config.nr_frames, True, "frames")
+        keys = new_array(which.c.nr, cnp.NPY_UINT8)
+        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(keys)
+        cdef PyThreadState *ts = self.begin(which.c.nr)
+        cdef int error = pgste_frame_key(self.c, &which.c, data)
+        self.end(ts)
+        self.frames_check(error, which)
+        return keys
+
+    cdef int frames_check(self, int error, Gfns which) except -1:
+        if error == PGSTE_E_GFN:
+            raise BY_CODE[error](which.outside(self.config.nr_frames, 0, "frames"))
+        if error < 0:
+            raise BY_CODE[error](f"frames: of {which.c.nr}: {strerror(error)}")
+        return 0
 
     cdef Member guest_argument(self, object guest):
         """A guest of this host."""

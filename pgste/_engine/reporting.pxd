@@ -2,10 +2,10 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from pgste._engine._c cimport pgste_block
-from pgste._engine.pagetable cimport PageTable
+from pgste._engine.ptes cimport Ptes
 
 
-cdef class Reporting(PageTable):
+cdef class Reporting(Ptes):
     cdef int report_failed(self, int error) except -1
     cdef int64_t copy_blocks(self, int which, uint32_t i, pgste_block *to, uint64_t most) noexcept
     cdef list blocks(self, int which, uint32_t i)

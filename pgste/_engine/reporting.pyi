@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 from typing import Any, Literal, SupportsIndex
 
-from pgste._engine.pagetable import PageTable
+from pgste._engine.ptes import Ptes
 
-class Reporting(PageTable):
+class Reporting(Ptes):
     @property
     def now_ns(self) -> int: ...
     def advance(self, ns: SupportsIndex) -> None: ...

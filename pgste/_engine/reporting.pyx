@@ -27,7 +27,7 @@ from pgste._engine._c cimport (
 )
 from pgste._engine.arguments cimport boolean, choice, integer
 from pgste._engine.names cimport strerror
-from pgste._engine.pagetable cimport PageTable
+from pgste._engine.ptes cimport Ptes
 from pgste._engine.unit cimport PyThreadState
 
 from pgste._engine.names import POISONS
@@ -37,7 +37,7 @@ cdef tuple STATUSES = ("off", "idle", "requested", "active")
 
 
 @cython.no_gc_clear
-cdef class Reporting(PageTable):
+cdef class Reporting(Ptes):
     """The part of `Guest` that is about its clock and free page reporting."""
 
     @property

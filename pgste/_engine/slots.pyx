@@ -2,7 +2,7 @@
 """Memory slots, controls of the virtual machine, and the CMMA log (docs/migration.md)."""
 
 cimport cython
-cimport numpy as cnp
+cimport pgste._engine._numpy as cnp
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -40,7 +40,14 @@ from pgste._engine._c cimport (
     pgste_uses_cmm,
     pgste_vcpus_created,
 )
-from pgste._engine.arguments cimport boolean, integer, integer_array, new_array
+from pgste._engine.arguments cimport (
+    boolean,
+    choice,
+    integer,
+    integer_array,
+    new_array,
+    of_dtype,
+)
 from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.names cimport names_of, shown, strerror
 from pgste._engine.reporting cimport Reporting
@@ -56,7 +63,6 @@ from pgste.errors import (
     ArgumentTypeError,
     GfnError,
     ModelMemoryError,
-    UnknownNameError,
 )
 
 cdef tuple REVISIONS = names_of(pgste_log_revision_name)
@@ -120,12 +126,7 @@ cdef str log_revision_argument(object revision, str generation):
     """The name of a log revision that the generation has."""
     if revision is None:
         return "dat" if generation == "dat" else "pgtable"
-    if not isinstance(revision, str):
-        raise ArgumentTypeError(f"log_revision: {shown(revision)} is not a str")
-    revision = str.__str__(revision)
-    if revision not in REVISIONS:
-        listed = ", ".join(repr(known) for known in REVISIONS)
-        raise UnknownNameError(f"log_revision: {shown(revision)} is not one of {listed}")
+    revision = REVISIONS[choice(revision, "log_revision", REVISIONS)]
     if (revision == "pgtable") == (generation == "dat"):
         raise ArgumentError(f"log_revision: {revision!r} is not one of generation {generation!r}")
     return revision
@@ -529,9 +530,4 @@ cdef cnp.ndarray values_argument(object values):
             raise ArgumentTypeError(f"values: {shown(values)} has no bytes to read") from error
     else:
         array = integer_array(values, "values", 255)
-    if array.dtype != np.uint8:
-        bad = np.flatnonzero((array < 0) | (array > 255))
-        if bad.size:
-            raise ArgumentError(f"values[{bad[0]}]: {array[bad[0]]} is not in 0 .. 255")
-        array = array.astype(np.uint8)
-    return array
+    return of_dtype(array, "values", np.uint8, 255)

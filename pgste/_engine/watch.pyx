@@ -180,7 +180,7 @@ cdef bool_t rest(void *data) noexcept nogil:
 cdef pgste_watch WATCH
 WATCH.go_on = go_on
 WATCH.data = NULL
-WATCH.rest = NULL
+WATCH.rest = rest
 
 
 cdef PyThreadState *watch_begin(PyObject *unit) noexcept:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--summary", action="store_true", help="without the table of records")
     parser.add_argument(
-        "--all", action="store_true", help=f"every record, not only the first {_SHOWN}"
+        "--all",
+        action="store_true",
+        help=f"every record, not only the first {_SHOWN}; with --json, too",
     )
     parser.add_argument(
         "--page",
-        type=whole_number,
+        type=_page,
         metavar="GFN",
         help="the values that the target gets from this page on, as QEMU's `info cmma`",
     )
@@ -44,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--count", type=whole_number, default=8, metavar="N", help="values to show (default 8)"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _page(text: str) -> int:
+    """A page number, decimal or, as they are printed, with 0x."""
+    return int(text, 16) if re.fullmatch("0x[0-9a-fA-F]{1,16}", text) else whole_number(text)
 
 
 class _Window:
@@ -75,7 +83,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     nr = nr_values = sections = pages = highest = 0
     complete = False
     fault: StreamError | None = None
-    keep = 0 if args.summary else None if args.all or args.json else _SHOWN
+    keep = 0 if args.summary else None if args.all else _SHOWN
     try:
         for record in records("/dev/stdin" if args.stream == "-" else args.stream):
             counts = _counts(record)
@@ -92,6 +100,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 shown.append(_described(record, counts))
         complete = True
     except StreamError as error:
+        if not nr:
+            raise  # it is no stream at all
         fault = error
     summary = {
         "sections": sections,
@@ -106,6 +116,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         data: dict[str, Any] = {"stream": args.stream, "summary": summary}
         if not args.summary:
             data["records"] = shown
+            data["records_left_off"] = nr - len(shown)
         if window is not None:
             data["page"], data["values"] = window.gfn, window.listed()
         data["error"] = None if fault is None else {"offset": fault.offset, "reason": fault.reason}

@@ -137,7 +137,8 @@ def set_up(thing: Thing, make: Callable[[], object]) -> None:
             _things.append(thing)
             make()
     except BaseException:
-        thing.remove()
+        with contextlib.suppress(Exception):  # what went wrong first is what matters
+            thing.remove()
         raise
 
 

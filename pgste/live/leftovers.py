@@ -201,10 +201,19 @@ def remove_swap(path: Path, places: Iterable[Path] = ()) -> None:
             # EINTR: a signal came, and what it left is still in swap.  Others may be quicker.
             if refused.errno != errno.EINTR and path in swap_areas():
                 raise
-    path.unlink(missing_ok=True)
+    _unlink(path)
     for place in places or _places(()):
         if (place / path.name).is_symlink():
             (place / path.name).unlink(missing_ok=True)
+
+
+def _unlink(path: Path) -> None:
+    """Remove a file, if it is there; under a name that none can have there never was one."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR):
+            raise
 
 
 def _remove_directory(path: Path) -> None:

@@ -2,7 +2,7 @@
 """QEMU's migration stream of page states: the section s390-storage_attributes.
 
 `save` writes the attributes of a guest that goes on running, `load` sets them in another, and
-`records` shows what a stream holds.  wire.py says what the bytes are.
+`records` shows what a stream holds.  docs/stream.md says what the bytes are.
 """
 
 from __future__ import annotations

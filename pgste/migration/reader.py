@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
 from typing import IO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from pgste._checks import count_of
 from pgste._engine.guest import Guest
-from pgste.errors import ArgumentError, ArgumentTypeError, StreamError
+from pgste.errors import ArgumentTypeError, KvmError, StreamError
 from pgste.migration import wire
 from pgste.migration.wire import Flag, Record
 
@@ -25,6 +26,7 @@ _PIECE = 1 << 20
 _GFNS = 1 << 52
 _SET = 1 << 19
 """Values that QEMU gives to one KVM_S390_SET_CMMA_BITS."""
+_ALL = 2**64 - 1
 _PARTS = {wire.START: "START", wire.PART: "PART", wire.END: "END"}
 
 
@@ -34,7 +36,6 @@ class Loaded(NamedTuple):
     sections: int
     records: int  #: with values
     pages: int  #: values in them; a page that was sent twice counts twice
-    bytes: int
     pages_set: int  #: pages of the guest's slots, or 0 if there was no record with values
 
 
@@ -91,25 +92,21 @@ def records(file: str | os.PathLike[str] | IO[bytes], *, most: int = 1 << 26) ->
     StreamError
         With the offset of what is damaged or missing, after the records before it.
     """
-    if isinstance(most, bool) or not isinstance(most, int):
-        raise ArgumentTypeError(f"most: an integer, not {most!r}")
-    if not 0 <= most <= _GFNS:
-        raise ArgumentError(f"most: {most} is not in 0 .. 2^52")
-    return _records(file, _GFNS, most)
+    return _records(file, _GFNS, count_of("most", most, _GFNS, least=0))
 
 
 def _records(file: str | os.PathLike[str] | IO[bytes], pages: int, most: int) -> Iterator[Record]:
-    with ExitStack() as stack:
-        whole = isinstance(file, (str, os.PathLike))
-        if isinstance(file, (str, os.PathLike)):
-            file = stack.enter_context(open(file, "rb"))
-        if not hasattr(file, "read"):
-            raise ArgumentTypeError(f"file: a path or a binary file, not {file!r}")
-        source = _Source(file)
-        yield from _stream(source, pages, most)
-        at = source.offset
-        if whole and source.some(1):
-            raise StreamError("bytes after the end of the stream", at)
+    if isinstance(file, (str, os.PathLike)):
+        with open(file, "rb") as opened:
+            source = _Source(opened)
+            yield from _stream(source, pages, most)
+            at = source.offset
+            if source.some(1):
+                raise StreamError("bytes after the end of the stream", at)
+    elif hasattr(file, "read"):
+        yield from _stream(_Source(file), pages, most)
+    else:
+        raise ArgumentTypeError(f"file: a path or a binary file, not {file!r}")
 
 
 def _stream(source: _Source, pages: int, most: int) -> Iterator[Record]:
@@ -121,7 +118,7 @@ def _stream(source: _Source, pages: int, most: int) -> Iterator[Record]:
             section, start = section + 1, b""
         return
     source.expect(4, wire.VERSION, "the version of the file")
-    name = identity = None
+    identity = None
     while not done:
         at = source.offset
         part = source.number(1, "the type of a section")
@@ -226,10 +223,13 @@ def load(guest: Guest, file: str | os.PathLike[str] | IO[bytes]) -> Loaded:
         With the offset of what is damaged or missing; the guest is as it was.
     NoCmmaError
         CMMA is not enabled.
+    KvmFaultError
+        "dat" guests: a slot begins behind the start of a page table (256 pages) that no other
+        slot has the start of.  The guest is as it was, but for `uses_cmm`.
 
     Notes
     -----
-    Takes a byte for each page of the guest, and one record.
+    Takes two bytes for each page of the guest, and one record.
     """
     if not isinstance(guest, Guest):
         raise ArgumentTypeError(f"guest: a Guest, not {guest!r}")
@@ -237,22 +237,31 @@ def load(guest: Guest, file: str | os.PathLike[str] | IO[bytes]) -> Loaded:
     pages = guest.pages
     incoming = np.zeros(pages, np.uint8)
     last = Record(0, 0, Flag.EOS)
-    nr_records = nr_values = size = 0
+    nr_records = nr_values = 0
     for last in _records(file, pages, pages):
         if last.flag == Flag.MORE:
             incoming[last.gfn : last.gfn + len(last.values)] = last.values
             nr_records += 1
             nr_values += len(last.values)
-        size = last.offset + 8
     nr_set = _set(guest, incoming) if nr_records else 0
-    return Loaded(last.section + 1, nr_records, nr_values, size, nr_set)
+    return Loaded(last.section + 1, nr_records, nr_values, nr_set)
 
 
-def _set(guest: Guest, incoming: np.ndarray) -> int:
-    nr_set = 0
-    for slot in guest.slots.values():
-        end = slot.base + slot.pages
-        for start in range(slot.base, end, _SET):
-            guest.set_cmma_bits(start, incoming[start : min(start + _SET, end)], 2**64 - 1)
-        nr_set += slot.pages
-    return nr_set
+def _set(guest: Guest, incoming: npt.NDArray[np.uint8]) -> int:
+    """Set all of it or nothing: what was there before comes back if a call is refused."""
+    before: list[tuple[int, npt.NDArray[np.uint8]]] = []
+    try:
+        for slot in guest.slots.values():
+            end = slot.base + slot.pages
+            for start in range(slot.base, end, _SET):
+                values = incoming[start : min(start + _SET, end)]
+                old = guest.get_cmma_bits(start, len(values), peek=True).values
+                if not guest.uses_cmm:  # the kernel answers nothing then
+                    old = np.zeros(len(values), np.uint8)
+                guest.set_cmma_bits(start, values, _ALL)
+                before.append((start, old))
+    except KvmError:
+        for start, old in before:
+            guest.set_cmma_bits(start, old, _ALL)
+        raise
+    return sum(len(old) for _, old in before)

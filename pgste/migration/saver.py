@@ -9,8 +9,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from pgste._checks import count_of
 from pgste._engine.guest import Guest
-from pgste.errors import ArgumentError, ArgumentTypeError, StateError
+from pgste._engine.slots import CmmaBits
+from pgste.errors import ArgumentTypeError, StateError
 from pgste.files import saving
 from pgste.migration import wire
 from pgste.migration.wire import Flag
@@ -54,10 +59,10 @@ class Saver:
         an iteration goes beyond it by less than one record.  None: no limit.
     framed : bool
         With the heads and footers of a QEMU migration file, else the sections alone.
-    restart : bool
-        Look once more from page 0 when nothing is found from the current page on although the
-        kernel counts dirty pages.  QEMU (False) does not, and loses what became dirty behind its
-        position ("pgtable" and "dat" log revisions).
+    as_qemu : bool
+        Send exactly what QEMU sends, with what it loses (docs/stream.md).  Otherwise a pass
+        that finds nothing although the kernel counts dirty pages looks once more from page 0, and
+        clean pages inside a record have their values, which Linux does not give from v7.0 on.
     """
 
     def __init__(
@@ -67,15 +72,16 @@ class Saver:
         *,
         rate_limit: int | None = None,
         framed: bool = True,
-        restart: bool = True,
+        as_qemu: bool = False,
     ) -> None:
         if not isinstance(guest, Guest):
             raise ArgumentTypeError(f"guest: a Guest, not {guest!r}")
         if not hasattr(file, "write"):
             raise ArgumentTypeError(f"file: a binary file, not {file!r}")
-        _at_least_one("rate_limit", rate_limit)
+        if rate_limit is not None:
+            rate_limit = count_of("rate_limit", rate_limit)
         self._guest, self._file = guest, file
-        self._rate_limit, self._framed, self._restart = rate_limit, framed, restart
+        self._rate_limit, self._framed, self._as_qemu = rate_limit, framed, as_qemu
         self._gfn = 0
         self._sections = 0
         self._state = "new"
@@ -137,7 +143,7 @@ class Saver:
         size = self._write(head)
         rest = self._guest.dirty_count
         if part != wire.START:
-            written, again = 0, self._restart
+            written, again = 0, not self._as_qemu
             while limit is None or written < limit:
                 bits = self._guest.get_cmma_bits(self._gfn, wire.BLOCK)
                 rest = bits.remaining
@@ -147,7 +153,7 @@ class Saver:
                         break
                     self._gfn, again = 0, False
                     continue
-                written += self._write(wire.more(bits.start_gfn, bits.values))
+                written += self._write(wire.more(bits.start_gfn, self._values(bits)))
                 nr_records += 1
                 nr_pages += bits.count
                 if not rest:
@@ -161,6 +167,23 @@ class Saver:
         section, self._sections = self._sections, self._sections + 1
         return Pass(section, nr_records, nr_pages, size, rest)
 
+    def _values(self, bits: CmmaBits) -> npt.NDArray[np.uint8]:
+        """The values of a block, those of its clean pages too.
+
+        From Linux v7.0 on the kernel writes those of dirty pages only.  Values are read once more
+        after the log was cleaned: a page that changes in between is dirty again, and sent again.
+        """
+        if self._as_qemu or self._guest.log_revision == "pgtable":
+            return bits.values
+        values = bits.values.copy()
+        end = bits.start_gfn + bits.count
+        for slot in self._guest.slots.values():
+            low, high = max(bits.start_gfn, slot.base), min(end, slot.base + slot.pages)
+            if low < high:
+                now = self._guest.get_cmma_bits(low, high - low, peek=True)
+                values[low - bits.start_gfn : high - bits.start_gfn] = now.values
+        return values
+
     def _write(self, data: bytes) -> int:
         """Write all of it: an unbuffered file may take less than it is given."""
         view = memoryview(data)
@@ -172,15 +195,6 @@ class Saver:
         return len(data)
 
 
-def _at_least_one(name: str, value: int | None) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ArgumentTypeError(f"{name}: an integer, not {value!r}")
-    if value < 1:
-        raise ArgumentError(f"{name}: {value} is less than 1")
-
-
 def save(
     guest: Guest,
     file: str | os.PathLike[str] | IO[bytes],
@@ -190,7 +204,7 @@ def save(
     between: Callable[[Pass], object] | None = None,
     stop: Callable[[], object] | None = None,
     framed: bool = True,
-    restart: bool = True,
+    as_qemu: bool = False,
 ) -> Saved:
     """Write the attributes of a guest's pages as QEMU's section s390-storage_attributes.
 
@@ -199,7 +213,7 @@ def save(
 
     Parameters
     ----------
-    guest, rate_limit, framed, restart
+    guest, rate_limit, framed, as_qemu
         As for `Saver`.
     file : path or binary file
         A path is written whole or not at all.
@@ -215,11 +229,11 @@ def save(
     KvmError, StateError
         As `Saver.setup`.  Nothing is written.
     """
-    _at_least_one("iterations", iterations)
+    iterations = count_of("iterations", iterations)
     totals = [0, 0, 0, 0, 0]
 
     def write(stream: IO[bytes]) -> None:
-        with Saver(guest, stream, rate_limit=rate_limit, framed=framed, restart=restart) as saver:
+        with Saver(guest, stream, rate_limit=rate_limit, framed=framed, as_qemu=as_qemu) as saver:
             passes = [saver.setup()]
             while len(passes) <= iterations:
                 passes.append(saver.iterate())

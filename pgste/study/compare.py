@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ _DEFAULT_SHARE = 0.75
 MAX_GUESTS = 65535  # of one host
 MAX_SAMPLES = 1 << 20
 MAX_THREADS = 64
+MAX_SWAP_SLOTS = (1 << 32) - 2  # of one host
 _REPORTING = (
     "order",
     "max_order",
@@ -265,8 +265,8 @@ def compare(
     base, pages = guest_pages(summary)
     if swap_slots is None:
         swap_slots = guests * summary["unique_pages"] + 64
-    Host(host_frames, swap_slots).close()  # checks them; their tables take memory in use only
-    swap_slots = index(swap_slots)
+    else:
+        swap_slots = count_of("swap_slots", swap_slots, MAX_SWAP_SLOTS, least=0)
     check_room(
         trace,
         summary,

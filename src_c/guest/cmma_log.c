@@ -324,7 +324,7 @@ int pgste_mark_cmma_dirty(struct pgste_guest *guest, const struct pgste_gfns *gf
 		if (watch_stops_at(i))
 			return PGSTE_E_CANCELLED;
 		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn) ||
-		    !(guest->slots.whole || memslots_cover(&guest->slots, gfn, 1)))
+		    !memslots_have(&guest->slots, gfn, 1))
 			return PGSTE_E_CHANGED;
 		log_count(guest, dirty_set(&guest->mm.state[gfn], 1, guest->shared));
 	}

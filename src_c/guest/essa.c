@@ -45,12 +45,6 @@ static ALWAYS_INLINE unsigned essa_lookup(uint8_t *state, const uint16_t *row, b
 	return entry;
 }
 
-static ALWAYS_INLINE bool page_exists(const struct pgste_guest *guest, uint64_t gfn)
-{
-	return gfn < guest->mm.nr_pages &&
-	       (__builtin_expect(guest->slots.whole, 1) || memslots_cover(&guest->slots, gfn, 1));
-}
-
 /*
  * Migration mode: operation, entry into the next slot, all entries processed at once.  z/VM
  * has no list: what an entry would stand for is done.
@@ -362,7 +356,7 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 		}
 		return;
 	}
-	if (!(guest->slots.whole || memslots_cover(&guest->slots, gfn, nr))) {
+	if (!memslots_have(&guest->slots, gfn, nr)) {
 		range_with_holes(guest, vcpu, orc, gfn, nr, results);
 		return;
 	}

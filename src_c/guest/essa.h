@@ -34,6 +34,11 @@ static inline bool essa_is_first(const struct pgste_guest *guest)
 	       !__atomic_load_n(&guest->vcpus_created, __ATOMIC_RELAXED);
 }
 
+static ALWAYS_INLINE bool page_exists(const struct pgste_guest *guest, uint64_t gfn)
+{
+	return gfn < guest->mm.nr_pages && memslots_have(&guest->slots, gfn, 1);
+}
+
 /* The result byte. */
 static ALWAYS_INLINE unsigned essa_one(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 				       uint64_t gfn)

@@ -129,8 +129,7 @@ int pgste_essa_page(struct pgste_guest *guest, uint32_t vcpu, unsigned orc, uint
 
 	if (error)
 		return error;
-	if (gfn >= guest->mm.nr_pages ||
-	    (!guest->slots.whole && !memslots_cover(&guest->slots, gfn, 1))) {
+	if (!page_exists(guest, gfn)) {
 		if (gfn >= MAX_GFN)
 			return PGSTE_E_GFN;
 		if (guest->mm.generation != PGSTE_GEN_DAT)

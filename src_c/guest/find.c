@@ -108,23 +108,26 @@ static void find_part(void *data, unsigned part, uint64_t from, uint64_t to)
 			      f->found[part], most);
 }
 
+/* Without memory for the tables of its parts a search goes on in one part, which needs none. */
 static int64_t find_threaded(struct finding *f, unsigned threads, uint64_t *gfns)
 {
-	int64_t nr = 0;
+	const uint64_t end = f->guest->mm.nr_pages;
+	uint64_t nr = 0;
+	bool complete = true;
 
-	threads_run(threads, f->guest->mm.nr_pages - f->start, find_part, f);
+	threads_run(threads, end - f->start, find_part, f);
 	for (unsigned i = 0; i < threads; i++) {
-		const uint64_t take = min_u64(f->nr[i], f->max - (uint64_t)(nr < 0 ? 0 : nr));
+		const uint64_t take = min_u64(f->nr[i], f->max - nr);
 
-		if (!f->found[i])
-			nr = PGSTE_E_NOMEM;
-		if (nr >= 0) {
+		complete &= f->found[i] != NULL;
+		if (f->found[i])
 			memcpy(gfns + nr, f->found[i], take * sizeof(*gfns));
-			nr += (int64_t)take;
-		}
+		nr += take;
 		table_free(f->found[i], f->nr_bytes[i]);
 	}
-	return nr;
+	if (!complete)
+		nr = find_in(f->guest, f->start, end, f->mask, f->value, gfns, f->max);
+	return (int64_t)nr;
 }
 
 int64_t pgste_find(const struct pgste_guest *guest, unsigned threads, uint64_t start, uint8_t mask,

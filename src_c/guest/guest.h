@@ -11,7 +11,7 @@
 #ifndef GUEST_GUEST_H
 #define GUEST_GUEST_H
 
-#include "guest/slots.h"
+#include "guest/memslots.h"
 #include "memory/memory.h"
 #include "pgste/cmma_log.h"
 #include "pgste/essa.h"
@@ -73,6 +73,7 @@ struct pgste_guest {
 	enum pgste_log_revision log_revision;
 	struct memslots slots;
 	uint64_t nr_dirty; /* cmma_dirty_pages */
+	struct pgste_entries *entries; /* where zaps tell what they gave up, or NULL */
 	uint64_t fault_gfn; /* zvm: of the last program interruption */
 	uint64_t pending_gfn, pending_nr; /* run of frees that flush will issue */
 };

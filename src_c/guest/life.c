@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "guest/guest.h"
+#include "guest/slots.h"
 
 static void guest_destroy(struct pgste_guest *guest)
 {
@@ -33,7 +34,8 @@ static bool options_valid(const struct pgste_guest_config *c)
 	if (c->log_revision >= PGSTE_NR_LOG_REVISIONS || (dat && c->generation != PGSTE_GEN_DAT))
 		return false;
 	return c->generation != PGSTE_GEN_ZVM ||
-	       !(c->interpretation || c->slots || c->cmma_later);
+	       !(c->interpretation || c->slots || c->cmma_later || c->own_memory ||
+		 c->storage_keys);
 }
 
 static bool config_valid(const struct pgste_guest_config *c)
@@ -61,6 +63,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	g->mm.generation = config->generation;
 	g->mm.two.revision = config->revision;
 	g->mm.host = host;
+	g->mm.own_memory = config->own_memory;
 	g->mm.rules = zvm ? &zvm_rules : NULL;
 	g->nr_vcpus = config->nr_vcpus;
 	g->shared = config->nr_vcpus > 1;
@@ -78,6 +81,8 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 		return PGSTE_E_NOMEM;
 	}
 	error = slots_init(g, config);
+	if (!error && config->storage_keys)
+		error = pgste_enable_storage_keys(g);
 	if (error) {
 		pgste_guest_free(g);
 		return error;

@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include "guest/cmma_log.h"
+#include "guest/slots.h"
+#include "memory/key.h"
 
 /* ---- the array ---- */
 
@@ -84,7 +86,7 @@ static uint32_t lowest_free_id(const struct memslots *slots)
 static void forget_pgste(struct pgste_guest *guest, uint64_t gfn)
 {
 	guest->mm.state[gfn] &= PGSTE_STATE_VALID | PGSTE_STATE_SWAP;
-	guest->mm.rest[gfn] = 0;
+	rest_set(&guest->mm, gfn, 0);
 	if (guest->odd)
 		guest->odd[gfn] = 0;
 }

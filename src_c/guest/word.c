@@ -10,10 +10,12 @@
  *   GR (50)                      rest, bit 7
  *   UC IN VSIE (47-45), pgtable  rest, bits 10-8
  *   PREFIX VSIE GMEM (14-12), dat  rest, bits 10-8
- *   PCL                          nowhere: 0 outside a change
+ *   PCL                          nowhere: 1 of a page that is open (layer.h), else 0
  *   all others                   odd
  */
-#include "guest/guest.h"
+#include "guest/layer.h"
+#include "memory/pte_layer.h"
+#include "pgste/pte.h"
 
 #define THREE_SHIFT_PGTABLE 45
 #define THREE_SHIFT_DAT 12
@@ -48,6 +50,9 @@ static uint64_t pgste_compose(const struct pgste_guest *guest, uint64_t gfn)
 		word |= PGSTE_CMMA_D;
 	word |= (rest & 0x1f) << 59 | (rest >> 5 & 3) << 53 | (rest >> 7 & 1) << 50;
 	word |= (rest >> 8 & 7) << three_shift(guest);
+	if (guest->mm.nr_open && guest->mm.generation != PGSTE_GEN_DAT &&
+	    page_is_open(&guest->mm, gfn))
+		word |= PGSTE_PCL;
 	return word;
 }
 
@@ -66,9 +71,10 @@ static void pgste_decompose(struct pgste_guest *guest, uint64_t gfn, uint64_t wo
 	if (guest->mm.generation == PGSTE_GEN_DAT && (word & PGSTE_CMMA_D))
 		state |= PGSTE_STATE_DIRTY;
 	guest->mm.state[gfn] = (uint8_t)state;
-	guest->mm.rest[gfn] = (uint16_t)(word >> 59 | (word >> 53 & 3) << 5 |
-					 (word >> 50 & 1) << 7 |
-					 (word >> three_shift(guest) & 7) << 8);
+	rest_set(&guest->mm, gfn,
+		 (uint16_t)((guest->mm.rest[gfn] & REST_ELSE) | word >> 59 |
+			    (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
+			    (word >> three_shift(guest) & 7) << 8));
 	if (guest->odd)
 		guest->odd[gfn] = word & odd_bits(guest);
 }
@@ -91,19 +97,32 @@ int pgste_get_words(const struct pgste_guest *guest, const struct pgste_gfns *gf
 	return PGSTE_OK;
 }
 
-/* The array of odd bits, made when the first one is loaded. */
-static int need_odd(struct pgste_guest *guest, const uint64_t *pgste, uint64_t nr)
+/* Room for the notifications of as many pages as there are words with a bit for that. */
+static bool need_notes(struct pgste_guest *guest, uint64_t nr_gfns, const uint64_t *pgste,
+		       uint64_t nr)
 {
-	const uint64_t mask = odd_bits(guest);
+	const uint64_t mask = pte_ops_of(&guest->mm)->notify_bits;
+	uint64_t nr_notify = 0;
 
-	for (uint64_t i = 0; i < nr && !guest->odd; i++) {
-		if (!(pgste[i] & mask))
-			continue;
+	for (uint64_t i = 0; i < nr; i++)
+		nr_notify += (pgste[i] & mask) != 0;
+	return notes_need(&guest->mm, nr == 1 ? nr_gfns : nr_notify);
+}
+
+/* The array of odd bits is made when the first one is loaded. */
+static int need_room(struct pgste_guest *guest, uint64_t nr_gfns, const uint64_t *pgste,
+		     uint64_t nr)
+{
+	uint64_t seen = 0;
+
+	for (uint64_t i = 0; i < nr; i++)
+		seen |= pgste[i];
+	if ((seen & pte_ops_of(&guest->mm)->notify_bits) &&
+	    !need_notes(guest, nr_gfns, pgste, nr))
+		return PGSTE_E_NOMEM;
+	if ((seen & odd_bits(guest)) && !guest->odd)
 		guest->odd = table_new(guest->mm.nr_pages * sizeof(*guest->odd));
-		if (!guest->odd)
-			return PGSTE_E_NOMEM;
-	}
-	return PGSTE_OK;
+	return !(seen & odd_bits(guest)) || guest->odd ? PGSTE_OK : PGSTE_E_NOMEM;
 }
 
 int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
@@ -118,7 +137,7 @@ int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		return PGSTE_E_GFN;
 	guest_settle(guest);
 	if (pgste && gfns->nr) {
-		error = need_odd(guest, pgste, pgste_step ? gfns->nr : 1);
+		error = need_room(guest, gfns->nr, pgste, pgste_step ? gfns->nr : 1);
 		if (error)
 			return error;
 	}
@@ -133,6 +152,22 @@ int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			pgste_decompose(guest, gfn, pgste[pgste_step ? i : 0]);
 	}
 	return PGSTE_OK;
+}
+
+int pgste_set_pgste_bits(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			 uint64_t mask, uint64_t value)
+{
+	const uint64_t set = mask & value & ~PGSTE_PCL;
+	int error = layer_begin(guest, gfns, pte_ops_of(&guest->mm)->set != NULL, false);
+
+	if (!error && gfns->nr)
+		error = need_room(guest, gfns->nr, &set, 1);
+	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
+		if (!error)
+			pgste_decompose(guest, gfn, (pgste_compose(guest, gfn) & ~mask) | set);
+	}
+	return error;
 }
 
 int pgste_get_states(const struct pgste_guest *guest, const struct pgste_gfns *gfns,

@@ -4,6 +4,7 @@
  * pgtable, gmap_helper_zap_one_page in dat), of one page or of all.
  */
 #include "guest/guest.h"
+#include "pgste/pte.h"
 
 void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn)
 {
@@ -20,14 +21,25 @@ static bool zap_may(struct pgste_guest *guest, uint64_t gfn)
 	       host_trylock(&guest->mm, gfn);
 }
 
+/* The caller of a pgste_*_entries is alone with the guest, and left room. */
+static void entry_note(struct pgste_entries *entries, uint64_t cold)
+{
+	if (entries->nr < entries->room)
+		entries->at[entries->nr++] = (struct pgste_entry){
+			.offset = cold >> PTE_PFRA_SHIFT,
+			.type = (uint32_t)(cold & PTE_SWAP_TYPE) >> 2,
+		};
+}
+
 unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed)
 {
 	uint8_t state = __atomic_load_n(&guest->mm.state[gfn], __ATOMIC_RELAXED);
 
-	if (!state_zappable(state) ||
-	    !(guest->slots.whole || memslots_cover(&guest->slots, gfn, 1)) ||
+	if (!state_zappable(state) || !memslots_have(&guest->slots, gfn, 1) ||
 	    !zap_may(guest, gfn))
 		return 0; /* __gmap_zap, too, passes over what it cannot translate */
+	if (guest->entries)
+		entry_note(guest->entries, guest->mm.pte[gfn]);
 	if (!guest->shared) {
 		*slots_freed += pte_zap(&guest->mm, gfn);
 		return 1;

@@ -27,6 +27,7 @@ static bool config_valid(const struct pgste_host_config *c)
 static void host_destroy(struct pgste_host *host)
 {
 	table_free(host->frames, host->config.nr_frames * sizeof(*host->frames));
+	table_free(host->keys, host->config.nr_frames);
 	table_free(host->slots, host->config.nr_swap_slots * sizeof(*host->slots));
 	pthread_mutex_destroy(&host->lock);
 	free(host->mms);

@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "pgste/host.h"
+#include "pgste/skey.h"
 
 struct mm; /* an address space, memory/memory.h */
 
@@ -51,6 +52,7 @@ struct pgste_host {
 	uint32_t nr_mms, room_mms;
 	uint32_t nr_volatile; /* of these, how many may have pages that go without a slot */
 	enum pgste_rearm rearm;
+	uint8_t *keys; /* the real storage key of each frame; NULL: all are 0 */
 	struct pgste_host_stats stats; /* events and peaks; levels are filled in on demand */
 	pthread_mutex_t lock;	       /* swap slots, when vcpus on several threads zap */
 };
@@ -65,6 +67,27 @@ static inline bool swap_nearly_full(const struct pgste_host *host)
 /* The number that an address space gets, the lowest that is free; NIL: no memory, or too many. */
 uint32_t host_join(struct pgste_host *host, struct mm *mm);
 void host_leave(struct pgste_host *host, uint32_t number);
+
+/* ---- storage keys of frames (frame_key.c) ---- */
+
+/* An array of keys from now on; false: no memory. */
+bool keys_need(struct pgste_host *host);
+static inline uint8_t key_get(const struct pgste_host *host, uint64_t frame)
+{
+	return host->keys && frame < host->config.nr_frames ? host->keys[frame] : 0;
+}
+/* Of a frame that is not the host's: nothing. */
+static inline void key_set(struct pgste_host *host, uint64_t frame, unsigned key)
+{
+	if (host->keys && frame < host->config.nr_frames)
+		host->keys[frame] = (uint8_t)key;
+}
+
+/* The machine sets R and C as a guest loads or stores. */
+static inline void key_accessed(struct pgste_host *host, uint32_t frame, bool stored)
+{
+	host->keys[frame] |= stored ? PGSTE_KEY_R | PGSTE_KEY_C : PGSTE_KEY_R;
+}
 
 /* ---- frames (frame.c) ---- */
 

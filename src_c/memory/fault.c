@@ -3,7 +3,7 @@
  * Loads and stores of the mm, and the faults they take: zero fill (do_anonymous_page) and
  * swap-in (do_swap_page).  docs/model.md section 4.
  */
-#include "memory/memory.h"
+#include "memory/key.h"
 
 static uint32_t frame_for(struct mm *mm, uint64_t gfn)
 {
@@ -72,7 +72,7 @@ static int fault_mapped(struct mm *mm, uint64_t gfn, enum pte_access access,
 	if (state & PGSTE_STATE_SWAP)
 		return fault_swap(mm, gfn, access, frame);
 	if (!pte_is_present(cold, state))
-		return fault_zero(mm, gfn, access, frame);
+		return mm->own_memory ? PGSTE_E_FOREIGN : fault_zero(mm, gfn, access, frame);
 	if (!pte_is_young(mm, gfn) || (access == PTE_STORE && (cold & PTE_PROTECT)))
 		pte_touch(mm, gfn, access);
 	*frame = pte_index(cold);
@@ -138,6 +138,8 @@ static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
 			error = fault_in(mm, gfn, tags ? PTE_STORE : PTE_LOAD, &frame);
 		if (error)
 			return error;
+		if (mm->extra & MM_SKEYS)
+			key_accessed(mm->host, frame, tags != NULL);
 		if (tags)
 			frames[frame].tag = tags[tag_step ? i : 0];
 		else

@@ -35,28 +35,24 @@ bool host_trylock(struct mm *mm, uint64_t gfn)
 
 /* ---- UNUSED ---- */
 
-static bool is_unused(const struct mm *mm, uint64_t gfn)
-{
-	return (mm->state[gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED;
-}
-
 /* A guest PTE that is present is about to go. */
 static bool goes_unused(struct mm *mm, uint64_t gfn)
 {
-	return !(mm->two.bits[gfn] & HOST_APART) && is_unused(mm, gfn) && host_trylock(mm, gfn);
+	return !(mm->two.bits[gfn] & HOST_APART) && page_is_unused(mm, gfn) &&
+	       host_trylock(mm, gfn);
 }
 
 bool host_drops(struct mm *mm, uint64_t gfn)
 {
 	const bool drops = goes_unused(mm, gfn) || (mm->two.bits[gfn] & PTE_UNUSED);
 
-	mm->two.counts.stats.used_discards += drops && !is_unused(mm, gfn);
+	mm->two.counts.stats.used_discards += drops && !page_is_unused(mm, gfn);
 	return drops;
 }
 
 void host_wrote(struct mm *mm, uint64_t gfn)
 {
-	mm->two.counts.stats.unused_swap_outs += is_unused(mm, gfn);
+	mm->two.counts.stats.unused_swap_outs += page_is_unused(mm, gfn);
 }
 
 bool host_notified(struct mm *mm, uint64_t gfn, enum pgste_rewrite rewrite)
@@ -88,12 +84,6 @@ uint64_t host_word(const struct mm *mm, uint64_t gfn)
 	return pte_compose(cold, mm->state[gfn]);
 }
 
-/* Neither none, nor a swap entry, nor what a guest could map. */
-static bool is_odd(uint64_t word)
-{
-	return word != PTE_NONE && !(word & (PTE_PRESENT | PTE_PROTECT));
-}
-
 void host_load(struct mm *mm, uint64_t gfn, uint64_t word)
 {
 	const uint64_t frame = mm->pte[gfn] & PTE_PFRA;
@@ -107,10 +97,8 @@ void host_load(struct mm *mm, uint64_t gfn, uint64_t word)
 	}
 	pte_detach(mm, gfn);
 	pte_drop(mm, gfn);
-	/* as a word of the guest's, which is then taken away */
-	pte_load(mm, gfn, is_odd(word) ? word | PTE_PRESENT : word);
-	if (!(word & PTE_PRESENT) && !is_odd(word))
-		return;
-	pte_detach(mm, gfn);
-	*bits = (uint16_t)(HOST_APART | (word & HOST_LOW));
+	if (word == PTE_NONE || (word & (PTE_SWAP | PTE_PRESENT)) == PTE_SWAP)
+		pte_load(mm, gfn, word);
+	else
+		pte_load_apart(mm, gfn, word);
 }

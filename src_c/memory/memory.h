@@ -56,6 +56,16 @@ struct two_tables {
 	} counts;
 };
 
+/* Notifications that fired and were not taken yet, and room for those that may still fire. */
+struct note {
+	uint64_t gfn, bits;
+};
+struct notes {
+	struct note *at;
+	uint64_t nr, room;
+	uint64_t armed; /* pages with a notification bit */
+};
+
 struct mm {
 	uint8_t *state;
 	uint64_t *pte;
@@ -67,6 +77,11 @@ struct mm {
 	uint64_t nr_foreign;		 /* PTEs that name nothing of the host */
 	uint32_t number;		 /* host->mms[number] */
 	enum pgste_generation generation;
+	unsigned extra; /* MM_*, see key.h: 0 for guests that need none of it */
+	bool own_memory; /* the caller's frames and slots: every PTE is foreign */
+	struct notes notes;
+	uint64_t *open; /* a bit a page: between modify_prot_start and _commit; or NULL */
+	uint64_t nr_open;
 	struct pgste_guest_stats stats; /* what is not counted in the vcpus */
 	struct two_tables two;
 };
@@ -92,7 +107,19 @@ uint64_t chunk_next(const struct mm *mm, uint64_t gfn);
 
 /* ---- PTEs ---- */
 
-#define REST_UC UINT16_C(0x0400) /* in rest, pgtable: a store was possible */
+/* In rest, see guest/word.c. */
+#define REST_KEY UINT16_C(0x001f)    /* ACC and F, as key >> 3 */
+#define REST_HC UINT16_C(0x0020)
+#define REST_HR UINT16_C(0x0040)
+#define REST_GR UINT16_C(0x0080)
+#define REST_VSIE UINT16_C(0x0100)   /* pgtable */
+#define REST_IN UINT16_C(0x0200)     /* pgtable */
+#define REST_UC UINT16_C(0x0400)     /* pgtable: a store was possible */
+#define REST_DAT_GMEM UINT16_C(0x0100)
+#define REST_DAT_VSIE UINT16_C(0x0200)
+#define REST_DAT_PREFIX UINT16_C(0x0400)
+#define REST_ELSE UINT16_C(0xf800)   /* what is no bit of the PGSTE */
+#define REST_DAT_SD UINT16_C(0x0800) /* dat: soft dirty of a guest PTE that is empty else */
 
 /* In the cold pte the INVALID bit is free, as the state byte has it: */
 #define COLD_FOREIGN PTE_INVALID
@@ -140,7 +167,17 @@ static inline uint64_t pte_compose(uint64_t cold, uint8_t state)
 /* The guest's PTE, or the host's swap entry where there is none. */
 static inline uint64_t pte_word(const struct mm *mm, uint64_t gfn)
 {
-	return pte_is_apart(mm, gfn) ? PTE_NONE : pte_compose(mm->pte[gfn], mm->state[gfn]);
+	const uint64_t word = pte_is_apart(mm, gfn) ? PTE_NONE :
+						      pte_compose(mm->pte[gfn], mm->state[gfn]);
+
+	/* a key that changed makes even an empty PTE soft dirty */
+	return word == PTE_NONE && mm->two.bits && (mm->rest[gfn] & REST_DAT_SD) ?
+		       PTE_NONE | PTE_SOFT_DIRTY : word;
+}
+
+static inline bool page_is_unused(const struct mm *mm, uint64_t gfn)
+{
+	return (mm->state[gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED;
 }
 
 /* Touched since it was aged?  KVM ages by INVALID; z/VM has the key's reference bit. */
@@ -155,6 +192,13 @@ static inline bool page_is_young(const struct mm *mm, uint64_t gfn)
 {
 	return pte_is_young(mm, gfn) ||
 	       (pte_is_apart(mm, gfn) && (mm->two.bits[gfn] & PTE_YOUNG));
+}
+
+/* A valid PTE that lets the guest write: pgste_set_pte then sets the user-dirty bit. */
+static inline bool pte_allows_store(uint64_t pte)
+{
+	return (pte & (PTE_PRESENT | PTE_WRITE | PTE_INVALID | PTE_PROTECT)) ==
+	       (PTE_PRESENT | PTE_WRITE);
 }
 
 /* How a PTE changes, docs/model.md section 3 (pte.c). */
@@ -196,6 +240,10 @@ static inline uint64_t held_bytes(const struct mm *mm)
 {
 	return bitmap_bytes((mm->nr_pages + PGSTE_LOCK_PAGES - 1) / PGSTE_LOCK_PAGES);
 }
+/* A foreign word of the host's alone, neither none nor swap; the page has nothing (pte.c). */
+void pte_load_apart(struct mm *mm, uint64_t gfn, uint64_t word);
+/* dat_update_ptep_sd: the guest's PTE, empty or not, gets SOFT_DIRTY (pte.c). */
+void pte_make_soft_dirty(struct mm *mm, uint64_t gfn);
 /* Try the lock of the host's page table that has the page; counts. */
 bool host_trylock(struct mm *mm, uint64_t gfn);
 /* What is left of a present host PTE that is written anew: in 7.0 UNUSED stays. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of an address space: its tables, and its place on the host. */
+#include <stdlib.h>
+
 #include "memory/memory.h"
 
 static uint64_t chunks(uint64_t nr_pages)
@@ -65,5 +67,7 @@ void mm_exit(struct mm *mm)
 		pte_drop(mm, gfn);
 	mm->host->nr_volatile -= mm->rules != NULL;
 	host_leave(mm->host, mm->number);
+	free(mm->notes.at);
+	table_free(mm->open, bitmap_bytes(mm->nr_pages));
 	free_tables(mm);
 }

@@ -5,7 +5,7 @@
  * (gmap_ptep_xchg), which clears ZERO when a page is mapped, unmapped or made young; but not
  * in v7.0.  In dat the host's own PTE changes with the guest's, docs/dat.md.
  */
-#include "memory/memory.h"
+#include "memory/key.h"
 
 #define PTE_MAPPED (PTE_NOEXEC | PTE_READ | PTE_YOUNG | PTE_PRESENT)
 #define PTE_DAT_MAPPED (PTE_WRITE | PTE_YOUNG | PTE_PRESENT)
@@ -55,17 +55,17 @@ static void clear_zero_dat(struct mm *mm, uint64_t gfn)
 /* pgste_set_pte: a PTE that lets the guest write sets the user-dirty bit. */
 static void note_writable(struct mm *mm, uint64_t gfn, uint64_t pte)
 {
-	const uint64_t mask = PTE_PRESENT | PTE_WRITE | PTE_INVALID | PTE_PROTECT;
-
-	if (mm->generation == PGSTE_GEN_PGTABLE && (pte & mask) == (PTE_PRESENT | PTE_WRITE))
+	if (mm->generation == PGSTE_GEN_PGTABLE && pte_allows_store(pte))
 		mm->rest[gfn] |= REST_UC;
 }
 
 static void pte_map(struct mm *mm, uint64_t gfn, uint32_t frame, uint64_t bits, uint16_t host)
 {
-	uint64_t pte = (uint64_t)frame << PTE_PFRA_SHIFT | bits;
+	const uint64_t pte = (uint64_t)frame << PTE_PFRA_SHIFT | bits |
+			     dat_take_soft_dirty(mm, gfn);
 
 	clear_zero(mm, gfn);
+	pte_was_set(mm, gfn, pte);
 	pte_store(mm, gfn, pte);
 	host_store(mm, gfn, host);
 	note_writable(mm, gfn, pte);
@@ -116,22 +116,39 @@ static void host_make_writable(struct mm *mm, uint64_t gfn)
  */
 static void pte_attach(struct mm *mm, uint64_t gfn, enum pte_access access)
 {
-	const uint64_t frame = mm->pte[gfn] & PTE_PFRA;
+	const uint64_t pte = (mm->pte[gfn] & PTE_PFRA) | dat_bits(access) |
+			     dat_take_soft_dirty(mm, gfn);
 
 	if (access == PTE_STORE)
 		host_make_writable(mm, gfn);
 	mm->two.bits[gfn] &= (uint16_t)~HOST_APART;
 	clear_zero(mm, gfn);
-	pte_store(mm, gfn, frame | dat_bits(access));
+	pte_exchanged(mm, gfn, PTE_NONE, pte);
+	pte_store(mm, gfn, pte);
+}
+
+void pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
+{
+	const uint8_t swap = PGSTE_STATE_SWAP | PGSTE_STATE_VALID;
+
+	if (pte_is_apart(mm, gfn) || (pte_word(mm, gfn) | PTE_SOFT_DIRTY) ==
+				      (PTE_NONE | PTE_SOFT_DIRTY) ||
+	    (mm->state[gfn] & swap) == PGSTE_STATE_SWAP)
+		mm->rest[gfn] |= REST_DAT_SD;
+	else
+		mm->pte[gfn] |= PTE_SOFT_DIRTY;
 }
 
 void pte_detach(struct mm *mm, uint64_t gfn)
 {
 	const uint64_t cold = mm->pte[gfn];
+	const uint8_t swap = mm->state[gfn] & (PGSTE_STATE_SWAP | PGSTE_STATE_VALID);
+	const bool empty = swap == PGSTE_STATE_SWAP || pte_is_apart(mm, gfn);
 
 	clear_zero(mm, gfn);
-	if ((mm->state[gfn] & (PGSTE_STATE_SWAP | PGSTE_STATE_VALID)) == PGSTE_STATE_SWAP ||
-	    pte_is_apart(mm, gfn))
+	if (mm->extra)
+		dat_exchanged_inside(mm, gfn, empty ? PTE_NONE : pte_word(mm, gfn), PTE_NONE);
+	if (empty)
 		return;
 	if (!pte_is_present(cold, mm->state[gfn])) {
 		pte_drop(mm, gfn);
@@ -166,6 +183,7 @@ void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
 	if (new == old)
 		return;
 	clear_zero_dat(mm, gfn);
+	pte_exchanged(mm, gfn, old, new);
 	pte_store(mm, gfn, new);
 	note_writable(mm, gfn, new);
 }
@@ -173,24 +191,35 @@ void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
 /* Ageing alone leaves ZERO in both generations; z/VM clears the key's reference bit only. */
 void pte_age(struct mm *mm, uint64_t gfn)
 {
-	uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
+	const uint64_t old = pte_compose(mm->pte[gfn], mm->state[gfn]);
+	uint64_t pte = old & ~PTE_YOUNG;
 
 	if (mm->two.bits) {
 		mm->two.bits[gfn] = (mm->two.bits[gfn] & (uint16_t)~PTE_YOUNG) | PTE_INVALID;
 		if (mm->two.bits[gfn] & HOST_APART)
 			return;
 	}
-	pte &= ~PTE_YOUNG;
 	if (mm->generation != PGSTE_GEN_ZVM)
 		pte |= PTE_INVALID;
 	if (mm->generation == PGSTE_GEN_DAT)
 		pte = (pte & ~PTE_DIRTY) | PTE_PROTECT;
+	if (mm->extra && mm->generation == PGSTE_GEN_DAT)
+		dat_aged(mm, gfn, old, pte);
+	else
+		pte_exchanged(mm, gfn, old, pte);
 	pte_store(mm, gfn, pte);
+}
+
+/* The page is taken from the guest: its PTE is exchanged for none. */
+static void pte_leaves(struct mm *mm, uint64_t gfn)
+{
+	pte_exchanged(mm, gfn, pte_compose(mm->pte[gfn], mm->state[gfn]), PTE_NONE);
 }
 
 void pte_unmap(struct mm *mm, uint64_t gfn)
 {
 	clear_zero_dat(mm, gfn);
+	pte_leaves(mm, gfn);
 	pte_store(mm, gfn, PTE_NONE);
 	host_store(mm, gfn, 0);
 }
@@ -198,6 +227,7 @@ void pte_unmap(struct mm *mm, uint64_t gfn)
 void pte_swap_out(struct mm *mm, uint64_t gfn, uint32_t slot)
 {
 	clear_zero(mm, gfn);
+	pte_leaves(mm, gfn);
 	pte_store(mm, gfn, PTE_SWAP | (uint64_t)slot << PTE_PFRA_SHIFT);
 	host_store(mm, gfn, 0);
 }
@@ -227,6 +257,7 @@ void pte_lazyfree(struct mm *mm, uint64_t gfn)
 	if (host_lazyfree(mm, gfn) || !(pte & (PTE_YOUNG | PTE_DIRTY)))
 		return;
 	clear_zero(mm, gfn);
+	pte_leaves(mm, gfn);
 	pte_store(mm, gfn,
 		  (pte & ~(PTE_YOUNG | PTE_DIRTY)) | PTE_INVALID | PTE_PROTECT);
 }
@@ -234,8 +265,12 @@ void pte_lazyfree(struct mm *mm, uint64_t gfn)
 /* Reclaim puts the PTE of a dirty lazyfree page back as it was: set, which clears ZERO. */
 void pte_restore(struct mm *mm, uint64_t gfn)
 {
+	const uint64_t pte = pte_compose(mm->pte[gfn], mm->state[gfn]);
+
 	clear_zero(mm, gfn);
-	note_writable(mm, gfn, pte_compose(mm->pte[gfn], mm->state[gfn]));
+	pte_leaves(mm, gfn);
+	pte_was_set(mm, gfn, pte);
+	note_writable(mm, gfn, pte);
 	if (mm->two.bits)
 		mm->two.bits[gfn] &= (uint16_t)~PTE_UNUSED;
 }
@@ -291,6 +326,16 @@ void pte_drop(struct mm *mm, uint64_t gfn)
 		frame_put(mm->host, pte_index(cold));
 }
 
+/* A swap entry of a slot that somebody uses. */
+static bool names_a_use(const struct pgste_host *host, uint64_t pte)
+{
+	const uint64_t slot = pte >> PTE_PFRA_SHIFT;
+
+	return (pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) &&
+	       !(pte & PTE_SWAP_TYPE) && slot < host->fresh_slot &&
+	       host->slots[slot].count != SLOT_FREE && host->slots[slot].count != 0;
+}
+
 /*
  * A word from outside.  If it names the frame that the page has, the page keeps it; otherwise
  * what the old word held is given back, and the new one takes a use of a slot or is foreign.
@@ -305,24 +350,33 @@ void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte)
 		return;
 	if ((pte & PTE_PRESENT) && pte_is_present(cold, mm->state[gfn]) &&
 	    !(cold & COLD_FOREIGN) && index == cold >> PTE_PFRA_SHIFT) {
+		(void)dat_take_soft_dirty(mm, gfn);
 		pte_store(mm, gfn, pte);
 		if (mm->two.bits)
 			mm->two.bits[gfn] &= (uint16_t)~HOST_APART;
 		return;
 	}
 	pte_drop(mm, gfn);
+	(void)dat_take_soft_dirty(mm, gfn);
 	pte_store(mm, gfn, pte);
 	if (pte == PTE_NONE)
 		return;
 	/* a page that the guest maps is one that the host has mapped */
 	host_store(mm, gfn, pte & PTE_PRESENT ? HOST_FILLED : 0);
 	chunk_touch(mm, gfn);
-	if ((pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) && !(pte & PTE_SWAP_TYPE) &&
-	    index < host->fresh_slot && host->slots[index].count != SLOT_FREE &&
-	    host->slots[index].count != 0) {
+	if (!mm->own_memory && names_a_use(host, pte)) {
 		host->slots[index].count++;
 		return;
 	}
 	mm->pte[gfn] |= COLD_FOREIGN;
 	mm->nr_foreign++;
+}
+
+void pte_load_apart(struct mm *mm, uint64_t gfn, uint64_t word)
+{
+	pte_store(mm, gfn, (word & PTE_PFRA) | PTE_INVALID | PTE_PRESENT);
+	mm->pte[gfn] |= COLD_FOREIGN;
+	mm->two.bits[gfn] = (uint16_t)(HOST_APART | (word & HOST_LOW));
+	mm->nr_foreign++;
+	chunk_touch(mm, gfn);
 }

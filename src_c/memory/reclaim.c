@@ -108,7 +108,7 @@ static bool drops_unused(struct mm *mm, uint64_t gfn)
 {
 	if (mm->two.bits)
 		return host_drops(mm, gfn);
-	return (mm->state[gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED;
+	return page_is_unused(mm, gfn);
 }
 
 /*

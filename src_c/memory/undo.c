@@ -23,6 +23,8 @@ struct snapshot {
 	struct slot *slots;
 	struct pgste_guest_stats *stats; /* of each address space of the host */
 	struct two_counts *counts;
+	struct notes *notes;		 /* the same; those that fired since are forgotten */
+	uint8_t *keys;			 /* of frames, if there are any */
 	struct page_words *pages;
 	uint64_t *gfns; /* of the call */
 	uint64_t nr_pages;
@@ -36,6 +38,8 @@ void snapshot_free(struct snapshot *s)
 	free(s->slots);
 	free(s->stats);
 	free(s->counts);
+	free(s->notes);
+	free(s->keys);
 	free(s->pages);
 	free(s->gfns);
 	free(s);
@@ -70,7 +74,10 @@ static bool save_tables(struct snapshot *s, const struct pgste_host *host, uint6
 	s->counts = calloc(host->room_mms, sizeof(*s->counts));
 	s->pages = calloc(host->fresh_frame + nr_gfns + 1, sizeof(*s->pages));
 	s->gfns = calloc(nr_gfns + 1, sizeof(*s->gfns));
-	return s->frames && s->slots && s->stats && s->counts && s->pages && s->gfns;
+	s->notes = calloc(host->room_mms, sizeof(*s->notes));
+	s->keys = copy_of(host->keys, host->keys ? host->config.nr_frames : 0, 1);
+	return s->frames && s->slots && s->notes && s->keys && s->stats && s->counts &&
+	       s->pages && s->gfns;
 }
 
 static int save_gfns(struct snapshot *s, struct mm *mm, const struct pgste_gfns *gfns)
@@ -107,6 +114,7 @@ int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snap
 		if (host->mms[i]) {
 			s->stats[i] = host->mms[i]->stats;
 			s->counts[i] = host->mms[i]->two.counts;
+			s->notes[i] = host->mms[i]->notes;
 		}
 	for (uint64_t i = 0; i < host->fresh_frame; i++)
 		if (host->frames[i].list != PGSTE_LIST_FREE)
@@ -128,10 +136,13 @@ void snapshot_restore(struct snapshot *s)
 	*host = s->host;
 	memcpy(host->frames, s->frames, host->fresh_frame * sizeof(*s->frames));
 	memcpy(host->slots, s->slots, host->fresh_slot * sizeof(*s->slots));
+	if (host->keys)
+		memcpy(host->keys, s->keys, host->config.nr_frames);
 	for (uint32_t i = 0; i < host->room_mms; i++)
 		if (host->mms[i]) {
 			host->mms[i]->stats = s->stats[i];
 			host->mms[i]->two.counts = s->counts[i];
+			host->mms[i]->notes = s->notes[i];
 		}
 	for (uint64_t i = 0; i < s->nr_pages; i++) {
 		const struct page_words *p = &s->pages[i];

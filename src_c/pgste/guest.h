@@ -32,6 +32,8 @@ struct pgste_guest_config {
 	 */
 	const struct pgste_slot *slots;
 	uint32_t nr_slots;
+	bool own_memory;		  /* frames and slots are the caller's, see pte.h (KVM) */
+	bool storage_keys;		  /* the guest uses keys from the start, see skey.h (KVM) */
 };
 
 /* Names of the mechanisms, in table order, NULL past the end. */

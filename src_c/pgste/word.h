@@ -109,7 +109,7 @@ enum pgste_usage {
  *   0xc0   0xc0    pgtable dat zvm   a swap entry is INVALID
  *   0x87   0x81    pgtable           reclaim drops an unused page; ESSA on swap sets ZERO
  *   0x87   0x86    pgtable           potentially volatile needs a valid page; swap-out clears ZERO
- *   0x44   0x44    dat               mapping and touching clear ZERO
+ *   0x44   0x44    dat               mapping and touching clear ZERO (but not in revision 7.0)
  *   0x21   0x01    dat               every ESSA but orc 0 sets DIRTY, a reset clears both
  *   0x22   0x02    dat               the same
  *   0x28   0x08    dat               the same

@@ -29,6 +29,7 @@ from pgste.guarantees.systems import STATES, SYSTEMS, System
 from pgste.live.record import Recording
 from pgste.traces import pgt
 
+STREAM = str(Path(__file__).parents[1] / "golden/streams/small.qevm")
 SMALL = str(Path(__file__).parents[1] / "golden/traces/small.trace.dat")
 HOSTILE = ["[red]x", "[/]", "\x1b[2J", "a\nb", "\u202ecod", "\u2066x", "\udcff", "\x9b2J", "\u2028"]
 COSTS: dict[str, Any] = {
@@ -172,6 +173,7 @@ VIEWS: list[tuple[str, ...]] = [
     ("guarantees", "--mechanisms", "none,cmma_zvm,madv_free,madv_dontneed"),
     ("guarantees", "--explain", "none", "stale"),
     ("guarantees", "--explain", "cmma_zvm", "touch-while-free"),
+    ("cmma", STREAM, "--page", "900", "--count", "20"),
     ("calibrate", "--no-swap", "--seconds", "0.01"),
     ("live", "check", "--ops", "1000", "--swap", "off"),
 ]

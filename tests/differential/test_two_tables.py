@@ -31,6 +31,7 @@ class TwoTables(Pair):
     """A pair whose guests are `DatGuest`s of one revision."""
 
     revision = "7.2"
+    with_keys = False
 
     def model_of(self, i: int) -> DatGuest:
         return cast(DatGuest, self.guests[i][1])
@@ -43,9 +44,11 @@ class TwoTables(Pair):
 
     def check(self) -> None:
         self.host.validate()
-        assert engine_snapshot(self.host, [g for g, _ in self.guests]) == model_snapshot(
-            self.model, [g for _, g in self.guests]
-        )
+        engine_state = engine_snapshot(self.host, [g for g, _ in self.guests])
+        state = model_snapshot(self.model, [g for _, g in self.guests])
+        for i, guest in enumerate(cast(list[dict[str, object]], state["guests"])):
+            guest["pte"] = [self.model_of(i).shown(gfn) for gfn in range(len(self.model_of(i).pte))]
+        assert engine_state == state
         for i, (engine, _) in enumerate(self.guests):
             model = self.model_of(i)
             pages = range(engine.pages)
@@ -64,6 +67,35 @@ class TwoTables(Pair):
         engine.set_host_ptes(np.array(gfns, np.int64), np.array(words, np.uint64))
         for gfn, word in zip(gfns, words, strict=True):
             model.set_host_pte(gfn, word)
+
+    def keys(self, i: int, random: Random, gfn: int) -> None:
+        """A function on storage keys, which the guest uses from the first on."""
+        engine, model = self.guests[i][0], self.model_of(i)
+        key, kind = random.getrandbits(7) << 1, random.randrange(6)
+        mr, mc = random.random() < 0.5, random.random() < 0.5
+        if kind == 0:
+            frame = random.randrange(len(self.model.frames))
+            self.host.set_frame_key(frame, key)
+            self.model.real_keys[frame] = key
+            return
+        if kind == 1:
+            assert engine.get_storage_key(gfn).tolist() == [model.key(gfn, "dat_get_storage_key")]
+            return
+        model.use_keys()
+        if kind == 2:
+            engine.set_storage_key(gfn, key)
+            model.key(gfn, "dat_set_storage_key", key)
+        elif kind == 3:
+            rc, old = engine.cond_set_storage_key(gfn, key, mr, mc)
+            expected = model.key(gfn, "dat_cond_set_storage_key", key, mr, mc)
+            assert (int(rc[0]), int(old[0])) == expected
+        elif kind == 4:
+            assert engine.reset_reference(gfn).tolist() == [
+                model.key(gfn, "dat_reset_reference_bit")
+            ]
+        else:
+            engine.reset_storage_keys()
+            model.reset_keys()
 
     def hold(self, i: int, gfns: Any, on: bool) -> None:
         self.guests[i][0].hold_host_locks(gfns, on)
@@ -94,6 +126,8 @@ def step(pair: TwoTables, random: Random) -> None:
     elif kind < 0.22:
         # of a power of two both sides know every digit
         pair.set_contention(i, Fraction(random.choice((0, 0, 1, 2, 3, 4)), 4))
+    elif kind < 0.32 and pair.with_keys:
+        pair.keys(i, random, random.randrange(pages))
     else:
         draw.step(pair, random)
 
@@ -106,6 +140,7 @@ def test_random_calls(revision: str) -> None:
         random = Random(f"{revision} {seed}")
         pair = TwoTables(**draw.host_config(random))
         pair.revision = revision
+        pair.with_keys = random.random() < 0.5
         for _ in range(min(left, 250)):
             step(pair, random)
             pair.check()

@@ -267,10 +267,32 @@ class Nothing:
             ending.forget(self)
 
 
-@pytest.fixture(autouse=True)
-def _nothing_of_earlier_tests() -> None:
-    """As a child of fork has it: other tests of this process may hold something for long."""
-    ending._in_child()
+@pytest.mark.parametrize("directory", ["9" * 5000, "9" * 300, "9/" * 2040, "file/below", "none"])
+def test_a_swap_file_in_a_folder_that_cannot_be(directory: str, tmp_path: Path) -> None:
+    """It is not kept as set up, and the link that tells of it goes as well."""
+    (tmp_path / "file").write_bytes(b"")
+    swap = SwapFile(1 << 20, tmp_path / directory)
+    before = set(TEMPORARY.glob("pgste-swap-*"))
+    with pytest.raises(OSError):  # noqa: PT011
+        swap.__enter__()
+    assert not ending.holds(swap)
+    assert set(TEMPORARY.glob("pgste-swap-*")) <= before
+
+
+def test_what_went_wrong_first_is_told() -> None:
+    class Stays(Nothing):
+        def remove(self) -> None:
+            raise OSError("it cannot be removed")
+
+    def fail() -> None:
+        raise KeyError("not made")
+
+    thing = Stays()
+    with pytest.raises(KeyError, match="not made"):
+        ending.set_up(thing, fail)
+    assert ending.holds(thing), "until somebody can"
+    Nothing.remove(thing)
+    assert not ending.holds(thing)
 
 
 def test_handlers_are_ours_only_while_something_is_set_up() -> None:

@@ -17,6 +17,7 @@ from reference.errors import (
 )
 from reference.essa import RESULT_EXCEPTION, RESULT_NODAT, perform_essa
 from reference.host import LISTS, Frame, Host
+from reference.ptes import KEY_C, KEY_R, Layer
 from reference.reporting import Reporting, Settings
 from reference.words import (
     PGSTE_CMMA_D,
@@ -80,7 +81,7 @@ FAULT_BITS = {
 }
 
 
-class Guest:
+class Guest(Layer):
     def __init__(
         self,
         pages: int,
@@ -92,6 +93,7 @@ class Guest:
         cbrl_entries: int = 511,
         strict: bool = False,
         flavour: str = "kvm",
+        storage_keys: bool = False,
     ) -> None:
         self.flavour = flavour
         self.host = host
@@ -104,6 +106,12 @@ class Guest:
         self.pte = [PTE_NONE] * pages
         self.frame: list[int | None] = [None] * pages
         self.foreign = [False] * pages
+        self.real_keys = host.real_keys
+        self.frames = len(host.frames)
+        self.uses_skeys = False
+        self.notes = []
+        self.locked = set()
+        self.loading = False  # words come from outside: what they hold and held is accounted for
         self.free_bit = [False] * pages
         self.dirty_bit = [False] * pages  # the memory slot's bitmap; pgtable only
         self.migration = False
@@ -113,6 +121,8 @@ class Guest:
         self.reporting: Reporting | None = None
         if mechanism == "reporting":
             self.reporting = Reporting(self, Settings.for_guest(pages, vcpus))
+        if storage_keys:
+            self.enable_skey()
         self.number = min(set(range(len(host.guests) + 1)) - set(host.guests))
         host.guests[self.number] = self
 
@@ -128,25 +138,44 @@ class Guest:
         """A plain store into the page table: no PGSTE rule applies."""
         self.pte[gfn] = pte
 
+    def write_pte(self, gfn: int, word: int) -> None:
+        """set_pte() for the functions of `Layer`."""
+        if not self.loading:
+            self._store_pte(gfn, word)
+        elif word != self.pte[gfn]:
+            self._load_pte(gfn, word)
+
+    @property
+    def is_pgtable(self) -> bool:
+        return self.flavour == "kvm" and self.generation == "pgtable"
+
     def _commit(self, gfn: int, pte: int, clear_zero: bool) -> None:
         if clear_zero:
             self.pgste[gfn] &= ~PGSTE_ZERO
         wanted = PTE_PRESENT | PTE_WRITE
         mask = wanted | PTE_INVALID | PTE_PROTECT
-        if self.flavour == "kvm" and self.generation == "pgtable" and pte & mask == wanted:
+        if self.is_pgtable and pte & mask == wanted:
             self.pgste[gfn] |= PGSTE_UC
         self._store_pte(gfn, pte)
 
     def set_pte(self, gfn: int, pte: int) -> None:
         """ptep_set_pte_at."""
+        if self.is_pgtable:
+            self.pgste_set_key(gfn, pte)
         self._commit(gfn, pte, clear_zero=True)
 
     def xchg_pte(self, gfn: int, pte: int) -> None:
         """ptep_xchg_*: pgtable leaves ZERO, dat clears it."""
+        if self.is_pgtable:
+            self.ptep_xchg(gfn, pte)
+            return
         self._commit(gfn, pte, clear_zero=self.generation == "dat")
 
     def aged_pte(self, gfn: int, pte: int) -> None:
         """The exchange that makes a page old: ZERO stays in both generations."""
+        if self.is_pgtable:
+            self.ptep_xchg(gfn, pte)
+            return
         self._commit(gfn, pte, clear_zero=False)
 
     def attribute_dirty(self, gfn: int) -> bool:
@@ -245,6 +274,8 @@ class Guest:
         assert frame is not None
         if self.flavour == "zvm" and store:
             self.pgste[gfn] |= PGSTE_GC
+        if self.uses_skeys:
+            self.real_keys[frame] = self.real_keys.get(frame, 0) | KEY_R | (KEY_C if store else 0)
         return self.host.frames[frame]
 
     # ---- z/VM
@@ -555,6 +586,7 @@ def snapshot(host: Host, guests: Sequence[Guest]) -> dict[str, object]:
         ],
         "lists": {name: list(host.lists[name]) for name in LISTS},
         "slots": [None if s.is_free() else (s.count, s.frame, s.tag) for s in host.slots],
+        "keys": [host.real_keys.get(frame, 0) for frame in range(len(host.frames))],
         "host": host.stats(),
     }
 

@@ -82,6 +82,7 @@ class Host:
         self.frames = [Frame() for _ in range(frames)]
         self.slots = [Slot() for _ in range(swap_slots)]
         # Stacks: the last element is taken first; never used ones lie at the bottom.
+        self.real_keys: dict[int, int] = {}  # storage keys of frames
         self.free_frames = list(reversed(range(frames)))
         self.free_slots = list(reversed(range(swap_slots)))
         self.lists: dict[str, list[int]] = {name: [] for name in LISTS}  # head first

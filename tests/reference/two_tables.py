@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from reference.dat import DatMachine
 from reference.guest import Guest
 from reference.host import Frame, Host
+from reference.ptes import KEY_C, KEY_R
 from reference.words import (
     PGSTE_ZERO,
     PTE_DIRTY,
@@ -57,6 +59,8 @@ class DatGuest(Guest):
         self.rate = Fraction(0)
         self.tries_of_free_locks = 0
         self.two = dict.fromkeys(STATS, 0)
+        #: The guest's PTE is empty but for SOFT_DIRTY: its key changed.
+        self.soft_dirty_empty = [False] * pages
 
     def reset_stats(self) -> None:
         super().reset_stats()
@@ -66,6 +70,9 @@ class DatGuest(Guest):
 
     def _commit(self, gfn: int, pte: int, clear_zero: bool) -> None:
         """_gmap_ptep_xchg cleared ZERO from 7.1 on only ("Properly reset zero bit in PGSTE")."""
+        if is_present(pte) and self.soft_dirty_empty[gfn]:
+            pte |= PTE_SOFT_DIRTY
+        self.move_key(gfn, pte if is_present(pte) else PTE_NONE)
         super()._commit(gfn, pte, clear_zero and self.revision != "7.0")
 
     def _clear_zero(self, gfn: int) -> None:
@@ -108,12 +115,59 @@ class DatGuest(Guest):
         self._store_pte(gfn, PTE_NONE)
         if is_none(word):
             return
-        if is_swap(word):
+        if is_swap(word) and not is_valid(word):
             self._load_pte(gfn, word)
             return
         self.foreign[gfn] = True
         self.apart[gfn] = True
         self.host_pte[gfn] = word
+
+    # ---- storage keys
+
+    def guest_word(self, gfn: int) -> int:
+        """The guest's PTE alone."""
+        pte = self.pte[gfn]
+        if is_none(pte) or (is_swap(pte) and not is_valid(pte)):
+            return PTE_NONE | (PTE_SOFT_DIRTY if self.soft_dirty_empty[gfn] else 0)
+        return pte
+
+    def shown(self, gfn: int) -> int:
+        """What `Guest.pte` of the engine tells."""
+        return self.guest_word(gfn) if is_none(self.pte[gfn]) else self.pte[gfn]
+
+    def page(self, gfn: int) -> DatMachine:
+        """The page by itself, for the functions of `DatMachine`."""
+        page = DatMachine(1, self.frames, self.revision, self.real_keys)
+        page.uses_skeys = self.uses_skeys
+        page.gpte, page.pgste = [self.guest_word(gfn)], [self.pgste[gfn]]
+        return page
+
+    def move_key(self, gfn: int, new: int) -> None:
+        page = self.page(gfn)
+        page.exchange_keys(0, new)
+        self.pgste[gfn] = page.pgste[0]
+        self.soft_dirty_empty[gfn] = False
+
+    def key(self, gfn: int, function: str, *arguments: Any) -> Any:
+        """A function of dat.c on the key of a page; the guest uses keys then."""
+        page = self.page(gfn)
+        result = getattr(page, function)(0, *arguments)
+        self.pgste[gfn] = page.pgste[0]
+        if page.gpte[0] & ~self.guest_word(gfn):
+            if self.guest_word(gfn) == PTE_NONE:
+                self.soft_dirty_empty[gfn] = True
+            else:
+                self._store_pte(gfn, self.pte[gfn] | PTE_SOFT_DIRTY)
+        return result
+
+    def use_keys(self) -> None:
+        if not self.uses_skeys:
+            self.reset_keys()
+
+    def reset_keys(self) -> None:
+        self.uses_skeys = True
+        for gfn in range(len(self.pte)):
+            self.key(gfn, "reset_skeys_pte")
 
     # ---- notifiers
 
@@ -151,6 +205,7 @@ class DatGuest(Guest):
     def _empty(self, gfn: int) -> None:
         """gmap_ptep_xchg(_PTE_EMPTY): for every page of the range, mapped or not."""
         self._clear_zero(gfn)
+        self.move_key(gfn, PTE_NONE)
         pte = self.pte[gfn]
         if self.guest_present(gfn):
             frame = self.frame[gfn]
@@ -174,6 +229,9 @@ class DatGuest(Guest):
             self._host_writes(gfn)
         self.apart[gfn] = False
         self._commit(gfn, frame << 12 | (0x02D if store else 0x225), clear_zero=True)
+        if self.uses_skeys:
+            key = self.real_keys.get(frame, 0)
+            self.real_keys[frame] = key | KEY_R | (KEY_C if store else 0)
         return self.host.frames[frame]
 
     def _host_writes(self, gfn: int) -> None:
@@ -246,9 +304,15 @@ class DatGuest(Guest):
 
     # ---- loaded words, madvise
 
+    def set_words(self, gfn: int, pgste: int | None = None, pte: int | None = None) -> None:
+        if pte is not None and pte != self.shown(gfn):
+            self._check([gfn])
+            self._load_pte(gfn, pte)
+        super().set_words(gfn, pgste)
+
     def _load_pte(self, gfn: int, pte: int) -> None:
         super()._load_pte(gfn, pte)
-        self.apart[gfn] = False
+        self.apart[gfn] = self.soft_dirty_empty[gfn] = False
         if self.frame[gfn] is None and is_present(pte):
             self.host_pte[gfn] = frame_number(pte) << 12 | FRESH
 
@@ -260,6 +324,7 @@ class DatGuest(Guest):
     def _madvise_no_frame(self, gfn: int) -> None:
         if self.is_apart(gfn):  # foreign
             self._clear_zero(gfn)
+            self.move_key(gfn, PTE_NONE)
             self._give_back(gfn)
             return
         super()._madvise_no_frame(gfn)

@@ -31,8 +31,8 @@ import pgste
 from pgste import Guest, Host, Replay, Trace
 from pgste.guarantees import System
 
-sys.path.insert(0, str(Path(__file__).parent))
-from abuse import KINDS, MEDDLERS, Hostile, World
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where it runs as a program
+from robust.abuse import KINDS, MEDDLERS, Hostile, World
 
 SHARE = int(os.environ.get("PGSTE_ABUSE_SHARE", "1"))
 TIMEOUT = 600
@@ -45,11 +45,18 @@ GOOD: dict[str, Callable[[World], Any]] = {
     "vcpu": lambda world: 0,
     "tags": lambda world: 3,
     "mask": lambda world: 3,
+    "words": lambda world: 0x400,
+    "keys": lambda world: 0x30,
+    "mr": lambda world: True,
+    "mc": lambda world: False,
+    "prot": lambda world: 1,
+    "bits": lambda world: pgste.PgsteBits.IN,
+    "shadow": lambda world: world.guest,
+    "targets": lambda world: range(4),
     "base": lambda world: 0,
     "start": lambda world: 0,
     "count": lambda world: 4,
     "values": lambda world: b"\1\1",
-    "words": lambda world: 0x400,
     "value": lambda world: 1,
     "on": lambda world: True,
     "ns": lambda world: 1,

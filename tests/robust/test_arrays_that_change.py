@@ -6,49 +6,29 @@ Each case runs in a process of its own, as a touch outside the tables would end 
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
+from functools import partial
 
 import pytest
 
+from robust import beside
+
 PROLOGUE = """
-import threading
 import numpy as np
 import pgste
 from pgste import Guest, Host, Replay
+from robust import beside
 
 N = 1 << 16
 RANDOM = np.random.default_rng(2019)
 BAD = 2**63 - 1
 
 
-def overwrite(array, stop, values):
-    '''Until told to stop: values that no table has, then good ones again.'''
-    good = array.copy()
-    while not stop.is_set():
-        for at in range(0, array.size, 997):
-            array[at] = values
-        array[: array.size // 2] = values
-        array[:] = good
+# ESSA asks twice: is a gfn outside the guest, and if so, has the machine such a page at all?
+REFUSED = pgste.ChangedError, pgste.GfnError, pgste.AddressingException
 
 
-def while_it_changes(call, array, values, times=40, allowed=(pgste.ChangedError, pgste.GfnError)):
-    '''How often a call ended in an error, beside a thread that overwrites its array.'''
-    stop = threading.Event()
-    thread = threading.Thread(target=overwrite, args=(array, stop, values))
-    thread.start()
-    refused = 0
-    try:
-        for _ in range(times):
-            try:
-                call()
-            except allowed:
-                refused += 1
-    finally:
-        stop.set()
-        thread.join()
-    print(refused, "of", times)
+def while_it_changes(call, array, values, times=40, allowed=REFUSED):
+    beside.while_it_changes(call, array, values, times, allowed)
 
 
 def guest_and_gfns(mechanism="cmma", **options):
@@ -77,16 +57,7 @@ CALLS = {
 }
 
 
-def run(program: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", PROLOGUE + textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr or f"ended by signal {-done.returncode}"
-    return done.stdout
+run = partial(beside.run, PROLOGUE)
 
 
 @pytest.mark.parametrize("mechanism", ["cmma", "madv_dontneed", "reporting"])

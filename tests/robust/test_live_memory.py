@@ -6,11 +6,11 @@ Each case runs in a process of its own, as a touch of memory that is gone would 
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
+from functools import partial
 
 import pytest
+
+from robust import beside
 
 PROLOGUE = """
 import os, threading, time
@@ -19,6 +19,7 @@ import pgste
 from pgste._engine import live
 from pgste.errors import ChangedError, GfnError, GuestClosedError
 from pgste.live import Advice, Memory
+from robust.beside import overwriting, while_it_changes
 
 N = 1 << 12
 RANDOM = np.random.default_rng(2019)
@@ -55,16 +56,7 @@ CALLS = {
 }
 
 
-def run(program: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", PROLOGUE + textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr or f"ended by signal {-done.returncode}"
-    return done.stdout
+run = partial(beside.run, PROLOGUE)
 
 
 @pytest.mark.parametrize("argument", ["Closer(memory)", "ClosingArray(memory)"])
@@ -141,44 +133,19 @@ def test_gfns_that_change(name: str) -> None:
     run(f"""
         memory = Memory(N)
         gfns = RANDOM.integers(0, N, 8 * N, dtype=np.int64)
-        good, stop = gfns.copy(), threading.Event()
-
-        def overwrite():
-            while not stop.is_set():
-                gfns[::97] = 2**63 - 1
-                gfns[:] = good
-
-        thread = threading.Thread(target=overwrite)
-        thread.start()
-        try:
-            for _ in range(20):
-                try:
-                    {CALLS[name].format("gfns")}
-                except (ChangedError, GfnError):
-                    pass
-        finally:
-            stop.set()
-            thread.join()
+        errors = ChangedError, GfnError
+        while_it_changes(lambda: {CALLS[name].format("gfns")}, gfns, 2**63 - 1, 20, errors)
     """)
 
 
 def test_tags_that_change_give_a_mix() -> None:
     run("""
         memory = Memory(N)
-        tags, stop = np.full(N, 3, dtype=np.uint32), threading.Event()
-
-        def overwrite():
-            while not stop.is_set():
-                tags[:] = 5
-                tags[:] = 3
-
-        thread = threading.Thread(target=overwrite)
-        thread.start()
-        for _ in range(50):
-            memory.write(slice(None), tags)
-            assert set(memory.read(slice(None)).tolist()) <= {3, 5}
-        stop.set()
-        thread.join()
+        tags = np.full(N, 3, dtype=np.uint32)
+        with overwriting(tags, 5):
+            for _ in range(50):
+                memory.write(slice(None), tags)
+                assert set(memory.read(slice(None)).tolist()) <= {3, 5}
     """)
 
 
@@ -233,22 +200,8 @@ def test_events_that_change() -> None:
     run("""
         mapping = live.Mapping(N)
         replay = live.Replay(mapping, np.ones(N, np.uint8), -1)
-        events, stop = np.zeros(8 * N, dtype=np.uint64), threading.Event()
-
-        def overwrite():
-            while not stop.is_set():
-                events[::97] = 2**64 - 1
-                events[:] = 1
-
-        thread = threading.Thread(target=overwrite)
-        thread.start()
-        for _ in range(50):
-            try:
-                replay.run(events, True)
-            except ValueError:
-                pass
-        stop.set()
-        thread.join()
+        events = np.ones(8 * N, dtype=np.uint64)
+        while_it_changes(lambda: replay.run(events, True), events, 2**64 - 1, 50, (ValueError,))
     """)
 
 

@@ -23,7 +23,7 @@ ALLOWED = {
     "_checks": "errors _engine",
     "_threads": "_engine",
     "files": "errors units",
-    "migration": "errors _engine files",
+    "migration": "errors _checks _engine files",
     "traces": "enums errors units _engine files",
     "study": "enums errors units _checks _engine _threads files traces",
     "guarantees": "enums errors units _checks _engine _threads",

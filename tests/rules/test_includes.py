@@ -117,6 +117,9 @@ PTE_WRITERS = {
 }
 STATE_WRITERS = {
     **PTE_WRITERS,
+    "memory/key.c": "GC, a part of the storage key",
+    "memory/pte_pgtable.c": "ZERO, where a PTE is set",
+    "memory/pte_dat.c": "ZERO, where a guest's PTE is exchanged",
     "guest/cmma.c": "USAGE and NODAT at a reset, DIRTY in migration mode",
     "guest/slots.c": "PGSTEs of a memory slot that goes",
     "guest/essa.c": "ESSA: USAGE, NODAT, ZERO, DIRTY",

@@ -26,7 +26,7 @@ FORBIDDEN = {
     r"type=(?:int|float)\b": "whole_number or number",
 }
 # Names that users, files or the kernel choose: never in an f-string as they are.
-FOREIGN = r"args\.(?:trace|output|save|plot|costs|comm|perf|swap_directory|name|command)\b"
+FOREIGN = r"args\.(?:trace|stream|output|save|plot|costs|comm|perf|swap_directory|name|command)\b"
 
 
 @pytest.mark.parametrize("file", VERBS, ids=lambda file: file.stem)

@@ -55,6 +55,7 @@ def engine_snapshot(host: pgste.Host, guests: Sequence[pgste.Guest]) -> dict[str
             "lazyfree": host.frame_list("lazyfree").tolist(),
         },
         "slots": [_slot(host.slot_info(i)) for i in range(stats["swap_slots"])],
+        "keys": host.frame_key(range(stats["frames"])).tolist(),
         "host": stats,
     }
 

@@ -14,6 +14,8 @@ def test_units() -> None:
     assert format_bytes(160 << 20) == "160 MiB"
     assert format_bytes(512) == "512 B"
     assert format_rate(41_234_567) == "41.2 M/s"
+    # a whole number is as wide, so that no column changes its width
+    assert [format_rate(n * 1e6) for n in (3, 32, 320)] == ["3.00 M/s", "32.0 M/s", "320 M/s"]
     assert parse_frames("1000", 10) == 1000
     assert parse_frames("75%", 1000) == 750
     assert parse_frames("160M", 1) == 40960

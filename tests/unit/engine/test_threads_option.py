@@ -68,4 +68,4 @@ def test_bad_numbers_of_threads(threads: int) -> None:
     with pytest.raises(ValueError, match="threads"):
         small.find(1, 1, threads=threads)
     with pytest.raises(TypeError, match="threads"):
-        small.zap_scan(threads=1.5)  # type: ignore[arg-type]
+        small.zap_scan(threads=1.5)  # type: ignore[call-overload]

@@ -252,6 +252,111 @@ def test_in_the_best_case_nothing_is_zapped(revision: str) -> None:
     assert guest.intercept() == (revision != "7.0")
 
 
+def test_v7_0_leaves_a_page_that_is_in_memory_at_the_wrong_address() -> None:
+    host, guest = machine(revision="7.0", slots=[(0, 2, 1), (2, 2, 10)])
+    guest.write(range(2), [5, 6])
+    host.swap_out(guest, 1)
+    guest.free(1)
+    assert guest.intercept() == 0
+    assert guest.peek(range(2)).tolist() == [5, 6]
+    host.validate()
+
+
+def test_v7_0_passes_over_an_entry_whose_page_is_mapped_again() -> None:
+    host, guest = machine(revision="7.0", slots=[(0, 2, 1), (2, 2, 10)])
+    guest.write(range(2), [5, 6])
+    host.swap_out(guest, range(2))
+    guest.free(1)
+    guest.read(1)
+    assert guest.intercept() == 0
+    assert guest.peek(0).tolist() == [5]
+
+
+def test_a_store_outlives_the_notifier() -> None:
+    """The frame of a clean page that was stored to knows it when the guest's PTE goes."""
+    host, guest = machine()
+    guest.write(0, 5)
+    host.swap_out(guest, 0)
+    guest.read(0)  # clean: the slot still holds it
+    assert not host.frame_info(0)["dirty"]
+    guest.write(0, 6)
+    guest.notifier_unmap(0)
+    assert host.frame_info(0)["dirty"]
+    host.swap_out(guest, 0)
+    assert guest.read(0).tolist() == [6]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_store_that_the_host_must_allow_writes_its_pte(revision: str) -> None:
+    """wp_page_reuse ends in set_pte, which takes UNUSED off since the fix."""
+    host, guest = machine(revision=revision)
+    guest.write(0, 5)
+    frame = int(guest.pte(0)[0]) & ~0xFFF
+    guest.notifier_unmap(0)
+    guest.set_host_ptes(0, frame | 0x395)  # read only, clean, UNUSED
+    guest.read(0)
+    assert guest.host_ptes(0).tolist() == [frame | 0x395]
+    guest.notifier_unmap(0)
+    guest.write(0, 6)
+    bits = 0x1BF if revision == "7.0" else 0x13F
+    assert guest.host_ptes(0).tolist() == [frame | bits]
+    host.swap_out(guest, 0)
+    assert guest.read(0).tolist() == [0 if revision == "7.0" else 6]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_madv_free_of_a_page_that_only_the_host_maps(revision: str) -> None:
+    _, guest = machine(revision=revision, mechanism="madv_free")
+    guest.write(0, 5)
+    frame = int(guest.pte(0)[0]) & ~0xFFF
+    guest.notifier_unmap(0)
+    guest.set_host_ptes(0, frame | FILLED | UNUSED)
+    guest.set_words(0, pgste=int(PgsteBits.ZERO))
+    guest.free(0)
+    assert guest.pte(0).tolist() == [0x400]
+    assert guest.host_ptes(0).tolist() == [frame | 0x733]
+    assert bool(int(guest.pgste(0)[0]) & PgsteBits.ZERO) == (revision == "7.0")
+
+
+def test_a_call_that_fails_puts_both_tables_back() -> None:
+    host = pgste.Host(2, 1)
+    guest = pgste.Guest(4, host=host, generation="dat")
+    guest.write(range(2), 5)
+    guest.notifier_unmap(range(2))
+    before = guest.host_ptes().tolist(), guest.host_pte_stats(), guest.pte().tolist()
+    with pytest.raises(pgste.OutOfFramesError):
+        guest.write(range(4), 6)
+    assert before == (guest.host_ptes().tolist(), guest.host_pte_stats(), guest.pte().tolist())
+    host.validate()
+
+
+def test_a_slot_that_moves_takes_both_tables_along() -> None:
+    host, guest = machine(pages=8, slots=[(0, 2, 100), (6, 2, 200)])
+    guest.write(0, 5)
+    guest.write(1, 6)
+    guest.free(1)
+    guest.notifier_unmap(1)
+    words = guest.host_ptes(range(2)).tolist()
+    guest.move_slot(0, 3)
+    assert guest.host_ptes().tolist() == [0x400] * 3 + words + [0x400] * 3
+    host.validate()
+
+
+def test_ageing_makes_a_frame_dirty_that_could_be_stored_to() -> None:
+    """gmap_clear_young_pte: DIRTY, or no PROTECT; but not SPECIAL."""
+    for low, dirty in ((0x025, True), (0x22D, True), (0x225, False), (0x065, False)):
+        host, guest = machine()
+        guest.write(0, 5)
+        host.swap_out(guest, 0)
+        guest.read(0)
+        frame = int(guest.pte(0)[0]) & ~0xFFF
+        guest.set_words(0, pte=frame | low)
+        young, before = guest.age(0)
+        assert (young.tolist(), before.tolist()) == ([True], [frame | low])
+        assert host.frame_info(0)["dirty"] == dirty
+        assert guest.age(0)[0].tolist() == [False]
+
+
 def test_set_host_ptes() -> None:
     host, guest = machine()
     guest.write(0, 7)

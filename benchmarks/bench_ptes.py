@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""The PTE layer and storage keys: whole tables at a time, against bare loops over as many bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from benchmarks import limits, workloads
+from benchmarks.harness import Limit, Measure, Plan
+from pgste import Guest, Host, PgsteBits
+
+RW = np.uint64(0x13F)
+NONE = 0x400
+#: Bytes of the tables of one page: state, PTE, rest.
+TABLES = 11
+
+
+def mapped_guest(pages: int, storage_keys: bool) -> tuple[Guest, np.ndarray]:
+    """A guest whose memory is the caller's, page n in frame n; and its PTEs."""
+    guest = Guest(pages, Host(pages, 0), memory="caller", storage_keys=storage_keys)
+    words = (np.arange(pages, dtype=np.uint64) << np.uint64(12)) | RW
+    guest.set_pte_at(range(pages), words)
+    return guest, words
+
+
+def calls(guest: Guest, words: np.ndarray) -> dict[str, tuple[Callable[[], object], int]]:
+    """Batch operations by name, and the bytes of arguments and results of a page."""
+    everything = range(guest.pages)
+    keys = np.full(guest.pages, 0x36, np.uint8)
+    return {
+        "set_pte_at": (lambda: guest.set_pte_at(everything, words), 8),
+        "xchg_pte": (lambda: guest.xchg_pte(everything, NONE), 8),
+        "age": (lambda: guest.age(everything), 9),
+        "test_and_clear_dirty": (lambda: guest.test_and_clear_dirty(everything), 1),
+        "force_prot": (lambda: guest.force_prot(everything, 1), 1),
+        "set_pgste_bits": (
+            lambda: guest.set_pgste_bits(everything, int(PgsteBits.ZERO), int(PgsteBits.ZERO)),
+            0,
+        ),
+        "set_storage_key": (lambda: guest.set_storage_key(everything, keys), 2),
+        "get_storage_key": (lambda: guest.get_storage_key(everything), 2),
+        "cond_set_storage_key": (
+            lambda: guest.cond_set_storage_key(everything, 0x30, True, True),
+            3,
+        ),
+        "reset_reference": (lambda: guest.reset_reference(everything), 2),
+    }
+
+
+@pytest.mark.most(22)
+@pytest.mark.parametrize("name", list(calls(Guest(1), np.zeros(1, np.uint64))))
+def bench_in_order(measure: Measure, exponent: int, name: str) -> None:
+    """Every page in order.  The bare loop reads and writes all bytes that the call must touch."""
+    pages = 1 << exponent
+    guest, words = mapped_guest(pages, "key" in name or "reference" in name)
+    call, outside = calls(guest, words)[name]
+    nr_bytes = pages * (TABLES + outside)
+    beside = np.ones(nr_bytes, np.uint8)
+    bare = limits.load()
+
+    measure(
+        Plan(
+            call,
+            items=pages,
+            bytes=nr_bytes,
+            prepare=lambda: guest.set_pte_at(range(pages), words),
+            limits={"bare change": Limit(lambda: bare.change(beside), pages)},
+            series=name,
+        )
+    )
+
+
+@pytest.mark.most(22)
+@pytest.mark.parametrize("name", ["set_storage_key", "reset_reference"])
+def bench_in_random_order(measure: Measure, exponent: int, name: str) -> None:
+    pages = 1 << exponent
+    guest, _ = mapped_guest(pages, storage_keys=True)
+    gfns = workloads.random_gfns(pages)
+    beside = np.ones(pages, np.uint8)
+    bare = limits.load()
+
+    measure(
+        Plan(
+            lambda: (
+                guest.set_storage_key(gfns, 0x30)
+                if name == "set_storage_key"
+                else guest.reset_reference(gfns)
+            ),
+            items=gfns.size,
+            bytes=gfns.size * (8 + TABLES + 1),
+            limits={"bare update": Limit(lambda: bare.update(beside, gfns), gfns.size)},
+            series=name,
+        )
+    )
+
+
+@pytest.mark.most(22)
+def bench_faults_with_keys(measure: Measure, exponent: int) -> None:
+    """Stores to swapped pages, which take their keys along; limit: the same without keys."""
+    pages = 1 << exponent
+    with_keys, without = (
+        Guest(pages, Host(pages, pages), storage_keys=keys) for keys in (True, False)
+    )
+    everything = range(pages)
+
+    def refill(guest: Guest) -> None:
+        guest.write(everything, 7)
+        guest.host.swap_out(guest, everything)
+
+    measure(
+        Plan(
+            lambda: with_keys.write(everything, 8),
+            items=pages,
+            bytes=pages * (TABLES + 24 + 12 + 1),
+            prepare=lambda: refill(with_keys),
+            limits={
+                "without keys": Limit(
+                    lambda: without.write(everything, 8), pages, lambda: refill(without)
+                )
+            },
+        )
+    )

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Storage keys: arguments are checked here, keys enabled as try_handle_skey does it, and each
+ * generation does the rest page by page.
+ */
+#include "guest/layer.h"
+#include "guest/skey_ops.h"
+#include "guest/slots.h"
+
+static const struct skey_ops *ops_of(const struct pgste_guest *guest)
+{
+	static const struct skey_ops none;
+
+	if (guest->mm.generation == PGSTE_GEN_PGTABLE)
+		return &skey_ops_pgtable;
+	return guest->mm.generation == PGSTE_GEN_DAT ? &skey_ops_dat : &none;
+}
+
+bool pgste_uses_storage_keys(const struct pgste_guest *guest)
+{
+	return guest->mm.extra & MM_SKEYS;
+}
+
+/* The walk is not to be ended early: the keys of half of the pages would be no state at all. */
+int pgste_reset_storage_keys(struct pgste_guest *guest)
+{
+	const struct skey_ops *ops = ops_of(guest);
+
+	if (!ops->reset)
+		return PGSTE_E_ARG;
+	if (guest->mm.nr_open)
+		return PGSTE_E_STATE;
+	if (!keys_need(guest->mm.host))
+		return PGSTE_E_NOMEM;
+	guest_settle(guest);
+	guest->mm.extra |= MM_SKEYS;
+	for (uint64_t gfn = 0; gfn < guest->mm.nr_pages; gfn++)
+		ops->reset(&guest->mm, gfn);
+	return PGSTE_OK;
+}
+
+int pgste_enable_storage_keys(struct pgste_guest *guest)
+{
+	if (pgste_uses_storage_keys(guest))
+		return PGSTE_OK;
+	return pgste_reset_storage_keys(guest);
+}
+
+int pgste_check_supervisor(const struct pgste_guest *guest, uint32_t vcpu)
+{
+	if (vcpu >= guest->nr_vcpus)
+		return PGSTE_E_ARG;
+	return guest->vcpus[vcpu].problem_state ? PGSTE_E_PGM_PRIVILEGED : PGSTE_OK;
+}
+
+/* An instruction of the guest. */
+static int begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists)
+{
+	const int error = layer_begin(guest, gfns, exists, false);
+
+	if (error)
+		return error;
+	if (!slots_cover(guest, gfns, 1, &guest->fault_gfn))
+		return PGSTE_E_PGM_ADDRESSING;
+	return pgste_enable_storage_keys(guest);
+}
+
+int pgste_set_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			  const uint8_t *keys, unsigned key_step, bool nq)
+{
+	const struct skey_ops *ops = ops_of(guest);
+	int error = PGSTE_E_ARG;
+
+	(void)nq; /* when other CPUs see the key */
+	if (keys && key_step <= 1)
+		error = begin(guest, gfns, ops->set != NULL);
+	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
+		if (!error)
+			ops->set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]));
+	}
+	return error;
+}
+
+static int get_all(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint8_t *keys)
+{
+	const struct skey_ops *ops = ops_of(guest);
+	int error = PGSTE_OK;
+
+	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
+		if (!error)
+			keys[i] = (uint8_t)ops->get(&guest->mm, gfn);
+	}
+	return error;
+}
+
+int pgste_get_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			  uint8_t *keys)
+{
+	int error = PGSTE_E_ARG;
+
+	if (keys)
+		error = layer_look(guest, gfns, ops_of(guest)->get != NULL, false);
+	if (!error && !slots_cover(guest, gfns, 1, &guest->fault_gfn))
+		error = PGSTE_E_PGM_ADDRESSING;
+	return error ? error : get_all(guest, gfns, keys);
+}
+
+int pgste_insert_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			     uint8_t *keys)
+{
+	const int error = keys ? begin(guest, gfns, ops_of(guest)->get != NULL) : PGSTE_E_ARG;
+
+	return error ? error : get_all(guest, gfns, keys);
+}
+
+int pgste_cond_set_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			       const uint8_t *keys, unsigned key_step, bool mr, bool mc, bool nq,
+			       uint8_t *rcs, uint8_t *old)
+{
+	const struct skey_ops *ops = ops_of(guest);
+	int error = PGSTE_E_ARG;
+
+	(void)nq;
+	if (keys && key_step <= 1)
+		error = begin(guest, gfns, ops->cond_set != NULL);
+	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
+		uint8_t was = 0;
+		unsigned rc;
+
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
+		if (error)
+			break;
+		rc = ops->cond_set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]), mr, mc,
+				   &was);
+		if (rcs)
+			rcs[i] = (uint8_t)rc;
+		if (old)
+			old[i] = was;
+	}
+	return error;
+}
+
+int pgste_reset_reference(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			  uint8_t *ccs)
+{
+	const struct skey_ops *ops = ops_of(guest);
+	int error = begin(guest, gfns, ops->reset_reference != NULL);
+
+	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
+		unsigned cc;
+
+		error = layer_gfn(&guest->mm, gfns, i, &gfn);
+		if (error)
+			break;
+		cc = ops->reset_reference(&guest->mm, gfn);
+		if (ccs)
+			ccs[i] = (uint8_t)cc;
+	}
+	return error;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a change of a PTE does beside: the storage key moves between the frame and the PGSTE, and
+ * notifications fire.  Both only in address spaces that have them: others see one branch on
+ * mm->extra.  docs/pte.md.
+ */
+#ifndef MEMORY_KEY_H
+#define MEMORY_KEY_H
+
+#include "memory/memory.h"
+
+/* mm->extra */
+#define MM_SKEYS 1u /* mm_uses_skeys; the host has an array of keys */
+#define MM_NOTES 2u /* a PGSTE may have a notification bit */
+#define MM_TOLD 4u  /* dat: faults and reclaim notify, too, as somebody asked for it */
+
+/* ---- the key in the PGSTE ---- */
+
+static inline uint8_t pgste_key(const struct mm *mm, uint64_t gfn)
+{
+	const unsigned rest = mm->rest[gfn];
+
+	return (uint8_t)((rest & REST_KEY) << 3 | (rest & REST_GR ? PGSTE_KEY_R : 0) |
+			 (mm->state[gfn] & PGSTE_STATE_GC ? PGSTE_KEY_C : 0));
+}
+/* ACC, F, GR and GC := key */
+void pgste_key_set(struct mm *mm, uint64_t gfn, unsigned key);
+
+/* pgste_update_all: a PTE with this word stops being valid. */
+void key_to_pgste(struct mm *mm, uint64_t gfn, uint64_t word);
+/* pgste_set_key: a PTE is about to become this word. */
+void key_to_frame(struct mm *mm, uint64_t gfn, uint64_t word);
+
+/* ---- notifications ---- */
+
+/* In rest: what pte_notify fires and clears. */
+static inline uint16_t notify_mask(const struct mm *mm)
+{
+	if (mm->generation == PGSTE_GEN_PGTABLE)
+		return REST_IN | REST_VSIE;
+	return mm->generation == PGSTE_GEN_DAT ? REST_DAT_PREFIX | REST_DAT_VSIE : 0;
+}
+/* Room for n more pages with notification bits; false: no memory. */
+bool notes_need(struct mm *mm, uint64_t n);
+/* rest := word; the caller made room if that adds notification bits. */
+void rest_set(struct mm *mm, uint64_t gfn, uint16_t rest);
+/* pgste_pte_notify */
+void pte_notify(struct mm *mm, uint64_t gfn);
+
+/* Tell of bits of rest, and clear them. */
+void notes_add(struct mm *mm, uint64_t gfn, unsigned bits);
+
+/* ---- dat (key_dat.c) ---- */
+
+/*
+ * Beside the PTE and ZERO: _gmap_ptep_xchg (notifications) and __dat_ptep_xchg (keys).  Which
+ * bits of rest it told of.
+ */
+unsigned dat_exchanged(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
+/* The same for faults, reclaim and ageing. */
+void dat_exchanged_inside(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
+/* gmap_clear_young_pte: PREFIX alone is told. */
+void dat_aged(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
+/* __dat_ptep_xchg alone. */
+void dat_move_keys(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
+/* SOFT_DIRTY if the guest's empty PTE has it, which it then loses: its next word has it. */
+static inline uint64_t dat_take_soft_dirty(struct mm *mm, uint64_t gfn)
+{
+	if (!mm->extra || !(mm->rest[gfn] & REST_DAT_SD) || !mm->two.bits)
+		return 0;
+	mm->rest[gfn] &= (uint16_t)~REST_DAT_SD;
+	return PTE_SOFT_DIRTY;
+}
+
+/* ---- what pte.c calls ---- */
+
+void pte_exchanged_slow(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
+/* An exchange (ptep_xchg_start, ptep_xchg_commit), beside the PTE itself. */
+static inline void pte_exchanged(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new)
+{
+	if (mm->extra && mm->generation == PGSTE_GEN_DAT)
+		dat_exchanged_inside(mm, gfn, old, new);
+	else if (mm->extra)
+		pte_exchanged_slow(mm, gfn, old, new);
+}
+/* ptep_set_pte_at, beside the PTE and ZERO. */
+static inline void pte_was_set(struct mm *mm, uint64_t gfn, uint64_t new)
+{
+	if (mm->extra && mm->generation == PGSTE_GEN_DAT)
+		dat_exchanged_inside(mm, gfn, PTE_NONE, new);
+	else if (mm->extra)
+		key_to_frame(mm, gfn, new);
+}
+
+#endif
