@@ -49,7 +49,7 @@ void call_begins(struct world *w)
 {
 	w->cancelled = false;
 	if (w->patience) {
-		w->watch = (struct pgste_watch){ go_on, w };
+		w->watch = (struct pgste_watch){ .go_on = go_on, .data = w };
 		pgste_set_watch(&w->watch);
 	}
 	faults_arm(w->fault);
