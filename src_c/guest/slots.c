@@ -173,21 +173,21 @@ static bool host_overlaps(const struct memslots *slots, uint64_t host, uint64_t 
 }
 
 /* The arguments alone; no sum of theirs can wrap after it. */
-static bool sane(const struct pgste_guest *guest, uint64_t base, uint64_t pages)
+static bool sane(uint64_t base, uint64_t pages)
 {
-	return pages >= 1 && pages <= guest->mm.nr_pages && base < PGSTE_MAX_HOST_PAGE;
+	return pages >= 1 && pages < PGSTE_MAX_HOST_PAGE && base < PGSTE_MAX_HOST_PAGE;
 }
 
 static bool beyond(const struct pgste_guest *guest, uint64_t base, uint64_t pages)
 {
-	return base > guest->mm.nr_pages - pages;
+	return base + pages > guest->mm.nr_pages;
 }
 
 static int check_new(const struct pgste_guest *guest, const struct pgste_slot *slot)
 {
 	const struct memslots *slots = &guest->slots;
 
-	if (!sane(guest, slot->base, slot->pages) || slots->nr >= PGSTE_MAX_SLOTS)
+	if (!sane(slot->base, slot->pages) || slots->nr >= PGSTE_MAX_SLOTS)
 		return PGSTE_E_KVM_INVAL;
 	if (overlaps(slots, slot->base, slot->pages, UINT32_MAX))
 		return PGSTE_E_KVM_EXIST;
@@ -266,7 +266,7 @@ int pgste_slot_move(struct pgste_guest *guest, uint32_t id, uint64_t base)
 
 	if (guest->mm.generation == PGSTE_GEN_ZVM)
 		return PGSTE_E_KVM_NXIO;
-	if (i == slots->nr || !sane(guest, base, slots->at[i].pages))
+	if (i == slots->nr || !sane(base, slots->at[i].pages))
 		return PGSTE_E_KVM_INVAL;
 	slot = slots->at[i];
 	from = slot.base;
