@@ -7,7 +7,8 @@
 static const struct pgste_slot *slot_at(const struct guest *guest, uint64_t gfn)
 {
 	for (unsigned i = 0; i < guest->nr_slots; i++)
-		if (gfn >= guest->slots[i].base && gfn - guest->slots[i].base < guest->slots[i].pages)
+		if (gfn >= guest->slots[i].base &&
+		    gfn - guest->slots[i].base < guest->slots[i].pages)
 			return &guest->slots[i];
 	return NULL;
 }
