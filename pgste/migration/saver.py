@@ -7,13 +7,14 @@ import os
 import struct
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from pgste._checks import count_of
+from pgste._checks import check_callable, check_flag, count_of, path_of
 from pgste._engine.guest import Guest
+from pgste._engine.names import shown
 from pgste._engine.slots import CmmaBits
 from pgste.errors import ArgumentTypeError, StateError
 from pgste.files import saving
@@ -75,11 +76,13 @@ class Saver:
         as_qemu: bool = False,
     ) -> None:
         if not isinstance(guest, Guest):
-            raise ArgumentTypeError(f"guest: a Guest, not {guest!r}")
-        if not hasattr(file, "write"):
-            raise ArgumentTypeError(f"file: a binary file, not {file!r}")
+            raise ArgumentTypeError(f"guest: {shown(guest)} is not a Guest")
+        if path_of("file", file, "write") is not None:
+            raise ArgumentTypeError(f"file: {shown(file)} is a path, not a binary file")
         if rate_limit is not None:
             rate_limit = count_of("rate_limit", rate_limit)
+        check_flag("framed", framed)
+        check_flag("as_qemu", as_qemu)
         self._guest, self._file = guest, file
         self._rate_limit, self._framed, self._as_qemu = rate_limit, framed, as_qemu
         self._gfn = 0
@@ -230,6 +233,8 @@ def save(
         As `Saver.setup`.  Nothing is written.
     """
     iterations = count_of("iterations", iterations)
+    check_callable("between", between)
+    check_callable("stop", stop)
     totals = [0, 0, 0, 0, 0]
 
     def write(stream: IO[bytes]) -> None:
@@ -250,8 +255,9 @@ def save(
             passes[-1].remaining,
         ]
 
-    if isinstance(file, (str, os.PathLike)):
-        saving.save(file, write)
+    path = path_of("file", file, "write")
+    if path is None:
+        write(cast("IO[bytes]", file))
     else:
-        write(file)
+        saving.save(os.fsdecode(path), write)
     return Saved(*totals)
