@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pgste._checks import count_of, path_of
 from pgste._engine.guest import Guest
 from pgste._engine.names import shown
-from pgste.errors import ArgumentTypeError, KvmError, StreamError
+from pgste.errors import ArgumentTypeError, StreamError
 from pgste.migration import wire
 from pgste.migration.wire import Flag, Record
 
@@ -262,7 +262,7 @@ def _set(guest: Guest, incoming: npt.NDArray[np.uint8]) -> int:
                     old = np.zeros(len(values), np.uint8)
                 guest.set_cmma_bits(start, values, _ALL)
                 before.append((start, old))
-    except KvmError:
+    except BaseException:  # such as Ctrl-C
         for start, old in before:
             guest.set_cmma_bits(start, old, _ALL)
         raise

@@ -16,7 +16,7 @@ from pgste._checks import check_callable, check_flag, count_of, path_of
 from pgste._engine.guest import Guest
 from pgste._engine.names import shown
 from pgste._engine.slots import CmmaBits
-from pgste.errors import ArgumentTypeError, StateError
+from pgste.errors import ArgumentTypeError, KvmError, StateError
 from pgste.files import saving
 from pgste.migration import wire
 from pgste.migration.wire import Flag
@@ -111,8 +111,12 @@ class Saver:
         self._guest.set_cmma_bits(0, b"", 0)  # refused without CMMA; sets nothing
         if self._guest.migration_mode:
             raise StateError("guest: it is in migration mode already; stop_migration() first")
-        self._guest.start_migration()
-        self._state = "running"
+        self._state = "running"  # before it is, or Ctrl-C in between would leave the mode on
+        try:
+            self._guest.start_migration()
+        except KvmError:
+            self._state = "new"
+            raise
         head = wire.MAGIC + struct.pack(">I", wire.VERSION) if self._framed else b""
         return self._write_section(wire.START, head, None)
 
