@@ -260,8 +260,8 @@ def _set(guest: Guest, incoming: npt.NDArray[np.uint8]) -> int:
                 old = guest.get_cmma_bits(start, len(values), peek=True).values
                 if not guest.uses_cmm:  # the kernel answers nothing then
                     old = np.zeros(len(values), np.uint8)
+                before.append((start, old))  # before it is set, and whatever comes in between
                 guest.set_cmma_bits(start, values, _ALL)
-                before.append((start, old))
     except BaseException:  # such as Ctrl-C
         for start, old in before:
             guest.set_cmma_bits(start, old, _ALL)

@@ -303,7 +303,7 @@ CALLS = {
     "loading page states": """
         guest = Guest(1 << 23, Host(16, 16))
         source = Guest(1 << 23, Host(16, 16))
-        source.essa(1, slice(None))
+        source.essa(2, slice(None))
         stream = io.BytesIO()
         migration.save(source, stream)
         call = lambda: for_ever(lambda: migration.load(guest, io.BytesIO(stream.getvalue())))
