@@ -7,13 +7,18 @@ is what the fuzzers made of it, minimised.
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from fuzz.formats import ALLOC, FREE, FREE_BATCHED, Machine, compress, dat_v6, dat_v7, pgt
+from pgste import Guest, Host, migration
+from pgste.migration import Flag, wire
 
 TRACES = Path(__file__).parents[1] / "golden" / "traces"
 
@@ -140,6 +145,24 @@ def dats() -> Iterator[bytes]:
             yield compress(name, dat_v7(machine, cpus, packed=False))
 
 
+def streams() -> Iterator[bytes]:
+    """Saved by guests with a hole and without, framed and not; the last byte tells the guest."""
+    for generation in ("pgtable", "dat"):
+        for slots in ([(0, 40, 100, True), (50, 30, 500, True)], None):
+            for framed in (True, False):
+                guest = Guest(80, Host(8, 8), generation=generation, slots=slots, nodat=True)
+                guest.essa(2, range(0, 40, 3))
+                guest.essa(7, range(50, 60))
+                for rate_limit in (None, 1):
+                    file = io.BytesIO()
+                    migration.save(guest, file, framed=framed, rate_limit=rate_limit, iterations=3)
+                    yield file.getvalue()
+    words = (wire.word(flag) for flag in (Flag.EOS, Flag.DONE, Flag.EOS))
+    yield b"".join(words)
+    yield wire.word(Flag.EOS) + wire.word(Flag.ERROR)
+    yield wire.more(0, np.zeros(0, np.uint8)) + wire.word(Flag.DONE) + wire.word(Flag.EOS)
+
+
 SEEDS = {
     "text": texts,
     "ring": rings,
@@ -148,6 +171,7 @@ SEEDS = {
     "api": apis,
     "pgt": pgts,
     "dat": dats,
+    "stream": streams,
 }
 
 

@@ -91,7 +91,7 @@ GOOD: dict[str, Callable[[World], Any]] = {
 }
 PAGES_OF_NEW = 16
 #: A stream of page states without a frame: a record of two pages, and the end.
-STREAM = wire.word(wire.Flag.EOS) + wire.more(
+STREAM: bytes = wire.word(wire.Flag.EOS) + wire.more(
     1, np.array([1, 0x40], np.uint8)
 ) + b"".join(map(wire.word, (wire.Flag.DONE, wire.Flag.EOS)))  # fmt: skip
 #: Arguments with a default that are given nonetheless, to keep a call small.
