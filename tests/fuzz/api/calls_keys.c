@@ -163,6 +163,8 @@ static struct outcome frames(struct world *w, struct guest *guest)
 	int64_t result;
 
 	pgste_host_get_stats(host, &stats);
+	if (gfns.arg.nr > gfns.nr) /* the host may well have so many */
+		gfns.arg.nr = gfns.nr;
 	result = CALL(w, pgste_set_frame_key(host, &gfns.arg, keys, step));
 	if (step > 1)
 		REQUIRE(result == PGSTE_E_ARG);
