@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from pgste._checks import check_callable, check_flag, count_of, path_of
 from pgste._engine.guest import Guest
 from pgste._engine.names import shown
 from pgste._engine.slots import CmmaBits
-from pgste.errors import ArgumentTypeError, KvmError, StateError
+from pgste.errors import ArgumentTypeError, KvmError, KvmFaultError, StateError
 from pgste.files import saving
 from pgste.migration import wire
 from pgste.migration.wire import Flag
@@ -187,8 +188,10 @@ class Saver:
         for slot in self._guest.slots.values():
             low, high = max(bits.start_gfn, slot.base), min(end, slot.base + slot.pages)
             if low < high:
-                now = self._guest.get_cmma_bits(low, high - low, peek=True)
-                values[low - bits.start_gfn : high - bits.start_gfn] = now.values
+                at = low - bits.start_gfn
+                with contextlib.suppress(KvmFaultError):  # the slot is gone meanwhile, or a part
+                    now = self._guest.get_cmma_bits(low, high - low, peek=True)
+                    values[at : at + now.count] = now.values
         return values
 
     def _write(self, data: bytes) -> int:

@@ -18,6 +18,7 @@ FORKS = 20
 
 SCRIPT = """
 import collections
+import io
 import os
 import signal
 import threading
@@ -26,7 +27,7 @@ import time
 import numpy as np
 
 import pgste
-from pgste import Guest, Host, Replay
+from pgste import Guest, Host, Replay, migration
 
 FORKS = {forks}
 
@@ -62,6 +63,9 @@ def in_child():
         lambda: busy.essa(0, slice(None), vcpu=1), lambda: busy.essa_page(0, 1),
         lambda: busy.free_page(3), lambda: busy.free(range(10)), lambda: Guest(8, busy.host),
         lambda: Replay(busy, np.zeros(1, np.uint64)), replay.run,
+        lambda: busy.get_storage_key(0), lambda: busy.slots, lambda: busy.age(0),
+        lambda: busy.add_slot(0, 1), lambda: busy.get_cmma_bits(0, 1), busy.host_ptes,
+        lambda: migration.save(busy, io.BytesIO()), lambda: busy.host.frame_key(0),
     ]
     assert all(refused(call) for call in calls)
     return 0
@@ -74,6 +78,10 @@ busy.write(range(1 << 12), 1)
 numbers = np.arange(1 << 22, dtype=np.uint64)
 events = (numbers >> np.uint64(1) & np.uint64(0x3FF)) << np.uint64(8) | numbers & np.uint64(1)
 replay = Replay(busy, events)
+saved = io.BytesIO()
+busy.essa(2, range(100))
+migration.save(busy, saved)
+STREAM = saved.getvalue()
 stop = False
 
 
@@ -119,6 +127,11 @@ BUSY = {
     "two vcpus": "busy.essa(2, slice(None), vcpu=threading.get_native_id() % 2)",
     "swap": "busy.write(range(1 << 13), 1)",
     "replay": "Replay(busy, events).run()",
+    "storage keys": "busy.set_storage_key(slice(None), 0x30)",
+    "PTEs": "busy.age(slice(None)); busy.clear_soft_dirty(slice(None)); busy.pgste()",
+    "saving page states": "migration.save(busy, io.BytesIO())",
+    "the CMMA log": "busy.get_cmma_bits(0, 1 << 18, peek=True); busy.host_gfn(slice(None))",
+    "loading page states": "migration.load(busy, io.BytesIO(STREAM))",
     "zaps": "busy.host.swap_out(busy, range(1 << 12)); busy.free(range(1 << 12)); "
     "busy.zap_scan(threads=2); busy.write(range(1 << 12), 1)",
 }
