@@ -18,7 +18,7 @@ static void list_move(struct pgste_host *host, enum pgste_frame_list list, uint3
 }
 
 /* Age the page; in dat the PTE loses DIRTY, which the frame then keeps. */
-static void age(struct mm *mm, struct frame *f)
+static void age_frame(struct mm *mm, struct frame *f)
 {
 	if (mm->generation == PGSTE_GEN_DAT && (mm->pte[f->gfn] & PTE_DIRTY))
 		f->dirty = 1;
@@ -162,7 +162,7 @@ static bool shrink(struct pgste_host *host, uint32_t frame)
 		list_move(host, list, frame);
 		return false;
 	}
-	age(mm, f);
+	age_frame(mm, f);
 	f->referenced = 1;
 	if (was_referenced && list == PGSTE_LIST_INACTIVE)
 		list = PGSTE_LIST_ACTIVE;
@@ -191,7 +191,7 @@ static void deactivate(struct pgste_host *host)
 		struct mm *mm = owner(host, frame);
 
 		if (page_is_young(mm, f->gfn))
-			age(mm, f);
+			age_frame(mm, f);
 		list_move(host, PGSTE_LIST_INACTIVE, frame);
 	}
 }
@@ -281,7 +281,7 @@ static int page_out(struct mm *mm, uint64_t gfn)
 	if (needs_slot(host, frame) && !host->nr_slots_free)
 		return PGSTE_E_NO_SWAP;
 	if (page_is_young(mm, gfn))
-		age(mm, f);
+		age_frame(mm, f);
 	f->referenced = 0;
 	return drop_or_write(host, frame);
 }
