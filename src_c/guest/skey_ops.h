@@ -18,6 +18,16 @@ struct skey_ops {
 	void (*reset)(struct mm *mm, uint64_t gfn);
 };
 
+static inline bool skey_page_valid(const struct mm *mm, uint64_t gfn)
+{
+	return mm->state[gfn] & PGSTE_STATE_VALID;
+}
+
+static inline uint64_t skey_frame(const struct mm *mm, uint64_t gfn)
+{
+	return mm->pte[gfn] >> PTE_PFRA_SHIFT;
+}
+
 extern const struct skey_ops skey_ops_pgtable; /* skey_pgtable.c */
 extern const struct skey_ops skey_ops_dat;     /* skey_dat.c */
 

@@ -4,26 +4,16 @@
 #include "memory/key.h"
 #include "memory/pte_layer.h"
 
-static bool is_valid(const struct mm *mm, uint64_t gfn)
-{
-	return mm->state[gfn] & PGSTE_STATE_VALID;
-}
-
-static uint64_t frame_of(const struct mm *mm, uint64_t gfn)
-{
-	return mm->pte[gfn] >> PTE_PFRA_SHIFT;
-}
-
 /* R and C of the frame, which are about to be lost, become the host's: HR and HC. */
-static void set(struct mm *mm, uint64_t gfn, unsigned key)
+static void pgtable_key_set(struct mm *mm, uint64_t gfn, unsigned key)
 {
 	const unsigned was = pgste_key(mm, gfn);
 
 	pgste_key_set(mm, gfn, key);
-	if (is_valid(mm, gfn)) {
-		const unsigned real = key_get(mm->host, frame_of(mm, gfn));
+	if (skey_page_valid(mm, gfn)) {
+		const unsigned real = key_get(mm->host, skey_frame(mm, gfn));
 
-		key_set(mm->host, frame_of(mm, gfn), key & (PGSTE_KEY_ACC | PGSTE_KEY_FP));
+		key_set(mm->host, skey_frame(mm, gfn), key & (PGSTE_KEY_ACC | PGSTE_KEY_FP));
 		mm->rest[gfn] |= (uint16_t)((real & PGSTE_KEY_R ? REST_HR : 0) |
 					    (real & PGSTE_KEY_C ? REST_HC : 0));
 	}
@@ -31,40 +21,40 @@ static void set(struct mm *mm, uint64_t gfn, unsigned key)
 		mm->rest[gfn] |= REST_UC;
 }
 
-static unsigned get(const struct mm *mm, uint64_t gfn)
+static unsigned pgtable_key_get(const struct mm *mm, uint64_t gfn)
 {
 	const unsigned key = pgste_key(mm, gfn);
 
-	if (!is_valid(mm, gfn))
+	if (!skey_page_valid(mm, gfn))
 		return key;
-	return key_get(mm->host, frame_of(mm, gfn)) | (key & (PGSTE_KEY_R | PGSTE_KEY_C));
+	return key_get(mm->host, skey_frame(mm, gfn)) | (key & (PGSTE_KEY_R | PGSTE_KEY_C));
 }
 
-static unsigned cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
-			 uint8_t *old)
+static unsigned pgtable_key_cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
+				     uint8_t *old)
 {
 	unsigned mask = PGSTE_KEY_ACC | PGSTE_KEY_FP;
 
 	if (mr || mc) {
-		*old = (uint8_t)get(mm, gfn);
+		*old = (uint8_t)pgtable_key_get(mm, gfn);
 		mask |= (mr ? 0u : PGSTE_KEY_R) | (mc ? 0u : PGSTE_KEY_C);
 		if (!((*old ^ key) & mask))
 			return 0;
 	}
-	set(mm, gfn, key);
+	pgtable_key_set(mm, gfn, key);
 	return 1;
 }
 
-static unsigned reset_reference(struct mm *mm, uint64_t gfn)
+static unsigned pgtable_key_reset_reference(struct mm *mm, uint64_t gfn)
 {
 	const unsigned was = pgste_key(mm, gfn);
 	unsigned seen = was;
 
 	pgste_key_set(mm, gfn, was & (unsigned)~PGSTE_KEY_R);
-	if (is_valid(mm, gfn)) {
-		const unsigned real = key_get(mm->host, frame_of(mm, gfn));
+	if (skey_page_valid(mm, gfn)) {
+		const unsigned real = key_get(mm->host, skey_frame(mm, gfn));
 
-		key_set(mm->host, frame_of(mm, gfn), real & (unsigned)~PGSTE_KEY_R);
+		key_set(mm->host, skey_frame(mm, gfn), real & (unsigned)~PGSTE_KEY_R);
 		if (real & PGSTE_KEY_R)
 			mm->rest[gfn] |= REST_HR;
 		seen |= real;
@@ -74,15 +64,15 @@ static unsigned reset_reference(struct mm *mm, uint64_t gfn)
 	return (seen & (PGSTE_KEY_R | PGSTE_KEY_C)) >> 1;
 }
 
-static void reset(struct mm *mm, uint64_t gfn)
+static void pgtable_key_reset(struct mm *mm, uint64_t gfn)
 {
 	pte_ops_pgtable.zap_key(mm, gfn);
 }
 
 const struct skey_ops skey_ops_pgtable = {
-	.set = set,
-	.get = get,
-	.cond_set = cond_set,
-	.reset_reference = reset_reference,
-	.reset = reset,
+	.set = pgtable_key_set,
+	.get = pgtable_key_get,
+	.cond_set = pgtable_key_cond_set,
+	.reset_reference = pgtable_key_reset_reference,
+	.reset = pgtable_key_reset,
 };

@@ -50,7 +50,7 @@ static void fetch_victims(const struct pgste_host *host, struct list *l)
 }
 
 /* Age the page; in dat the PTE loses DIRTY, which the frame then keeps. */
-static void age(struct mm *mm, struct frame *f)
+static void age_frame(struct mm *mm, struct frame *f)
 {
 	if (mm->generation == PGSTE_GEN_DAT && (mm->pte[f->gfn] & PTE_DIRTY))
 		f->dirty = 1;
@@ -195,7 +195,7 @@ static bool shrink(struct pgste_host *host, uint32_t frame)
 		list_move(host, list, frame);
 		return false;
 	}
-	age(mm, f);
+	age_frame(mm, f);
 	f->referenced = 1;
 	if (was_referenced && list == PGSTE_LIST_INACTIVE)
 		list = PGSTE_LIST_ACTIVE;
@@ -225,7 +225,7 @@ static void deactivate(struct pgste_host *host)
 
 		fetch_victims(host, active);
 		if (page_is_young(mm, f->gfn))
-			age(mm, f);
+			age_frame(mm, f);
 		list_move(host, PGSTE_LIST_INACTIVE, frame);
 	}
 }
@@ -315,7 +315,7 @@ static int page_out(struct mm *mm, uint64_t gfn)
 	if (needs_slot(host, frame) && !host->nr_slots_free)
 		return PGSTE_E_NO_SWAP;
 	if (page_is_young(mm, gfn))
-		age(mm, f);
+		age_frame(mm, f);
 	f->referenced = 0;
 	return drop_or_write(host, frame);
 }
