@@ -80,6 +80,11 @@ static void key_calls(struct job *job)
 	check_whole(job->results, LONG);
 }
 
+static void change_keys(const struct pgste_gfns *pages, uint8_t key)
+{
+	CHECK(pgste_set_storage_key(guest, pages, &key, 0, false) == 0);
+}
+
 /* With nobody else in; the host loads from these pages now and then, so that some are mapped. */
 static void make_keys_whole(void)
 {
@@ -144,25 +149,76 @@ static void *take_reference(void *data)
 	return NULL;
 }
 
+static void run_two(struct job *jobs, void *(*one)(void *), void *(*other)(void *))
+{
+	pthread_t threads[2];
+
+	CHECK(pthread_create(&threads[0], NULL, one, &jobs[0]) == 0);
+	CHECK(pthread_create(&threads[1], NULL, other, &jobs[1]) == 0);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+}
+
 static void test_one_frame(void)
 {
 	const struct pgste_gfns pages = { .nr = 2 }, frame = { .first = 5, .nr = 1 };
 	const uint64_t words = 5 << PTE_PFRA_SHIFT | PTE_PRESENT | PTE_WRITE | PTE_YOUNG;
 	struct job jobs[2] = { { .vcpu = 0 }, { .vcpu = 1 } };
 	const uint8_t key = 0x20;
-	pthread_t threads[2];
 	uint8_t real;
 
 	open_guest(PGSTE_GEN_DAT, O_KEYS | O_CALLER, 511);
 	CHECK(pgste_map_pte(guest, &pages, &words, 0) == 0);
 	CHECK(pgste_set_storage_key(guest, &pages, &key, 0, false) == 0);
-	CHECK(pthread_create(&threads[0], NULL, set_reference, &jobs[0]) == 0);
-	CHECK(pthread_create(&threads[1], NULL, take_reference, &jobs[1]) == 0);
-	pthread_join(threads[0], NULL);
-	pthread_join(threads[1], NULL);
+	run_two(jobs, set_reference, take_reference);
 	CHECK(pgste_frame_key(host, &frame, &real) == 0);
 	CHECK(jobs[0].frees > 0);
 	CHECK(jobs[0].frees == jobs[1].frees + !!(real & PGSTE_KEY_R));
+	close_guest();
+}
+
+/* ---- C of the key and what ESSA changes share a byte: neither undoes the other's change ---- */
+
+#define BESIDE 16u
+
+static void *change_c(void *data)
+{
+	const struct pgste_gfns pages = { .nr = BESIDE };
+
+	(void)data;
+	while (__atomic_load_n(&running, __ATOMIC_ACQUIRE)) {
+		change_keys(&pages, PGSTE_KEY_C);
+		change_keys(&pages, 0);
+	}
+	return NULL;
+}
+
+/* Each finds NODAT as the one before left it. */
+static void *change_nodat(void *data)
+{
+	struct job *job = data;
+	const struct pgste_gfns pages = { .nr = BESIDE };
+	uint8_t results[BESIDE];
+
+	for (unsigned i = 0; i < 100000; i++) {
+		const unsigned orc = i % 2 ? PGSTE_ORC_SET_STABLE : PGSTE_ORC_SET_STABLE_NODAT;
+
+		CHECK(pgste_essa(guest, job->vcpu, orc, &pages, results) == 0);
+		for (unsigned page = 0; page < BESIDE; page++)
+			CHECK(!(results[page] & PGSTE_RESULT_NODAT) == !(i % 2));
+	}
+	__atomic_store_n(&running, 0, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void test_essa_beside_keys(void)
+{
+	struct job jobs[2] = { { .vcpu = 0 }, { .vcpu = 1 } };
+
+	open_guest(PGSTE_GEN_PGTABLE, O_KEYS, 511);
+	running = 1;
+	run_two(jobs, change_c, change_nodat);
+	CHECK(!pgste_validate(host));
 	close_guest();
 }
 

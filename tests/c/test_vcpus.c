@@ -207,13 +207,15 @@ static void *run_lists(void *data)
 		if (i % 2 && job->vcpu) /* some of them take pages back meanwhile */
 			CHECK(pgste_essa(guest, job->vcpu, PGSTE_ORC_SET_STABLE, &pages, NULL) ==
 			      0);
+		if (has_keys && job->vcpu == i % VCPUS) /* or change their keys */
+			change_keys(&pages, (uint8_t)(i << 3));
 		job->frees += (uint64_t)pgste_intercept(guest, job->vcpu);
 		pthread_barrier_wait(&barrier);
 	}
 	return NULL;
 }
 
-static void test_lists(enum pgste_generation generation)
+static void test_lists(enum pgste_generation generation, unsigned options)
 {
 	const struct pgste_gfns pages = { .nr = LISTED };
 	struct pgste_host_stats slots;
@@ -221,7 +223,7 @@ static void test_lists(enum pgste_generation generation)
 	pthread_t threads[VCPUS];
 	uint64_t zapped, before = 0;
 
-	open_guest(generation, 0, 511);
+	open_guest(generation, options, 511);
 	pthread_barrier_init(&barrier, NULL, VCPUS + 1);
 	start(jobs, threads, run_lists);
 	for (uint32_t i = 0; i < TURNS; i++) {
@@ -298,10 +300,12 @@ int main(void)
 	test_mixture(PGSTE_GEN_PGTABLE, O_MIGRATES | O_KEYS, 511);
 	test_mixture(PGSTE_GEN_DAT, O_KEYS, 5);
 	test_mixture(PGSTE_GEN_DAT, O_MIGRATES, 511);
-	test_lists(PGSTE_GEN_PGTABLE);
-	test_lists(PGSTE_GEN_DAT);
+	test_lists(PGSTE_GEN_PGTABLE, 0);
+	test_lists(PGSTE_GEN_DAT, 0);
+	test_lists(PGSTE_GEN_DAT, O_KEYS);
 	test_strict();
 	test_one_frame();
+	test_essa_beside_keys();
 	puts("test_vcpus: passed");
 	return 0;
 }
