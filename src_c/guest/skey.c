@@ -66,7 +66,7 @@ static int begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool 
 	return pgste_enable_storage_keys(guest);
 }
 
-/* Others may go first; afterwards the guest may have other slots, and open pages in the next part. */
+/* Others may go first; afterwards the next part may have pages outside of slots, or open. */
 static __attribute__((noinline)) int rest_from(const struct pgste_guest *guest,
 					       const struct pgste_gfns *gfns, uint64_t i)
 {

@@ -35,9 +35,9 @@ static inline uint8_t pgste_key(const struct mm *mm, uint64_t gfn)
 void pgste_key_set(struct mm *mm, uint64_t gfn, unsigned key);
 
 /*
- * pgste_get_lock, pgste_set_unlock: of vcpus that share a guest one at a time has the key of a page,
- * which lies in three tables.  ESSA needs no lock: of the key it looks at C alone, in the byte that
- * it changes.  Calls that have the guest alone need none either.
+ * pgste_get_lock, pgste_set_unlock: of vcpus that share a guest one at a time has the key of a
+ * page, which lies in three tables.  ESSA needs no lock: of the key it looks at C alone, in the
+ * byte that it changes.  Calls that have the guest alone need none either.
  *
  * What rest is without the lock's bit; and what it is to be.
  */

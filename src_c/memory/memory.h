@@ -244,8 +244,8 @@ static inline uint64_t held_bytes(const struct mm *mm)
 /* A foreign word of the host's alone, neither none nor swap; the page has nothing (pte.c). */
 void pte_load_apart(struct mm *mm, uint64_t gfn, uint64_t word);
 /*
- * dat_update_ptep_sd: the guest's PTE gets SOFT_DIRTY; if it is empty, the caller has to set in rest
- * what is returned, else 0 (pte.c).  Others may share the guest, and know of the page's lock.
+ * dat_update_ptep_sd: the guest's PTE gets SOFT_DIRTY; if it is empty, the caller has to set in
+ * rest what is returned, else 0 (pte.c).  Others may share the guest: the caller has the lock.
  */
 uint16_t pte_make_soft_dirty(struct mm *mm, uint64_t gfn);
 /* Try the lock of the host's page table that has the page; counts. */

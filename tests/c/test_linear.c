@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Small runs of several virtual CPUs on one page, or on two that are neighbours in memory, while
- * a host stores to them, swaps them out and zaps, with and without storage keys: for each page there
- * must be an order that explains all answers (linear.h).  Calls of the host are alone, by a lock that the others share.
+ * a host stores to them, swaps them out and zaps, with and without storage keys: for each page
+ * there must be an order that explains all answers (linear.h).  Calls of the host are alone, by a
+ * lock that the others share.
  *
  *   test_linear [RUNS [SEED]]      1 on the first run without an order, which is shown
  */
