@@ -139,9 +139,9 @@ class AllocatorPath:
     def _why_not(self, name: str, gfp_zero: bool) -> str | None:
         why_not = self.boot.why_not(name, gfp_zero)
         zeroed = {"zero_on_free": "kasan_poison", "zero_on_alloc": "kasan_unpoison"}
-        if why_not is None and name in zeroed:
-            if self._touch_of(zeroed[name], gfp_zero) is Touch.WRITES:
-                return "KASAN zeroes it with its tags"
+        by_kasan = why_not is None and name in zeroed
+        if by_kasan and self._touch_of(zeroed[name], gfp_zero) is Touch.WRITES:
+            return "KASAN zeroes it with its tags"
         return why_not
 
     def _touch_of(self, name: str, gfp_zero: bool) -> Touch:

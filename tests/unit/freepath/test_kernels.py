@@ -151,5 +151,5 @@ def test_the_command_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_one_thing_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["scenario", "--kernels", "--list"]) == 2
+    assert main(["scenario", "--kernels", "--list"]) == 1
     assert "one of NAME" in capsys.readouterr().err
