@@ -412,6 +412,15 @@ def test_tags_alone_leave_the_content() -> None:
     assert allocator.load(3).text == "reads data 0x77"
 
 
+def test_tags_of_an_unused_page() -> None:
+    """Set behind the hook they meet a page that z/VM refuses, and that KVM may take away."""
+    order = Order(("check", "arch_free_page", "kasan_poison"), ("arch_alloc_page",), Kasan.TAGS)
+    (finding,) = judge(order)
+    assert (finding.step, finding.problem) == ("kasan_poison", "sets tags after arch_free_page")
+    assert finding.zvm.startswith("addressing exception (0x0005)")
+    assert finding.kvm == "sets the tags of what the host may take away"
+
+
 def test_poisoning_with_zeroes_does_not_mind_a_host_that_drops() -> None:
     """CONFIG_PAGE_POISONING_ZERO (v4.6 to v5.10): a dropped page is what the check wants."""
     guest = small()

@@ -14,10 +14,10 @@ from itertools import groupby, pairwise
 import pytest
 
 import pgste
-from pgste._releases import release_number
+from pgste._releases import Commit, release_number
 from pgste.cli import guarantees as verb
 from pgste.cli import main
-from pgste.guarantees import MECHANISMS, SPANS, System, bisect
+from pgste.guarantees import MECHANISMS, SPANS, Span, System, bisect, kernels
 from pgste.guarantees.kernels import NO_RELEASE
 
 SMALL = (System(1, 1, 1, 1), System(2, 1, 2, 2))  # enough for both changes, in a second
@@ -156,3 +156,29 @@ def test_the_command_as_json(
 def test_refusals(capsys: pytest.CaptureFixture[str], options: list[str], message: str) -> None:
     assert main(["guarantees", *options]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("columns", "changed"),
+    [
+        # an answer that changed and changed back: two commits
+        (("cmma", "cmma_dat", "cmma"), [False, True, True]),
+        # whether what no column has changed an answer is not known, nor what ended it
+        (("cmma", None, "cmma_dat"), [False, False, False]),
+        (("cmma", "cmma", "cmma_dat"), [False, False, True]),
+    ],
+)
+def test_each_answer_is_compared_with_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+    everything: pgste.Guarantees,
+    columns: tuple[str | None, ...],
+    changed: list[bool],
+) -> None:
+    commit = Commit("0" * 12, "a change", "v1.0", "here")
+    spans = [
+        Span("somewhere", column, f"v{number}.0", f"v{number}.9", commit)
+        for number, column in enumerate(columns, 1)
+    ]
+    monkeypatch.setattr(kernels, "SPANS", tuple(spans))
+    found = bisect("stable-zero", SMALL, result=everything, everywhere=True)
+    assert [answer.changed for answer in found.answers] == changed
