@@ -32,6 +32,9 @@ from pgste.guarantees.result import known
 __all__ = ["add_arguments", "explanation", "run", "table"]
 
 
+_ALL = "all"  # questions, of --kernels
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mechanisms",
@@ -48,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernels",
         nargs="?",
-        const="",
+        const=_ALL,
         metavar="QUESTION",
         help="in which releases of Linux an answer changed and by which commit; without a"
         " question, all that changed",
@@ -99,10 +102,9 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
     if args.explain or args.mechanisms is not None:
         raise ValueError("guarantees: --kernels, --explain and --mechanisms: one of them")
     systems = DEEP_SYSTEMS if args.deep else SYSTEMS
-    if args.kernels:
-        known("question", args.kernels, [question.key for question in QUESTIONS])
+    question = None if args.kernels == _ALL else args.kernels
     with _searching() as advance:
-        found = bisect(args.kernels or None, systems, advance)
+        found = bisect(question, systems, advance)
     if args.format == "json":
         print_json(found.to_dict())
     elif args.format == "markdown":

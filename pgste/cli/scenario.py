@@ -179,7 +179,7 @@ def _report(report: Report, width: int) -> RenderableType:
 
 
 def _order(args: argparse.Namespace) -> Order:
-    base = order_of(args.order or "v6.1")
+    base = order_of("v6.1" if args.order is None else args.order)
     return replace(
         base,
         free=base.free if args.free is None else tuple(args.free.split(",")),

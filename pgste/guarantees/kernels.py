@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+from pgste._engine.names import shown
 from pgste._releases import Commit, span_text
+from pgste.errors import ArgumentTypeError
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.result import Cell, Guarantees, cell_text, known
 from pgste.guarantees.search import Progress, guarantees
@@ -235,11 +237,13 @@ def bisect(
     ------
     UnknownNameError
         No such question.
-    ArgumentError, ModelMemoryError
-        As `guarantees`.
+    ArgumentTypeError, ArgumentError, ModelMemoryError
+        As `guarantees`; a result that is none.
     """
     if question is not None:
         known("question", question, [each.key for each in QUESTIONS])
+    if result is not None and not isinstance(result, Guarantees):
+        raise ArgumentTypeError(f"result: {shown(result)} is not a Guarantees")
     spans = _spans(everywhere)
     have = set() if result is None else {subject.key for subject in result.subjects}
     columns = dict.fromkeys(span.column for span in spans if span.column is not None)

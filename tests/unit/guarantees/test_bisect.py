@@ -104,6 +104,8 @@ def test_what_is_lacking_is_searched() -> None:
 def test_unknown_questions_are_named() -> None:
     with pytest.raises(pgste.UnknownNameError, match="question: 'zapp'"):
         bisect("zapp")
+    with pytest.raises(pgste.ArgumentTypeError, match="result: 7"):
+        bisect("stale", result=7)  # type: ignore[arg-type]
 
 
 def test_markdown_and_json(everything: pgste.Guarantees) -> None:
