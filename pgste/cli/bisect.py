@@ -22,13 +22,13 @@ def _answer(answer: Answer, colours: bool) -> Text:
     return Text(text, style="green" if good else "red")
 
 
-def _commit(answer: Answer) -> Text:
-    commit = answer.span.commit
-    if not answer.changed or commit is None:
-        return Text()
-    also = f" (also {', '.join(commit.stable)})" if commit.stable else ""
-    unseen = "" if commit.seen else " (not seen in the source)"
-    return Text.assemble((commit.id, "bold"), f" {commit.title}{also}{unseen}")
+def _commits(answer: Answer) -> Text:
+    found = []
+    for commit in answer.by:
+        also = f" (also {', '.join(commit.stable)})" if commit.stable else ""
+        unseen = "" if commit.seen else " (not seen in the source)"
+        found.append(Text.assemble((commit.id, "bold"), f" {commit.title}{also}{unseen}"))
+    return Text("\nor ").join(found)
 
 
 def _history(question: Question, places: list[list[Answer]], colours: bool) -> RenderableType:
@@ -42,7 +42,7 @@ def _history(question: Question, places: list[list[Answer]], colours: bool) -> R
                 "" if number else answer.span.where,
                 Text(answer.span.releases),
                 _answer(answer, colours),
-                _commit(answer),
+                _commits(answer),
             )
     return Group(Text(question.whole, style="bold"), grid, Text())
 

@@ -28,17 +28,17 @@ NO_RELEASE = ("none", "cmma_zvm")
 
 @dataclass(frozen=True)
 class Span:
-    """Releases for which one column holds: where, the first, the last, and the commit.
+    """Releases for which one column holds: where, the first, the last, and the commits.
 
     `column` is a key of `MECHANISMS`, None for a rule that no column has.  `last` None: no end
-    is known.  `commit` brought the rule; None for the oldest that is looked at.
+    is known.  `commits` brought the rule; none for what is as old as the call.
     """
 
     where: str
     column: str | None
     first: str
     last: str | None
-    commit: Commit | None
+    commits: tuple[Commit, ...]
     note: str = ""
 
     @property
@@ -49,83 +49,62 @@ class Span:
 _KVM = "CMMA on KVM"
 _FREE = "MADV_FREE"
 _REPORTS = "free page reporting"
-_MERGED = "a list of the commits merged for this release, and a later commit's Fixes line"
-_NEW_GMAP = Commit("e38c884df921", "KVM: s390: Switch to new gmap", "v7.0", _MERGED)
+_POISONED = "reporting, page_poison"
+
+_LISTED = "a list of the commits merged for this release"
+_EMULATION = Commit(
+    "190df4a212a7",
+    "KVM: s390: CMMA tracking, ESSA emulation, migration mode",
+    "v4.13",
+    "later commits' Fixes lines",
+)
+_NEW_GMAP = Commit(
+    "e38c884df921",
+    "KVM: s390: Switch to new gmap",
+    "v7.0",
+    f"{_LISTED}, and later commits' Fixes lines",
+)
+_LAZYFREE = Commit(
+    "802a3a92ad7a", "mm: reclaim MADV_FREE pages", "v4.12", "later commits' Fixes lines"
+)
+_REFERENCED = Commit(
+    "6c8e2a256915",
+    "mm: fix race between MADV_FREE reclaim and blkdev direct IO read",
+    "v5.18",
+    f"{_LISTED}, and the patch as backported to 5.10 (7 Apr 2022)",
+)
+_DIRTY_ONLY = Commit(
+    "faeb2831b517",
+    "mm: set folio swapbacked iff folios are dirty in try_to_unmap_one",
+    "v6.15",
+    _LISTED,
+)
+_REPORTED = Commit("36e66c554b5c", "mm: introduce Reported pages", "v5.7", "the patch")
+_NO_POISON = Commit(
+    "fb69c2c896fc",
+    "virtio-balloon: Disable free page reporting if page poison reporting is not enabled",
+    "v5.8",
+    "the patch as reviewed for 5.7-stable (19 Jun 2020)",
+)
+
+#: What a span says beside its answers.
+_OLDEST = "older releases were not looked at"
+_INTENDED = "as intended, not as v7.0 was released"
+_ANY_CLEAN = "drops a clean page whatever refers to it; the fix was backported in April 2022"
+_OR_HELD = "a page that is dirty or has another reference is ordinary again"
+_DIRTY = "only a page that is dirty is ordinary again"
+_IN_GUEST = "in the guest; QEMU from 5.1"
 
 #: Oldest first for each place.  A column joins by a line.
 SPANS = (
-    Span(
-        _KVM,
-        "cmma",
-        "v4.13",
-        "v6.19",
-        Commit(
-            "190df4a212a7",
-            "KVM: s390: CMMA tracking, ESSA emulation, migration mode",
-            "v4.13",
-            "later commits' Fixes lines",
-        ),
-        "older releases were not looked at",
-    ),
-    Span(_KVM, "cmma_dat", "v7.0", None, _NEW_GMAP, "as intended, not as v7.0 was released"),
-    Span(
-        _FREE,
-        None,
-        "v4.12",
-        "v5.17",
-        Commit(
-            "802a3a92ad7a", "mm: reclaim MADV_FREE pages", "v4.12", "later commits' Fixes lines"
-        ),
-        "drops a clean page whatever refers to it; the fix was backported in April 2022",
-    ),
-    Span(
-        _FREE,
-        "madv_free",
-        "v5.18",
-        "v6.14",
-        Commit(
-            "6c8e2a256915",
-            "mm: fix race between MADV_FREE reclaim and blkdev direct IO read",
-            "v5.18",
-            "the patch as backported to 5.10 (7 Apr 2022), and the list of commits merged",
-        ),
-        "a page that is dirty or has another reference is ordinary again",
-    ),
-    Span(
-        _FREE,
-        "madv_free_dirty",
-        "v6.15",
-        None,
-        Commit(
-            "faeb2831b517",
-            "mm: set folio swapbacked iff folios are dirty in try_to_unmap_one",
-            "v6.15",
-            "a list of the commits merged for this release",
-        ),
-        "only a page that is dirty is ordinary again",
-    ),
-    Span("MADV_DONTNEED", "madv_dontneed", "v2.6", None, None),
-    Span(
-        _REPORTS,
-        "reporting",
-        "v5.7",
-        None,
-        Commit("36e66c554b5c", "mm: introduce Reported pages", "v5.7", "the patch"),
-        "in the guest; QEMU from 5.1",
-    ),
-    Span(
-        _REPORTS + " with page_poison",
-        "reporting_poison",
-        "v5.8",
-        None,
-        Commit(
-            "fb69c2c896fc",
-            "virtio-balloon: Disable free page reporting if page poison reporting is not enabled",
-            "v5.8",
-            "the patch as reviewed for 5.7-stable (19 Jun 2020)",
-        ),
-        "in the guest; v5.7 without it reports to a device that knows no poison",
-    ),
+    Span(_KVM, "cmma", "v4.13", "v6.19", (_EMULATION,), _OLDEST),
+    Span(_KVM, "cmma_dat", "v7.0", None, (_NEW_GMAP,), _INTENDED),
+    Span(_FREE, None, "v4.12", "v5.17", (_LAZYFREE,), _ANY_CLEAN),
+    Span(_FREE, "madv_free", "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
+    Span(_FREE, "madv_free_dirty", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),
+    Span("MADV_DONTNEED", "madv_dontneed", "v2.6", None, ()),
+    Span(_REPORTS, "reporting", "v5.7", None, (_REPORTED,), _IN_GUEST),
+    Span(_POISONED, "reporting_poison", "v5.8", None, (_NO_POISON,), _IN_GUEST),
 )
 
 
@@ -133,14 +112,19 @@ SPANS = (
 class Answer:
     """One answer in the releases of one span.
 
-    `changed`: it is another than in the span before, so the span's commit changed it.  `cell` is
-    None if no column has the span's rule; whether the answer changed is then not known.
+    `cell` is None if no column has the span's rule.  `by` are the commits that changed the answer;
+    more than one if it is one of them, as spans between could not be tried (git bisect skip).
+    Empty: it is the answer of the releases before, or the oldest.
     """
 
     span: Span
     question: Question
     cell: Cell | None
-    changed: bool
+    by: tuple[Commit, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.by)
 
     @property
     def text(self) -> str:
@@ -156,7 +140,8 @@ class Answer:
             "note": None if self.cell is None else self.cell.note,
             "steps": None if self.cell is None or self.cell.steps is None else len(self.cell.steps),
             "changed": self.changed,
-            "commit": None if self.span.commit is None else asdict(self.span.commit),
+            "changed_by": [asdict(commit) for commit in self.by],
+            "commits": [asdict(commit) for commit in self.span.commits],
             "remark": self.span.note,
         }
 
@@ -195,7 +180,7 @@ class Bisect:
         lines = ["| question | where | releases | answer | changed by |", "|---" * 5 + "|"]
         for question, places in self.histories():
             for answer in (answer for place in places for answer in place):
-                commit = str(answer.span.commit) if answer.changed else ""
+                commit = " or ".join(map(str, answer.by))
                 lines.append(
                     f"| {question.whole} | {answer.span.where} | {answer.span.releases} |"
                     f" {answer.text} | {commit} |"
@@ -269,13 +254,14 @@ def _history(
 ) -> list[Answer]:
     answers = []
     before: Cell | None = None
+    since: tuple[Commit, ...] = ()  # commits after the last answer that is known
     for span in spans:
-        cell = None if span.column is None else found[span.column, question.key]
-        changed = (
-            cell is not None
-            and before is not None
-            and (cell.answer, cell.note) != (before.answer, before.note)
-        )
-        answers.append(Answer(span, question, cell, changed))
-        before = cell
+        since += span.commits
+        if span.column is None:
+            answers.append(Answer(span, question, None))
+            continue
+        cell = found[span.column, question.key]
+        same = before is None or (cell.answer, cell.note) == (before.answer, before.note)
+        answers.append(Answer(span, question, cell, () if same else since))
+        before, since = cell, ()
     return answers
