@@ -105,8 +105,6 @@ CALLS = {
     "validate": lambda rng, guest, host, gfns, vcpu: host.validate(),
     "replay": lambda rng, guest, host, gfns, vcpu: Replay(
         guest, np.asarray(gfns, np.uint64) << np.uint64(8)).run(),
-    "set keys": lambda rng, guest, host, gfns, vcpu: guest.set_storage_key(gfns, 0x30),
-    "get keys": lambda rng, guest, host, gfns, vcpu: guest.get_storage_key(gfns),
     "reset keys": lambda rng, guest, host, gfns, vcpu: guest.reset_storage_keys(),
     "frame keys": lambda rng, guest, host, gfns, vcpu: host.set_frame_key(range(50), 6),
     "xchg_pte": lambda rng, guest, host, gfns, vcpu: guest.xchg_pte(gfns, 0x400),
