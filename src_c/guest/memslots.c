@@ -47,6 +47,14 @@ bool memslots_cover(const struct memslots *slots, uint64_t gfn, uint64_t nr)
 
 /* ---- of a guest ---- */
 
+bool slots_walk(const struct pgste_guest *guest, uint64_t *gfn, uint64_t *end)
+{
+	if (guest->mm.generation == PGSTE_GEN_DAT)
+		return memslots_next(&guest->slots, gfn, end);
+	*end = guest->mm.nr_pages;
+	return *gfn < *end;
+}
+
 bool slots_cover(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint64_t nr,
 		 uint64_t *bad)
 {

@@ -28,7 +28,17 @@ def test_without_slots_there_is_one_of_all_pages(generation: str) -> None:
     assert guest.slots == {0: pgste.Slot(0, 10, 0, True)}
     assert guest.host_gfn(slice(None)).tolist() == list(range(10))
     assert (guest.cmma_enabled, guest.uses_cmm, guest.vcpus_created) == (True, False, True)
-    assert guest.log_revision == generation
+    assert guest.log_revision == {"pgtable": "pgtable", "dat": "dat_new"}[generation]
+
+
+def test_the_log_is_that_of_the_release() -> None:
+    logs = {
+        release: pgste.Guest(4, generation="dat", revision=release).log_revision
+        for release in ("7.0", "7.1.5", "7.2")
+    }
+    assert logs == {"7.0": "dat", "7.1.5": "dat", "7.2": "dat_new"}
+    assert pgste.Guest(4, generation="dat", log_revision="dat").revision == "7.2"
+    assert pgste.Guest(4, generation="dat", revision="7.0", log_revision="dat_new")
 
 
 def test_pages_outside_every_slot() -> None:
