@@ -367,9 +367,7 @@ def test_a_store_is_not_lost_with_its_slot() -> None:
 def test_the_hosts_ptes_move_with_the_memory(to: int) -> None:
     """Each page has other bits in the host's table: UNUSED, clean, aged, swapped, none."""
     host = pgste.Host(40, 40)
-    guest = pgste.Guest(
-        1024, host, generation="dat", revision="7.0", slots=[(256, 20, 1000, True)]
-    )
+    guest = pgste.Guest(1024, host, generation="dat", revision="7.0", slots=[(256, 20, 1000, True)])
     guest.write(range(256, 270), range(1, 15))
     guest.free([256, 257])
     guest.notifier_unmap([256, 258], "none")
