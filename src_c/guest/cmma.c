@@ -45,9 +45,9 @@ bool pgste_uses_cmm(const struct pgste_guest *guest)
 
 static void clear_bits(struct pgste_guest *guest, uint8_t bits)
 {
+	/* a page that has none of them is not written: its memory stays untouched */
 	for (uint64_t end, gfn = 0; slots_walk(guest, &gfn, &end);)
 		for (; gfn < end; gfn++)
-			/* a page that has none of them is not written: its memory stays untouched */
 			if (guest->mm.state[gfn] & bits)
 				guest->mm.state[gfn] &= (uint8_t)~bits;
 }

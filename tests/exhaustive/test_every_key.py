@@ -9,7 +9,9 @@ results, PGSTEs, PTEs and frames' keys.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -88,6 +90,31 @@ class Both:
         return rc, was or 0
 
 
+class Calls(NamedTuple):
+    """The other instructions of a reference, under one name."""
+
+    set: Callable[[int, int], None]
+    get: Callable[[int], int]
+    reset_reference: Callable[[int], int]
+    reset: Callable[[], None]
+
+
+def calls_of(model: ptes.Machine | dat.DatMachine) -> Calls:
+    if isinstance(model, dat.DatMachine):
+        return Calls(
+            model.dat_set_storage_key,
+            model.dat_get_storage_key,
+            model.dat_reset_reference_bit,
+            model.dat_reset_skeys,
+        )
+    return Calls(
+        model.set_guest_storage_key,
+        model.get_guest_storage_key,
+        model.reset_guest_reference_bit,
+        model.reset_skeys,
+    )
+
+
 @pytest.mark.parametrize(("generation", "revision"), RELEASES)
 def test_every_conditional_set(generation: str, revision: str | None) -> None:
     both = Both(generation, revision)
@@ -103,30 +130,23 @@ def test_every_conditional_set(generation: str, revision: str | None) -> None:
 @pytest.mark.parametrize(("generation", "revision"), RELEASES)
 def test_every_other_instruction(generation: str, revision: str | None) -> None:
     both = Both(generation, revision)
-    guest, model, everything = both.guest, both.model, range(len(both.states))
-    is_dat = isinstance(model, dat.DatMachine)
+    guest, everything = both.guest, range(len(both.states))
+    model = calls_of(both.model)
     for key, nq in product(KEYS, (False, True)):
         both.load()
         guest.set_storage_key(everything, key, nq=nq)
         for gfn in everything:
-            if isinstance(model, dat.DatMachine):
-                model.dat_set_storage_key(gfn, key)
-            else:
-                model.set_guest_storage_key(gfn, key)
+            model.set(gfn, key)
         both.check()
     both.load()
-    read = model.dat_get_storage_key if is_dat else model.get_guest_storage_key
-    expected = [read(gfn) for gfn in everything]
+    expected = [model.get(gfn) for gfn in everything]
     assert guest.get_storage_key(everything).tolist() == expected
     assert guest.insert_storage_key(everything).tolist() == expected
     both.check()
-    reset = model.dat_reset_reference_bit if is_dat else model.reset_guest_reference_bit
-    assert guest.reset_reference(everything).tolist() == [reset(gfn) for gfn in everything]
+    ccs = [model.reset_reference(gfn) for gfn in everything]
+    assert guest.reset_reference(everything).tolist() == ccs
     both.check()
     both.load()
     guest.reset_storage_keys()
-    if is_dat:
-        model.dat_reset_skeys()
-    else:
-        model.reset_skeys()
+    model.reset()
     both.check()

@@ -9,20 +9,20 @@
 | test_set | ACC and F are what was set | `test_set` |
 | test_set_mb | a multi-block SSKE sets both pages of a row | `test_set_mb` |
 | test_chg | a store sets C | `test_chg` |
-| test_test_protection | access key 0; the page's key; another without and with fetch protection | `TPROT` |
+| test_test_protection | key 0; the page's; another, without and with fetch protection | `TPROT` |
 | | page 0: override off; on, below 2048; on, from 2048 on | the same |
 | | storage-protection override (ACC 9) | the same |
-| test_store_cpu_address | key 0, matching, mismatching; override with key 2, key 9; off, key 9 | `STORES` |
+| test_store_cpu_address | six: key 0, matching, another; override on and off | `STORES` |
 | | the store happened, or did not | the same |
 | test_diag_308 | an operand that no key protects is read | `test_diag_308` |
-| test_channel_subsystem_call | eight keys: the block is read and stored to, or a protection exception | `UPDATES` |
+| test_channel_subsystem_call | seven keys: block read and stored to, or refused | `UPDATES` |
 | test_set_prefix | key 0, matching, no fetch protection, fetch protection | `FETCHES` |
-| | page 0 mapped to the page: protected; override applies; does not apply from 2048 on | the same |
+| | page 0 maps the page: protected; override applies; not from 2048 on | the same |
 | | the prefix was set, or kept | the same |
 | test_msch | as test_set_prefix, of another instruction | the same |
 | | the operand was fetched, or the subchannel kept | the same |
-| all with a protection exception | its code names a fetch, a store or both | `Cpu.refuse` |
-| migration-skey.c, sequential | 128 keys are the same after migration, R apart | `test_sequential` |
+| all protection exceptions | the code names a fetch or a store | `Cpu.refuse` |
+| migration-skey.c, sequential | 128 keys are the same afterwards, R apart | `test_sequential` |
 | parallel | keys set and read while migration runs | `test_parallel`, during |
 | | the last keys set are there after it | after |
 
