@@ -329,13 +329,14 @@ def test_the_guests_ptes_go_with_their_slot(pages: int) -> None:
     host.swap_out(guest, [2, 3])
     guest.read(3)
     guest.set_notify(range(2), pgste.PgsteBits.DAT_PREFIX)
-    guest.set_storage_key(0, 0x30)
+    guest.set_storage_key([0, 5], 0x30)
+    assert guest.pte(5)[0] == 0x402  # an empty PTE that is soft dirty, as its key changed
     before = guest.host_ptes()
     keys = host.frame_key(range(pages)).tolist()
     guest.delete_slot(0)
     host.validate()
     assert guest.host_ptes().tolist() == before.tolist()
-    assert (guest.pte([0, 1, 3]) == 0x400).all()
+    assert (guest.pte([0, 1, 3, 5]) == 0x400).all()
     assert not guest.states(slice(None))[[0, 1, 3]].any() & pgste.State.VALID
     assert guest.notifications()[0].size == 0  # it tells nobody
     assert host.frame_key(range(pages)).tolist() == keys  # and leaves keys in the frames
