@@ -19,6 +19,8 @@ TOPICS = {
     "words": "Kernel-format words",
     "ptes": "The PTE layer, and storage keys",
     "zap": "Intercepts, zap, swap-out, faults",
+    "ptes": "The PTE layer and storage keys",
+    "log": "The CMMA log and memory slots",
     "replay": "Replay",
     "decode": "Trace decoding",
     "files": "Trace files",
