@@ -65,8 +65,9 @@ class Cell:
     def is_promise(self) -> bool:
         return self.answer == self.question.good
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
+    def to_dict(self, moments: bool = False) -> dict[str, Any]:
+        """Plain data for JSON; with `moments` all of it, and the witness played."""
+        told = {
             "answer": self.answer,
             "promise": self.is_promise,
             "note": self.note,
@@ -75,6 +76,18 @@ class Cell:
             "witness": None
             if self.steps is None
             else [{"action": step.action, "gfn": step.gfn} for step in self.steps],
+        }
+        if not moments:
+            return told
+        return {
+            "mechanism": self.subject.key,
+            "title": self.subject.title,
+            "meaning": self.subject.meaning,
+            "question": self.question.key,
+            "text": self.question.whole,
+            **told,
+            "systems": [str(system) for system in self.systems],
+            "moments": [moment.to_dict() for moment in self.moments()] if self.steps else [],
         }
 
     def moments(self) -> list[Moment]:

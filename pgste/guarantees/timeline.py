@@ -14,19 +14,42 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from pgste.study.figure import new_figure, save
 
 if TYPE_CHECKING:
-    from pgste.guarantees.result import Cell
+    from pgste.guarantees.columns import Subject
+    from pgste.guarantees.questions import Question
+    from pgste.guarantees.systems import System
     from pgste.guarantees.witness import Moment, Page, Step
 
-__all__ = ["plot_timeline"]
+__all__ = ["draw_timeline", "plot_timeline"]
+
+
+class Answer(Protocol):
+    """What is drawn: a `pgste.guarantees.Cell` has it."""
+
+    @property
+    def question(self) -> Question: ...
+    @property
+    def subject(self) -> Subject: ...
+    @property
+    def answer(self) -> str: ...
+    @property
+    def system(self) -> System | None: ...
+    @property
+    def steps(self) -> tuple[Step, ...] | None: ...
+    @property
+    def is_promise(self) -> bool: ...
+    def moments(self) -> list[Moment]: ...
+
 
 # ---- what is shown: rows of words, one word for each moment -----------------------------------
 
@@ -67,7 +90,7 @@ def _is_refused(moment: Moment) -> bool:
     return "program interruption" in moment.what
 
 
-def _rows(cell: Cell, moments: Sequence[Moment]) -> list[_Row]:
+def _rows(cell: Answer, moments: Sequence[Moment]) -> list[_Row]:
     phases, stores = _life(cell.steps or (), moments)
     rows = [_Row("page 0 is", phases), _Row("last store to it", stores)]
     pages = [moment.pages[0] for moment in moments]
@@ -140,7 +163,7 @@ _TOLD = {
 }
 
 
-def _told(cell: Cell, moments: Sequence[Moment]) -> tuple[str, str]:
+def _told(cell: Answer, moments: Sequence[Moment]) -> tuple[str, str]:
     """The row that the answer rests on, and the sentence."""
     key, sentence = _TOLD.get(cell.question.key, ("", f"{cell.question.whole} {cell.answer}"))
     last = moments[-1]
@@ -150,15 +173,17 @@ def _told(cell: Cell, moments: Sequence[Moment]) -> tuple[str, str]:
     return key, sentence.format(reads=last.reads, store=store)
 
 
-# ---- how it is drawn: lengths in inches -------------------------------------------------------
+# ---- how it is drawn: lengths in inches, from the upper left corner ---------------------------
 
 _LABEL, _MARGIN = 1.22, 0.12
+_LEFT = _MARGIN + _LABEL  # where the columns begin
 _NARROW, _BROAD, _WIDTH = 1.2, 1.9, 7.4  # columns, and what a short run fills
 _BAR, _LINE, _GAP = 0.27, 0.15, 0.09
+_MOST = 7  # steps beside one another
 _SIZE = 8.5  # points
 _LETTERS = 14.5  # of that size to an inch
-_MOST = 7  # steps beside one another
 _TEXT, _QUIET, _FRAME, _GOOD, _BAD = "#111111", "#666666", "#888888", "#0b5394", "#a61c00"
+_EDGE: dict[str, Any] = {"color": "#bbbbbb", "linewidth": 0.8, "linestyle": (0, (3, 2))}
 
 #: What a word begins with: face and pattern of its bar.  Others are plain.
 _LOOKS = (
@@ -200,66 +225,53 @@ def _stretches(words: Sequence[str], apart: bool = False) -> Iterator[tuple[int,
             first = at
 
 
-def plot_timeline(cell: Cell, path: str | os.PathLike[str]) -> None:
-    """Draw the witness of an answer; see `Cell.plot`."""
+def plot_timeline(cell: Answer, path: str | os.PathLike[str]) -> None:
+    """Draw the witness of an answer into a file; see `Cell.plot`."""
+    save(draw_timeline(cell), path)
+
+
+def draw_timeline(cell: Answer) -> Figure:
+    """The witness of an answer as a figure."""
     moments = cell.moments()
     rows = _rows(cell, moments)
     focus, sentence = _told(cell, moments)
     steps = len(moments) - 1
-    bands = -(-steps // _MOST)
-    cuts = [steps * band // bands for band in range(bands + 1)]
-    wide = max(cuts[band + 1] - cuts[band] for band in range(bands)) + 1
-    column = min(max((_WIDTH - 2 * _MARGIN - _LABEL) / wide, _NARROW), _BROAD)
-    width = max(2 * _MARGIN + _LABEL + wide * column, _WIDTH)
+    nr = -(-steps // _MOST)
+    cuts = [steps * band // nr for band in range(nr + 1)]
+    most = max(last - first for first, last in pairwise(cuts)) + 1
+    column = min(max((_WIDTH - _LEFT - _MARGIN) / most, _NARROW), _BROAD)
+    width = max(_LEFT + most * column + _MARGIN, _WIDTH)
+    bands = [_Band(moments, rows, cut, column) for cut in pairwise(cuts)]
     head = _wrapped(f"{cell.subject.title}: {cell.question.whole} {cell.answer}", width * 0.7)
     meaning = _wrapped(cell.subject.meaning, width * 0.95)
     foot = _wrapped(_foot(cell), width * 1.1)
-    tops = 0.14 + 0.21 * len(head) + 0.17 * len(meaning) + 0.12
-    parts = [
-        _Band(moments, rows, cuts[band], cuts[band + 1], column) for band in range(bands)
-    ]
-    height = tops + sum(part.height + 0.2 for part in parts) + 0.32 + 0.16 * len(foot) + _MARGIN
+    below_head = 0.14 + 0.21 * len(head)
+    top = below_head + 0.17 * len(meaning) + 0.12
+    height = top + sum(band.height + 0.2 for band in bands) + 0.32 + 0.16 * len(foot) + _MARGIN
     figure = new_figure(width, height)
     figure.set_layout_engine("none")  # every place is given
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    style: dict[str, Any] = {"va": "top", "ha": "left"}
-    axes.text(_MARGIN, 0.14, "\n".join(head), fontsize=11.5, weight="bold", **style)
-    axes.text(
-        _MARGIN,
-        0.14 + 0.21 * len(head),
-        "\n".join(meaning),
-        fontsize=_SIZE + 0.5,
-        color=_QUIET,
-        **style,
-    )
-    top = tops
-    for part in parts:
-        part.draw(axes, top, focus if part is parts[-1] else "", cell.is_promise)
-        top += part.height + 0.2
-    mark = "\u2713" if cell.is_promise else "\u2717"
-    told = f"{mark} step {steps}: {sentence}"
+    _say(axes, _MARGIN, 0.14, head, size=11.5, weight="bold")
+    _say(axes, _MARGIN, below_head, meaning, size=_SIZE + 0.5, color=_QUIET)
+    for band in bands:
+        band.draw(axes, top, focus if band is bands[-1] else "", cell.is_promise)
+        top += band.height + 0.2
+    told = f"{_CHECK if cell.is_promise else _CROSS} step {steps}: {sentence}"
     # it ends below what it is about, unless it then begins outside the picture
-    end = max(_MARGIN + _LABEL + parts[-1].columns * column, _MARGIN + len(told) * 0.1)
-    axes.text(
-        end,
-        top - 0.08,
-        told,
-        fontsize=10,
-        weight="bold",
-        color=_GOOD if cell.is_promise else _BAD,
-        va="top",
-        ha="right",
-    )
-    axes.text(
-        _MARGIN, top + 0.26, "\n".join(foot), fontsize=_SIZE - 0.5, color=_QUIET, **style
-    )
-    save(figure, path)
+    end = max(_LEFT + bands[-1].columns * column, _MARGIN + len(told) * 0.1)
+    colour = _GOOD if cell.is_promise else _BAD
+    _say(axes, end, top - 0.08, [told], size=10, weight="bold", color=colour, ha="right")
+    _say(axes, _MARGIN, top + 0.26, foot, size=_SIZE - 0.5, color=_QUIET)
+    return figure
 
 
-def _foot(cell: Cell) -> str:
+_CHECK, _CROSS = "\u2713", "\u2717"
+
+
+def _foot(cell: Answer) -> str:
     return (
         f"The shortest run that shows it, for page 0 on {cell.system}. Columns: the start, and"
         " after each step. A bar lasts as long as what it says."
@@ -273,32 +285,26 @@ class _Band:
         self,
         moments: Sequence[Moment],
         rows: Sequence[_Row],
-        first: int,
-        last: int,
+        cut: tuple[int, int],
         column: float,
     ) -> None:
+        first, last = cut
+        part = moments[first : last + 1]
+        self.columns = len(part)
         self.column = column
-        self.moments = moments[first : last + 1]
-        self.first = first
-        self.columns = len(self.moments)
         self.rows = [_Row(row.title, row.words[first : last + 1], row.key) for row in rows]
-        self.does = [
-            _wrapped(f"{first + number}  {_deed(moment.what)}", self.column - 0.2) if number else []
-            for number, moment in enumerate(self.moments)
-        ]
-        self.actors = {
-            "host": [n for n in range(1, self.columns) if self._is_host(n)],
-            "guest": [n for n in range(1, self.columns) if not self._is_host(n)],
+        self.does = {
+            number: (_actor(moment), _wrapped(f"{first + number}  {_deed(moment)}", column - 0.2))
+            for number, moment in enumerate(part)
+            if number
         }
-        self.lanes = {
-            actor: 0.26 + _LINE * max((len(self.does[n]) for n in which), default=0)
-            for actor, which in self.actors.items()
-            if which
-        }
+        self.lanes: dict[str, float] = {}  # who does something, and how high that is
+        for who in ("guest", "host"):
+            lines = [len(words) for actor, words in self.does.values() if actor == who]
+            if lines:
+                self.lanes[who] = 0.26 + _LINE * max(lines)
         self.heights = [self._height(row) for row in self.rows]
-
-    def _is_host(self, number: int) -> bool:
-        return not self.moments[number].what.startswith("guest")
+        self.height = sum(self.lanes.values()) + 0.12 + sum(self.heights) + _GAP * len(rows)
 
     def _height(self, row: _Row) -> float:
         lines = [
@@ -307,83 +313,86 @@ class _Band:
         ]
         return _BAR + _LINE * (max(lines) - 1)
 
-    @property
-    def height(self) -> float:
-        return sum(self.lanes.values()) + 0.12 + sum(self.heights) + _GAP * len(self.rows)
-
     def draw(self, axes: Axes, top: float, focus: str, good: bool) -> None:
-        left = _MARGIN + _LABEL
-        bottom = top + self.height
+        """Draw it; `focus` is the row that the answer rests on, "" for none of this band."""
         for number in range(1, self.columns):
-            x = left + number * self.column
-            axes.plot([x, x], [top + 0.02, bottom], color="#bbbbbb", lw=0.8, ls=(0, (3, 2)), zorder=0)
-        y = top
-        for actor in ("guest", "host"):
-            if actor in self.lanes:
-                self._draw_actor(axes, actor, y)
-                if focus == "does" and self.actors[actor][-1:] == [self.columns - 1]:
-                    at = left + (self.columns - 1) * self.column, y + 0.05
-                    lines = len(self.does[-1])
-                    _heavy(axes, *at, self.column, 0.11 + _LINE * lines, good)
-                y += self.lanes[actor]
+            x = _LEFT + number * self.column
+            axes.plot([x, x], [top + 0.02, top + self.height], zorder=0, **_EDGE)
+        tops, y = {}, top
+        for who, height in self.lanes.items():
+            _title(axes, y + 0.18, f"the {who}", bold=True)
+            tops[who] = y
+            y += height
+        for number, (who, lines) in self.does.items():
+            heavy = focus == "does" and number == self.columns - 1
+            self._draw_step(axes, number, tops[who], lines, who == "guest")
+            if heavy:
+                box = _LINE * len(lines) + 0.11
+                _heavy(axes, _LEFT + number * self.column, tops[who] + 0.05, self.column, box, good)
         y += 0.12
         for row, height in zip(self.rows, self.heights, strict=True):
-            axes.text(
-                left - 0.1, y + height / 2, row.title, fontsize=_SIZE + 0.5, ha="right", va="center",
-                weight="bold" if row.key == "reads" else "normal",
-            )  # fmt: skip
             heavy = focus != "" and row.key == focus
+            _title(axes, y + height / 2, row.title, bold=row.key == "reads")
             for start, stop, words in _stretches(row.words, heavy):
-                _bar(axes, left + start * self.column, y, (stop - start) * self.column, height, words)
+                wide = (stop - start) * self.column
+                _bar(axes, _LEFT + start * self.column, y, wide, height, words)
             if heavy:
-                x = left + (self.columns - 1) * self.column
-                _heavy(axes, x, y, self.column, height, good)
+                last = _LEFT + (self.columns - 1) * self.column
+                _heavy(axes, last, y, self.column, height, good)
             y += height + _GAP
 
-    def _draw_actor(self, axes: Axes, actor: str, top: float) -> None:
-        left = _MARGIN + _LABEL
-        axes.text(
-            left - 0.1, top + 0.11, f"the {actor}", fontsize=_SIZE + 0.5, ha="right", va="top",
-            weight="bold",
-        )  # fmt: skip
-        for number in self.actors[actor]:
-            x, lines = left + number * self.column, self.does[number]
-            axes.add_patch(
-                FancyBboxPatch(
-                    (x + 0.04, top + 0.04),
-                    self.column - 0.08,
-                    0.13 + _LINE * len(lines),
-                    boxstyle="round,pad=0,rounding_size=0.06",
-                    facecolor="#ffffff" if actor == "guest" else "#eeeeee",
-                    edgecolor=_TEXT,
-                    linewidth=0.9,
-                )
-            )
-            axes.text(
-                x + 0.1, top + 0.1, "\n".join(lines), fontsize=_SIZE, va="top", ha="left",
-                linespacing=1.25,
-            )  # fmt: skip
+    def _draw_step(
+        self, axes: Axes, number: int, top: float, lines: list[str], guest: bool
+    ) -> None:
+        x = _LEFT + number * self.column
+        box = FancyBboxPatch(
+            (x + 0.04, top + 0.04),
+            self.column - 0.08,
+            0.13 + _LINE * len(lines),
+            boxstyle="round,pad=0,rounding_size=0.06",
+            facecolor="#ffffff" if guest else "#eeeeee",
+            edgecolor=_TEXT,
+            linewidth=0.9,
+        )
+        axes.add_patch(box)
+        _say(axes, x + 0.1, top + 0.1, lines, linespacing=1.25)
 
 
-def _deed(what: str) -> str:
+def _actor(moment: Moment) -> str:
+    return "guest" if moment.what.startswith("guest") else "host"
+
+
+def _deed(moment: Moment) -> str:
     """Without who does it, where the row says that."""
-    return what.removeprefix("guest ").removeprefix("host ")
+    return moment.what.removeprefix("guest ").removeprefix("host ")
+
+
+def _say(
+    axes: Axes, x: float, y: float, lines: Sequence[str], *, size: float = _SIZE, **style: Any
+) -> None:
+    axes.text(x, y, "\n".join(lines), fontsize=size, **{"va": "top", "ha": "left", **style})
+
+
+def _title(axes: Axes, y: float, text: str, bold: bool) -> None:
+    weight = "bold" if bold else "normal"
+    _say(axes, _LEFT - 0.1, y, [text], size=_SIZE + 0.5, ha="right", va="center", weight=weight)
 
 
 def _bar(axes: Axes, x: float, y: float, width: float, height: float, words: str) -> None:
     face, pattern = _look(words)
+    style: dict[str, Any] = {
+        "facecolor": face,
+        "edgecolor": _FRAME,
+        "linewidth": 0.8,
+        "hatch": pattern,
+    }
     with rc_context({"hatch.linewidth": 0.5}):
-        axes.add_patch(
-            Rectangle(
-                (x + 0.02, y), width - 0.04, height, facecolor=face, edgecolor=_FRAME,
-                linewidth=0.8, hatch=pattern,
-            )  # fmt: skip
-        )
-    axes.text(
+        axes.add_patch(Rectangle((x + 0.02, y), width - 0.04, height, **style))
+    _say(
+        axes,
         x + width / 2,
         y + height / 2,
-        "\n".join(_wrapped(words, width - 0.12)),
-        fontsize=_SIZE,
+        _wrapped(words, width - 0.12),
         ha="center",
         va="center",
         linespacing=1.1,
@@ -394,14 +403,6 @@ def _bar(axes: Axes, x: float, y: float, width: float, height: float, words: str
 
 def _heavy(axes: Axes, x: float, y: float, width: float, height: float, good: bool) -> None:
     """The frame around what the answer rests on."""
-    axes.add_patch(
-        Rectangle(
-            (x + 0.02, y - 0.01),
-            width - 0.04,
-            height + 0.02,
-            fill=False,
-            edgecolor=_GOOD if good else _BAD,
-            linewidth=2.6,
-            zorder=5,
-        )
-    )
+    style: dict[str, Any] = {"fill": False, "linewidth": 2.6, "zorder": 5}
+    style["edgecolor"] = _GOOD if good else _BAD
+    axes.add_patch(Rectangle((x + 0.02, y - 0.01), width - 0.04, height + 0.02, **style))

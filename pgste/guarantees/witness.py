@@ -8,8 +8,8 @@ shows is what any user of `Guest` and `Host` would see.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pgste._engine import Guest, Host
 from pgste._engine.search import ACTION_WORDS
@@ -71,6 +71,18 @@ class Moment:
     listed: tuple[int, ...]
     reads: str
     pages: tuple[Page, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; words as hexadecimal numbers."""
+        return {
+            "what": self.what,
+            "pgste": f"{self.pgste:#018x}",
+            "pte": f"{self.pte:#x}",
+            "state": self.state,
+            "listed": list(self.listed),
+            "reads": self.reads,
+            "pages": [asdict(page) for page in self.pages],
+        }
 
 
 _USAGES = {

@@ -379,7 +379,8 @@ JSON = [
     ("compare", SMALL, "--flavour", "zvm"),
     ("map", SMALL),
     ("guarantees", "--mechanisms", "none"),
-    ("guarantees", "--explain", "none", "stale"),
+    ("guarantees", "--explain", "none", "stale", "--plot", "p.png"),
+    ("guarantees", "--explain", "none", "zap-harms", "--plot", "p.png"),
     ("scenario", "crash-2019"),
     ("scenario", "--list"),
     ("scenario", "--order", "v5.3"),
@@ -403,12 +404,13 @@ def test_one_document_and_nothing_else(
     assert err == ""
 
 
-@pytest.mark.parametrize("verb", ["info", "compare", "map"])
+@pytest.mark.parametrize("verb", ["info", "compare", "map", "guarantees"])
 def test_no_document_if_a_file_cannot_be_saved(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    option = {"info": "--save", "compare": "--plot", "map": "--output"}[verb]
-    assert main([verb, SMALL, "--json", option, "/nowhere/x.png"]) == 1
+    option = {"info": "--save", "map": "--output"}.get(verb, "--plot")
+    about = ["--explain", "none", "stale"] if verb == "guarantees" else [SMALL]
+    assert main([verb, *about, "--json", option, "/nowhere/x.png"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("pgste: ")
