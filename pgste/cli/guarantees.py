@@ -13,7 +13,6 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pgste.cli.common import PARTLY
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.errors import ArgumentError
@@ -114,7 +113,11 @@ def _explain(args: argparse.Namespace, systems: Sequence[System], console: Conso
             console.print(f"\ndrawn: {printable(args.plot)}")
         elif args.plot is not None:
             console.print("\nnothing is drawn: there is no run to show")
-    return PARTLY if args.plot is not None and not drawn else 0
+    if args.plot is not None and not drawn:
+        from pgste.cli.common import PARTLY  # it brings traces, of no use to others
+
+        return PARTLY
+    return 0
 
 
 @contextmanager
