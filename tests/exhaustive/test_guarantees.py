@@ -264,7 +264,7 @@ def test_explain_says_what_the_table_says(result: Guarantees) -> None:
             assert told.states == cell.states
     for mechanism in ("cmma", "cmma_dat", "reporting"):
         told = explain(mechanism, "lost-before-alloc")
-        assert told.states < result.cell(mechanism, "lost-before-alloc").states / 10
+        assert told.states < result.cell(mechanism, "lost-before-alloc").states / 8
 
 
 # ---- state counts ----------------------------------------------------------------------
