@@ -7,7 +7,7 @@
  * Memory belongs to the host's addresses.  So a slot that moves takes its pages along, and one
  * that is deleted leaves them where they are, for a slot that may come back to the same
  * addresses.  In pgtable the PGSTEs lie with the host's PTEs; in dat they belong to the guest's
- * tables, and those of a slot that goes are freed with them.
+ * tables, and stay at their gfns or are freed with a table.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -94,27 +94,55 @@ static void forget_pgste(struct pgste_guest *guest, uint64_t gfn)
 		guest->odd[gfn] = 0;
 }
 
+/* A page that was never used is not written: its memory stays untouched. */
+static bool has_pgste(const struct pgste_guest *guest, uint64_t gfn)
+{
+	return guest->mm.state[gfn] || guest->mm.rest[gfn] || (guest->odd && guest->odd[gfn]);
+}
+
 /* Other memory of the host comes to these pages: what was there is none of the guest's now. */
 static void renew_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr)
 {
 	for (const uint64_t end = gfn + nr; gfn < end; gfn++) {
-		/* a page that was never used is not written: its memory stays untouched */
 		if (guest->mm.pte[gfn] || guest->mm.state[gfn])
 			pte_drop(&guest->mm, gfn);
-		if (guest->mm.state[gfn] || guest->mm.rest[gfn] || (guest->odd && guest->odd[gfn]))
+		if (guest->mm.generation != PGSTE_GEN_DAT && has_pgste(guest, gfn))
 			forget_pgste(guest, gfn);
+	}
+}
+
+/*
+ * dat_set_slot, when a slot comes and when it goes: tables of pages that are all in it are freed.
+ * Of other tables its pages lose their PTEs and keep their PGSTEs, but for CMMA_D since the fix.
+ */
+static void tables_change(struct pgste_guest *guest, uint64_t gfn, uint64_t nr)
+{
+	const uint64_t end = gfn + nr;
+	const uint64_t whole = (gfn + TABLE_PAGES - 1) & ~(TABLE_PAGES - 1);
+	const uint64_t whole_end = end & ~(TABLE_PAGES - 1);
+
+	for (; gfn < end; gfn++) {
+		if (!guest->mm.pte[gfn] && !has_pgste(guest, gfn))
+			continue;
+		pte_forget(&guest->mm, gfn);
+		if (gfn >= whole && gfn < whole_end) {
+			forget_pgste(guest, gfn);
+			continue;
+		}
+		guest->mm.rest[gfn] &= (uint16_t)~REST_DAT_SD;
+		if (guest->log_revision == PGSTE_LOG_DAT_NEW)
+			guest->mm.state[gfn] &= (uint8_t)~PGSTE_STATE_DIRTY;
 	}
 }
 
 /* The guest's tables for these pages go (dat), or the bitmap of the slot (pgtable). */
 static void leave_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr)
 {
-	for (const uint64_t end = gfn + nr; gfn < end; gfn++) {
-		if (guest->mm.generation != PGSTE_GEN_DAT)
+	if (guest->mm.generation == PGSTE_GEN_DAT)
+		tables_change(guest, gfn, nr);
+	else
+		for (const uint64_t end = gfn + nr; gfn < end; gfn++)
 			guest->mm.state[gfn] &= (uint8_t)~PGSTE_STATE_DIRTY;
-		else if (guest->mm.state[gfn] || guest->mm.rest[gfn])
-			forget_pgste(guest, gfn);
-	}
 }
 
 /* ---- slots that are gone ---- */
@@ -212,7 +240,7 @@ static void may_stop_migration(struct pgste_guest *guest, const struct pgste_slo
 /* ---- calls ---- */
 
 /* The caller sees to the id, and settles. */
-static int add(struct pgste_guest *guest, const struct pgste_slot *slot)
+static int add(struct pgste_guest *guest, const struct pgste_slot *slot, bool new_guest)
 {
 	struct memslots *slots = &guest->slots;
 	const int error = check_new(guest, slot);
@@ -225,6 +253,8 @@ static int add(struct pgste_guest *guest, const struct pgste_slot *slot)
 	guest_settle(guest);
 	may_stop_migration(guest, slot);
 	gone_cut(guest, slot);
+	if (guest->mm.generation == PGSTE_GEN_DAT && !new_guest)
+		tables_change(guest, slot->base, slot->pages);
 	insert(slots, slot);
 	return PGSTE_OK;
 }
@@ -237,7 +267,7 @@ int pgste_slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
 	if (guest->mm.generation == PGSTE_GEN_ZVM)
 		return PGSTE_E_KVM_NXIO;
 	new.id = lowest_free_id(&guest->slots);
-	error = add(guest, &new);
+	error = add(guest, &new, false);
 	if (error)
 		return error;
 	slot->id = new.id;
@@ -309,7 +339,9 @@ int pgste_slot_move(struct pgste_guest *guest, uint32_t id, uint64_t base)
 		renew_pages(guest, base + slot.pages - min_u64(slot.pages, base - from),
 			    min_u64(slot.pages, base - from));
 	mm_move(&guest->mm, from, base, slot.pages);
-	if (guest->odd)
+	if (guest->mm.generation == PGSTE_GEN_DAT)
+		tables_change(guest, base, slot.pages);
+	else if (guest->odd)
 		move_odd(guest, from, base, slot.pages);
 	insert(slots, &slot);
 	settle(guest);
@@ -345,7 +377,7 @@ int slots_init(struct pgste_guest *guest, const struct pgste_guest_config *confi
 		struct pgste_slot slot = config->slots[i];
 
 		slot.id = i;
-		error = add(guest, &slot);
+		error = add(guest, &slot, true);
 	}
 	settle(guest);
 	return error;

@@ -134,7 +134,6 @@ static inline uint64_t nr_elements(const struct gfns *gfns, unsigned step)
 bool present(const struct guest *guest, uint64_t gfn, uint64_t nr);
 /* The same of the blocks of nr pages at each gfn, and 1 at most if it is a range. */
 bool all_present(const struct guest *guest, const struct gfns *gfns, uint64_t nr);
-bool slots_whole(const struct guest *guest);
 /* As many as a new guest is to have. */
 unsigned take_slots(struct world *w, uint64_t nr_pages, struct pgste_slot *slots);
 /* What pgste_slot_add has to say, and the slot is added if that is PGSTE_OK. */

@@ -39,11 +39,6 @@ bool all_present(const struct guest *guest, const struct gfns *gfns, uint64_t nr
 	return true;
 }
 
-bool slots_whole(const struct guest *guest)
-{
-	return present(guest, 0, guest->nr_pages);
-}
-
 /* ---- what KVM says ---- */
 
 static bool overlaps(const struct guest *guest, uint64_t base, uint64_t pages, uint32_t but)
