@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each public function of the core is called by a fuzzing harness, or is in a list that says why."""
+"""Each public function of the core is called by a harness, or is in a list that says why not."""
 
 from __future__ import annotations
 
