@@ -17,7 +17,6 @@ TOPICS = {
     "scalar": "One call from Python",
     "scans": "Whole-table scans",
     "words": "Kernel-format words",
-    "ptes": "The PTE layer, and storage keys",
     "zap": "Intercepts, zap, swap-out, faults",
     "ptes": "The PTE layer and storage keys",
     "log": "The CMMA log and memory slots",
