@@ -240,7 +240,7 @@ static void may_stop_migration(struct pgste_guest *guest, const struct pgste_slo
 /* ---- calls ---- */
 
 /* The caller sees to the id, and settles. */
-static int add(struct pgste_guest *guest, const struct pgste_slot *slot, bool new_guest)
+static int add(struct pgste_guest *guest, const struct pgste_slot *slot)
 {
 	struct memslots *slots = &guest->slots;
 	const int error = check_new(guest, slot);
@@ -253,8 +253,6 @@ static int add(struct pgste_guest *guest, const struct pgste_slot *slot, bool ne
 	guest_settle(guest);
 	may_stop_migration(guest, slot);
 	gone_cut(guest, slot);
-	if (guest->mm.generation == PGSTE_GEN_DAT && !new_guest)
-		tables_change(guest, slot->base, slot->pages);
 	insert(slots, slot);
 	return PGSTE_OK;
 }
@@ -267,11 +265,13 @@ int pgste_slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
 	if (guest->mm.generation == PGSTE_GEN_ZVM)
 		return PGSTE_E_KVM_NXIO;
 	new.id = lowest_free_id(&guest->slots);
-	error = add(guest, &new, false);
+	error = add(guest, &new);
 	if (error)
 		return error;
 	slot->id = new.id;
 	settle(guest);
+	if (guest->mm.generation == PGSTE_GEN_DAT)
+		tables_change(guest, slot->base, slot->pages);
 	return PGSTE_OK;
 }
 
@@ -377,7 +377,7 @@ int slots_init(struct pgste_guest *guest, const struct pgste_guest_config *confi
 		struct pgste_slot slot = config->slots[i];
 
 		slot.id = i;
-		error = add(guest, &slot, true);
+		error = add(guest, &slot);
 	}
 	settle(guest);
 	return error;
