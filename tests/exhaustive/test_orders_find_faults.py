@@ -33,8 +33,8 @@ FAULTS = {
     ),
     "pages are marked free without an atomic operation": (
         "guest/alloc.c",
-        "\tif (shared) {\n\t\told = ",
-        "\tif (false) {\n\t\told = ",
+        "\tuint64_t old;\n\n\t/* in this form",
+        "\tuint64_t old;\n\n\tshared = false; /* in this form",
         "test_linear",
     ),
     "an entry of a list is left out": (
@@ -72,6 +72,18 @@ FAULTS = {
         "\tvcpu->nr = list.nr;\n\tvcpu->essa += at - from;",
         "\tif (at == gfns->nr)\n\t\tvcpu->nr = list.nr;\n\tvcpu->essa += at - from;",
         "test_vcpus",
+    ),
+    "eight pages of a range are stored whatever became of them": (
+        "guest/essa_shared.c",
+        "if (new[i] == old[i] ||\n",
+        "__atomic_store_n(&words[i], new[i], __ATOMIC_RELAXED);\n\t\tif (true ||\n",
+        "test_linear",
+    ),
+    "pages of a range that are done again are listed twice": (
+        "guest/essa_shared.c",
+        "\t\tlist_forget(list, before, gfn + i * WORD);\n",
+        "",
+        "test_linear",
     ),
     "a key operation takes no lock": (
         "guest/skey_ops.h",
