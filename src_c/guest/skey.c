@@ -87,6 +87,22 @@ static __attribute__((noinline)) int rest_from(const struct pgste_guest *guest,
 	return PGSTE_OK;
 }
 
+/* What the next pages of an array have in the tables, and a little later their frames' keys. */
+static ALWAYS_INLINE void fetch(const struct mm *mm, const struct pgste_gfns *gfns, uint64_t i)
+{
+	uint64_t gfn, frame;
+
+	layer_fetch(mm, gfns, i);
+	if (i + LAYER_AHEAD >= gfns->nr ||
+	    !gfn_get(gfns, i + LAYER_AHEAD / 2, mm->nr_pages, &gfn))
+		return;
+	if (mm->two.bits)
+		__builtin_prefetch(&mm->two.bits[gfn]);
+	frame = __atomic_load_n(&mm->pte[gfn], __ATOMIC_RELAXED) >> PTE_PFRA_SHIFT;
+	if (mm->host->keys && frame < mm->host->config.nr_frames)
+		__builtin_prefetch(&mm->host->keys[frame], 1);
+}
+
 /* The i-th page of a call under way. */
 static ALWAYS_INLINE int next(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			      uint64_t i, uint64_t *gfn)
@@ -97,7 +113,8 @@ static ALWAYS_INLINE int next(const struct pgste_guest *guest, const struct pgst
 		if (error)
 			return error;
 	}
-	layer_fetch(&guest->mm, gfns, i);
+	if (gfns->type != PGSTE_GFN_RANGE)
+		fetch(&guest->mm, gfns, i);
 	return gfn_get(gfns, i, guest->mm.nr_pages, gfn) ? PGSTE_OK : PGSTE_E_CHANGED;
 }
 
@@ -116,6 +133,26 @@ int pgste_set_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gf
 			ops->set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]), guest->shared);
 	}
 	return error;
+}
+
+/* Apart, so that who has the guest alone needs no stack. */
+static __attribute__((noinline)) unsigned get_shared(struct mm *mm, uint64_t gfn)
+{
+	const struct held page = page_hold(mm, gfn, true);
+	const unsigned seen = held_seen_key(&page);
+
+	pgste_unlock(mm, gfn, page.rest);
+	return seen;
+}
+
+unsigned skey_get(struct mm *mm, uint64_t gfn, bool shared)
+{
+	struct held page;
+
+	if (shared)
+		return get_shared(mm, gfn);
+	page = page_hold(mm, gfn, false);
+	return held_seen_key(&page);
 }
 
 static int get_all(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint8_t *keys)

@@ -10,16 +10,6 @@ static ALWAYS_INLINE void let_go(struct held *page, unsigned was)
 	page_let_go(page, was);
 }
 
-static unsigned get(struct mm *mm, uint64_t gfn, bool shared)
-{
-	const struct held page = page_hold(mm, gfn, shared);
-	const unsigned seen = held_seen_key(&page);
-
-	if (shared)
-		pgste_unlock(mm, gfn, page.rest);
-	return seen;
-}
-
 static void set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
 {
 	struct held page = page_hold(mm, gfn, shared);
@@ -90,7 +80,7 @@ static void reset(struct mm *mm, uint64_t gfn)
 
 const struct skey_ops skey_ops_dat = {
 	.set = set,
-	.get = get,
+	.get = skey_get,
 	.cond_set = cond_set,
 	.reset_reference = reset_reference,
 	.reset = reset,

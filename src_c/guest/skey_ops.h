@@ -25,6 +25,9 @@ struct skey_ops {
 extern const struct skey_ops skey_ops_pgtable; /* skey_pgtable.c */
 extern const struct skey_ops skey_ops_dat;     /* skey_dat.c */
 
+/* The key that the guest sees, in both (skey.c). */
+unsigned skey_get(struct mm *mm, uint64_t gfn, bool shared);
+
 /* ---- a page between the lock and the unlock of its PGSTE ---- */
 
 /* What of it such a call may change, to be written back at once. */

@@ -25,16 +25,6 @@ static void set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
 	page_let_go(&page, was);
 }
 
-static unsigned get(struct mm *mm, uint64_t gfn, bool shared)
-{
-	const struct held page = page_hold(mm, gfn, shared);
-	const unsigned seen = held_seen_key(&page);
-
-	if (shared)
-		pgste_unlock(mm, gfn, page.rest);
-	return seen;
-}
-
 /* The kernel looks, lets go of the lock, and sets; here nobody comes between. */
 static unsigned cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc, bool shared,
 			 uint8_t *old)
@@ -81,7 +71,7 @@ static void reset(struct mm *mm, uint64_t gfn)
 
 const struct skey_ops skey_ops_pgtable = {
 	.set = set,
-	.get = get,
+	.get = skey_get,
 	.cond_set = cond_set,
 	.reset_reference = reset_reference,
 	.reset = reset,

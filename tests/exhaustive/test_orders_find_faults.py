@@ -105,9 +105,9 @@ FAULTS = {
         "test_vcpus",
     ),
     "a key is looked at without the lock": (
-        "guest/skey_pgtable.c",
-        "\tconst struct held page = page_hold(mm, gfn, shared);",
-        "\tconst struct held page = page_hold(mm, gfn, shared = false);",
+        "guest/skey.c",
+        "\tconst struct held page = page_hold(mm, gfn, true);",
+        "\tconst struct held page = page_hold(mm, gfn, false);",
         "test_vcpus",
     ),
     "R of a frame is reset without an atomic operation": (
