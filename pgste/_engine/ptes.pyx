@@ -90,7 +90,8 @@ cdef class Ptes(PageTable):
             raise ArgumentError(f"generation: {self.generation!r} has no {what}")
         if error == PGSTE_E_STATE:
             why = "is between modify_prot_start and modify_prot_commit"
-            raise StateError(f"gfns: a page {why}" if open else f"gfns: a page is not one that {why}")
+            twice = ", or one is named twice" if what.startswith("modify_prot") else ""
+            raise StateError(f"gfns: a page {'' if open else 'is not one that '}{why}{twice}")
         return self.check(error, pages)
 
     # ---- PTEs

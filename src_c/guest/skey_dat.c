@@ -3,14 +3,14 @@
 #include "guest/skey_ops.h"
 
 /* A key that is not what it was makes the guest's PTE soft dirty (dat_update_ptep_sd). */
-static ALWAYS_INLINE void let_go(struct held *page, unsigned was)
+static ALWAYS_INLINE void dat_let_go(struct held *page, unsigned was)
 {
 	if (held_key(page) != was)
 		page->rest |= pte_make_soft_dirty(page->mm, page->gfn);
 	page_let_go(page, was);
 }
 
-static void set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
+static void dat_key_set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
 {
 	struct held page = page_hold(mm, gfn, shared);
 	const unsigned was = held_key(&page);
@@ -20,15 +20,15 @@ static void set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
 		held_note_host(&page, held_real_key(&page));
 		key_set(mm->host, held_frame(&page), key & KEY_AF);
 	}
-	let_go(&page, was);
+	dat_let_go(&page, was);
 }
 
 /*
  * page_cond_set_storage_key compares with the real key alone, and writes R and C into it.  The
  * PGSTE's part is overwritten whatever comes of that.
  */
-static unsigned cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc, bool shared,
-			 uint8_t *old)
+static unsigned dat_key_cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
+				 bool shared, uint8_t *old)
 {
 	struct held page = page_hold(mm, gfn, shared);
 	const unsigned was = held_key(&page);
@@ -47,12 +47,12 @@ static unsigned cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, boo
 		held_note_host(&page, real);
 		*old = (uint8_t)(real | (was & KEY_RC));
 	}
-	let_go(&page, was);
+	dat_let_go(&page, was);
 	return rc;
 }
 
 /* HR is overwritten by the frame's R. */
-static unsigned reset_reference(struct mm *mm, uint64_t gfn, bool shared)
+static unsigned dat_key_reset_reference(struct mm *mm, uint64_t gfn, bool shared)
 {
 	struct held page = page_hold(mm, gfn, shared);
 	const unsigned was = held_key(&page);
@@ -66,12 +66,12 @@ static unsigned reset_reference(struct mm *mm, uint64_t gfn, bool shared)
 		page.rest |= real & PGSTE_KEY_R ? REST_HR : 0u;
 		seen |= real;
 	}
-	let_go(&page, was);
+	dat_let_go(&page, was);
 	return (seen & KEY_RC) >> 1;
 }
 
 /* dat_reset_skeys_pte: of a page that is present, valid or not, the frame's key as well. */
-static void reset(struct mm *mm, uint64_t gfn)
+static void dat_key_reset(struct mm *mm, uint64_t gfn)
 {
 	pgste_key_set(mm, gfn, 0);
 	if (pte_word(mm, gfn) & PTE_PRESENT)
@@ -79,9 +79,9 @@ static void reset(struct mm *mm, uint64_t gfn)
 }
 
 const struct skey_ops skey_ops_dat = {
-	.set = set,
+	.set = dat_key_set,
 	.get = skey_get,
-	.cond_set = cond_set,
-	.reset_reference = reset_reference,
-	.reset = reset,
+	.cond_set = dat_key_cond_set,
+	.reset_reference = dat_key_reset_reference,
+	.reset = dat_key_reset,
 };

@@ -16,7 +16,7 @@ static ALWAYS_INLINE void held_set(struct held *page, unsigned key)
 		page->rest |= REST_UC;
 }
 
-static void set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
+static void pgtable_key_set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
 {
 	struct held page = page_hold(mm, gfn, shared);
 	const unsigned was = held_key(&page);
@@ -26,8 +26,8 @@ static void set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
 }
 
 /* The kernel looks, lets go of the lock, and sets; here nobody comes between. */
-static unsigned cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc, bool shared,
-			 uint8_t *old)
+static unsigned pgtable_key_cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
+				     bool shared, uint8_t *old)
 {
 	struct held page = page_hold(mm, gfn, shared);
 	const unsigned was = held_key(&page);
@@ -44,7 +44,7 @@ static unsigned cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, boo
 	return rc;
 }
 
-static unsigned reset_reference(struct mm *mm, uint64_t gfn, bool shared)
+static unsigned pgtable_key_reset_reference(struct mm *mm, uint64_t gfn, bool shared)
 {
 	struct held page = page_hold(mm, gfn, shared);
 	const unsigned was = held_key(&page);
@@ -64,15 +64,15 @@ static unsigned reset_reference(struct mm *mm, uint64_t gfn, bool shared)
 	return (seen & KEY_RC) >> 1;
 }
 
-static void reset(struct mm *mm, uint64_t gfn)
+static void pgtable_key_reset(struct mm *mm, uint64_t gfn)
 {
 	pte_ops_pgtable.zap_key(mm, gfn);
 }
 
 const struct skey_ops skey_ops_pgtable = {
-	.set = set,
+	.set = pgtable_key_set,
 	.get = skey_get,
-	.cond_set = cond_set,
-	.reset_reference = reset_reference,
-	.reset = reset,
+	.cond_set = pgtable_key_cond_set,
+	.reset_reference = pgtable_key_reset_reference,
+	.reset = pgtable_key_reset,
 };

@@ -38,6 +38,7 @@ struct slot {
 struct list {
 	uint32_t head, tail;
 	uint64_t nr;
+	uint32_t ahead, lead; /* how far from the tail reclaim has fetched; a hint, may be stale */
 };
 
 struct pgste_host {

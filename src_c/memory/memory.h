@@ -237,6 +237,8 @@ void pte_drop(struct mm *mm, uint64_t gfn);
 
 /* The guest's PTE becomes empty, and stays so if it is: gmap_ptep_xchg (pte.c). */
 void pte_detach(struct mm *mm, uint64_t gfn);
+/* The same without a word to anybody: the guest's table goes, or its page's slot. */
+void pte_forget(struct mm *mm, uint64_t gfn);
 static inline uint64_t held_bytes(const struct mm *mm)
 {
 	return bitmap_bytes((mm->nr_pages + PGSTE_LOCK_PAGES - 1) / PGSTE_LOCK_PAGES);
@@ -265,7 +267,10 @@ uint64_t host_word(const struct mm *mm, uint64_t gfn);
 void host_load(struct mm *mm, uint64_t gfn, uint64_t word);
 /* One page of a notifier, and what its cause does to the host's PTE: was the guest's present? */
 bool host_notified(struct mm *mm, uint64_t gfn, enum pgste_rewrite rewrite);
-/* All that mm has of nr pages goes from one place to another; the target holds nothing. */
+/*
+ * nr pages go from one place to another, which holds nothing.  In pgtable that is all that mm has
+ * of them; in dat it is the host's part, and the guest's PTEs are empty at both places.
+ */
 void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr);
 
 /* ---- faults (fault.c) ---- */
