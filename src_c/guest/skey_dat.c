@@ -80,7 +80,6 @@ static void dat_key_reset(struct mm *mm, uint64_t gfn)
 
 const struct skey_ops skey_ops_dat = {
 	.set = dat_key_set,
-	.get = skey_get,
 	.cond_set = dat_key_cond_set,
 	.reset_reference = dat_key_reset_reference,
 	.reset = dat_key_reset,

@@ -14,7 +14,6 @@
 
 struct skey_ops {
 	void (*set)(struct mm *mm, uint64_t gfn, unsigned key, bool shared);
-	unsigned (*get)(struct mm *mm, uint64_t gfn, bool shared);
 	/* 1 set, 0 not needed; *old is 0 and stays so where the kernel does not tell it */
 	unsigned (*cond_set)(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
 			     bool shared, uint8_t *old);
@@ -24,9 +23,6 @@ struct skey_ops {
 
 extern const struct skey_ops skey_ops_pgtable; /* skey_pgtable.c */
 extern const struct skey_ops skey_ops_dat;     /* skey_dat.c */
-
-/* The key that the guest sees, in both (skey.c). */
-unsigned skey_get(struct mm *mm, uint64_t gfn, bool shared);
 
 /* ---- a page between the lock and the unlock of its PGSTE ---- */
 

@@ -71,7 +71,6 @@ static void pgtable_key_reset(struct mm *mm, uint64_t gfn)
 
 const struct skey_ops skey_ops_pgtable = {
 	.set = pgtable_key_set,
-	.get = skey_get,
 	.cond_set = pgtable_key_cond_set,
 	.reset_reference = pgtable_key_reset_reference,
 	.reset = pgtable_key_reset,
