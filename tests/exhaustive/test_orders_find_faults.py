@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one co
 # file, what it says, what the faulty copy says, which test sees it
 FAULTS = {
     "ESSA stores what it made of an old state": (
-        "guest/essa.c",
+        "guest/essa_list.h",
         "\tdo {\n\t\tentry = row[old];\n\t} while (!__atomic_compare_exchange_n("
         "state, &old, ESSA_NEW(entry), true,\n"
         "\t\t\t\t\t      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));\n",
@@ -83,7 +83,7 @@ FAULTS = {
         "guest/essa_shared.c",
         "\t\tlist_forget(list, before, gfn + i * WORD);\n",
         "",
-        "test_linear",
+        "test_vcpus",
     ),
     "a key operation takes no lock": (
         "guest/skey_ops.h",
@@ -126,6 +126,7 @@ FAULTS = {
 
 # A faulty header: who is compiled with it.
 USERS = {
+    "guest/essa_list.h": ("guest/essa.c", "guest/essa_shared.c"),
     "guest/skey_ops.h": ("guest/skey.c", "guest/skey_dat.c", "guest/skey_pgtable.c"),
     "host/host.h": ("guest/skey_dat.c", "guest/skey_pgtable.c"),
 }
