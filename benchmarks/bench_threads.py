@@ -116,7 +116,7 @@ def bench_two_vcpus(measure: Measure, name: str, path: str, short: bool) -> None
     """
     if path == "interpreted" and name not in ESSAS:
         pytest.skip("keys have one path")
-    pages = 1 << (16 if short else 22)
+    pages = 1 << (16 if short else 20)
     generation = "dat" if path == "dat" else "pgtable"
     halves = Halves(pages)
     call: Half = getattr(halves, name)
