@@ -76,8 +76,12 @@ static unsigned essa_interpreted(struct pgste_guest *guest, struct vcpu *vcpu, u
 		else if (ESSA_APPEND(entry))
 			cbrl_append(vcpu, gfn);
 	}
-	if (guest->mm.generation != PGSTE_GEN_ZVM)
+	if (guest->mm.generation == PGSTE_GEN_ZVM)
+		return result;
+	if (vcpu->nr)
 		cbrl_process(guest, vcpu);
+	else
+		vcpu->intercepts++;
 	return result;
 }
 
