@@ -15,7 +15,8 @@
  *   slot tag label 31-32
  *   free           33          reporting     16-26
  *   reporting      34-40
- *   host's own PTE 41-43       of a dat guest, as far as it makes a difference
+ *   host's own PTE 41-43       of a dat guest      notifier's page  27-28
+ *                                                  list of vcpu 1   29-34
  */
 #include <string.h>
 
@@ -29,12 +30,16 @@ int system_new(struct search_system *s, const struct pgste_search_config *config
 		.nr_frames = config->nr_frames,
 		.nr_swap_slots = config->nr_swap_slots,
 	};
+	const struct pgste_slot above = { .pages = config->nr_pages, .host = 1, .log_dirty = true };
 	const struct pgste_guest_config guest = {
 		.nr_pages = config->nr_pages,
 		.generation = config->generation,
+		.revision = config->revision,
 		.mechanism = config->mechanism,
-		.nr_vcpus = 1,
+		.nr_vcpus = config->nr_vcpus ? config->nr_vcpus : 1,
 		.cbrl_entries = config->cbrl_entries,
+		.slots = config->shifted ? &above : NULL,
+		.nr_slots = config->shifted,
 	};
 	int error;
 
@@ -105,15 +110,15 @@ static uint64_t position(const struct pgste_host *host, const struct frame *fram
 }
 
 /*
- * The host's own PTE: that the guest's is apart from it, and then whether it is young; UNUSED.
- * Nothing else of it decides anything.
+ * The host's own PTE: that the guest's is apart from it; that it is old, which matters once it is
+ * apart; UNUSED.  Nothing else of it decides anything.
  */
 static uint64_t save_host_pte(const struct mm *mm, uint64_t gfn)
 {
 	const uint16_t bits = mm->two.bits ? mm->two.bits[gfn] : 0;
-	const bool apart = bits & HOST_APART;
 
-	return (uint64_t)apart | (uint64_t)(apart && (bits & PTE_YOUNG)) << 1 |
+	return (uint64_t)!!(bits & HOST_APART) |
+	       (uint64_t)((bits & PTE_PRESENT) && !(bits & PTE_YOUNG)) << 1 |
 	       (uint64_t)!!(bits & PTE_UNUSED) << 2;
 }
 
@@ -127,7 +132,7 @@ static void restore_host_pte(struct mm *mm, uint64_t gfn, uint64_t saved)
 		bits = HOST_FILLED;
 	if (saved & 1)
 		bits |= HOST_APART;
-	if ((saved & 3) == 1)
+	if (saved & 2)
 		bits = (bits & (uint16_t)~PTE_YOUNG) | PTE_INVALID;
 	if (saved & 4)
 		bits |= PTE_UNUSED;
@@ -154,14 +159,30 @@ static uint64_t save_page(const struct search_system *s, uint64_t gfn)
 	return word | (uint64_t)page_is_free(guest, gfn) << 33;
 }
 
-void system_save(const struct search_system *s, uint64_t *key)
+static uint64_t save_list(const struct vcpu *vcpu)
 {
-	const struct vcpu *vcpu = &s->guest->vcpus[0];
-	const struct observed *w = &s->watched;
-	uint64_t rest = vcpu->nr;
+	uint64_t saved = vcpu->nr;
 
 	for (uint32_t i = 0; i < vcpu->nr; i++)
-		rest |= vcpu->cbrl[i] << (2 + 2 * i);
+		saved |= vcpu->cbrl[i] << (2 + 2 * i);
+	return saved;
+}
+
+static void restore_list(struct vcpu *vcpu, uint64_t saved)
+{
+	vcpu->nr = saved & 3;
+	for (uint32_t i = 0; i < vcpu->nr; i++)
+		vcpu->cbrl[i] = saved >> (2 + 2 * i) & 3;
+}
+
+void system_save(const struct search_system *s, uint64_t *key)
+{
+	const struct observed *w = &s->watched;
+	uint64_t rest = save_list(&s->guest->vcpus[0]);
+
+	if (s->guest->nr_vcpus > 1)
+		rest |= save_list(&s->guest->vcpus[1]) << 29;
+	rest |= (uint64_t)s->notified << 27;
 	rest |= (uint64_t)s->guest->migration << 8;
 	rest |= (uint64_t)w->phase << 9 | (uint64_t)w->store << 11;
 	rest |= (uint64_t)w->read_zero << 14 | (uint64_t)w->dropped << 15;
@@ -179,7 +200,7 @@ static void empty_host(struct pgste_host *host)
 	host->fresh_frame = host->fresh_slot = 0;
 	host->nr_free = host->config.nr_frames;
 	host->nr_slots_free = host->config.nr_swap_slots;
-	host->nr_cached = 0;
+	host->nr_cached = host->nr_pinned = 0;
 	for (unsigned i = 0; i < 4; i++)
 		host->lists[i] = (struct list){ .head = NIL, .tail = NIL };
 }
@@ -196,6 +217,7 @@ static void restore_frame(struct search_system *s, uint64_t gfn, uint64_t word)
 	f->referenced = word >> 25 & 1;
 	f->dirty = word >> 26 & 1;
 	f->pinned = word >> 27 & 1;
+	s->host->nr_pinned += f->pinned;
 	if (word >> 28 & 1)
 		slot_cache(s->host, slot_get(s->host), number);
 	s->guest->mm.pte[gfn] |= (uint64_t)number << PTE_PFRA_SHIFT;
@@ -240,15 +262,15 @@ static void restore_lists(struct search_system *s, const uint64_t *key)
 void system_restore(struct search_system *s, const uint64_t *key)
 {
 	const uint64_t rest = key[SEARCH_MAX_PAGES];
-	struct vcpu *vcpu = &s->guest->vcpus[0];
 
 	empty_host(s->host);
 	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
 		restore_page(s, gfn, key[gfn]);
 	restore_lists(s, key);
-	vcpu->nr = rest & 3;
-	for (uint32_t i = 0; i < vcpu->nr; i++)
-		vcpu->cbrl[i] = rest >> (2 + 2 * i) & 3;
+	restore_list(&s->guest->vcpus[0], rest & 0xff);
+	if (s->guest->nr_vcpus > 1)
+		restore_list(&s->guest->vcpus[1], rest >> 29 & 0x3f);
+	s->notified = rest >> 27 & 3;
 	if (s->guest->migration != (rest >> 8 & 1)) {
 		/* the mode alone: attribute-dirty bits are in the state bytes */
 		s->guest->migration = rest >> 8 & 1;
