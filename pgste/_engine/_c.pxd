@@ -532,6 +532,7 @@ cdef extern from "pgste.h" nogil:
         uint32_t cbrl_entries
         uint32_t nr_vcpus
         bool_t obedient
+        bool_t plain
         uint64_t max_states
         bool_t (*go_on)(void *data, uint64_t states) noexcept
         void *data

@@ -35,4 +35,5 @@ def search(
     obedient: bool,
     max_states: int,
     progress: Progress | None = None,
+    plain: bool = False,
 ) -> SearchResult: ...

@@ -73,7 +73,7 @@ def search(
     str mechanism not None, str generation not None, str revision not None,
     str rearm not None, str poison not None, tuple notifiers not None, bint shifted,
     int pages, int frames, int swap_slots, int cbrl_entries, int vcpus, bint obedient,
-    max_states, Progress progress=None,
+    max_states, Progress progress=None, bint plain=False,
 ):
     """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
 
@@ -112,6 +112,7 @@ def search(
     config.cbrl_entries = cbrl_entries
     config.nr_vcpus = vcpus
     config.obedient = obedient
+    config.plain = plain
     config.max_states = max_states
     result = <pgste_search_result *>calloc(1, sizeof(pgste_search_result))
     if result == NULL:

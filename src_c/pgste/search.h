@@ -154,7 +154,12 @@ struct pgste_search_config {
 	uint32_t nr_swap_slots;	 /* 0 .. nr_pages */
 	uint32_t cbrl_entries;	 /* 1 .. 2 */
 	uint32_t nr_vcpus;	 /* 1 .. 2, 0 is 1; a list each */
-	bool obedient;		 /* pages but the watched one, 0, keep to the protocol */
+	/*
+	 * Pages but the watched one, 0, keep to free and alloc, and the host ages and unmaps them
+	 * by nothing but reclaim.
+	 */
+	bool obedient;
+	bool plain;		 /* states that differ in nothing that matters are told apart */
 	uint64_t max_states;	 /* PGSTE_E_NOMEM beyond */
 	/*
 	 * Asked every few thousand states, unless NULL: false ends the search with

@@ -249,11 +249,19 @@ static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
 	return false;
 }
 
+/* What the host does to a page in use: where other pages are obedient, to the watched one only. */
+static bool is_of_host(enum pgste_action action)
+{
+	return action == PGSTE_ACTION_AGE ||
+	       (action >= PGSTE_ACTION_NOTIFY_NONE && action <= PGSTE_ACTION_END_SET);
+}
+
 bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn)
 {
 	const uint8_t state = s->guest->mm.state[gfn];
 
-	if (!belongs(s, action) || (gfn && !action_has_page(action)))
+	if (!belongs(s, action) || (gfn && !action_has_page(action)) ||
+	    (gfn != WATCHED && s->config->obedient && is_of_host(action)))
 		return false;
 	switch (action) {
 	case PGSTE_ACTION_FREE_RACED:

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The state of the searched system as a few words, and back.  Nothing of the state is left
- * out but counters and the numbers of frames and slots, which mean nothing: every frame and
- * slot in use belongs to one page, and that page's word describes it.
+ * The state of the searched system as a few words, and back.  Left out is what decides nothing
+ * here: counters; the numbers of frames and slots, as every frame and slot in use belongs to one
+ * page, whose word describes it; and, unless the config says "plain", what only logs read
+ * (attribute-dirty, user-dirty) and the free marks that no rule of the system asks for.
  *
  *   page word      bits        rest word      bits
  *   state byte     0-7         CBRL length    0-1
@@ -139,14 +140,24 @@ static void restore_host_pte(struct mm *mm, uint64_t gfn, uint64_t saved)
 	mm->two.bits[gfn] = bits;
 }
 
+/* Who asks whether a page is marked free: pages that keep to the protocol, and the buddy. */
+static bool asks_for_free(const struct search_system *s, uint64_t gfn)
+{
+	return (s->config->obedient && gfn != WATCHED) || s->guest->mech == &mech_reporting;
+}
+
 static uint64_t save_page(const struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_guest *guest = s->guest;
 	const struct frame *f = page_frame(s, gfn);
 	const struct slot *slot = page_slot(s, gfn);
+	const bool plain = s->config->plain;
 	uint64_t word = guest->mm.state[gfn] | (guest->mm.pte[gfn] & PTE_LOW) << 8;
 
-	word |= (uint64_t)!!(guest->mm.rest[gfn] & REST_UC) << 20;
+	if (plain)
+		word |= (uint64_t)!!(guest->mm.rest[gfn] & REST_UC) << 20;
+	else
+		word &= ~(uint64_t)PGSTE_STATE_DIRTY;
 	if (f) {
 		word |= (uint64_t)f->list << 21 | position(s->host, f) << 23;
 		word |= (uint64_t)f->referenced << 25 | (uint64_t)f->dirty << 26;
@@ -156,7 +167,9 @@ static uint64_t save_page(const struct search_system *s, uint64_t gfn)
 	if (slot)
 		word |= (uint64_t)tag_label(slot->tag) << 31;
 	word |= save_host_pte(&guest->mm, gfn) << 41;
-	return word | (uint64_t)page_is_free(guest, gfn) << 33;
+	if (plain || asks_for_free(s, gfn))
+		word |= (uint64_t)page_is_free(guest, gfn) << 33;
+	return word;
 }
 
 static uint64_t save_list(const struct vcpu *vcpu)
