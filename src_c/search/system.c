@@ -24,6 +24,8 @@
 #include "search/system.h"
 
 #define PTE_LOW UINT64_C(0xfff)
+/* What of the rest word names pages. */
+#define REST_PAGES (UINT64_C(0xff) | UINT64_C(0xff) << 27)
 
 int system_new(struct search_system *s, const struct pgste_search_config *config)
 {
@@ -206,6 +208,35 @@ void system_save(const struct search_system *s, uint64_t *key)
 	search_reporting_save(s, key);
 }
 
+/* Entries of a list of up to two, with pages 1 and 2 exchanged: 1 <-> 2 is 01 <-> 10. */
+static uint64_t reorder_list(uint64_t list)
+{
+	const uint64_t entries = list >> 2;
+	const uint64_t low = entries & 5, high = entries >> 1 & 5;
+
+	return (list & 3) | (low << 1 | high) << 2;
+}
+
+/* Buddies are not alike, nor are pages where slots are shifted. */
+bool system_reorder(const struct search_system *s, uint64_t *key)
+{
+	const uint64_t page = key[1], rest = key[SEARCH_MAX_PAGES];
+	const uint64_t notified = rest >> 27 & 3;
+	const uint64_t other = (rest & ~REST_PAGES) | reorder_list(rest & 0xff) |
+			       reorder_list(rest >> 29 & 0x3f) << 29 |
+			       (notified > 1 ? 5 - notified : notified) << 27;
+
+	if (s->config->plain || s->config->nr_pages < 3 || s->config->shifted ||
+	    s->guest->mech == &mech_reporting || key[1] < key[2])
+		return false;
+	if (key[1] == key[2] && rest <= other)
+		return false;
+	key[1] = key[2];
+	key[2] = page;
+	key[SEARCH_MAX_PAGES] = other;
+	return true;
+}
+
 /* An empty host, to which the pages' frames and slots are then added in order. */
 static void empty_host(struct pgste_host *host)
 {
@@ -272,6 +303,15 @@ static void restore_lists(struct search_system *s, const uint64_t *key)
 		}
 }
 
+static void restore_migration(struct pgste_guest *guest, bool on)
+{
+	if (guest->migration == on)
+		return;
+	/* the mode alone: attribute-dirty bits are in the state bytes */
+	guest->migration = on;
+	guest_set_paths(guest);
+}
+
 void system_restore(struct search_system *s, const uint64_t *key)
 {
 	const uint64_t rest = key[SEARCH_MAX_PAGES];
@@ -284,11 +324,7 @@ void system_restore(struct search_system *s, const uint64_t *key)
 	if (s->guest->nr_vcpus > 1)
 		restore_list(&s->guest->vcpus[1], rest >> 29 & 0x3f);
 	s->notified = rest >> 27 & 3;
-	if (s->guest->migration != (rest >> 8 & 1)) {
-		/* the mode alone: attribute-dirty bits are in the state bytes */
-		s->guest->migration = rest >> 8 & 1;
-		guest_set_paths(s->guest);
-	}
+	restore_migration(s->guest, rest >> 8 & 1);
 	s->watched = (struct observed){
 		.phase = rest >> 9 & 3,
 		.store = rest >> 11 & 7,
@@ -296,4 +332,81 @@ void system_restore(struct search_system *s, const uint64_t *key)
 		.dropped = rest >> 15 & 1,
 	};
 	search_reporting_restore(s, key);
+}
+
+/* ---- images ---- */
+
+void system_remember(const struct search_system *s, struct search_image *image)
+{
+	const struct pgste_host *host = s->host;
+	const struct mm *mm = &s->guest->mm;
+	const uint64_t nr = mm->nr_pages;
+
+	image->free_frame = host->free_frame;
+	image->free_slot = host->free_slot;
+	image->fresh_frame = host->fresh_frame;
+	image->fresh_slot = host->fresh_slot;
+	image->nr_free = host->nr_free;
+	image->nr_slots_free = host->nr_slots_free;
+	image->nr_cached = host->nr_cached;
+	image->nr_pinned = host->nr_pinned;
+	memcpy(image->lists, host->lists, sizeof(image->lists));
+	memcpy(image->frames, host->frames, s->config->nr_frames * sizeof(*image->frames));
+	memcpy(image->slots, host->slots, s->config->nr_swap_slots * sizeof(*image->slots));
+	memcpy(image->pte, mm->pte, nr * sizeof(*image->pte));
+	memcpy(image->rest, mm->rest, nr * sizeof(*image->rest));
+	memcpy(image->state, mm->state, nr);
+	if (mm->two.bits)
+		memcpy(image->bits, mm->two.bits, nr * sizeof(*image->bits));
+	image->free = s->guest->free[0];
+	for (uint32_t v = 0; v < s->guest->nr_vcpus; v++) {
+		image->nr_listed[v] = s->guest->vcpus[v].nr;
+		memcpy(image->cbrl[v], s->guest->vcpus[v].cbrl, sizeof(image->cbrl[v]));
+	}
+	image->watched = s->watched;
+	image->notified = s->notified;
+	image->migration = s->guest->migration;
+}
+
+static void put_back_host(struct search_system *s, const struct search_image *image)
+{
+	struct pgste_host *host = s->host;
+
+	host->free_frame = image->free_frame;
+	host->free_slot = image->free_slot;
+	host->fresh_frame = image->fresh_frame;
+	host->fresh_slot = image->fresh_slot;
+	host->nr_free = image->nr_free;
+	host->nr_slots_free = image->nr_slots_free;
+	host->nr_cached = image->nr_cached;
+	host->nr_pinned = image->nr_pinned;
+	memcpy(host->lists, image->lists, sizeof(image->lists));
+	memcpy(host->frames, image->frames, s->config->nr_frames * sizeof(*image->frames));
+	memcpy(host->slots, image->slots, s->config->nr_swap_slots * sizeof(*image->slots));
+}
+
+void system_put_back(struct search_system *s, const struct search_image *image,
+		     const uint64_t *key)
+{
+	struct mm *mm = &s->guest->mm;
+	const uint64_t nr = mm->nr_pages;
+
+	if (s->guest->mech == &mech_reporting) {
+		system_restore(s, key);
+		return;
+	}
+	put_back_host(s, image);
+	memcpy(mm->pte, image->pte, nr * sizeof(*image->pte));
+	memcpy(mm->rest, image->rest, nr * sizeof(*image->rest));
+	memcpy(mm->state, image->state, nr);
+	if (mm->two.bits)
+		memcpy(mm->two.bits, image->bits, nr * sizeof(*image->bits));
+	s->guest->free[0] = image->free;
+	for (uint32_t v = 0; v < s->guest->nr_vcpus; v++) {
+		s->guest->vcpus[v].nr = image->nr_listed[v];
+		memcpy(s->guest->vcpus[v].cbrl, image->cbrl[v], sizeof(image->cbrl[v]));
+	}
+	s->watched = image->watched;
+	s->notified = image->notified;
+	restore_migration(s->guest, image->migration);
 }
