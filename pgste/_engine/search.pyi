@@ -17,6 +17,7 @@ class SearchResult(TypedDict):
     states: int
     transitions: int
     depth: int
+    all: bool
     answers: dict[str, tuple[int, list[tuple[str, int]] | None]]
 
 def search(
@@ -36,4 +37,6 @@ def search(
     max_states: int,
     progress: Progress | None = None,
     plain: bool = False,
+    until: tuple[str, ...] = (),
+    below: int = ...,
 ) -> SearchResult: ...

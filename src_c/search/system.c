@@ -148,7 +148,7 @@ static bool asks_for_free(const struct search_system *s, uint64_t gfn)
 	return (s->config->obedient && gfn != WATCHED) || s->guest->mech == &mech_reporting;
 }
 
-static uint64_t save_page(const struct search_system *s, uint64_t gfn)
+static uint64_t page_key(const struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_guest *guest = s->guest;
 	const struct frame *f = page_frame(s, gfn);
@@ -203,7 +203,7 @@ void system_save(const struct search_system *s, uint64_t *key)
 	rest |= (uint64_t)w->read_zero << 14 | (uint64_t)w->dropped << 15;
 	memset(key, 0, SEARCH_WORDS * sizeof(*key));
 	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
-		key[gfn] = save_page(s, gfn);
+		key[gfn] = page_key(s, gfn);
 	key[SEARCH_MAX_PAGES] = rest;
 	search_reporting_save(s, key);
 }
@@ -303,7 +303,7 @@ static void restore_lists(struct search_system *s, const uint64_t *key)
 		}
 }
 
-static void restore_migration(struct pgste_guest *guest, bool on)
+void system_set_migration(struct pgste_guest *guest, bool on)
 {
 	if (guest->migration == on)
 		return;
@@ -324,7 +324,7 @@ void system_restore(struct search_system *s, const uint64_t *key)
 	if (s->guest->nr_vcpus > 1)
 		restore_list(&s->guest->vcpus[1], rest >> 29 & 0x3f);
 	s->notified = rest >> 27 & 3;
-	restore_migration(s->guest, rest >> 8 & 1);
+	system_set_migration(s->guest, rest >> 8 & 1);
 	s->watched = (struct observed){
 		.phase = rest >> 9 & 3,
 		.store = rest >> 11 & 7,
@@ -332,81 +332,4 @@ void system_restore(struct search_system *s, const uint64_t *key)
 		.dropped = rest >> 15 & 1,
 	};
 	search_reporting_restore(s, key);
-}
-
-/* ---- images ---- */
-
-void system_remember(const struct search_system *s, struct search_image *image)
-{
-	const struct pgste_host *host = s->host;
-	const struct mm *mm = &s->guest->mm;
-	const uint64_t nr = mm->nr_pages;
-
-	image->free_frame = host->free_frame;
-	image->free_slot = host->free_slot;
-	image->fresh_frame = host->fresh_frame;
-	image->fresh_slot = host->fresh_slot;
-	image->nr_free = host->nr_free;
-	image->nr_slots_free = host->nr_slots_free;
-	image->nr_cached = host->nr_cached;
-	image->nr_pinned = host->nr_pinned;
-	memcpy(image->lists, host->lists, sizeof(image->lists));
-	memcpy(image->frames, host->frames, s->config->nr_frames * sizeof(*image->frames));
-	memcpy(image->slots, host->slots, s->config->nr_swap_slots * sizeof(*image->slots));
-	memcpy(image->pte, mm->pte, nr * sizeof(*image->pte));
-	memcpy(image->rest, mm->rest, nr * sizeof(*image->rest));
-	memcpy(image->state, mm->state, nr);
-	if (mm->two.bits)
-		memcpy(image->bits, mm->two.bits, nr * sizeof(*image->bits));
-	image->free = s->guest->free[0];
-	for (uint32_t v = 0; v < s->guest->nr_vcpus; v++) {
-		image->nr_listed[v] = s->guest->vcpus[v].nr;
-		memcpy(image->cbrl[v], s->guest->vcpus[v].cbrl, sizeof(image->cbrl[v]));
-	}
-	image->watched = s->watched;
-	image->notified = s->notified;
-	image->migration = s->guest->migration;
-}
-
-static void put_back_host(struct search_system *s, const struct search_image *image)
-{
-	struct pgste_host *host = s->host;
-
-	host->free_frame = image->free_frame;
-	host->free_slot = image->free_slot;
-	host->fresh_frame = image->fresh_frame;
-	host->fresh_slot = image->fresh_slot;
-	host->nr_free = image->nr_free;
-	host->nr_slots_free = image->nr_slots_free;
-	host->nr_cached = image->nr_cached;
-	host->nr_pinned = image->nr_pinned;
-	memcpy(host->lists, image->lists, sizeof(image->lists));
-	memcpy(host->frames, image->frames, s->config->nr_frames * sizeof(*image->frames));
-	memcpy(host->slots, image->slots, s->config->nr_swap_slots * sizeof(*image->slots));
-}
-
-void system_put_back(struct search_system *s, const struct search_image *image,
-		     const uint64_t *key)
-{
-	struct mm *mm = &s->guest->mm;
-	const uint64_t nr = mm->nr_pages;
-
-	if (s->guest->mech == &mech_reporting) {
-		system_restore(s, key);
-		return;
-	}
-	put_back_host(s, image);
-	memcpy(mm->pte, image->pte, nr * sizeof(*image->pte));
-	memcpy(mm->rest, image->rest, nr * sizeof(*image->rest));
-	memcpy(mm->state, image->state, nr);
-	if (mm->two.bits)
-		memcpy(mm->two.bits, image->bits, nr * sizeof(*image->bits));
-	s->guest->free[0] = image->free;
-	for (uint32_t v = 0; v < s->guest->nr_vcpus; v++) {
-		s->guest->vcpus[v].nr = image->nr_listed[v];
-		memcpy(s->guest->vcpus[v].cbrl, image->cbrl[v], sizeof(image->cbrl[v]));
-	}
-	s->watched = image->watched;
-	s->notified = image->notified;
-	restore_migration(s->guest, image->migration);
 }
