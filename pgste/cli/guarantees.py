@@ -271,13 +271,14 @@ def explanation(cell: Cell) -> Group:
             moment.what,
             moment.state,
             f"{moment.pgste:016x}",
-            f"{moment.pte:x}",
+            f"{moment.pte:x}" + ("" if moment.host_pte is None else f" {moment.host_pte:x}"),
             " ".join(map(str, moment.listed)),
             moment.reads,
         )
     foot = Text(
         f"Page 0, on {cell.system}; no shorter run shows it.\nState: S stable, U unused,"
-        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept.",
+        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept."
+        + (" PTE: the guest's, and the host's own." if subject.generation == "dat" else ""),
         style="dim",
     )
     return Group(head, Text(), grid, Text(), foot)

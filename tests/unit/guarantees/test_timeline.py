@@ -20,7 +20,7 @@ from pgste.guarantees.witness import Step
 CELLS = [
     ("cmma", "lost-before-alloc"),
     ("cmma", "stable-zero"),
-    ("cmma_dat", "zapped-under-pressure"),
+    ("cmma_7_1_5", "zapped-under-pressure"),
     ("cmma_zvm", "touch-while-free"),
     ("cmma_zvm", "announce-reuse"),
     ("madv_free", "zapped-under-pressure"),
@@ -95,7 +95,7 @@ def test_a_lost_store_is_told_step_by_step() -> None:
 
 def test_rows_are_those_of_the_mechanism() -> None:
     shown = {about: words(drawn(explain(*about))[1]).splitlines() for about in CELLS}
-    assert {"guest pte", "host pte"} <= set(shown["cmma_dat", "zapped-under-pressure"])
+    assert {"guest pte", "host pte"} <= set(shown["cmma_7_1_5", "zapped-under-pressure"])
     assert "PGSTE" not in shown["madv_dontneed", "lost-racing"]
     assert "the host" not in shown["madv_dontneed", "lost-racing"]
     assert {"reporting", "page 1", "free, reported"} <= set(shown["reporting", "lost-before-alloc"])
