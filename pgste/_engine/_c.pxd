@@ -550,9 +550,15 @@ cdef extern from "pgste.h" nogil:
         uint32_t nr_steps
         pgste_step steps[PGSTE_SEARCH_STEPS]
 
+    cdef struct pgste_seen:
+        uint64_t bits[4]
+
     cdef struct pgste_search_result:
         uint64_t states
         uint64_t transitions
+        pgste_seen seen
+        pgste_seen met_unused
+        pgste_seen met_stable
         uint32_t depth
         pgste_search_answer answers[PGSTE_NR_QUESTIONS]
 

@@ -17,6 +17,9 @@ class SearchResult(TypedDict):
     states: int
     transitions: int
     depth: int
+    seen: list[int]
+    met_unused: list[int]
+    met_stable: list[int]
     all: bool
     answers: dict[str, tuple[int, list[tuple[str, int]] | None]]
 

@@ -19,6 +19,7 @@ from pgste._engine._c cimport (
     pgste_search,
     pgste_search_config,
     pgste_search_result,
+    pgste_seen,
 )
 from pgste._engine.names cimport names_of, strerror
 from pgste._engine.watch cimport (
@@ -54,6 +55,12 @@ def _questions():
 #: Name, text, answer if it is found, answer that is good, stem: rows of the core's table.
 QUESTION_ROWS = _questions()
 QUESTIONS = tuple([row[0] for row in QUESTION_ROWS])
+
+
+cdef list _seen(const pgste_seen *seen):
+    """The state bytes whose bits are set."""
+    cdef unsigned state
+    return [state for state in range(256) if seen.bits[state // 64] >> (state % 64) & 1]
 
 
 # What the core's question needs to know.
@@ -106,7 +113,8 @@ def search(
     Returns
     -------
     dict
-        ``states``, ``transitions``, ``depth``, ``all`` (whether every state was searched), and
+        ``states``, ``transitions``, ``depth``, ``seen`` (state bytes that some page had),
+        ``met_unused``, ``met_stable`` (those that these ESSA requests met), ``all`` (whether every state was searched), and
         ``answers``: for each question's name the
         premises counted and the steps, (action, gfn) each, of the shortest run, None if no
         state answers it with yes.
@@ -175,6 +183,9 @@ def search(
             "states": result.states,
             "transitions": result.transitions,
             "depth": result.depth,
+            "seen": _seen(&result.seen),
+            "met_unused": _seen(&result.met_unused),
+            "met_stable": _seen(&result.met_stable),
             "all": not asked.enough,
             "answers": answers,
         }

@@ -180,8 +180,17 @@ struct pgste_search_answer {
 	uint32_t nr_steps;  /* of the shortest run that shows it; 0: it never happens */
 	struct pgste_step steps[PGSTE_SEARCH_STEPS];
 };
+/* A bit for each of the 256 values of a state byte. */
+struct pgste_seen {
+	uint64_t bits[4];
+};
 struct pgste_search_result {
 	uint64_t states, transitions;
+	/*
+	 * Coverage: state bytes that some page had, and those that ESSA set unused and set stable
+	 * met (CMMA on KVM), all without the attribute-dirty bit.
+	 */
+	struct pgste_seen seen, met_unused, met_stable;
 	uint32_t depth; /* steps to the farthest state */
 	struct pgste_search_answer answers[PGSTE_NR_QUESTIONS];
 };

@@ -122,6 +122,7 @@ static int visit(struct search *s, uint64_t parent, struct pgste_step step)
 	s->states[s->nr] = v;
 	enter(s, s->nr++, at, h);
 	s->result->depth = v.depth;
+	search_cover_state(&s->system, s->result);
 	return PGSTE_OK;
 }
 
@@ -170,6 +171,7 @@ static int expand(struct search *s, uint64_t state)
 			changed = action_applies(&s->system, (enum pgste_action)a, gfn);
 			if (!changed)
 				continue;
+			search_cover_essa(&s->system, (enum pgste_action)a, gfn, result);
 			done = action_do(&s->system, (enum pgste_action)a, gfn, found, premises);
 			if (s->system.no_memory)
 				return PGSTE_E_NOMEM;

@@ -103,6 +103,13 @@ bool system_reorder(const struct search_system *s, uint64_t *key);
 uint32_t *page_tag(struct search_system *s, uint64_t gfn);	 /* of its frame, or NULL */
 uint32_t *page_slot_tag(struct search_system *s, uint64_t gfn); /* of its swap slot, or NULL */
 
+/* ---- coverage (coverage.c) ---- */
+
+/* The system is in a new state; an action is about to be tried. */
+void search_cover_state(const struct search_system *s, struct pgste_search_result *result);
+void search_cover_essa(const struct search_system *s, enum pgste_action action, uint64_t gfn,
+		       struct pgste_search_result *result);
+
 /* ---- two tables (notifier.c): nothing, but for dat guests of a config with notifiers ---- */
 
 bool search_notifier_belongs(const struct search_system *s, enum pgste_action action);
