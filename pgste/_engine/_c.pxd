@@ -375,6 +375,10 @@ cdef extern from "pgste.h" nogil:
         PGSTE_POISON_INIT_ON_FREE
         PGSTE_POISON_PAGE_POISON
 
+    cdef enum pgste_advice:
+        PGSTE_ADVICE_MADV_DONTNEED
+        PGSTE_ADVICE_MADV_FREE
+
     cdef struct pgste_reporting_config:
         uint32_t order
         uint32_t max_order
@@ -390,6 +394,7 @@ cdef extern from "pgste.h" nogil:
         pgste_poison poison
         bool_t negotiated
         bool_t inhibited
+        pgste_advice advice
 
     cdef enum pgste_reporting_status:
         PGSTE_REPORTING_OFF
@@ -523,6 +528,7 @@ cdef extern from "pgste.h" nogil:
         pgste_generation generation
         pgste_rearm rearm
         pgste_poison poison
+        pgste_advice advice
         uint32_t nr_pages
         uint32_t nr_frames
         uint32_t nr_swap_slots

@@ -22,6 +22,7 @@ def search(
     generation: str,
     rearm: str,
     poison: str,
+    advice: str,
     pages: int,
     frames: int,
     swap_slots: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgste.guarantees.witness import Poison
+from pgste.guarantees.witness import Advice, Poison
 
 __all__ = ["MECHANISMS", "Subject"]
 
@@ -21,6 +21,7 @@ class Subject:
     generation: str = "pgtable"
     rearm: str = "referenced"
     poison: Poison = "none"
+    advice: Advice = "madv_dontneed"
 
 
 MECHANISMS = (
@@ -49,9 +50,23 @@ MECHANISMS = (
         "reporting",
     ),
     Subject(
+        "reporting_madv_free",
+        "FPR MADV_FREE",
+        "free page reporting to a hypervisor that uses MADV_FREE where QEMU uses MADV_DONTNEED",
+        "reporting",
+        advice="madv_free",
+    ),
+    Subject(
+        "reporting_init",
+        "FPR zeroed",
+        "free page reporting by a guest with init_on_free, negotiated: QEMU discards",
+        "reporting",
+        poison="init_on_free",
+    ),
+    Subject(
         "reporting_poison",
         "FPR poison",
-        "free page reporting, page poison negotiated (0xaa): QEMU acks and keeps",
+        "free page reporting by a guest with page_poison (0xaa), negotiated: QEMU acks and keeps",
         "reporting",
         poison="page_poison",
     ),

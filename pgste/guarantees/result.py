@@ -79,6 +79,7 @@ class Cell:
             generation=subject.generation,
             rearm=subject.rearm,
             poison=subject.poison,
+            advice=subject.advice,
         )
 
 

@@ -139,6 +139,7 @@ def _search(subject: Subject, system: System, searched: Searched) -> SearchResul
         subject.generation,
         subject.rearm,
         subject.poison,
+        subject.advice,
         system.pages,
         system.frames,
         system.swap_slots,

@@ -50,7 +50,9 @@ STATES = {
         "madv_free_dirty": (228, 4224, 4224, 2808, 24144),
         "madv_dontneed": (45, 660, 660, 384, 3228),
         "reporting": (217, 6830, 6830, 3990, 205093),
-        "reporting_poison": (201, 3505, 3505, 1813, 89985),
+        "reporting_madv_free": (452, 13998, 13998, 10742, 473612),
+        "reporting_init": (159, 4498, 4498, 2139, 51937),
+        "reporting_poison": (125, 2033, 2033, 765, 21474),
     }.items()
     for system, states in zip(SYSTEMS, counts, strict=True)
 }

@@ -16,8 +16,9 @@ from pgste._engine.search import ACTION_WORDS
 from pgste.enums import PgsteBits, PteBits, Usage
 from pgste.errors import ProgramInterruption
 
-__all__ = ["Moment", "Poison", "Step", "play"]
+__all__ = ["Advice", "Moment", "Poison", "Step", "play"]
 
+Advice: TypeAlias = Literal["madv_dontneed", "madv_free"]
 Poison: TypeAlias = Literal["none", "init_on_free", "page_poison"]
 
 
@@ -47,14 +48,32 @@ class Moment:
     reads: str
 
 
+_POISONED = 0xAAAAAAAA
+
+
+@dataclass(frozen=True)
+class _Fill:
+    """What a guest fills a page with before it frees it, and how that is told."""
+
+    tag: int
+    frees: str
+
+
+_FILLS: dict[Poison, _Fill] = {
+    "none": _Fill(0, "guest frees"),
+    "init_on_free": _Fill(0, "guest zeroes and frees"),
+    "page_poison": _Fill(_POISONED, "guest poisons and frees"),
+}
+
+
 def _pages(blocks: list[tuple[int, int, bool]]) -> str:
     pages = [page for gfn, order, _ in blocks for page in range(gfn, gfn + (1 << order))]
     return ("pages " if len(pages) > 1 else "page ") + ", ".join(map(str, pages))
 
 
 class _Player:
-    def __init__(self, host: Host, guest: Guest) -> None:
-        self.host, self.guest = host, guest
+    def __init__(self, host: Host, guest: Guest, poison: Poison) -> None:
+        self.host, self.guest, self.poison = host, guest, poison
         self.tag = 0
 
     def do(self, step: Step) -> str:
@@ -72,16 +91,18 @@ class _Player:
     def _act(self, step: Step) -> str | int:
         host, guest, gfn = self.host, self.guest, step.gfn
         match step.action:
-            case "write" | "free_raced":
-                self.tag += 1
-                guest.write(gfn, self.tag)
-                if step.action == "free_raced":
-                    guest.free_page(gfn)
+            case "write":
+                self._store(gfn)
+            case "free_raced":
+                self._fill(gfn)
+                self._store(gfn)
+                guest.free_page(gfn)
             case "read" | "swap_in":
                 return int(guest.read(gfn)[0]) or "zero"
             case "swap_out":
                 host.swap_out(guest, gfn)
             case "free":
+                self._fill(gfn)
                 guest.free_page(gfn)
             case "alloc":
                 guest.alloc_page(gfn)
@@ -110,6 +131,15 @@ class _Player:
                     host.reclaim(host.frames)
         return ""
 
+    def _store(self, gfn: int) -> None:
+        self.tag += 1
+        self.guest.write(gfn, self.tag)
+
+    def _fill(self, gfn: int) -> None:
+        """What the guest does to a page before it frees it."""
+        if self.poison != "none":
+            self.guest.write(gfn, _FILLS[self.poison].tag)
+
     def _report(self) -> str:
         """Free page reporting: what is due next happens."""
         guest = self.guest
@@ -122,7 +152,8 @@ class _Player:
         return "; ".join(said) or "guest finds nothing to report"
 
     def _words(self, step: Step, value: str | int) -> str:
-        return ACTION_WORDS[step.action].format(
+        words = ACTION_WORDS[step.action].replace("guest frees", _FILLS[self.poison].frees)
+        return words.format(
             gfn=step.gfn,
             tag=self.tag,
             value=value,
@@ -146,6 +177,8 @@ class _Player:
         if self.guest.flavour == "zvm" and state == "Vz":
             return "discard fault"
         tag = int(self.guest.peek(0)[0])
+        if tag == _POISONED:
+            return "poison"
         return f"store {tag}" if tag else "zero"
 
 
@@ -160,6 +193,7 @@ def play(
     generation: str = "pgtable",
     rearm: str = "referenced",
     poison: Poison = "none",
+    advice: Advice = "madv_dontneed",
 ) -> list[Moment]:
     """Play steps on a new guest; a `Moment` for the start and after each step."""
     host = Host(frames, swap_slots, rearm=rearm)
@@ -185,8 +219,9 @@ def play(
             low=0,
             spare=32,
             poison=poison,
+            advice=advice,
         )
-    player = _Player(host, guest)
+    player = _Player(host, guest, poison)
     moments = [player.look("a new guest")]
     moments.extend(player.look(player.do(step)) for step in steps)
     return moments

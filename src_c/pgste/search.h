@@ -120,7 +120,8 @@ struct pgste_search_config {
 	const char *mechanism;
 	enum pgste_generation generation;
 	enum pgste_rearm rearm;
-	enum pgste_poison poison; /* of free page reporting */
+	enum pgste_poison poison; /* of free page reporting; the guest fills what it frees */
+	enum pgste_advice advice; /* of free page reporting */
 	uint32_t nr_pages;	 /* 1 .. 3 */
 	uint32_t nr_frames;	 /* 1 .. nr_pages */
 	uint32_t nr_swap_slots;	 /* 0 .. nr_pages */

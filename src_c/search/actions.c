@@ -28,6 +28,19 @@ static int store(struct search_system *s, uint64_t gfn)
 	return (int)noted(s, pgste_write(s->guest, &one, &tag, 0));
 }
 
+/* free_pages_prepare: init_on_free zeroes a page before its free, page_poison fills it with 0xaa. */
+static int fill(struct search_system *s, uint64_t gfn)
+{
+	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
+	uint32_t tag = 0;
+
+	if (s->config->poison == PGSTE_POISON_NONE)
+		return PGSTE_OK;
+	if (s->config->poison == PGSTE_POISON_PAGE_POISON)
+		tag = tag_of(gfn, LABEL_POISON);
+	return (int)noted(s, pgste_write(s->guest, &one, &tag, 0));
+}
+
 static int load(struct search_system *s, uint64_t gfn, uint32_t *tag)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
@@ -95,8 +108,10 @@ static bool do_read(struct search_system *s, uint64_t gfn, bool *found)
 
 static bool do_free(struct search_system *s, uint64_t gfn, bool raced)
 {
+	if ((gfn != WATCHED && raced) || fill(s, gfn))
+		return false;
 	if (gfn != WATCHED)
-		return !raced && !pgste_free_page(s->guest, 0, gfn);
+		return !pgste_free_page(s->guest, 0, gfn);
 	if (raced && (s->watched.phase == PHASE_FREE || store(s, gfn)))
 		return false;
 	s->watched = (struct observed){ .phase = PHASE_FREE };
@@ -204,13 +219,19 @@ static bool belongs(const struct search_system *s, enum pgste_action action)
 	}
 }
 
+/* The host still has something of the page; zeros count if the guest put them there. */
+static bool kept(const struct search_system *s)
+{
+	return content_of(&s->guest->mm, WATCHED) ||
+	       (s->config->poison == PGSTE_POISON_INIT_ON_FREE && has_content(s, WATCHED));
+}
+
 /* Would the page's content go if the host ran short now?  The state is not kept. */
 static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
 {
 	const struct observed *w = &s->watched;
 
-	if (w->phase == PHASE_FREE && w->store == STORE_NONE &&
-	    content_of(&s->guest->mm, WATCHED)) {
+	if (w->phase == PHASE_FREE && w->store == STORE_NONE && kept(s)) {
 		run_short(s);
 		ASK(ZAPPED_UNDER_PRESSURE, true, has_content(s, WATCHED));
 	}

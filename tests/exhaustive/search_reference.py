@@ -13,7 +13,7 @@ from reference import Guest, Host, ModelError, ProgramInterruption
 from reference.reporting import Reporting, Settings
 from reference.words import is_none, is_present, is_swap
 
-ZERO, NEW, OLD = 0, 1, 2
+ZERO, NEW, OLD, POISON = 0, 1, 2, 3
 PAGE_ACTIONS = (
     "write",
     "read",
@@ -43,6 +43,7 @@ class Watched:
 class System:
     guest: Guest
     watched: Watched = Watched()
+    poison: str = "none"
 
     @property
     def host(self) -> Host:
@@ -50,7 +51,12 @@ class System:
 
 
 def new_system(
-    mechanism: str, generation: str, rearm: str, poison: str, shape: tuple[int, ...]
+    mechanism: str,
+    generation: str,
+    rearm: str,
+    poison: str,
+    shape: tuple[int, ...],
+    advice: str = "madv_dontneed",
 ) -> System:
     pages, frames, slots, entries = shape
     zvm = generation == "zvm"
@@ -78,9 +84,10 @@ def new_system(
                 ack_ns=1,
                 spare=32,
                 poison=poison,
+                advice=advice,
             ),
         )
-    return System(guest)
+    return System(guest, poison=poison)
 
 
 def actions_of(system: System) -> list[tuple[str, int]]:
@@ -132,6 +139,7 @@ def act(system: System, name: str, gfn: int) -> bool:
         elif name == "read":
             guest.read([gfn])
         elif name == "free":
+            fill(guest, gfn, system.poison)
             guest.free([gfn])
         elif name == "alloc":
             guest.alloc([gfn])
@@ -177,6 +185,12 @@ def act(system: System, name: str, gfn: int) -> bool:
     return True
 
 
+def fill(guest: Guest, gfn: int, poison: str) -> None:
+    """free_pages_prepare: what the guest stores to a page that it is about to free."""
+    if poison != "none":
+        guest.write([gfn], [POISON if poison == "page_poison" else ZERO])
+
+
 def report(guest: Guest) -> bool:
     """Free page reporting: what is due next happens."""
     reporting = guest.reporting
@@ -199,6 +213,8 @@ def act_watched(system: System, name: str) -> bool:
     if name in ("write", "free_raced"):
         if name == "free_raced" and seen.phase == "free":
             return False
+        if name == "free_raced":
+            fill(guest, 0, system.poison)
         relabel(guest)
         guest.write([0], [NEW])
         raced = seen.phase == "free" and waits_for_report(guest)
@@ -208,6 +224,7 @@ def act_watched(system: System, name: str) -> bool:
         if value == ZERO and seen.store == "none":
             system.watched = replace(seen, read_zero=True)
     if name == "free":
+        fill(guest, 0, system.poison)
         relabel(guest)
     if name in ("free", "free_raced"):
         system.watched = Watched("free", store="raced" if name == "free_raced" else "none")

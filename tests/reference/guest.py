@@ -516,10 +516,12 @@ class Guest(Layer):
             else:
                 self._madvise_dontneed(gfn)
 
-    def discard(self, gfn: int) -> None:
-        """MADV_DONTNEED of one page, not counted as a call."""
+    def discard(self, gfn: int, advice: str) -> None:
+        """What a host does with a reported page; not counted as a call."""
         if self.frame[gfn] is None:
             self._madvise_no_frame(gfn)
+        elif advice == "madv_free":
+            self._madvise_free(gfn)
         else:
             self._madvise_dontneed(gfn)
 
