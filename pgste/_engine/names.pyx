@@ -26,6 +26,8 @@ ERROR_LAST = <int>PGSTE_E_LAST
 REARM_RULES = ("referenced", "dirty")
 POISONS = ("none", "init_on_free", "page_poison")
 ADVICES = ("madv_dontneed", "madv_free")
+#: What a folio may be in, in the order of enum pgste_folio.
+FOLIOS = ("pinned", "locked", "writeback", "shared")
 
 
 cpdef str shown(object value):

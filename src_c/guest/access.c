@@ -60,10 +60,19 @@ int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns)
 
 int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on)
 {
+	return pgste_set_folio(guest, gfns, PGSTE_FOLIO_PINNED, on);
+}
+
+int64_t pgste_set_folio(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			enum pgste_folio what, bool on)
+{
+	if ((unsigned)what >= PGSTE_NR_FOLIOS || (guest->mm.rules && what != PGSTE_FOLIO_PINNED) ||
+	    (guest->mm.generation == PGSTE_GEN_DAT && what == PGSTE_FOLIO_SHARED))
+		return PGSTE_E_ARG;
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
 	guest_settle(guest);
-	return mm_set_pinned(&guest->mm, gfns, on);
+	return mm_set_folio(&guest->mm, gfns, what, on);
 }
 
 int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n)

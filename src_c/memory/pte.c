@@ -139,6 +139,17 @@ void pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
 		mm->pte[gfn] |= PTE_SOFT_DIRTY;
 }
 
+void pte_wrprotect(struct mm *mm, uint64_t gfn)
+{
+	const uint64_t old = pte_compose(mm->pte[gfn], mm->state[gfn]);
+	const uint64_t new = (old & ~PTE_WRITE) | PTE_PROTECT;
+
+	if (!(old & PTE_WRITE))
+		return;
+	pte_exchanged(mm, gfn, old, new);
+	pte_store(mm, gfn, new);
+}
+
 void pte_detach(struct mm *mm, uint64_t gfn)
 {
 	const uint64_t cold = mm->pte[gfn];

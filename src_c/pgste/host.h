@@ -49,6 +49,28 @@ int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns)
  */
 int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on);
 
+/*
+ * What the folio of a page may be in, each on or off, until the page loses the frame:
+ *
+ *   PINNED	as above
+ *   LOCKED	somebody has the folio lock: reclaim leaves the page alone, MADV_FREE passes it
+ *		over if it is dirty or in the swap cache
+ *   WRITEBACK	it is being written to its swap slot (pages in the swap cache only): reclaim
+ *		makes it active, MADV_FREE passes it over
+ *   SHARED	a forked child maps it, too: the PTE is write-protected, a store takes a copy
+ *		of its own, MADV_FREE passes the page over if it is dirty or in the swap cache.
+ *		The child itself, and what it keeps when this guest's page goes, is not modelled.
+ *
+ * Pages that it changed, or PGSTE_E_GFN, PGSTE_E_ARG (what; z/VM has PINNED alone, and dat no
+ * SHARED: its fork is a notifier, pgste_notifier_unmap).
+ */
+#define PGSTE_FOLIOS(X)                                                                      \
+	X(PINNED, "pinned") X(LOCKED, "locked") X(WRITEBACK, "writeback") X(SHARED, "shared")
+#define PGSTE_FOLIO_ENUM(NAME, name) PGSTE_FOLIO_##NAME,
+enum pgste_folio { PGSTE_FOLIOS(PGSTE_FOLIO_ENUM) PGSTE_NR_FOLIOS };
+int64_t pgste_set_folio(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			enum pgste_folio what, bool on);
+
 #define PGSTE_HOST_STATS(X)                                                                 \
 	X(frames)	     /* frames in all */                                             \
 	X(frames_free)	     /* free now */                                                  \
@@ -97,7 +119,7 @@ struct pgste_frame_info {
 	uint64_t gfn;
 	uint32_t tag;
 	uint32_t slot;	/* swap slot of the swap cache, UINT32_MAX: none */
-	bool referenced, dirty, pinned;
+	bool referenced, dirty, pinned, locked, writeback, shared;
 };
 int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste_frame_info *info);
 /* Frames of a list, head (newest) first, at most max of them: how many the list has. */
