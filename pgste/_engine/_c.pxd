@@ -539,6 +539,7 @@ cdef extern from "pgste.h" nogil:
         pgste_rearm rearm
         pgste_poison poison
         pgste_advice advice
+        bool_t busy
         uint32_t nr_pages
         uint32_t nr_frames
         uint32_t nr_swap_slots

@@ -23,6 +23,7 @@ def search(
     rearm: str,
     poison: str,
     advice: str,
+    busy: bool,
     pages: int,
     frames: int,
     swap_slots: int,

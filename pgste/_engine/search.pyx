@@ -71,7 +71,7 @@ cdef bool_t go_on(void *data, uint64_t states) noexcept nogil:
 
 def search(
     str mechanism not None, str generation not None, str rearm not None,
-    str poison not None, str advice not None, int pages, int frames,
+    str poison not None, str advice not None, bint busy, int pages, int frames,
     int swap_slots, int cbrl_entries, bint obedient, max_states, Progress progress=None,
 ):
     """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
@@ -99,6 +99,7 @@ def search(
     config.rearm = <pgste_rearm><int>REARM_RULES.index(rearm)
     config.poison = <pgste_poison><int>POISONS.index(poison)
     config.advice = <pgste_advice><int>ADVICES.index(advice)
+    config.busy = busy
     config.nr_pages = pages
     config.nr_frames = frames
     config.nr_swap_slots = swap_slots

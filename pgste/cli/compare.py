@@ -192,7 +192,7 @@ def _reporting(used: dict[str, Any] | None) -> str:
     return (
         f"\nreporting: free blocks of order {used['order']} and more, {used['delay_ns'] * 1e-9:g} s"
         f" after a free, up to {used['capacity']} a call;\n"
-        f"      the host discards by {advice}; pages that no event names count as {unseen}"
+        f"      discarded by {advice}; pages that no event names count as {unseen}"
     )
 
 

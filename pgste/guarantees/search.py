@@ -140,6 +140,7 @@ def _search(subject: Subject, system: System, searched: Searched) -> SearchResul
         subject.rearm,
         subject.poison,
         subject.advice,
+        subject.busy,
         system.pages,
         system.frames,
         system.swap_slots,

@@ -66,6 +66,16 @@ _FILLS: dict[Poison, _Fill] = {
 }
 
 
+#: What a folio may be in, and the words for its beginning and end, by action.
+_FLIPS: dict[str, tuple[Literal["pinned", "locked", "writeback", "shared"], str, str]] = {
+    "pin": ("pinned", "taken", "dropped"),
+    "lock": ("locked", "taken", "dropped"),
+    "writeback": ("writeback", "goes on", "ends"),
+    "fork": ("shared", "a forked child maps", "no child any more maps"),
+}
+_HOLDS: tuple[Literal["pinned", "locked", "writeback"], ...] = ("pinned", "locked", "writeback")
+
+
 def _pages(blocks: list[tuple[int, int, bool]]) -> str:
     pages = [page for gfn, order, _ in blocks for page in range(gfn, gfn + (1 << order))]
     return ("pages " if len(pages) > 1 else "page ") + ", ".join(map(str, pages))
@@ -108,11 +118,8 @@ class _Player:
                 guest.alloc_page(gfn)
             case "zap":
                 guest.zap(gfn)
-            case "pin":
-                taken = host.pin(guest, gfn, True)
-                if not taken:
-                    host.pin(guest, gfn, False)
-                return "taken" if taken else "dropped"
+            case "pin" | "lock" | "writeback" | "fork":
+                return self._flip(step)
             case "reclaim":
                 host.reclaim(1)
             case "intercept":
@@ -126,10 +133,19 @@ class _Player:
             case "report":
                 return self._report()
             case "pressure":
-                host.pin(guest, slice(None), False)
+                for what in _HOLDS[: 1 if guest.flavour == "zvm" else None]:
+                    host.set_folio(guest, slice(None), what, False)
                 for _ in range(4):
                     host.reclaim(host.frames)
         return ""
+
+    def _flip(self, step: Step) -> str:
+        """What a folio is in begins, or ends."""
+        what, begins, ends = _FLIPS[step.action]
+        if self.host.set_folio(self.guest, step.gfn, what):
+            return begins
+        self.host.set_folio(self.guest, step.gfn, what, False)
+        return ends
 
     def _store(self, gfn: int) -> None:
         self.tag += 1
@@ -158,6 +174,8 @@ class _Player:
             tag=self.tag,
             value=value,
             pinned=value,
+            writing=value,
+            child=value,
             report=value,
             mode="starts" if self.guest.migration_mode else "stops",
         )

@@ -25,7 +25,11 @@ PAGE_ACTIONS = (
     "take",
     "zap",
     "pin",
+    "lock",
+    "writeback",
+    "fork",
 )
+FOLIO = {"pin": "pinned", "lock": "locked", "writeback": "writeback", "fork": "shared"}
 OTHER_ACTIONS = ("reclaim", "intercept", "zap_scan", "reset_cmma", "migrate", "report")
 
 
@@ -44,6 +48,7 @@ class System:
     guest: Guest
     watched: Watched = Watched()
     poison: str = "none"
+    busy: bool = False  # folios may be locked, under writeback, mapped by a child
 
     @property
     def host(self) -> Host:
@@ -57,6 +62,7 @@ def new_system(
     poison: str,
     shape: tuple[int, ...],
     advice: str = "madv_dontneed",
+    busy: bool = False,
 ) -> System:
     pages, frames, slots, entries = shape
     zvm = generation == "zvm"
@@ -87,7 +93,7 @@ def new_system(
                 advice=advice,
             ),
         )
-    return System(guest, poison=poison)
+    return System(guest, poison=poison, busy=busy)
 
 
 def actions_of(system: System) -> list[tuple[str, int]]:
@@ -101,6 +107,8 @@ def actions_of(system: System) -> list[tuple[str, int]]:
         left_out |= {"pin"}
     if guest.reporting is None:
         left_out |= {"report"}
+    if not system.busy:
+        left_out |= {"lock", "writeback", "fork"}
     pages = range(len(guest.pte))
     return [(name, gfn) for name in PAGE_ACTIONS for gfn in pages if name not in left_out] + [
         (name, 0) for name in OTHER_ACTIONS if name not in left_out
@@ -155,8 +163,8 @@ def act(system: System, name: str, gfn: int) -> bool:
         elif name == "zap":
             if not guest.zap(gfn):
                 return False
-        elif name == "pin":
-            if not guest.pin(gfn, True) and not guest.pin(gfn, False):
+        elif name in FOLIO:
+            if not flip(guest, name, gfn):
                 return False
         elif name == "reclaim":
             host.reclaim(1)
@@ -183,6 +191,11 @@ def act(system: System, name: str, gfn: int) -> bool:
             relabel(guest)
     system.watched = seen
     return True
+
+
+def flip(guest: Guest, name: str, gfn: int) -> int:
+    """What a folio is in begins, or ends."""
+    return guest.set_folio(gfn, FOLIO[name], True) or guest.set_folio(gfn, FOLIO[name], False)
 
 
 def fill(guest: Guest, gfn: int, poison: str) -> None:
@@ -257,7 +270,12 @@ def key_of(system: System) -> tuple[Any, ...]:
                 guest.pgste[gfn],
                 guest.dirty_bit[gfn],
                 guest.free_bit[gfn],
-                frame and (frame.list, frame.tag, frame.referenced, frame.dirty, frame.pinned),
+                frame and (frame.list, frame.tag, frame.referenced, frame.pinned),
+                frame and (frame.locked, frame.writeback, frame.shared),
+                # a frame that gets its slot only now is written, dirty or not
+                frame
+                and frame.dirty
+                and (frame.slot is not None or frame.list == "lazyfree" or system.busy),
                 slot and (slot.count, slot.frame is not None, slot.tag),
             )
         )

@@ -572,19 +572,24 @@ class Guest(Layer):
         else:
             self._store_pte(gfn, PTE_NONE)
 
+    def _passes_over(self, frame: Frame) -> bool:
+        """madvise_free_pte_range goes on with the next page."""
+        if frame.slot is None and not frame.dirty:
+            return False
+        if frame.locked or frame.shared:  # folio_trylock, folio_mapcount
+            return True
+        if frame.slot is None:
+            return False
+        return frame.writeback or self.host.slots[frame.slot].count > 0  # folio_free_swap
+
     def _madvise_free(self, gfn: int) -> None:
         """madvise_free_pte_range for a page with a frame."""
         index = self.frame[gfn]
         assert index is not None
         frame = self.host.frames[index]
-        if frame.slot is not None or frame.dirty:
-            if frame.locked or frame.shared:
-                return  # folio_trylock, folio_mapcount
-            if frame.slot is not None and frame.writeback:
-                return  # folio_free_swap
+        if self._passes_over(frame):
+            return
         if frame.slot is not None:
-            if self.host.slots[frame.slot].count > 0:
-                return
             self.host.leave_swap_cache(index)
             self.count["hint_slots_freed"] += 1
         frame.dirty = False
