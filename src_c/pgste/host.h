@@ -43,16 +43,11 @@ int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n);
 int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns);
 
 /*
- * An extra reference to the frames of these pages (get_user_pages and the like), on or off:
- * pages without a frame are skipped.  Reclaim leaves pinned pages alone, lazyfree ones see
- * above.  It ends when the page loses the frame.  Pages that it changed, or PGSTE_E_GFN.
- */
-int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on);
-
-/*
- * What the folio of a page may be in, each on or off, until the page loses the frame:
+ * What the folios of these pages are in beside their mapping, on or off; pages without a frame
+ * are skipped.  It ends when the page loses the frame.
  *
- *   PINNED	as above
+ *   PINNED	somebody holds a reference (get_user_pages and the like): reclaim leaves the page
+ *		alone, a lazyfree one see above
  *   LOCKED	somebody has the folio lock: reclaim leaves the page alone, MADV_FREE passes it
  *		over if it is dirty or in the swap cache
  *   WRITEBACK	it is being written to its swap slot (pages in the swap cache only): reclaim
@@ -64,10 +59,9 @@ int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfn
  * Pages that it changed, or PGSTE_E_GFN, PGSTE_E_ARG (what; z/VM has PINNED alone, and dat no
  * SHARED: its fork is a notifier, pgste_notifier_unmap).
  */
-#define PGSTE_FOLIOS(X)                                                                      \
-	X(PINNED, "pinned") X(LOCKED, "locked") X(WRITEBACK, "writeback") X(SHARED, "shared")
-#define PGSTE_FOLIO_ENUM(NAME, name) PGSTE_FOLIO_##NAME,
-enum pgste_folio { PGSTE_FOLIOS(PGSTE_FOLIO_ENUM) PGSTE_NR_FOLIOS };
+enum pgste_folio {
+	PGSTE_FOLIO_PINNED = 0, PGSTE_FOLIO_LOCKED, PGSTE_FOLIO_WRITEBACK, PGSTE_FOLIO_SHARED
+};
 int64_t pgste_set_folio(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			enum pgste_folio what, bool on);
 

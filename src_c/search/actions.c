@@ -28,7 +28,7 @@ static int store(struct search_system *s, uint64_t gfn)
 	return (int)noted(s, pgste_write(s->guest, &one, &tag, 0));
 }
 
-/* free_pages_prepare: init_on_free zeroes a page before its free, page_poison fills it with 0xaa. */
+/* free_pages_prepare: before its free init_on_free zeroes a page, page_poison makes it 0xaa. */
 static int fill(struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };

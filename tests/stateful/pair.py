@@ -61,8 +61,10 @@ def engine_snapshot(host: pgste.Host, guests: Sequence[pgste.Guest]) -> dict[str
 
 
 def _frame(info: Mapping[str, object]) -> tuple[object, ...] | None:
-    names = ("list", "guest", "gfn", "tag", "slot", "referenced", "dirty")
-    names += ("pinned", "locked", "writeback", "shared")
+    names = (
+        *("list", "guest", "gfn", "tag", "slot", "referenced", "dirty"),
+        *("pinned", "locked", "writeback", "shared"),
+    )
     return None if info["list"] == "free" else tuple(info[name] for name in names)
 
 
