@@ -17,6 +17,7 @@ TOPICS = {
     "scalar": "One call from Python",
     "scans": "Whole-table scans",
     "words": "Kernel-format words",
+    "ptes": "The PTE layer, and storage keys",
     "zap": "Intercepts, zap, swap-out, faults",
     "replay": "Replay",
     "decode": "Trace decoding",

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from pgste.cli.bisect import histories
 from pgste.cli.terminal import Grid, has_colours, print_json, progress_bar
 from pgste.guarantees import (
     DEEP_SYSTEMS,
@@ -22,11 +24,15 @@ from pgste.guarantees import (
     Guarantees,
     Subject,
     System,
+    bisect,
     guarantees,
 )
 from pgste.guarantees.result import known
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
+
+
+_ALL = "all"  # questions, of --kernels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("MECHANISM", "QUESTION"),
         help="the run behind one answer, step by step; questions: "
         + ", ".join(question.key for question in QUESTIONS),
+    )
+    parser.add_argument(
+        "--kernels",
+        nargs="?",
+        const=_ALL,
+        metavar="QUESTION",
+        help="in which releases of Linux an answer changed and by which commit; without a"
+        " question, all that changed",
     )
     parser.add_argument(
         "--deep",
@@ -64,6 +78,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.explain:
         wanted = [args.explain[0]]
         known("question", args.explain[1], [question.key for question in QUESTIONS])
+    if args.kernels is not None:
+        return _kernels(args, console)
     start = time.perf_counter()
     result = _with_progress(wanted, DEEP_SYSTEMS if args.deep else SYSTEMS)
     seconds = time.perf_counter() - start
@@ -82,7 +98,24 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _with_progress(wanted: list[str] | None, systems: Sequence[System]) -> Guarantees:
+def _kernels(args: argparse.Namespace, console: Console) -> int:
+    if args.explain or args.mechanisms is not None:
+        raise ValueError("guarantees: --kernels, --explain and --mechanisms: one of them")
+    systems = DEEP_SYSTEMS if args.deep else SYSTEMS
+    question = None if args.kernels == _ALL else args.kernels
+    with _searching() as advance:
+        found = bisect(question, systems, advance)
+    if args.format == "json":
+        print_json(found.to_dict())
+    elif args.format == "markdown":
+        console.out(found.to_markdown(), end="", highlight=False)
+    else:
+        console.print(histories(found, has_colours(console)))
+    return 0
+
+
+@contextmanager
+def _searching() -> Iterator[Callable[[str, int, int], None]]:
     with progress_bar(told=True) as progress:
         task = progress.add_task("searching", total=None, told="")
 
@@ -90,6 +123,11 @@ def _with_progress(wanted: list[str] | None, systems: Sequence[System]) -> Guara
             told = f"{done:,} of {total:,} states, {key}" if total else f"{done:,} states, {key}"
             progress.update(task, completed=done, total=total or None, told=told)
 
+        yield advance
+
+
+def _with_progress(wanted: list[str] | None, systems: Sequence[System]) -> Guarantees:
+    with _searching() as advance:
         return guarantees(wanted, systems, progress=advance)
 
 
@@ -146,8 +184,7 @@ def _grid(
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     grid.add_column("", width=widths[0])
     for subject in subjects:
-        title = subject.title.replace("MADV_", "MADV\n")
-        title = title if "\n" in title else title.replace(" ", "\n")
+        title = subject.title.replace("MADV_", "MADV ").replace(" ", "\n")
         grid.add_column(title, width=widths[1], vertical="bottom", no_wrap=True)
     for question in QUESTIONS:
         found = [result.cell(subject.key, question.key) for subject in subjects]

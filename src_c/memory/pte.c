@@ -127,16 +127,18 @@ static void pte_attach(struct mm *mm, uint64_t gfn, enum pte_access access)
 	pte_store(mm, gfn, pte);
 }
 
-void pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
+uint16_t pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
 {
 	const uint8_t swap = PGSTE_STATE_SWAP | PGSTE_STATE_VALID;
+	const uint8_t state = __atomic_load_n(&mm->state[gfn], __ATOMIC_RELAXED);
+	const uint64_t cold = mm->pte[gfn];
 
-	if (pte_is_apart(mm, gfn) || (pte_word(mm, gfn) | PTE_SOFT_DIRTY) ==
-				      (PTE_NONE | PTE_SOFT_DIRTY) ||
-	    (mm->state[gfn] & swap) == PGSTE_STATE_SWAP)
-		mm->rest[gfn] |= REST_DAT_SD;
-	else
-		mm->pte[gfn] |= PTE_SOFT_DIRTY;
+	if (pte_is_apart(mm, gfn) || (state & swap) == PGSTE_STATE_SWAP ||
+	    (pte_compose(cold, state) | PTE_SOFT_DIRTY) == (PTE_NONE | PTE_SOFT_DIRTY))
+		return REST_DAT_SD;
+	/* atomic, as another vcpu that processes its list may look at it */
+	__atomic_store_n(&mm->pte[gfn], cold | PTE_SOFT_DIRTY, __ATOMIC_RELAXED);
+	return 0;
 }
 
 void pte_wrprotect(struct mm *mm, uint64_t gfn)

@@ -301,10 +301,11 @@ void pgste_replay_get_stats(const struct pgste_replay *r, struct pgste_replay_st
 	};
 }
 
-#define STAT_NAME(name) #name,
-static const char *const stat_names[] = { PGSTE_REPLAY_STATS(STAT_NAME) };
-
 const char *pgste_replay_stats_name(unsigned i)
 {
-	return i < sizeof(stat_names) / sizeof(stat_names[0]) ? stat_names[i] : NULL;
+#define NAME(field) #field,
+	static const char *const names[] = { PGSTE_REPLAY_STATS(NAME) };
+#undef NAME
+
+	return i < sizeof(names) / sizeof(*names) ? names[i] : NULL;
 }

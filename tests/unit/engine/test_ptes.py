@@ -123,6 +123,12 @@ def test_between_start_and_commit() -> None:
             call()
     with pytest.raises(pgste.StateError, match="not one that"):
         guest.modify_prot_commit([1, 3], RW)
+    for twice in (
+        lambda: guest.modify_prot_start([3, 0, 3]),
+        lambda: guest.modify_prot_commit([1, 2, 1], RW),
+    ):
+        with pytest.raises(pgste.StateError, match="or one is named twice"):
+            twice()
     assert (guest.pgste().tolist(), guest.pte().tolist()) == before
     guest.modify_prot_commit([1, 2], RW | 0x200)
     assert guest.pte().tolist() == [RW, RW | 0x200, RW | 0x200, RW]
