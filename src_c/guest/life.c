@@ -74,8 +74,10 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	g->use_cmma = mech->cmma && !config->cmma_later;
 	g->vcpus_created = !config->cmma_later;
 	g->interpretation = config->interpretation;
-	g->log_revision = config->generation == PGSTE_GEN_DAT && !config->log_revision ?
-				  PGSTE_LOG_DAT : config->log_revision;
+	g->log_revision = config->log_revision;
+	if (config->generation == PGSTE_GEN_DAT && !config->log_revision)
+		g->log_revision = config->revision == PGSTE_REVISION_7_2 ? PGSTE_LOG_DAT_NEW :
+									   PGSTE_LOG_DAT;
 	if (!guest_init(g)) {
 		guest_destroy(g);
 		return PGSTE_E_NOMEM;

@@ -34,8 +34,9 @@ int pgste_reset_storage_keys(struct pgste_guest *guest)
 		return PGSTE_E_NOMEM;
 	guest_settle(guest);
 	guest->mm.extra |= MM_SKEYS;
-	for (uint64_t gfn = 0; gfn < guest->mm.nr_pages; gfn++)
-		ops->reset(&guest->mm, gfn);
+	for (uint64_t end, gfn = 0; slots_walk(guest, &gfn, &end);)
+		for (; gfn < end; gfn++)
+			ops->reset(&guest->mm, gfn);
 	return PGSTE_OK;
 }
 

@@ -3,7 +3,7 @@
  * What a page's folio may be in beside its one mapping: pinned, locked, under writeback, mapped
  * by a forked child.  Reclaim and MADV_FREE look at it; pgste/host.h says how.
  */
-#include "memory/memory.h"
+#include "memory/key.h"
 
 static void set(struct pgste_host *host, struct frame *f, enum pgste_folio what, bool on)
 {
@@ -28,6 +28,18 @@ static bool is(const struct frame *f, enum pgste_folio what)
 	}
 }
 
+/* ptep_set_wrprotect, as fork does it (copy_present_pte); not in dat. */
+static void wrprotect(struct mm *mm, uint64_t gfn)
+{
+	const uint64_t old = pte_word(mm, gfn);
+	const uint64_t new = (old & ~PTE_WRITE) | PTE_PROTECT;
+
+	if (!(old & PTE_WRITE))
+		return;
+	pte_exchanged(mm, gfn, old, new);
+	pte_load(mm, gfn, new);
+}
+
 static bool set_one(struct mm *mm, uint64_t gfn, enum pgste_folio what, bool on)
 {
 	const uint64_t cold = mm->pte[gfn];
@@ -40,7 +52,7 @@ static bool set_one(struct mm *mm, uint64_t gfn, enum pgste_folio what, bool on)
 		return false;
 	set(mm->host, f, what, on);
 	if (what == PGSTE_FOLIO_SHARED && on)
-		pte_wrprotect(mm, gfn);
+		wrprotect(mm, gfn);
 	return true;
 }
 

@@ -207,8 +207,6 @@ enum pte_access { PTE_LOAD, PTE_STORE };
 void pte_map_zero(struct mm *mm, uint64_t gfn, uint32_t frame, enum pte_access access);
 void pte_map_swapped(struct mm *mm, uint64_t gfn, uint32_t frame, enum pte_access access);
 void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access);
-/* ptep_set_wrprotect, as fork does it (copy_present_pte); not dat. */
-void pte_wrprotect(struct mm *mm, uint64_t gfn);
 void pte_age(struct mm *mm, uint64_t gfn);
 void pte_unmap(struct mm *mm, uint64_t gfn);
 void pte_swap_out(struct mm *mm, uint64_t gfn, uint32_t slot);
@@ -239,6 +237,8 @@ void pte_drop(struct mm *mm, uint64_t gfn);
 
 /* The guest's PTE becomes empty, and stays so if it is: gmap_ptep_xchg (pte.c). */
 void pte_detach(struct mm *mm, uint64_t gfn);
+/* The same without a word to anybody: the guest's table goes, or its page's slot. */
+void pte_forget(struct mm *mm, uint64_t gfn);
 static inline uint64_t held_bytes(const struct mm *mm)
 {
 	return bitmap_bytes((mm->nr_pages + PGSTE_LOCK_PAGES - 1) / PGSTE_LOCK_PAGES);
@@ -267,7 +267,10 @@ uint64_t host_word(const struct mm *mm, uint64_t gfn);
 void host_load(struct mm *mm, uint64_t gfn, uint64_t word);
 /* One page of a notifier, and what its cause does to the host's PTE: was the guest's present? */
 bool host_notified(struct mm *mm, uint64_t gfn, enum pgste_rewrite rewrite);
-/* All that mm has of nr pages goes from one place to another; the target holds nothing. */
+/*
+ * nr pages go from one place to another, which holds nothing.  In pgtable that is all that mm has
+ * of them; in dat it is the host's part, and the guest's PTEs are empty at both places.
+ */
 void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr);
 
 /* ---- faults (fault.c) ---- */
