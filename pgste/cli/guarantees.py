@@ -18,6 +18,7 @@ from pgste.cli.terminal import Grid, has_colours, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.errors import ArgumentError
 from pgste.guarantees import (
+    ASSUMPTIONS,
     DEEP_SYSTEMS,
     MECHANISMS,
     QUESTIONS,
@@ -230,6 +231,7 @@ def table(result: Guarantees, seconds: float, width: int) -> Group:
     )
     for mark, note in zip(_MARKS, notes, strict=False):
         legend.append(f" {mark}: {note}.")
+    legend.append(f"\nAssumed: {', '.join(ASSUMPTIONS)}.")
     legend.append(
         f"\n{sum(result.states.values()):,} states, {sum(result.transitions.values()):,}"
         f" transitions, {seconds:.0f} s."

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from pgste.guarantees.witness import Advice, Poison
 
-__all__ = ["MECHANISMS", "Subject"]
+__all__ = ["ASSUMPTIONS", "MECHANISMS", "Subject"]
+
+#: What every column takes for granted of the guest's memory.
+ASSUMPTIONS = (
+    "private anonymous memory",
+    "no mlock",
+    "no VFIO",
+    "no userfaultfd",
+    "pages of 4 KiB",
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pgste._engine.names import shown
 from pgste.errors import UnknownNameError
-from pgste.guarantees.columns import Subject
+from pgste.guarantees.columns import ASSUMPTIONS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.systems import System
 from pgste.guarantees.witness import Moment, Step, play
@@ -87,6 +87,7 @@ class Cell:
             "text": self.question.whole,
             **told,
             "systems": [str(system) for system in self.systems],
+            "assumptions": list(ASSUMPTIONS),
             "moments": [moment.to_dict() for moment in self.moments()] if self.steps else [],
         }
 

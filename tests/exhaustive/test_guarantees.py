@@ -18,6 +18,7 @@ from reference import ModelError, ProgramInterruption
 import pgste
 from exhaustive import search_reference
 from pgste.guarantees import (
+    ASSUMPTIONS,
     MECHANISMS,
     QUESTIONS,
     SYSTEMS,
@@ -366,6 +367,7 @@ def test_to_dict_and_markdown(result: Guarantees) -> None:
     data = json.loads(json.dumps(result.to_dict()))
     assert data["mechanisms"]["cmma"]["answers"]["lost-before-alloc"]["answer"] == "yes"
     assert len(data["mechanisms"]["cmma"]["answers"]["lost-before-alloc"]["witness"]) == 4
+    assert data["assumptions"] == list(ASSUMPTIONS)
     lines = result.to_markdown().splitlines()
     assert len(lines) == 2 + len(QUESTIONS) + 1
     assert all(line.count("|") == len(MECHANISMS) + 2 for line in lines)
