@@ -87,7 +87,6 @@ class Cell:
             "text": self.question.whole,
             **told,
             "systems": [str(system) for system in self.systems],
-            "assumptions": list(ASSUMPTIONS),
             "moments": [moment.to_dict() for moment in self.moments()] if self.steps else [],
         }
 
@@ -164,6 +163,7 @@ class Guarantees:
         """Everything as plain data for JSON."""
         return {
             "systems": [str(system) for system in self.systems],
+            "assumptions": list(ASSUMPTIONS),
             "mechanisms": {
                 subject.key: {
                     "title": subject.title,
