@@ -18,6 +18,7 @@ from pgste.cli.terminal import Grid, has_colours, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.errors import ArgumentError
 from pgste.guarantees import (
+    ASSUMPTIONS,
     DEEP_SYSTEMS,
     MECHANISMS,
     QUESTIONS,
@@ -197,8 +198,7 @@ def _grid(
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     grid.add_column("", width=widths[0])
     for subject in subjects:
-        title = subject.title.replace("MADV_", "MADV\n")
-        title = title if "\n" in title else title.replace(" ", "\n")
+        title = subject.title.replace("MADV_", "MADV ").replace(" ", "\n")
         grid.add_column(title, width=widths[1], vertical="bottom", no_wrap=True)
     for question in QUESTIONS:
         found = [result.cell(subject.key, question.key) for subject in subjects]
@@ -231,6 +231,7 @@ def table(result: Guarantees, seconds: float, width: int) -> Group:
     )
     for mark, note in zip(_MARKS, notes, strict=False):
         legend.append(f" {mark}: {note}.")
+    legend.append(f"\nAssumed: {', '.join(ASSUMPTIONS)}.")
     legend.append(
         f"\n{sum(result.states.values()):,} states, {sum(result.transitions.values()):,}"
         f" transitions, {seconds:.0f} s."

@@ -99,7 +99,7 @@ _TO_7_1_4 = "v7.1 has the two other fixes, and UNUSED lingers as in v7.0 up to 7
 _WRITTEN = "in 7.1.5 as fda07c8e4b54; operations of the host write its PTE"
 _ANY_CLEAN = "drops a clean page whatever refers to it; the fix was backported in April 2022"
 _OR_HELD = "a page that is dirty or has another reference is ordinary again"
-_DIRTY = "only a page that is dirty is ordinary again"
+_DIRTY = "only a page that is dirty is ordinary again; of folios that MADV_FREE does not pass over"
 _IN_GUEST = "in the guest; QEMU from 5.1"
 
 #: Oldest first for each place.  A column joins by a line.
@@ -109,7 +109,7 @@ SPANS = (
     Span(_KVM, "cmma_7_1_5", "v7.2", None, (_UNUSED_FIX,), _WRITTEN),
     Span(_FREE, None, "v4.12", "v5.17", (_LAZYFREE,), _ANY_CLEAN),
     Span(_FREE, "madv_free", "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
-    Span(_FREE, "madv_free_dirty", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),
+    Span(_FREE, "madv_free_alone", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),
     Span("MADV_DONTNEED", "madv_dontneed", "v2.6", None, ()),
     Span(_REPORTS, "reporting", "v5.7", None, (_REPORTED,), _IN_GUEST),
     Span(_POISONED, "reporting_poison", "v5.8", None, (_NO_POISON,), _IN_GUEST),

@@ -229,6 +229,8 @@ def _search(
         subject.poison,
         subject.notifiers,
         subject.shifted,
+        subject.advice,
+        subject.busy,
         system.pages,
         system.frames,
         system.swap_slots,
