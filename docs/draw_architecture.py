@@ -34,7 +34,7 @@ PLACE = {
         "study": 1.5,
         "traces": 1.2,
         "migration": 3.7,
-        "guarantees": 6.2,
+        "guarantees": 8.4,
         "freepath": 8.8,
     },
 }

@@ -15,6 +15,7 @@ class SearchResult(TypedDict):
     states: int
     transitions: int
     depth: int
+    all: bool
     answers: dict[str, tuple[int, list[tuple[str, int]] | None]]
 
 def search(
@@ -29,4 +30,6 @@ def search(
     obedient: bool,
     max_states: int,
     progress: Progress | None = None,
+    until: tuple[str, ...] = (),
+    below: int = ...,
 ) -> SearchResult: ...

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from pgste._engine._c cimport (
+    PGSTE_NR_QUESTIONS,
     PGSTE_SEARCH_STEPS,
     bool_t,
     pgste_action_name,
@@ -59,12 +60,31 @@ cdef struct Asked:
     uint64_t *searched
     uint64_t *found
     const pgste_search_result *result
+    uint64_t until  # questions that are asked, a bit each; 0: all, and every state
+    uint32_t below  # runs that are longer are of no use
+    bint enough
+
+
+# Runs are found by length: those that are still to come are as long as the farthest state.
+cdef bool_t goes_on_for(Asked *asked) noexcept nogil:
+    cdef int q
+    if not asked.until:
+        return True
+    if asked.result.depth >= asked.below:
+        return False
+    for q in range(PGSTE_NR_QUESTIONS):
+        if asked.until >> q & 1 and not asked.result.answers[q].nr_steps:
+            return True
+    return False
 
 
 cdef bool_t go_on(void *data, uint64_t states) noexcept nogil:
     cdef Asked *asked = <Asked *>data
     asked.searched[0] = states
     asked.found[0] = asked.result.states
+    if not goes_on_for(asked):
+        asked.enough = True
+        return False
     return watch_goes_on()
 
 
@@ -72,15 +92,18 @@ def search(
     str mechanism not None, str generation not None, str rearm not None,
     str poison not None, int pages, int frames,
     int swap_slots, int cbrl_entries, bint obedient, max_states, Progress progress=None,
+    tuple until=(), uint32_t below=PGSTE_SEARCH_STEPS,
 ):
     """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
 
-    `progress` is kept up to date while the search runs.
+    `progress` is kept up to date while the search runs.  With names of questions in `until`, it
+    ends soon after each of them has its run, or when runs become as long as `below`.
 
     Returns
     -------
     dict
-        ``states``, ``transitions``, ``depth``, and ``answers``: for each question's name the
+        ``states``, ``transitions``, ``depth``, ``all`` (whether every state was searched), and
+        ``answers``: for each question's name the
         premises counted and the steps, (action, gfn) each, of the shortest run, None if no
         state answers it with yes.
     """
@@ -109,6 +132,11 @@ def search(
     asked.searched = &progress.searched
     asked.found = &progress.found
     asked.result = result
+    asked.until = 0
+    for name in until:
+        asked.until |= <uint64_t>1 << <int>QUESTIONS.index(name)
+    asked.below = below
+    asked.enough = False
     config.go_on = go_on
     config.data = &asked
     try:
@@ -117,7 +145,7 @@ def search(
         if watch_end(ts):
             watch_raise()
         progress.searched = progress.found = result.states
-        if error < 0:
+        if error < 0 and not asked.enough:
             raise BY_CODE[error](
                 f"search of {mechanism} ({generation}), {pages} pages: "
                 + strerror(error)
@@ -136,6 +164,7 @@ def search(
             "states": result.states,
             "transitions": result.transitions,
             "depth": result.depth,
+            "all": not asked.enough,
             "answers": answers,
         }
     finally:

@@ -15,6 +15,8 @@ from rich.text import Text
 
 from pgste.cli.bisect import histories
 from pgste.cli.terminal import Grid, has_colours, print_json, progress_bar
+from pgste.cli.words import printable
+from pgste.errors import ArgumentError
 from pgste.guarantees import (
     DEEP_SYSTEMS,
     MECHANISMS,
@@ -25,9 +27,10 @@ from pgste.guarantees import (
     Subject,
     System,
     bisect,
+    explain,
     guarantees,
 )
-from pgste.guarantees.result import known
+from pgste.guarantees.result import named
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
 
@@ -39,14 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mechanisms",
         metavar="LIST",
-        help="columns, separated by commas: " + ", ".join(subject.key for subject in MECHANISMS),
+        help="columns, separated by commas, by their headings or: "
+        + ", ".join(subject.key for subject in MECHANISMS),
     )
     parser.add_argument(
         "--explain",
         nargs=2,
         metavar=("MECHANISM", "QUESTION"),
-        help="the run behind one answer, step by step; questions: "
-        + ", ".join(question.key for question in QUESTIONS),
+        help="the run behind one answer, step by step; mechanisms as above, questions as printed"
+        " or: " + ", ".join(question.key for question in QUESTIONS),
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="with --explain: draw that run over its steps (.png, .svg, .pdf)",
     )
     parser.add_argument(
         "--kernels",
@@ -73,37 +82,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_HEADINGS = {subject.key: (subject.title,) for subject in MECHANISMS}
+_TEXTS = {question.key: (question.text, question.whole) for question in QUESTIONS}
+
+
 def run(args: argparse.Namespace, console: Console) -> int:
-    wanted = args.mechanisms.split(",") if args.mechanisms is not None else None
+    systems = DEEP_SYSTEMS if args.deep else SYSTEMS
+    if args.explain and args.kernels is not None:
+        raise ArgumentError("--kernels, --explain: one of them")
     if args.explain:
-        wanted = [args.explain[0]]
-        known("question", args.explain[1], [question.key for question in QUESTIONS])
+        return _explain(args, systems, console)
+    if args.plot is not None:
+        raise ArgumentError("--plot: draws a run of --explain MECHANISM QUESTION, which is missing")
     if args.kernels is not None:
         return _kernels(args, console)
+    wanted = None
+    if args.mechanisms is not None:
+        wanted = [named("mechanisms", name, _HEADINGS) for name in args.mechanisms.split(",")]
     start = time.perf_counter()
-    result = _with_progress(wanted, DEEP_SYSTEMS if args.deep else SYSTEMS)
+    with _progress() as advance:
+        result = guarantees(wanted, systems, progress=advance)
     seconds = time.perf_counter() - start
-    if args.explain:
-        cell = result.cell(*args.explain)
-        if args.format == "json":
-            print_json(_cell_json(cell))
-        else:
-            console.print(explanation(cell))
-    elif args.format == "json":
+    if args.format == "json":
         print_json(result.to_dict())
     elif args.format == "markdown":
         console.out(result.to_markdown(), end="", highlight=False)
     else:
-        console.print(table(result, seconds, console.width, has_colours(console)))
+        console.print(table(result, seconds, console.width))
     return 0
 
 
 def _kernels(args: argparse.Namespace, console: Console) -> int:
-    if args.explain or args.mechanisms is not None:
-        raise ValueError("guarantees: --kernels, --explain and --mechanisms: one of them")
+    if args.mechanisms is not None:
+        raise ArgumentError("--kernels, --mechanisms: one of them")
     systems = DEEP_SYSTEMS if args.deep else SYSTEMS
     question = None if args.kernels == _ALL else args.kernels
-    with _searching() as advance:
+    with _progress() as advance:
         found = bisect(question, systems, advance)
     if args.format == "json":
         print_json(found.to_dict())
@@ -114,8 +128,33 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _explain(args: argparse.Namespace, systems: Sequence[System], console: Console) -> int:
+    if args.mechanisms is not None:
+        raise ArgumentError("--mechanisms: --explain names the one that it searches")
+    mechanism = named("mechanism", args.explain[0], _HEADINGS)
+    question = named("question", args.explain[1], _TEXTS)
+    with _progress() as advance:
+        cell = explain(mechanism, question, systems, advance)
+    drawn = args.plot is not None and cell.steps is not None
+    if drawn:
+        cell.plot(args.plot)
+    if args.format == "json":
+        print_json(cell.to_dict(moments=True))
+    else:
+        console.print(explanation(cell))
+        if drawn:
+            console.print(f"\ndrawn: {printable(args.plot)}")
+        elif args.plot is not None:
+            console.print("\nnothing is drawn: there is no run to show")
+    if args.plot is not None and not drawn:
+        from pgste.cli.common import PARTLY  # it brings traces, of no use to others
+
+        return PARTLY
+    return 0
+
+
 @contextmanager
-def _searching() -> Iterator[Callable[[str, int, int], None]]:
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
     with progress_bar(told=True) as progress:
         task = progress.add_task("searching", total=None, told="")
 
@@ -126,36 +165,11 @@ def _searching() -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
-def _with_progress(wanted: list[str] | None, systems: Sequence[System]) -> Guarantees:
-    with _searching() as advance:
-        return guarantees(wanted, systems, progress=advance)
-
-
-def _cell_json(cell: Cell) -> dict[str, object]:
-    moments = [] if cell.steps is None else cell.moments()
-    return {
-        "mechanism": cell.subject.key,
-        "question": cell.question.key,
-        **cell.to_dict(),
-        "moments": [
-            {
-                "what": moment.what,
-                "pgste": f"{moment.pgste:#018x}",
-                "pte": f"{moment.pte:#x}",
-                "state": moment.state,
-                "listed": list(moment.listed),
-                "reads": moment.reads,
-            }
-            for moment in moments
-        ],
-    }
-
-
-def _answer(cell: Cell, notes: list[str], colours: bool) -> Text:
+def _answer(cell: Cell, notes: list[str]) -> Text:
     if cell.answer == "n/a":
         return Text("-", style="dim")
     text = Text(cell.answer, style="green" if cell.is_promise else "red")
-    if not colours and not cell.is_promise:
+    if not cell.is_promise:
         text.append(_NO_PROMISE)
     if cell.steps is not None:
         text.append(f" {len(cell.steps)}", style="dim")
@@ -167,7 +181,7 @@ def _answer(cell: Cell, notes: list[str], colours: bool) -> Text:
 
 
 _MARKS = "abc"
-_NO_PROMISE = "!"  # where there are no colours to tell it
+_NO_PROMISE = "!"  # colours are not for everybody
 _QUESTION_WIDTH = max(len(question.text) for question in QUESTIONS)
 _COLUMN_WIDTH = 8  # "DONTNEED", "987,384"
 _ENDS_OF_GROUPS = ("zero-after-alloc", "zapped-under-pressure", "stale-after-zero")
@@ -178,7 +192,6 @@ def _grid(
     result: Guarantees,
     subjects: Sequence[Subject],
     notes: list[str],
-    colours: bool,
     widths: tuple[int, int],
 ) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
@@ -189,7 +202,7 @@ def _grid(
         grid.add_column(title, width=widths[1], vertical="bottom", no_wrap=True)
     for question in QUESTIONS:
         found = [result.cell(subject.key, question.key) for subject in subjects]
-        cells = [_answer(cell, notes, colours) for cell in found]
+        cells = [_answer(cell, notes) for cell in found]
         ends = question.key in (*_ENDS_OF_GROUPS, *_ENDS_OF_MORE_GROUPS)
         grid.add_row(question.text, *cells, end_section=ends)
     counts = [Text(f"{result.states[subject.key]:,}", style="dim") for subject in subjects]
@@ -197,7 +210,7 @@ def _grid(
     return grid
 
 
-def table(result: Guarantees, seconds: float, width: int, colours: bool = True) -> Group:
+def table(result: Guarantees, seconds: float, width: int) -> Group:
     """Questions down, mechanisms across; in several tables if that is too wide."""
     column = max(_COLUMN_WIDTH, *(len(f"{states:,}") for states in result.states.values()))
     question = min(_QUESTION_WIDTH, width - column - 3)
@@ -206,16 +219,12 @@ def table(result: Guarantees, seconds: float, width: int, colours: bool = True) 
     size = -(-len(result.subjects) // tables)
     notes: list[str] = []
     grids = [
-        _grid(result, result.subjects[at : at + size], notes, colours, (question, column))
+        _grid(result, result.subjects[at : at + size], notes, (question, column))
         for at in range(0, len(result.subjects), size)
     ]
-    marks = (
-        [("green", "green"), ": a promise to the guest; ", ("red", "red"), ": no promise."]
-        if colours
-        else [f"{_NO_PROMISE}: no promise to the guest; other answers are promises."]
-    )
     legend = Text.assemble(
-        *marks,
+        (_NO_PROMISE, "red"),
+        ": no promise to the guest; other answers are promises.",
         " A number: the steps of the shortest run that shows it (",
         ("--explain MECHANISM QUESTION", "bold"),
         "). No number: the answer holds in all states. -: the question cannot arise.",
@@ -229,18 +238,28 @@ def table(result: Guarantees, seconds: float, width: int, colours: bool = True) 
     return Group(*grids, legend)
 
 
+def _searched(what: str, cell: Cell) -> Text:
+    """What an answer without a run rests on."""
+    text = Text(f"\n{what} {cell.states:,} states that these systems can get into:")
+    for system in cell.systems:
+        others = "; other pages keep to free and alloc" if system.obedient else ""
+        text.append(f"\n  {system}{others}")
+    return text
+
+
 def explanation(cell: Cell) -> Group:
     """A witness as a table, or the sentence that there is none."""
     subject, question = cell.subject, cell.question
     head = Text.assemble(
         (f"{subject.title}: {question.whole} ", "bold"),
         (cell.answer, "bold green" if cell.is_promise else "bold red"),
+        "" if cell.is_promise or cell.answer == "n/a" else (_NO_PROMISE, "bold red"),
         f"\n{subject.meaning}",
     )
     if cell.answer == "n/a":
-        return Group(head, Text("The question cannot arise under this mechanism."))
+        return Group(head, _searched("The question arises in none of the", cell))
     if cell.steps is None:
-        return Group(head, Text(f"It is so in all {cell.states:,} states that can be reached."))
+        return Group(head, _searched("It is so in all", cell))
     grid = Grid(labels=2, dense=True)
     grid.add_column("", justify="right")
     grid.add_column("step", wraps=True)

@@ -2,13 +2,14 @@
 """What each free-page mechanism guarantees, proved by searching every state of tiny systems.
 
 ============= =========================================================================
-`search`      `guarantees`: searches, and the answers they give
+`search`      `guarantees` and `explain`: searches, and the answers they give
 `columns`     mechanisms as some hypervisor has them
 `questions`   what a guest may ask
 `systems`     sizes of the systems that are searched
 `result`      `Guarantees`: an answer for each question and mechanism
 `kernels`     `bisect`: in which releases an answer changed, and by which commit
 `witness`     a run that shows an answer, played step by step
+`timeline`    a picture of that
 ============= =========================================================================
 """
 
@@ -16,7 +17,7 @@ from pgste.guarantees.columns import MECHANISMS, Subject
 from pgste.guarantees.kernels import SPANS, Bisect, Span, bisect
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.result import Cell, Guarantees, cell_text
-from pgste.guarantees.search import guarantees
+from pgste.guarantees.search import explain, guarantees
 from pgste.guarantees.systems import DEEP_SYSTEMS, SYSTEMS, System
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "System",
     "bisect",
     "cell_text",
+    "explain",
     "guarantees",
 ]

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +16,7 @@ from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.systems import System
 from pgste.guarantees.witness import Moment, Step, play
 
-__all__ = ["Cell", "Guarantees", "cell_text", "known"]
+__all__ = ["Cell", "Guarantees", "cell_text", "known", "named"]
 
 
 def known(name: str, value: str, choices: Sequence[str]) -> None:
@@ -24,12 +26,30 @@ def known(name: str, value: str, choices: Sequence[str]) -> None:
         raise UnknownNameError(f"{name}: {shown(value)} is not one of {listed}")
 
 
+def named(name: str, value: str, choices: Mapping[str, Sequence[str]]) -> str:
+    """The key of which `value` is one of the names, as a table prints them, or the key itself.
+
+    Case, blanks and signs make no difference: "MADV FREE '25" is "MADV_FREE '25".
+    UnknownNameError as `known` raises it.
+    """
+    plain = _plain(value)
+    for key, names in choices.items():
+        if plain and plain in map(_plain, (key, *names)):
+            return key
+    known(name, value, tuple(choices))
+    return value
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.casefold())
+
+
 @dataclass(frozen=True)
 class Cell:
     """An answer: "yes", "no", or "n/a" if the question never arises.
 
     `steps` is a shortest run that shows the answer, on `system`; None if it rests on all of
-    the `states` that were searched.
+    the `states` that were searched, which are those of `systems`.
     """
 
     question: Question
@@ -39,20 +59,35 @@ class Cell:
     states: int
     system: System | None = None
     steps: tuple[Step, ...] | None = None
+    systems: tuple[System, ...] = ()
 
     @property
     def is_promise(self) -> bool:
         return self.answer == self.question.good
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
+    def to_dict(self, moments: bool = False) -> dict[str, Any]:
+        """Plain data for JSON; with `moments` all of it, and the witness played."""
+        told = {
             "answer": self.answer,
+            "promise": self.is_promise,
             "note": self.note,
             "states": self.states,
             "system": None if self.system is None else str(self.system),
             "witness": None
             if self.steps is None
             else [{"action": step.action, "gfn": step.gfn} for step in self.steps],
+        }
+        if not moments:
+            return told
+        return {
+            "mechanism": self.subject.key,
+            "title": self.subject.title,
+            "meaning": self.subject.meaning,
+            "question": self.question.key,
+            "text": self.question.whole,
+            **told,
+            "systems": [str(system) for system in self.systems],
+            "moments": [moment.to_dict() for moment in self.moments()] if self.steps else [],
         }
 
     def moments(self) -> list[Moment]:
@@ -80,6 +115,20 @@ class Cell:
             rearm=subject.rearm,
             poison=subject.poison,
         )
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the witness over its steps, into a picture file (.png, .svg, .pdf).
+
+        Raises
+        ------
+        UnknownNameError
+            There is no run to show (see `moments`).
+        ArgumentError
+            Another kind of file.
+        """
+        from pgste.guarantees.timeline import plot_timeline  # matplotlib is slow to import
+
+        plot_timeline(self, path)
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,18 @@ from pgste._threads import run_each
 from pgste.errors import ArgumentError
 from pgste.guarantees.columns import MECHANISMS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
-from pgste.guarantees.result import Cell, Guarantees
+from pgste.guarantees.result import Cell, Guarantees, known
 from pgste.guarantees.systems import STATES, SYSTEMS, System
 from pgste.guarantees.witness import Step
 
 if TYPE_CHECKING:
     from pgste._engine.search import SearchResult
 
-__all__ = ["guarantees"]
+__all__ = ["explain", "guarantees"]
 
 Progress = Callable[[str, int, int], object]
 _MAX_STATES = 40_000_000
+_MAX_STEPS = 64  # PGSTE_SEARCH_STEPS
 MAX_THREADS = 64
 
 
@@ -67,14 +68,10 @@ def guarantees(
     """
     keys = tuple(subject.key for subject in MECHANISMS)
     wanted = keys if mechanisms is None else names_of("mechanisms", mechanisms, keys)
-    systems = items_of("systems", systems, System, "systems")
+    systems = _checked(systems)
     if threads is not None:
         threads = count_of("threads", threads, MAX_THREADS)
     check_callable("progress", progress)
-    for index, system in enumerate(systems):
-        _check(index, system)
-    if not systems:
-        raise ArgumentError("systems: none to search")
     subjects = tuple(subject for subject in MECHANISMS if subject.key in wanted)
     jobs = [(subject, system) for subject in subjects for system in systems]
     jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
@@ -90,11 +87,77 @@ def guarantees(
             cells[subject.key, question.key] = _cell(question, subject, results)
     return Guarantees(
         subjects=subjects,
-        systems=tuple(systems),
+        systems=systems,
         cells=cells,
         states={s.key: sum(found[s.key, y]["states"] for y in systems) for s in subjects},
         transitions={s.key: sum(found[s.key, y]["transitions"] for y in systems) for s in subjects},
     )
+
+
+#: Details that say more of a question's answer (`_note`).
+_DETAILS = {"zero-after-free": ("readable-after-free", "zero-after-free-swapped")}
+
+
+def explain(
+    mechanism: str,
+    question: str,
+    systems: Sequence[System] = SYSTEMS,
+    progress: Progress | None = None,
+) -> Cell:
+    """Answer one question for one mechanism: the cell that `guarantees` has for it, sooner.
+
+    Systems are searched one after another, each only until it is sure that no shorter run is to
+    come.  An answer without a run takes the whole search of the mechanism.  The cell's `states`
+    are those that were searched.
+
+    Parameters
+    ----------
+    mechanism, question : str
+        Keys of `MECHANISMS` and `QUESTIONS`.
+    systems, progress
+        As in `guarantees`; the states to search in all are an upper bound.
+
+    Raises
+    ------
+    UnknownNameError, ArgumentError, ModelMemoryError
+        As `guarantees` raises them.
+    """
+    known("mechanism", mechanism, [subject.key for subject in MECHANISMS])
+    known("question", question, [each.key for each in QUESTIONS])
+    systems = _checked(systems)
+    check_callable("progress", progress)
+    subject = next(subject for subject in MECHANISMS if subject.key == mechanism)
+    until = (question, *_DETAILS.get(question, ()))
+    results: list[tuple[System, SearchResult]] = []
+    for system in systems:
+        best = _shortest(question, results)
+        # what has been found needs no longer run; a detail that has not may need any
+        sure = best is not None and all(_shortest(name, results) for name in until)
+        below = len(best[1]) if best is not None and sure else _MAX_STEPS
+        results.append((system, _search_one(subject, system, progress, until, below)))
+    return _cell(next(each for each in QUESTIONS if each.key == question), subject, results)
+
+
+def _search_one(
+    subject: Subject,
+    system: System,
+    progress: Progress | None,
+    until: tuple[str, ...],
+    below: int,
+) -> SearchResult:
+    count = Searched()
+
+    def report() -> None:
+        assert progress is not None
+        total = max(STATES.get((subject.key, system), 0), count.found)
+        progress(subject.key, count.searched, max(total, count.searched))
+
+    return run_each(
+        lambda system: _search(subject, system, count, until, below),
+        [system],
+        1,
+        report if progress is not None else None,
+    )[0]
 
 
 def _search_all(
@@ -121,6 +184,15 @@ def _search_all(
     )
 
 
+def _checked(systems: Sequence[System]) -> tuple[System, ...]:
+    systems = items_of("systems", systems, System, "systems")
+    for index, system in enumerate(systems):
+        _check(index, system)
+    if not systems:
+        raise ArgumentError("systems: none to search")
+    return tuple(systems)
+
+
 def _check(index: int, system: System) -> None:
     most = system.pages
     for name, value, low, high in (
@@ -133,7 +205,13 @@ def _check(index: int, system: System) -> None:
             raise ArgumentError(f"systems[{index}].{name}: {value} is not in {low} .. {high}")
 
 
-def _search(subject: Subject, system: System, searched: Searched) -> SearchResult:
+def _search(
+    subject: Subject,
+    system: System,
+    searched: Searched,
+    until: tuple[str, ...] = (),
+    below: int = _MAX_STEPS,
+) -> SearchResult:
     return search(
         subject.mechanism,
         subject.generation,
@@ -146,6 +224,8 @@ def _search(subject: Subject, system: System, searched: Searched) -> SearchResul
         system.obedient,
         _MAX_STATES,
         searched,
+        until,
+        below,
     )
 
 
@@ -154,14 +234,15 @@ _Results: TypeAlias = "Sequence[tuple[System, SearchResult]]"
 
 def _cell(question: Question, subject: Subject, results: _Results) -> Cell:
     states = sum(result["states"] for _, result in results)
+    systems = tuple(system for system, _ in results)
     best = _shortest(question.key, results)
     if best is not None:
         system, steps = best
         note = _note(question, results)
-        return Cell(question, subject, question.found, note, states, system, steps)
+        return Cell(question, subject, question.found, note, states, system, steps, systems)
     premises = sum(result["answers"][question.key][0] for _, result in results)
     answer = question.otherwise if premises else "n/a"
-    return Cell(question, subject, answer, "", states)
+    return Cell(question, subject, answer, "", states, systems=systems)
 
 
 def _shortest(name: str, results: _Results) -> tuple[System, tuple[Step, ...]] | None:

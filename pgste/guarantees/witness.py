@@ -8,15 +8,18 @@ shows is what any user of `Guest` and `Host` would see.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pgste._engine import Guest, Host
 from pgste._engine.search import ACTION_WORDS
 from pgste.enums import PgsteBits, PteBits, Usage
 from pgste.errors import ProgramInterruption
 
-__all__ = ["Moment", "Poison", "Step", "play"]
+if TYPE_CHECKING:
+    from pgste._engine.host import FrameInfo, SlotInfo
+
+__all__ = ["Moment", "Page", "Poison", "Step", "play"]
 
 Poison: TypeAlias = Literal["none", "init_on_free", "page_poison"]
 
@@ -30,13 +33,35 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Page:
+    """One page after a step, in words: what a picture shows of it.
+
+    `usage` is the guest's word for it ("stable", "unused", with "ZERO" behind it if that is set),
+    `pte` what the guest's PTE is ("none", "present", "lazyfree", "swap entry", with "dirty" behind
+    "lazyfree" and "pinned" where there is a reference beside the mapping), and `host_pte`
+    the host's own, None where there is one table only.  `swap` is the content of the page's swap
+    slot, None if it has none, `resident` whether the page is in memory, `report` what free page
+    reporting has the page for ("" under other mechanisms), and `reads` is what a load gives.
+    """
+
+    usage: str
+    pte: str
+    host_pte: str | None
+    swap: str | None
+    resident: bool
+    report: str
+    reads: str
+
+
+@dataclass(frozen=True)
 class Moment:
     """Page 0 after a step: its words, its state in short, and what a load would give.
 
     `what` tells the step, `words` are PGSTE and PTE, `state` is a letter for the guest's state
     (S stable, U unused, V volatile, P potentially volatile) and one for the host's (r resident,
     p on swap, z nothing kept) with ZERO spelled out, `listed` the pages on the CBRL,
-    `reads` the content, a store's number or "zero", or the program interruption.
+    `reads` the content, a store's number or "zero", or the program interruption.  `pages` are
+    all pages of the guest, in words.
     """
 
     what: str
@@ -45,6 +70,27 @@ class Moment:
     state: str
     listed: tuple[int, ...]
     reads: str
+    pages: tuple[Page, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; words as hexadecimal numbers."""
+        return {
+            "what": self.what,
+            "pgste": f"{self.pgste:#018x}",
+            "pte": f"{self.pte:#x}",
+            "state": self.state,
+            "listed": list(self.listed),
+            "reads": self.reads,
+            "pages": [asdict(page) for page in self.pages],
+        }
+
+
+_USAGES = {
+    Usage.STABLE: "stable",
+    Usage.UNUSED: "unused",
+    Usage.POT_VOLATILE: "potentially volatile",
+    Usage.VOLATILE: "volatile",
+}
 
 
 def _pages(blocks: list[tuple[int, int, bool]]) -> str:
@@ -60,6 +106,7 @@ class _Player:
     def do(self, step: Step) -> str:
         """Carry a step out: what it was, in words."""
         value: str | int = ""
+        waits = step.action == "alloc" and "waits" in self._reported(step.gfn)
         try:
             value = self._act(step)
         except ProgramInterruption as error:
@@ -67,7 +114,8 @@ class _Player:
             if step.action != "read":
                 return self._words(step, "") + f": {refused}"
             value = refused
-        return self._words(step, value)
+        # page_reporting has the block: the ack, and so the host's discard, comes first
+        return self._words(step, value) + (", after the ack of its report" if waits else "")
 
     def _act(self, step: Step) -> str | int:
         host, guest, gfn = self.host, self.guest, step.gfn
@@ -134,19 +182,101 @@ class _Player:
     def look(self, what: str) -> Moment:
         guest = self.guest
         pgste, pte = int(guest.pgste(0)[0]), int(guest.pte(0)[0])
+        state = self._state(pgste, pte)
+        return Moment(
+            what,
+            pgste,
+            pte,
+            state,
+            tuple(guest.cbrl().tolist()),
+            self._reads(0, state),
+            tuple(map(self._page, range(guest.pages))),
+        )
+
+    def _state(self, pgste: int, pte: int) -> str:
         state = "SUPV"[(pgste & PgsteBits.USAGE) >> 24]
         state += "z" if pte == PteBits.INVALID else "r" if pte & PteBits.PRESENT else "p"
-        state += " ZERO" if pgste & PgsteBits.ZERO else ""
-        return Moment(what, pgste, pte, state, tuple(guest.cbrl().tolist()), self._reads(state))
+        return state + (" ZERO" if pgste & PgsteBits.ZERO else "")
 
-    def _reads(self, state: str) -> str:
+    def _page(self, gfn: int) -> Page:
+        guest = self.guest
+        pgste, pte = int(guest.pgste(gfn)[0]), int(guest.pte(gfn)[0])
+        usage = _USAGES[Usage((pgste & PgsteBits.USAGE) >> 24)]
+        frame = self._frame(gfn)
+        host_pte = None
+        if guest.generation == "dat":
+            word = int(guest.host_ptes(gfn)[0])
+            host_pte = _pte_words(word, None)
+            host_pte += ", UNUSED" if word & PteBits.UNUSED else ""
+            if host_pte == "swap entry":
+                pte = PteBits.INVALID  # which then stands for it
+        slot = self._slot(frame, pte if host_pte is None else word)
+        return Page(
+            usage + (", ZERO" if pgste & PgsteBits.ZERO else ""),
+            _pte_words(pte, frame),
+            host_pte,
+            None if slot is None else _content(slot["tag"]),
+            frame is not None,
+            self._reported(gfn),
+            self._reads(gfn, self._state(pgste, int(guest.pte(gfn)[0]))),
+        )
+
+    def _frame(self, gfn: int) -> FrameInfo | None:
+        for frame in range(self.host.frames):
+            info = self.host.frame_info(frame)
+            if info["list"] != "free" and info["gfn"] == gfn:
+                return info
+        return None
+
+    def _slot(self, frame: FrameInfo | None, pte: int) -> SlotInfo | None:
+        slot = None if frame is None else frame["slot"]
+        if frame is None and pte & PteBits.PROTECT and not pte & PteBits.PRESENT:
+            slot = pte >> 12
+        return None if slot is None else self.host.slot_info(slot)
+
+    def _reported(self, gfn: int) -> str:
+        """Where the guest's allocator has the page, and whether the host knows."""
+        guest = self.guest
+        if guest.mechanism != "reporting":
+            return ""
+        lists = [guest.free_blocks(order) for order in range(2)]
+        for first, order, reported in [block for blocks in lists for block in blocks]:
+            if first <= gfn < first + (1 << order):
+                return "free, reported" if reported else "free, not reported"
+        for first, order, _ in guest.isolated_blocks():
+            if first <= gfn < first + (1 << order):
+                return "waits for the ack"
+        for first, order, _ in guest.parked_blocks():
+            if first <= gfn < first + (1 << order):
+                return "free, parked"
+        return "not free"
+
+    def _reads(self, gfn: int, state: str) -> str:
         """What a load would give, without making it."""
         if self.guest.flavour == "zvm" and state[0] == "SUPV"[Usage.UNUSED]:
             return "addressing exception"
         if self.guest.flavour == "zvm" and state == "Vz":
             return "discard fault"
-        tag = int(self.guest.peek(0)[0])
-        return f"store {tag}" if tag else "zero"
+        return _content(int(self.guest.peek(gfn)[0]))
+
+
+def _content(tag: int) -> str:
+    return f"store {tag}" if tag else "zero"
+
+
+def _pte_words(word: int, frame: FrameInfo | None) -> str:
+    if word == PteBits.INVALID:
+        return "none"
+    if not word & PteBits.PRESENT:
+        return "swap entry"
+    if frame is None:
+        return "present"
+    said = ["lazyfree" if frame["list"] == "lazyfree" else "present"]
+    if said == ["lazyfree"] and (frame["dirty"] or word & PteBits.DIRTY):
+        said.append("dirty")
+    if frame["pinned"]:
+        said.append("pinned")
+    return ", ".join(said)
 
 
 def play(

@@ -134,7 +134,7 @@ static void restore_host_pte(struct mm *mm, uint64_t gfn, uint64_t saved)
 	mm->two.bits[gfn] = bits;
 }
 
-static uint64_t save_page(const struct search_system *s, uint64_t gfn)
+static uint64_t page_key(const struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_guest *guest = s->guest;
 	const struct frame *f = page_frame(s, gfn);
@@ -167,7 +167,7 @@ void system_save(const struct search_system *s, uint64_t *key)
 	rest |= (uint64_t)w->read_zero << 14 | (uint64_t)w->dropped << 15;
 	memset(key, 0, SEARCH_WORDS * sizeof(*key));
 	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
-		key[gfn] = save_page(s, gfn);
+		key[gfn] = page_key(s, gfn);
 	key[SEARCH_MAX_PAGES] = rest;
 	search_reporting_save(s, key);
 }

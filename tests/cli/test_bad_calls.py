@@ -56,7 +56,7 @@ BESIDE = {
     "live replay": [SMALL, "--mechanism", "none"],
     "calibrate": ["--no-swap", "--seconds", "0.01"],
     "record": ["--seconds", "0.01"],
-    "guarantees": ["--mechanisms", "none"],
+    "guarantees": ["--explain", "none", "stale"],
     "scenario": [],
 }
 

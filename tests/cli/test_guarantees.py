@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from pgste.cli import main
-from pgste.guarantees import QUESTIONS
+from pgste.guarantees import MECHANISMS, QUESTIONS, SYSTEMS
+from pgste.guarantees.result import named
 
 
 def test_table_has_every_question(
@@ -55,6 +58,106 @@ def test_explain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     # the guest stores to a page (zero fill, model.md section 3) and frees it
     assert [moment["pte"] for moment in data["moments"]] == ["0x400", "0x13f", "0x13f"]
     assert data["moments"][-1]["reads"] == "store 1"
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "question"),
+    [
+        ("madv_free_dirty", "lost-racing"),
+        ("MADV_FREE '25", "… while the host is told?"),
+        ("MADV FREE '25", "Store lost: made while the host is told?"),  # as a table breaks it
+        ("madv-free 25", "... WHILE THE HOST IS TOLD"),
+    ],
+)
+def test_names_as_they_are_printed(
+    mechanism: str, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["guarantees", "--explain", mechanism, question, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["mechanism"], data["question"]) == ("madv_free_dirty", "lost-racing")
+
+
+def test_every_name_is_of_one_thing() -> None:
+    for choices, names in (
+        ([s.key for s in MECHANISMS], [s.title for s in MECHANISMS]),
+        ([q.key for q in QUESTIONS], [q.text for q in QUESTIONS]),
+        ([q.key for q in QUESTIONS], [q.whole for q in QUESTIONS]),
+    ):
+        table = {key: (name,) for key, name in zip(choices, names, strict=True)}
+        for key, name in zip(choices, names, strict=True):
+            assert named("name", name.upper(), table) == named("name", key, table) == key
+
+
+def test_columns_by_their_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["guarantees", "--mechanisms", "None,madv dontneed", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["mechanisms"]) == ["none", "madv_dontneed"]
+
+
+def test_an_answer_without_a_run_says_where_it_was_searched(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["guarantees", "--explain", "none", "stale-after-zero"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip().partition(";")[0] for line in lines[-len(SYSTEMS) :]] == [
+        str(system) for system in SYSTEMS
+    ]
+    assert "5,703 states" in lines[-len(SYSTEMS) - 1]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+@pytest.mark.parametrize("colours", [False, True])
+def test_what_is_no_promise_is_marked_without_colours(
+    columns: int,
+    colours: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    if colours:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm-256color")
+    assert main(["guarantees", "--mechanisms", "madv_dontneed"]) == 0
+    shown = capsys.readouterr().out
+    assert ("\x1b[" in shown) == colours
+    plain = re.sub(r"\x1b\[[\d;]*m", "", shown)
+    answers = [line for line in plain.splitlines() if re.search(r" (yes|no)\b", line)]
+    bad = [line for line in answers if re.search(r" (yes|no)!", line)]
+    # MADV_DONTNEED promises all but one thing (section J of the facts)
+    assert [line.split("?")[0].strip() for line in bad] == ["… while the host is told"]
+    assert "!: no promise" in plain
+    assert main(["guarantees", "--explain", "madv_dontneed", "lost-racing"]) == 0
+    assert "yes!" in re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+
+
+def test_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
+        picture = tmp_path / f"run{suffix}"
+        assert main(["guarantees", "--explain", "none", "stale", "--plot", str(picture)]) == 0
+        assert "drawn: " in capsys.readouterr().out
+        assert picture.read_bytes().startswith(magic)
+    nothing = tmp_path / "nothing.png"
+    call = ["guarantees", "--explain", "none", "zap-harms", "--plot", str(nothing)]
+    assert main(call) == 3
+    assert "there is no run to show" in capsys.readouterr().out
+    assert not nothing.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--plot", "x.png"],
+        ["--mechanisms", "none", "--explain", "none", "stale"],
+        ["--explain", "none", "stale", "--plot", "x.jpeg"],
+    ],
+)
+def test_options_that_do_not_go_together(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["guarantees", *wrong]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ ALLOWED = {
     "migration": "errors _checks _engine files",
     "traces": "enums errors units _engine files",
     "study": "enums errors units _checks _engine _threads files traces",
-    "guarantees": "enums errors units _checks _engine _releases _threads",
+    "guarantees": "enums errors units _checks _engine _releases _threads study",
     "freepath": "enums errors units _engine _releases",
     "live": "enums errors units _engine traces study",
     "cli": "enums errors units _engine _releases traces study guarantees freepath live migration",
