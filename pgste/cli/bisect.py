@@ -59,8 +59,8 @@ def histories(found: Bisect) -> Group:
     legend = Text.assemble(
         ("!", "red"),
         ": no promise to the guest; ",
-        "other answers are promises. In brackets: the steps of the shortest run that shows it. No brackets: the "
-        "answer holds in all states. n/a: the question cannot arise.",
+        "other answers are promises. In brackets: the steps of the shortest run that shows it. No "
+        "brackets: the answer holds in all states. n/a: the question cannot arise.",
     )
     if not tables:
         tables = [Text("No answer changed in these releases.")]
