@@ -23,6 +23,8 @@ def search(
     generation: str,
     rearm: str,
     poison: str,
+    advice: str,
+    busy: bool,
     pages: int,
     frames: int,
     swap_slots: int,

@@ -10,6 +10,7 @@ from pgste._engine._c cimport (
     bool_t,
     pgste_action_name,
     pgste_action_words,
+    pgste_advice,
     pgste_generation,
     pgste_poison,
     pgste_question,
@@ -29,7 +30,7 @@ from pgste._engine.watch cimport (
     watch_raise,
 )
 
-from pgste._engine.names import GENERATIONS, POISONS, REARM_RULES
+from pgste._engine.names import ADVICES, GENERATIONS, POISONS, REARM_RULES
 from pgste.errors import BY_CODE, ModelMemoryError
 
 ACTIONS = names_of(pgste_action_name)
@@ -90,7 +91,7 @@ cdef bool_t go_on(void *data, uint64_t states) noexcept nogil:
 
 def search(
     str mechanism not None, str generation not None, str rearm not None,
-    str poison not None, int pages, int frames,
+    str poison not None, str advice not None, bint busy, int pages, int frames,
     int swap_slots, int cbrl_entries, bint obedient, max_states, Progress progress=None,
     tuple until=(), uint32_t below=PGSTE_SEARCH_STEPS,
 ):
@@ -120,6 +121,8 @@ def search(
     config.generation = <pgste_generation><int>GENERATIONS.index(generation)
     config.rearm = <pgste_rearm><int>REARM_RULES.index(rearm)
     config.poison = <pgste_poison><int>POISONS.index(poison)
+    config.advice = <pgste_advice><int>ADVICES.index(advice)
+    config.busy = busy
     config.nr_pages = pages
     config.nr_frames = frames
     config.nr_swap_slots = swap_slots

@@ -196,8 +196,7 @@ def _grid(
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     grid.add_column("", width=widths[0])
     for subject in subjects:
-        title = subject.title.replace("MADV_", "MADV\n")
-        title = title if "\n" in title else title.replace(" ", "\n")
+        title = subject.title.replace("MADV_", "MADV ").replace(" ", "\n")
         grid.add_column(title, width=widths[1], vertical="bottom", no_wrap=True)
     for question in QUESTIONS:
         found = [result.cell(subject.key, question.key) for subject in subjects]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgste.guarantees.witness import Poison
+from pgste.guarantees.witness import Advice, Poison
 
 __all__ = ["MECHANISMS", "Subject"]
 
@@ -21,6 +21,8 @@ class Subject:
     generation: str = "pgtable"
     rearm: str = "referenced"
     poison: Poison = "none"
+    advice: Advice = "madv_dontneed"
+    busy: bool = False  # folios may be locked, under writeback, mapped by a child
 
 
 MECHANISMS = (
@@ -30,14 +32,24 @@ MECHANISMS = (
     Subject("cmma_zvm", "z/VM", "CMMA on z/VM", "cmma", "zvm"),
     Subject(
         "madv_free",
-        "MADV_FREE",
-        "madvise(MADV_FREE); reclaim re-arms dirty and referenced pages (v6.1)",
+        "MADV_FREE v5.18",
+        "MADV_FREE, Linux v5.18 to v6.14: reclaim re-arms dirty and referenced pages"
+        " (6c8e2a256915)",
         "madv_free",
+        busy=True,
     ),
     Subject(
         "madv_free_dirty",
-        "MADV_FREE '25",
-        "madvise(MADV_FREE); reclaim re-arms dirty pages only (2025)",
+        "MADV_FREE v6.15",
+        "MADV_FREE, Linux v6.15 on: reclaim re-arms dirty pages only (faeb2831b517)",
+        "madv_free",
+        rearm="dirty",
+        busy=True,
+    ),
+    Subject(
+        "madv_free_alone",
+        "MADV_FREE v6.15 alone",
+        "MADV_FREE, Linux v6.15 on, of folios that are unshared, not under writeback, lock free",
         "madv_free",
         rearm="dirty",
     ),
@@ -49,9 +61,23 @@ MECHANISMS = (
         "reporting",
     ),
     Subject(
+        "reporting_madv_free",
+        "FPR MADV_FREE",
+        "free page reporting to a hypervisor that uses MADV_FREE where QEMU uses MADV_DONTNEED",
+        "reporting",
+        advice="madv_free",
+    ),
+    Subject(
+        "reporting_init",
+        "FPR zeroed",
+        "free page reporting by a guest with init_on_free, negotiated: QEMU discards",
+        "reporting",
+        poison="init_on_free",
+    ),
+    Subject(
         "reporting_poison",
         "FPR poison",
-        "free page reporting, page poison negotiated (0xaa): QEMU acks and keeps",
+        "free page reporting by a guest with page_poison (0xaa), negotiated: QEMU acks and keeps",
         "reporting",
         poison="page_poison",
     ),

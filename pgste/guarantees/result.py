@@ -114,6 +114,7 @@ class Cell:
             generation=subject.generation,
             rearm=subject.rearm,
             poison=subject.poison,
+            advice=subject.advice,
         )
 
     def plot(self, path: str | os.PathLike[str]) -> None:

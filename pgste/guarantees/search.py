@@ -217,6 +217,8 @@ def _search(
         subject.generation,
         subject.rearm,
         subject.poison,
+        subject.advice,
+        subject.busy,
         system.pages,
         system.frames,
         system.swap_slots,

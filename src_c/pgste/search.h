@@ -15,7 +15,8 @@ PGSTE_BEGIN
  * knowledge that no state does.  docs/guarantees.md.
  *
  * Constant, name, and words for one step of a run, in which {gfn}, {tag} (number of the store),
- * {value} (what a load gave), {pinned}, {mode} and {report} stand for what it did.
+ * {value} (what a load gave), {pinned}, {writing}, {child}, {mode} and {report} stand for what it
+ * did.
  */
 #define PGSTE_ACTIONS(X)                                                                     \
 	X(WRITE, "write", "guest stores {tag} to page {gfn}")                                \
@@ -32,6 +33,10 @@ PGSTE_BEGIN
 	/* if it may, however late */                                                        \
 	X(ZAP, "zap", "host zaps page {gfn}")                                                \
 	X(PIN, "pin", "a reference to page {gfn} is {pinned}")                               \
+	/* what a folio may be in, if config.busy */                                         \
+	X(LOCK, "lock", "the folio lock of page {gfn} is {pinned}")                          \
+	X(WRITEBACK, "writeback", "writing page {gfn} to swap {writing}")                    \
+	X(FORK, "fork", "{child} page {gfn}")                                                \
 	/* actions without a page from here on */                                            \
 	X(RECLAIM, "reclaim", "host reclaims a frame")                                       \
 	X(INTERCEPT, "intercept", "host processes the list")                                 \
@@ -120,7 +125,9 @@ struct pgste_search_config {
 	const char *mechanism;
 	enum pgste_generation generation;
 	enum pgste_rearm rearm;
-	enum pgste_poison poison; /* of free page reporting */
+	enum pgste_poison poison; /* of free page reporting; the guest fills what it frees */
+	enum pgste_advice advice; /* of free page reporting */
+	bool busy; /* folios may be locked, under writeback, mapped by a child; not in dat */
 	uint32_t nr_pages;	 /* 1 .. 3 */
 	uint32_t nr_frames;	 /* 1 .. nr_pages */
 	uint32_t nr_swap_slots;	 /* 0 .. nr_pages */

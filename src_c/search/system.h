@@ -18,6 +18,7 @@ enum label {
 	LABEL_ZERO = 0,
 	LABEL_NEW, /* the last store, the page not freed since */
 	LABEL_OLD, /* an earlier store, or one from before the last free */
+	LABEL_POISON, /* what the guest fills pages with when it frees them */
 };
 /* A content tag says whose it is: no page may ever show another's. */
 static inline uint32_t tag_of(uint64_t gfn, enum label label)

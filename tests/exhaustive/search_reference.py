@@ -13,7 +13,7 @@ from reference import Guest, Host, ModelError, ProgramInterruption
 from reference.reporting import Reporting, Settings
 from reference.words import is_none, is_present, is_swap
 
-ZERO, NEW, OLD = 0, 1, 2
+ZERO, NEW, OLD, POISON = 0, 1, 2, 3
 PAGE_ACTIONS = (
     "write",
     "read",
@@ -25,7 +25,11 @@ PAGE_ACTIONS = (
     "take",
     "zap",
     "pin",
+    "lock",
+    "writeback",
+    "fork",
 )
+FOLIO = {"pin": "pinned", "lock": "locked", "writeback": "writeback", "fork": "shared"}
 OTHER_ACTIONS = ("reclaim", "intercept", "zap_scan", "reset_cmma", "migrate", "report")
 
 
@@ -43,6 +47,8 @@ class Watched:
 class System:
     guest: Guest
     watched: Watched = Watched()
+    poison: str = "none"
+    busy: bool = False  # folios may be locked, under writeback, mapped by a child
 
     @property
     def host(self) -> Host:
@@ -50,7 +56,13 @@ class System:
 
 
 def new_system(
-    mechanism: str, generation: str, rearm: str, poison: str, shape: tuple[int, ...]
+    mechanism: str,
+    generation: str,
+    rearm: str,
+    poison: str,
+    shape: tuple[int, ...],
+    advice: str = "madv_dontneed",
+    busy: bool = False,
 ) -> System:
     pages, frames, slots, entries = shape
     zvm = generation == "zvm"
@@ -78,9 +90,10 @@ def new_system(
                 ack_ns=1,
                 spare=32,
                 poison=poison,
+                advice=advice,
             ),
         )
-    return System(guest)
+    return System(guest, poison=poison, busy=busy)
 
 
 def actions_of(system: System) -> list[tuple[str, int]]:
@@ -94,6 +107,8 @@ def actions_of(system: System) -> list[tuple[str, int]]:
         left_out |= {"pin"}
     if guest.reporting is None:
         left_out |= {"report"}
+    if not system.busy:
+        left_out |= {"lock", "writeback", "fork"}
     pages = range(len(guest.pte))
     return [(name, gfn) for name in PAGE_ACTIONS for gfn in pages if name not in left_out] + [
         (name, 0) for name in OTHER_ACTIONS if name not in left_out
@@ -132,6 +147,7 @@ def act(system: System, name: str, gfn: int) -> bool:
         elif name == "read":
             guest.read([gfn])
         elif name == "free":
+            fill(guest, gfn, system.poison)
             guest.free([gfn])
         elif name == "alloc":
             guest.alloc([gfn])
@@ -147,8 +163,8 @@ def act(system: System, name: str, gfn: int) -> bool:
         elif name == "zap":
             if not guest.zap(gfn):
                 return False
-        elif name == "pin":
-            if not guest.pin(gfn, True) and not guest.pin(gfn, False):
+        elif name in FOLIO:
+            if not flip(guest, name, gfn):
                 return False
         elif name == "reclaim":
             host.reclaim(1)
@@ -177,6 +193,17 @@ def act(system: System, name: str, gfn: int) -> bool:
     return True
 
 
+def flip(guest: Guest, name: str, gfn: int) -> int:
+    """What a folio is in begins, or ends."""
+    return guest.set_folio(gfn, FOLIO[name], True) or guest.set_folio(gfn, FOLIO[name], False)
+
+
+def fill(guest: Guest, gfn: int, poison: str) -> None:
+    """free_pages_prepare: what the guest stores to a page that it is about to free."""
+    if poison != "none":
+        guest.write([gfn], [POISON if poison == "page_poison" else ZERO])
+
+
 def report(guest: Guest) -> bool:
     """Free page reporting: what is due next happens."""
     reporting = guest.reporting
@@ -199,6 +226,8 @@ def act_watched(system: System, name: str) -> bool:
     if name in ("write", "free_raced"):
         if name == "free_raced" and seen.phase == "free":
             return False
+        if name == "free_raced":
+            fill(guest, 0, system.poison)
         relabel(guest)
         guest.write([0], [NEW])
         raced = seen.phase == "free" and waits_for_report(guest)
@@ -208,6 +237,7 @@ def act_watched(system: System, name: str) -> bool:
         if value == ZERO and seen.store == "none":
             system.watched = replace(seen, read_zero=True)
     if name == "free":
+        fill(guest, 0, system.poison)
         relabel(guest)
     if name in ("free", "free_raced"):
         system.watched = Watched("free", store="raced" if name == "free_raced" else "none")
@@ -240,7 +270,12 @@ def key_of(system: System) -> tuple[Any, ...]:
                 guest.pgste[gfn],
                 guest.dirty_bit[gfn],
                 guest.free_bit[gfn],
-                frame and (frame.list, frame.tag, frame.referenced, frame.dirty, frame.pinned),
+                frame and (frame.list, frame.tag, frame.referenced, frame.pinned),
+                frame and (frame.locked, frame.writeback, frame.shared),
+                # a frame that gets its slot only now is written, dirty or not
+                frame
+                and frame.dirty
+                and (frame.slot is not None or frame.list == "lazyfree" or system.busy),
                 slot and (slot.count, slot.frame is not None, slot.tag),
             )
         )

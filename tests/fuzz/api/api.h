@@ -131,7 +131,7 @@ call call_essa, call_essa_page, call_free, call_alloc, call_free_page, call_allo
 call call_cbrl, call_intercept, call_problem_state, call_migration, call_reset_cmma;
 call call_set_changed;
 /* calls_memory.c */
-call call_write, call_read, call_peek, call_set_words, call_get, call_swap_out, call_pin;
+call call_write, call_read, call_peek, call_set_words, call_get, call_swap_out, call_set_folio;
 /* calls_host.c */
 call call_reclaim, call_rearm, call_zap, call_zap_scan, call_count, call_find, call_look;
 call call_reset_stats, call_settle;
