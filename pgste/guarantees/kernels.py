@@ -23,7 +23,7 @@ from pgste.guarantees.systems import SYSTEMS, System
 __all__ = ["NO_RELEASE", "SPANS", "Answer", "Bisect", "Span", "bisect"]
 
 #: Columns that are not those of a release of Linux.
-NO_RELEASE = ("none", "cmma_zvm")
+NO_RELEASE = ("none", "cmma_zvm", "reporting_madv_free")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,10 @@ class Span:
 
 _KVM = "CMMA on KVM"
 _FREE = "MADV_FREE"
+_ALONE = "MADV_FREE, page alone"
 _REPORTS = "free page reporting"
 _POISONED = "reporting, page_poison"
+_ZEROED = "reporting, init_on_free"
 
 _LISTED = "a list of the commits merged for this release"
 _EMULATION = Commit(
@@ -93,6 +95,7 @@ _INTENDED = "as intended, not as v7.0 was released"
 _ANY_CLEAN = "drops a clean page whatever refers to it; the fix was backported in April 2022"
 _OR_HELD = "a page that is dirty or has another reference is ordinary again"
 _DIRTY = "only a page that is dirty is ordinary again"
+_NOT_BUSY = "unshared, not under writeback, its lock free"
 _IN_GUEST = "in the guest; QEMU from 5.1"
 
 #: Oldest first for each place.  A column joins by a line.
@@ -102,8 +105,11 @@ SPANS = (
     Span(_FREE, None, "v4.12", "v5.17", (_LAZYFREE,), _ANY_CLEAN),
     Span(_FREE, "madv_free", "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
     Span(_FREE, "madv_free_dirty", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),
+    Span(_ALONE, None, "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
+    Span(_ALONE, "madv_free_alone", "v6.15", None, (_DIRTY_ONLY,), _NOT_BUSY),
     Span("MADV_DONTNEED", "madv_dontneed", "v2.6", None, ()),
     Span(_REPORTS, "reporting", "v5.7", None, (_REPORTED,), _IN_GUEST),
+    Span(_ZEROED, "reporting_init", "v5.8", None, (_NO_POISON,), _IN_GUEST),
     Span(_POISONED, "reporting_poison", "v5.8", None, (_NO_POISON,), _IN_GUEST),
 )
 
