@@ -36,7 +36,6 @@ MECHANISMS = (
         "MADV_FREE, Linux v5.18 to v6.14: reclaim re-arms dirty and referenced pages"
         " (6c8e2a256915)",
         "madv_free",
-        busy=True,
     ),
     Subject(
         "madv_free_dirty",

@@ -29,7 +29,7 @@ def known(name: str, value: str, choices: Sequence[str]) -> None:
 def named(name: str, value: str, choices: Mapping[str, Sequence[str]]) -> str:
     """The key of which `value` is one of the names, as a table prints them, or the key itself.
 
-    Case, blanks and signs make no difference: "MADV FREE '25" is "MADV_FREE '25".
+    Case, blanks and signs make no difference: "MADV FREE v6.15" is "MADV_FREE v6.15".
     UnknownNameError as `known` raises it.
     """
     plain = _plain(value)

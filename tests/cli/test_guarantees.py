@@ -64,9 +64,9 @@ def test_explain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     ("mechanism", "question"),
     [
         ("madv_free_dirty", "lost-racing"),
-        ("MADV_FREE '25", "… while the host is told?"),
-        ("MADV FREE '25", "Store lost: made while the host is told?"),  # as a table breaks it
-        ("madv-free 25", "... WHILE THE HOST IS TOLD"),
+        ("MADV_FREE v6.15", "… while the host is told?"),
+        ("MADV FREE v6.15", "Store lost: made while the host is told?"),  # as a table breaks it
+        ("madv-free V6.15", "... WHILE THE HOST IS TOLD"),
     ],
 )
 def test_names_as_they_are_printed(
