@@ -62,7 +62,7 @@ def test_zero_under_a_stable_page(everything: pgste.Guarantees) -> None:
 
 
 def test_lazyfree_pages_under_pressure(everything: pgste.Guarantees) -> None:
-    """A page that is locked or shared is passed over by both rules; alone, only by the first."""
+    """What is locked or shared is passed over by both rules; the newer drops a page alone."""
     found = bisect("zapped-under-pressure", SMALL, result=everything, everywhere=True)
     texts: dict[str, list[str]] = {"MADV_FREE": [], "MADV_FREE, page alone": []}
     for answer in found.answers:
