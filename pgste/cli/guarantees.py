@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pgste.cli.bisect import histories
-from pgste.cli.terminal import Grid, has_colours, print_json, progress_bar
+from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.errors import ArgumentError
 from pgste.guarantees import (
@@ -34,7 +34,6 @@ from pgste.guarantees import (
 from pgste.guarantees.result import named
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
-
 
 _ALL = "all"  # questions, of --kernels
 
@@ -63,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=_ALL,
         metavar="QUESTION",
-        help="in which releases of Linux an answer changed and by which commit; without a"
-        " question, all that changed",
+        help="in which releases of Linux an answer changed and by which commit; a question as"
+        " above, or all that changed",
     )
     parser.add_argument(
         "--deep",
@@ -117,7 +116,7 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
     if args.mechanisms is not None:
         raise ArgumentError("--kernels, --mechanisms: one of them")
     systems = DEEP_SYSTEMS if args.deep else SYSTEMS
-    question = None if args.kernels == _ALL else args.kernels
+    question = None if args.kernels == _ALL else named("question", args.kernels, _TEXTS)
     with _progress() as advance:
         found = bisect(question, systems, advance)
     if args.format == "json":
@@ -125,7 +124,7 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
     elif args.format == "markdown":
         console.out(found.to_markdown(), end="", highlight=False)
     else:
-        console.print(histories(found, has_colours(console)))
+        console.print(histories(found))
     return 0
 
 

@@ -23,7 +23,7 @@ from pgste.guarantees.systems import SYSTEMS, System
 __all__ = ["NO_RELEASE", "SPANS", "Answer", "Bisect", "Span", "bisect"]
 
 #: Columns that are not those of a release of Linux as most have it.
-NO_RELEASE = ("none", "cmma_zvm", "cmma_7_0_shifted", "cmma_7_1_5_left")
+NO_RELEASE = ("none", "cmma_zvm", "cmma_7_0_shifted", "cmma_7_1_5_left", "reporting_madv_free")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,10 @@ class Span:
 
 _KVM = "CMMA on KVM"
 _FREE = "MADV_FREE"
+_ALONE = "MADV_FREE, page alone"
 _REPORTS = "free page reporting"
 _POISONED = "reporting, page_poison"
+_ZEROED = "reporting, init_on_free"
 
 _LISTED = "a list of the commits merged for this release"
 _EMULATION = Commit(
@@ -99,7 +101,8 @@ _TO_7_1_4 = "v7.1 has the two other fixes, and UNUSED lingers as in v7.0 up to 7
 _WRITTEN = "in 7.1.5 as fda07c8e4b54; operations of the host write its PTE"
 _ANY_CLEAN = "drops a clean page whatever refers to it; the fix was backported in April 2022"
 _OR_HELD = "a page that is dirty or has another reference is ordinary again"
-_DIRTY = "only a page that is dirty is ordinary again; of folios that MADV_FREE does not pass over"
+_DIRTY = "only a page that is dirty is ordinary again"
+_NOT_BUSY = "unshared, not under writeback, its lock free"
 _IN_GUEST = "in the guest; QEMU from 5.1"
 
 #: Oldest first for each place.  A column joins by a line.
@@ -109,9 +112,12 @@ SPANS = (
     Span(_KVM, "cmma_7_1_5", "v7.2", None, (_UNUSED_FIX,), _WRITTEN),
     Span(_FREE, None, "v4.12", "v5.17", (_LAZYFREE,), _ANY_CLEAN),
     Span(_FREE, "madv_free", "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
-    Span(_FREE, "madv_free_alone", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),
+    Span(_FREE, "madv_free_dirty", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),
+    Span(_ALONE, None, "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
+    Span(_ALONE, "madv_free_alone", "v6.15", None, (_DIRTY_ONLY,), _NOT_BUSY),
     Span("MADV_DONTNEED", "madv_dontneed", "v2.6", None, ()),
     Span(_REPORTS, "reporting", "v5.7", None, (_REPORTED,), _IN_GUEST),
+    Span(_ZEROED, "reporting_init", "v5.8", None, (_NO_POISON,), _IN_GUEST),
     Span(_POISONED, "reporting_poison", "v5.8", None, (_NO_POISON,), _IN_GUEST),
 )
 
