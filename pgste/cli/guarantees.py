@@ -270,7 +270,7 @@ def explanation(cell: Cell) -> Group:
             moment.what,
             moment.state,
             f"{moment.pgste:016x}",
-            f"{moment.pte:x}",
+            f"{moment.pte:x}" + ("" if moment.host_pte is None else f" {moment.host_pte:x}"),
             " ".join(map(str, moment.listed)),
             moment.reads,
         )
