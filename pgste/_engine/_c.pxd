@@ -521,13 +521,18 @@ cdef extern from "pgste.h" nogil:
     cdef struct pgste_search_config:
         const char *mechanism
         pgste_generation generation
+        pgste_revision revision
         pgste_rearm rearm
         pgste_poison poison
+        unsigned notifiers
+        bool_t shifted
         uint32_t nr_pages
         uint32_t nr_frames
         uint32_t nr_swap_slots
         uint32_t cbrl_entries
+        uint32_t nr_vcpus
         bool_t obedient
+        bool_t plain
         uint64_t max_states
         bool_t (*go_on)(void *data, uint64_t states) noexcept
         void *data

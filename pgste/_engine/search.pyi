@@ -9,6 +9,8 @@ QUESTION_ROWS: Final[tuple[tuple[str, str, str, str, str], ...]]
 QUESTIONS: Final[tuple[str, ...]]
 GENERATIONS: Final[tuple[str, ...]]
 REARM_RULES: Final[tuple[str, ...]]
+REVISIONS: Final[tuple[str, ...]]
+REWRITES: Final[tuple[str, ...]]
 POISONS: Final[tuple[str, ...]]
 
 class SearchResult(TypedDict):
@@ -21,15 +23,20 @@ class SearchResult(TypedDict):
 def search(
     mechanism: str,
     generation: str,
+    revision: str,
     rearm: str,
     poison: str,
+    notifiers: tuple[str, ...],
+    shifted: bool,
     pages: int,
     frames: int,
     swap_slots: int,
     cbrl_entries: int,
+    vcpus: int,
     obedient: bool,
     max_states: int,
     progress: Progress | None = None,
     until: tuple[str, ...] = (),
     below: int = ...,
+    plain: bool = False,
 ) -> SearchResult: ...

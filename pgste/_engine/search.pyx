@@ -15,6 +15,7 @@ from pgste._engine._c cimport (
     pgste_question,
     pgste_question_info,
     pgste_rearm,
+    pgste_revision,
     pgste_search,
     pgste_search_config,
     pgste_search_result,
@@ -29,7 +30,7 @@ from pgste._engine.watch cimport (
     watch_raise,
 )
 
-from pgste._engine.names import GENERATIONS, POISONS, REARM_RULES
+from pgste._engine.names import GENERATIONS, POISONS, REARM_RULES, REVISIONS, REWRITES
 from pgste.errors import BY_CODE, ModelMemoryError
 
 ACTIONS = names_of(pgste_action_name)
@@ -89,12 +90,15 @@ cdef bool_t go_on(void *data, uint64_t states) noexcept nogil:
 
 
 def search(
-    str mechanism not None, str generation not None, str rearm not None,
-    str poison not None, int pages, int frames,
-    int swap_slots, int cbrl_entries, bint obedient, max_states, Progress progress=None,
-    tuple until=(), uint32_t below=PGSTE_SEARCH_STEPS,
+    str mechanism not None, str generation not None, str revision not None,
+    str rearm not None, str poison not None, tuple notifiers not None, bint shifted,
+    int pages, int frames, int swap_slots, int cbrl_entries, int vcpus, bint obedient,
+    max_states, Progress progress=None, tuple until=(),
+    uint32_t below=PGSTE_SEARCH_STEPS, bint plain=False,
 ):
     """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
+
+    `notifiers` are names of REWRITES.
 
     `progress` is kept up to date while the search runs.  With names of questions in `until`, it
     ends soon after each of them has its run, or when runs become as long as `below`.
@@ -118,13 +122,20 @@ def search(
     encoded = mechanism.encode()
     config.mechanism = encoded
     config.generation = <pgste_generation><int>GENERATIONS.index(generation)
+    config.revision = <pgste_revision><int>REVISIONS.index(revision)
     config.rearm = <pgste_rearm><int>REARM_RULES.index(rearm)
     config.poison = <pgste_poison><int>POISONS.index(poison)
+    config.notifiers = 0
+    for rewrite in notifiers:
+        config.notifiers |= 1u << <int>REWRITES.index(rewrite)
+    config.shifted = shifted
     config.nr_pages = pages
     config.nr_frames = frames
     config.nr_swap_slots = swap_slots
     config.cbrl_entries = cbrl_entries
+    config.nr_vcpus = vcpus
     config.obedient = obedient
+    config.plain = plain
     config.max_states = max_states
     result = <pgste_search_result *>calloc(1, sizeof(pgste_search_result))
     if result == NULL:

@@ -12,7 +12,12 @@ __all__ = ["MECHANISMS", "Subject"]
 
 @dataclass(frozen=True)
 class Subject:
-    """A column: a mechanism as some hypervisor has it."""
+    """A column: a mechanism as some hypervisor has it.
+
+    `revision` is of generation "dat", and so are the next two.  `notifiers`: what operations of
+    the host do to its own PTE between notifier start and end (`Guest.notifier_unmap`); empty: there
+    are none.  `shifted`: the memory slot's host addresses are a page above the guest's.
+    """
 
     key: str
     title: str
@@ -21,12 +26,52 @@ class Subject:
     generation: str = "pgtable"
     rearm: str = "referenced"
     poison: Poison = "none"
+    revision: str = "7.2"
+    notifiers: tuple[str, ...] = ()
+    shifted: bool = False
 
 
 MECHANISMS = (
     Subject("none", "none", "the guest says nothing about free pages", "none"),
     Subject("cmma", "cmma", "CMMA on KVM, Linux v4.13 to v6.19", "cmma"),
-    Subject("cmma_dat", "cmma v7", "CMMA on KVM, Linux v7.0 on", "cmma", "dat"),
+    Subject(
+        "cmma_7_0",
+        "v7.0",
+        "CMMA on KVM, Linux v7.0 as released",
+        "cmma",
+        "dat",
+        revision="7.0",
+        notifiers=("xchg", "set"),
+    ),
+    Subject(
+        "cmma_7_0_shifted",
+        "v7.0 shifted",
+        "CMMA on KVM, Linux v7.0, a memory slot whose host addresses are a page above the guest's",
+        "cmma",
+        "dat",
+        revision="7.0",
+        notifiers=("xchg", "set"),
+        shifted=True,
+    ),
+    Subject(
+        "cmma_7_1_5",
+        "v7.1.5",
+        "CMMA on KVM, Linux v7.1.5 (fda07c8e4b54) and v7.2 (d4bb00704a66), as intended:"
+        " operations of the host write its PTE",
+        "cmma",
+        "dat",
+        revision="7.1.5",
+        notifiers=("xchg",),
+    ),
+    Subject(
+        "cmma_7_1_5_left",
+        "v7.1.5 PTE left",
+        "the same, and an operation of the host may leave its PTE alone",
+        "cmma",
+        "dat",
+        revision="7.1.5",
+        notifiers=("xchg", "none"),
+    ),
     Subject("cmma_zvm", "z/VM", "CMMA on z/VM", "cmma", "zvm"),
     Subject(
         "madv_free",

@@ -114,6 +114,10 @@ class Cell:
             generation=subject.generation,
             rearm=subject.rearm,
             poison=subject.poison,
+            vcpus=self.system.vcpus,
+            revision=subject.revision,
+            notifiers=subject.notifiers,
+            shifted=subject.shifted,
         )
 
     def plot(self, path: str | os.PathLike[str]) -> None:

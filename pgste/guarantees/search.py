@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgste._checks import check_callable, count_of, items_of, names_of
 from pgste._engine.search import search
@@ -73,7 +73,7 @@ def guarantees(
         threads = count_of("threads", threads, MAX_THREADS)
     check_callable("progress", progress)
     subjects = tuple(subject for subject in MECHANISMS if subject.key in wanted)
-    jobs = [(subject, system) for subject in subjects for system in systems]
+    jobs = [(subject, y) for subject in subjects for y in systems if y.fits(subject)]
     jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
     results_of = _search_all(jobs, threads or min(os.cpu_count() or 1, MAX_THREADS), progress)
     found = {
@@ -82,16 +82,24 @@ def guarantees(
     }
     cells = {}
     for subject in subjects:
-        results = [(system, found[subject.key, system]) for system in systems]
+        results = [(y, found[subject.key, y]) for y in systems if y.fits(subject)]
         for question in QUESTIONS:
             cells[subject.key, question.key] = _cell(question, subject, results)
     return Guarantees(
         subjects=subjects,
         systems=systems,
         cells=cells,
-        states={s.key: sum(found[s.key, y]["states"] for y in systems) for s in subjects},
-        transitions={s.key: sum(found[s.key, y]["transitions"] for y in systems) for s in subjects},
+        states={s.key: _sum(found, s, "states") for s in subjects},
+        transitions={s.key: _sum(found, s, "transitions") for s in subjects},
     )
+
+
+def _sum(
+    found: dict[tuple[str, System], SearchResult],
+    subject: Subject,
+    name: Literal["states", "transitions"],
+) -> int:
+    return sum(result[name] for (key, _), result in found.items() if key == subject.key)
 
 
 #: Details that say more of a question's answer (`_note`).
@@ -124,9 +132,11 @@ def explain(
     """
     known("mechanism", mechanism, [subject.key for subject in MECHANISMS])
     known("question", question, [each.key for each in QUESTIONS])
-    systems = _checked(systems)
     check_callable("progress", progress)
     subject = next(subject for subject in MECHANISMS if subject.key == mechanism)
+    systems = tuple(y for y in _checked(systems) if y.fits(subject))
+    if not systems:
+        raise ArgumentError(f"systems: none that fits {mechanism!r}")
     until = (question, *_DETAILS.get(question, ()))
     results: list[tuple[System, SearchResult]] = []
     for system in systems:
@@ -200,6 +210,7 @@ def _check(index: int, system: System) -> None:
         ("frames", system.frames, 1, most),
         ("swap_slots", system.swap_slots, 0, most),
         ("cbrl_entries", system.cbrl_entries, 1, 2),
+        ("vcpus", system.vcpus, 1, 2),
     ):
         if not low <= value <= high:
             raise ArgumentError(f"systems[{index}].{name}: {value} is not in {low} .. {high}")
@@ -215,12 +226,16 @@ def _search(
     return search(
         subject.mechanism,
         subject.generation,
+        subject.revision,
         subject.rearm,
         subject.poison,
+        subject.notifiers,
+        subject.shifted,
         system.pages,
         system.frames,
         system.swap_slots,
         system.cbrl_entries,
+        system.vcpus,
         system.obedient,
         _MAX_STATES,
         searched,

@@ -5,24 +5,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pgste.guarantees.columns import Subject
+
 __all__ = ["DEEP_SYSTEMS", "STATES", "SYSTEMS", "System"]
 
 
 @dataclass(frozen=True)
 class System:
-    """A system that is searched; `obedient`: pages but the first keep to free and alloc."""
+    """A system that is searched; `obedient`: pages but the first keep to free and alloc.
+
+    With two `vcpus` each has a list; mechanisms without lists are not searched for it.
+    """
 
     pages: int
     frames: int
     swap_slots: int
     cbrl_entries: int
     obedient: bool = False
+    vcpus: int = 1
+
+    def fits(self, subject: Subject) -> bool:
+        """Whether the system has nothing that the mechanism knows nothing of."""
+        lists = subject.mechanism == "cmma" and subject.generation != "zvm"
+        return self.vcpus == 1 or lists
 
     def __str__(self) -> str:
         pages = f"{self.pages} page{'s' * (self.pages > 1)}"
         frames = f"{self.frames} frame{'s' * (self.frames > 1)}"
         slots = f"{self.swap_slots} swap slot{'s' * (self.swap_slots > 1)}"
-        entries = f"list of {self.cbrl_entries}"
+        lists = "list" if self.vcpus == 1 else f"{self.vcpus} lists"
+        entries = f"{lists} of {self.cbrl_entries}"
         return f"{pages}, {frames}, {slots}, {entries}"
 
 

@@ -7,7 +7,8 @@ shows is what any user of `Guest` and `Host` would see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -67,6 +68,7 @@ class Moment:
     what: str
     pgste: int
     pte: int
+    host_pte: int | None  # its own, where there are two tables
     state: str
     listed: tuple[int, ...]
     reads: str
@@ -99,9 +101,11 @@ def _pages(blocks: list[tuple[int, int, bool]]) -> str:
 
 
 class _Player:
-    def __init__(self, host: Host, guest: Guest) -> None:
+    def __init__(self, host: Host, guest: Guest, notifiers: tuple[str, ...] = ()) -> None:
         self.host, self.guest = host, guest
         self.tag = 0
+        # what an operation does to the host's PTE that changes least
+        self.least = "none" if "none" in notifiers else "xchg"
 
     def do(self, step: Step) -> str:
         """Carry a step out: what it was, in words."""
@@ -133,6 +137,14 @@ class _Player:
                 guest.free_page(gfn)
             case "alloc":
                 guest.alloc_page(gfn)
+            case "free_elsewhere":
+                guest.free_page(gfn, vcpu=1)
+            case "alloc_elsewhere":
+                guest.alloc_page(gfn, vcpu=1)
+            case "intercept_elsewhere":
+                guest.intercept(vcpu=1)
+            case "age":
+                guest.age(gfn)
             case "zap":
                 guest.zap(gfn)
             case "pin":
@@ -156,7 +168,38 @@ class _Player:
                 host.pin(guest, slice(None), False)
                 for _ in range(4):
                     host.reclaim(host.frames)
+            case _:
+                self._two_tables(step)
         return ""
+
+    def _two_tables(self, step: Step) -> None:
+        guest, gfn = self.guest, step.gfn
+        match step.action.split("_"):
+            case ["notify", "held"]:
+                with self._held():
+                    guest.notifier_unmap(gfn, self.least)
+            case ["notify", "start"]:
+                guest.notifier_unmap(gfn, "none")
+            case ["notify", rewrite]:
+                guest.notifier_unmap(gfn, rewrite)
+            case ["swap", "out", "held"]:
+                with self._held():
+                    self.host.swap_out(guest, gfn)
+            case ["intercept", "held"]:
+                with self._held():
+                    guest.intercept()
+            case ["end", rewrite]:
+                word = int(guest.host_ptes(gfn)[0])
+                clears = rewrite == "set" or (rewrite == "xchg" and guest.revision != "7.0")
+                if clears and word & PteBits.PRESENT:
+                    guest.set_host_ptes(gfn, word & ~PteBits.UNUSED)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Somebody holds the locks of the host's page tables."""
+        self.guest.hold_host_locks(slice(None), True)
+        yield
+        self.guest.hold_host_locks(slice(None), False)
 
     def _report(self) -> str:
         """Free page reporting: what is due next happens."""
@@ -176,19 +219,23 @@ class _Player:
             value=value,
             pinned=value,
             report=value,
+            held="left alone" if self.least == "none" else "exchanged",
             mode="starts" if self.guest.migration_mode else "stops",
         )
 
     def look(self, what: str) -> Moment:
         guest = self.guest
         pgste, pte = int(guest.pgste(0)[0]), int(guest.pte(0)[0])
-        state = self._state(pgste, pte)
+        host_pte = int(guest.host_ptes(0)[0]) if guest.generation == "dat" else None
+        state = self._state(pgste, pte if host_pte is None else host_pte)
+        listed = [gfn for vcpu in range(guest.vcpus) for gfn in guest.cbrl(vcpu).tolist()]
         return Moment(
             what,
             pgste,
             pte,
+            host_pte,
             state,
-            tuple(guest.cbrl().tolist()),
+            tuple(listed),
             self._reads(0, state),
             tuple(map(self._page, range(guest.pages))),
         )
@@ -290,6 +337,10 @@ def play(
     generation: str = "pgtable",
     rearm: str = "referenced",
     poison: Poison = "none",
+    vcpus: int = 1,
+    revision: str = "7.2",
+    notifiers: tuple[str, ...] = (),
+    shifted: bool = False,
 ) -> list[Moment]:
     """Play steps on a new guest; a `Moment` for the start and after each step."""
     host = Host(frames, swap_slots, rearm=rearm)
@@ -299,6 +350,9 @@ def play(
         mechanism=mechanism,
         generation=generation,
         cbrl_entries=cbrl_entries,
+        vcpus=vcpus,
+        revision=revision if generation == "dat" else None,
+        slots=[(0, pages, 1, True)] if shifted else None,
     )
     if mechanism == "reporting":
         # as search/reporting.c has it: every block is reported, and a call takes a moment
@@ -316,7 +370,7 @@ def play(
             spare=32,
             poison=poison,
         )
-    player = _Player(host, guest)
+    player = _Player(host, guest, notifiers)
     moments = [player.look("a new guest")]
     moments.extend(player.look(player.do(step)) for step in steps)
     return moments

@@ -5,6 +5,7 @@
 
 #include "generation.h"
 #include "host.h"
+#include "host_pte.h"
 #include "reporting.h"
 
 PGSTE_BEGIN
@@ -15,7 +16,7 @@ PGSTE_BEGIN
  * knowledge that no state does.  docs/guarantees.md.
  *
  * Constant, name, and words for one step of a run, in which {gfn}, {tag} (number of the store),
- * {value} (what a load gave), {pinned}, {mode} and {report} stand for what it did.
+ * {value} (what a load gave), {pinned}, {mode}, {held} and {report} stand for what it did.
  */
 #define PGSTE_ACTIONS(X)                                                                     \
 	X(WRITE, "write", "guest stores {tag} to page {gfn}")                                \
@@ -32,6 +33,23 @@ PGSTE_BEGIN
 	/* if it may, however late */                                                        \
 	X(ZAP, "zap", "host zaps page {gfn}")                                                \
 	X(PIN, "pin", "a reference to page {gfn} is {pinned}")                               \
+	X(AGE, "age", "host ages page {gfn}")                                                \
+	/* on another vcpu, which has a list of its own */                                   \
+	X(FREE_ELSEWHERE, "free_elsewhere", "guest frees page {gfn} on vcpu 1")              \
+	X(ALLOC_ELSEWHERE, "alloc_elsewhere", "guest allocates page {gfn} on vcpu 1")        \
+	/* dat: an operation of the host with its MMU notifier from start to end */          \
+	X(NOTIFY_NONE, "notify_none", "notifier: page {gfn} unmapped, host PTE left alone")  \
+	X(NOTIFY_XCHG, "notify_xchg", "notifier: page {gfn} unmapped, host PTE exchanged")   \
+	X(NOTIFY_SET, "notify_set", "notifier: page {gfn} unmapped, host PTE set anew")      \
+	/* the lock of the host's page table is held by somebody else meanwhile */           \
+	X(NOTIFY_HELD, "notify_held",                                                        \
+	  "notifier: page {gfn} unmapped, the trylock fails; host PTE {held}")               \
+	X(SWAP_OUT_HELD, "swap_out_held", "host reclaims page {gfn}, the trylock fails")     \
+	/* the same operation in two steps; until the end the guest cannot fault it in */    \
+	X(NOTIFY_START, "notify_start", "notifier starts: page {gfn} unmapped")              \
+	X(END_NONE, "end_none", "notifier ends: host PTE of page {gfn} left alone")          \
+	X(END_XCHG, "end_xchg", "notifier ends: host PTE of page {gfn} exchanged")           \
+	X(END_SET, "end_set", "notifier ends: host PTE of page {gfn} set anew")              \
 	/* actions without a page from here on */                                            \
 	X(RECLAIM, "reclaim", "host reclaims a frame")                                       \
 	X(INTERCEPT, "intercept", "host processes the list")                                 \
@@ -40,6 +58,9 @@ PGSTE_BEGIN
 	X(MIGRATE, "migrate", "migration mode {mode}")                                       \
 	/* the pass or the ack that is due */                                                \
 	X(REPORT, "report", "{report}")                                                      \
+	X(INTERCEPT_ELSEWHERE, "intercept_elsewhere", "host processes the list of vcpu 1")   \
+	X(INTERCEPT_HELD, "intercept_held",                                                  \
+	  "host processes the list, the trylocks fail")                                      \
 	X(PRESSURE, "pressure", "host runs short of memory, references dropped")
 
 #define PGSTE_ACTION_ENUM(NAME, name, words) PGSTE_ACTION_##NAME,
@@ -119,13 +140,26 @@ const struct pgste_question_info *pgste_question(unsigned i);
 struct pgste_search_config {
 	const char *mechanism;
 	enum pgste_generation generation;
+	enum pgste_revision revision; /* of dat */
 	enum pgste_rearm rearm;
 	enum pgste_poison poison; /* of free page reporting */
+	/*
+	 * dat: what operations of the host do to its PTEs between notifier start and end, a bit
+	 * 1 << enum pgste_rewrite for each.  0: no operation but reclaim, and no lock is held.
+	 */
+	unsigned notifiers;
+	bool shifted; /* dat: the memory slot's host addresses are a page above the guest's */
 	uint32_t nr_pages;	 /* 1 .. 3 */
 	uint32_t nr_frames;	 /* 1 .. nr_pages */
 	uint32_t nr_swap_slots;	 /* 0 .. nr_pages */
 	uint32_t cbrl_entries;	 /* 1 .. 2 */
-	bool obedient;		 /* pages but the watched one, 0, keep to the protocol */
+	uint32_t nr_vcpus;	 /* 1 .. 2, 0 is 1; a list each */
+	/*
+	 * Pages but the watched one, 0, keep to free and alloc, and the host ages and unmaps them
+	 * by nothing but reclaim.
+	 */
+	bool obedient;
+	bool plain;		 /* states that differ in nothing that matters are told apart */
 	uint64_t max_states;	 /* PGSTE_E_NOMEM beyond */
 	/*
 	 * Asked every few thousand states, unless NULL: false ends the search with

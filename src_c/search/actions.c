@@ -6,6 +6,7 @@
  * list or of the whole table, so that "zap" of one page at any time covers a store in the
  * middle of either, and between the guest's free and the moment its host hears of it.
  */
+#include "pgste/pte.h"
 #include "search/actions.h"
 #include "search/observe.h"
 
@@ -18,11 +19,19 @@ static int64_t noted(struct search_system *s, int64_t result)
 	return result;
 }
 
+/* A fault waits until the notifier of its page has ended. */
+static bool is_blocked(const struct search_system *s, uint64_t gfn)
+{
+	return s->notified == gfn + 1;
+}
+
 static int store(struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 	const uint32_t tag = tag_of(gfn, LABEL_NEW);
 
+	if (is_blocked(s, gfn))
+		return PGSTE_E_STATE;
 	if (gfn == WATCHED)
 		content_is_old(s);
 	return (int)noted(s, pgste_write(s->guest, &one, &tag, 0));
@@ -32,6 +41,8 @@ static int load(struct search_system *s, uint64_t gfn, uint32_t *tag)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 
+	if (is_blocked(s, gfn))
+		return PGSTE_E_STATE;
 	return (int)noted(s, pgste_read(s->guest, &one, tag));
 }
 
@@ -41,7 +52,8 @@ static bool out_of_protocol(const struct search_system *s, enum pgste_action act
 
 	if (gfn == WATCHED || !s->config->obedient)
 		return false;
-	return action == PGSTE_ACTION_ALLOC ? !is_free : is_free;
+	return action == PGSTE_ACTION_ALLOC || action == PGSTE_ACTION_ALLOC_ELSEWHERE ? !is_free :
+											is_free;
 }
 
 static bool refused(int error, struct search_system *s, bool *found)
@@ -93,10 +105,10 @@ static bool do_read(struct search_system *s, uint64_t gfn, bool *found)
 	return true;
 }
 
-static bool do_free(struct search_system *s, uint64_t gfn, bool raced)
+static bool do_free(struct search_system *s, uint64_t gfn, bool raced, uint32_t vcpu)
 {
 	if (gfn != WATCHED)
-		return !raced && !pgste_free_page(s->guest, 0, gfn);
+		return !raced && !pgste_free_page(s->guest, vcpu, gfn);
 	if (raced && (s->watched.phase == PHASE_FREE || store(s, gfn)))
 		return false;
 	s->watched = (struct observed){ .phase = PHASE_FREE };
@@ -104,14 +116,14 @@ static bool do_free(struct search_system *s, uint64_t gfn, bool raced)
 		stored(&s->watched, STORE_RACED);
 	else
 		content_is_old(s);
-	return !pgste_free_page(s->guest, 0, gfn);
+	return !pgste_free_page(s->guest, vcpu, gfn);
 }
 
-static bool do_alloc(struct search_system *s, uint64_t gfn)
+static bool do_alloc(struct search_system *s, uint64_t gfn, uint32_t vcpu)
 {
 	if (gfn == WATCHED)
 		s->watched.phase = PHASE_IN_USE;
-	return !pgste_alloc_page(s->guest, 0, gfn);
+	return !pgste_alloc_page(s->guest, vcpu, gfn);
 }
 
 static bool do_take(struct search_system *s, uint64_t gfn)
@@ -130,6 +142,15 @@ static bool do_swap_in(struct search_system *s, uint64_t gfn)
 	uint32_t tag;
 
 	return (s->guest->mm.state[gfn] & PGSTE_STATE_SWAP) && !load(s, gfn, &tag);
+}
+
+static bool do_age(struct search_system *s, uint64_t gfn)
+{
+	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
+	uint64_t before;
+	uint8_t young;
+
+	return !pgste_age(s->guest, &one, &young, &before);
 }
 
 /* All pins are dropped, and the host reclaims until nothing more can be reclaimed. */
@@ -153,9 +174,14 @@ static bool act_on_page(struct search_system *s, enum pgste_action action, uint6
 	case PGSTE_ACTION_READ:
 		return !out_of_protocol(s, action, gfn) && do_read(s, gfn, found);
 	case PGSTE_ACTION_FREE:
-		return !out_of_protocol(s, action, gfn) && do_free(s, gfn, false);
-	case PGSTE_ACTION_FREE_RACED: return do_free(s, gfn, true);
-	case PGSTE_ACTION_ALLOC: return !out_of_protocol(s, action, gfn) && do_alloc(s, gfn);
+	case PGSTE_ACTION_FREE_ELSEWHERE:
+		return !out_of_protocol(s, action, gfn) &&
+		       do_free(s, gfn, false, action == PGSTE_ACTION_FREE_ELSEWHERE);
+	case PGSTE_ACTION_FREE_RACED: return do_free(s, gfn, true, 0);
+	case PGSTE_ACTION_ALLOC:
+	case PGSTE_ACTION_ALLOC_ELSEWHERE:
+		return !out_of_protocol(s, action, gfn) &&
+		       do_alloc(s, gfn, action == PGSTE_ACTION_ALLOC_ELSEWHERE);
 	case PGSTE_ACTION_TAKE: return do_take(s, gfn);
 	case PGSTE_ACTION_SWAP_OUT: return noted(s, pgste_swap_out(s->guest, &one)) > 0;
 	case PGSTE_ACTION_SWAP_IN: return do_swap_in(s, gfn);
@@ -163,7 +189,8 @@ static bool act_on_page(struct search_system *s, enum pgste_action action, uint6
 	case PGSTE_ACTION_PIN:
 		return pgste_set_pinned(s->guest, &one, true) > 0 ||
 		       pgste_set_pinned(s->guest, &one, false) > 0;
-	default: return false;
+	case PGSTE_ACTION_AGE: return do_age(s, gfn);
+	default: return search_notifier_act(s, action, gfn);
 	}
 }
 
@@ -178,7 +205,8 @@ static bool act_on_all(struct search_system *s, enum pgste_action action)
 	case PGSTE_ACTION_MIGRATE:
 		pgste_set_migration(s->guest, !pgste_get_migration(s->guest));
 		return true;
-	default: return false;
+	case PGSTE_ACTION_INTERCEPT_ELSEWHERE: pgste_intercept(s->guest, 1); return true;
+	default: return search_notifier_act(s, action, 0);
 	}
 }
 
@@ -200,7 +228,11 @@ static bool belongs(const struct search_system *s, enum pgste_action action)
 	case PGSTE_ACTION_RESET: return s->guest->mech->cmma;
 	case PGSTE_ACTION_REPORT: return search_reporting_due(s);
 	case PGSTE_ACTION_PIN: return s->guest->mech == &mech_madv_free;
-	default: return true;
+	case PGSTE_ACTION_AGE: return !zvm;
+	case PGSTE_ACTION_FREE_ELSEWHERE:
+	case PGSTE_ACTION_ALLOC_ELSEWHERE:
+	case PGSTE_ACTION_INTERCEPT_ELSEWHERE: return s->guest->mech->cmma && s->guest->nr_vcpus > 1;
+	default: return search_notifier_belongs(s, action);
 	}
 }
 
@@ -217,11 +249,19 @@ static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
 	return false;
 }
 
+/* What the host does to a page in use: where other pages are obedient, to the watched one only. */
+static bool is_of_host(enum pgste_action action)
+{
+	return action == PGSTE_ACTION_AGE ||
+	       (action >= PGSTE_ACTION_NOTIFY_NONE && action <= PGSTE_ACTION_END_SET);
+}
+
 bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn)
 {
 	const uint8_t state = s->guest->mm.state[gfn];
 
-	if (!belongs(s, action) || (gfn && !action_has_page(action)))
+	if (!belongs(s, action) || (gfn && !action_has_page(action)) ||
+	    (gfn != WATCHED && s->config->obedient && is_of_host(action)))
 		return false;
 	switch (action) {
 	case PGSTE_ACTION_FREE_RACED:
@@ -230,7 +270,8 @@ bool action_applies(const struct search_system *s, enum pgste_action action, uin
 	case PGSTE_ACTION_PIN: return pte_is_present(s->guest->mm.pte[gfn], state);
 	case PGSTE_ACTION_SWAP_IN: return state & PGSTE_STATE_SWAP;
 	case PGSTE_ACTION_ZAP: return state_zappable(state);
-	default: return true;
+	case PGSTE_ACTION_AGE: return page_is_young(&s->guest->mm, gfn);
+	default: return search_notifier_applies(s, action, gfn);
 	}
 }
 

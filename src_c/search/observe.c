@@ -37,19 +37,21 @@ void content_is_old(struct search_system *s)
 	relabel(page_slot_tag(s, WATCHED));
 }
 
-static uint32_t listed(const struct vcpu *vcpu)
+static struct listed look_at_list(const struct vcpu *vcpu)
 {
-	uint32_t pages = 0;
+	struct listed l = {
+		.nr = vcpu->nr,
+		.appended = vcpu->appended,
+		.processed = vcpu->processed,
+	};
 
 	for (uint32_t i = 0; i < vcpu->nr; i++)
-		pages |= UINT32_C(1) << vcpu->cbrl[i];
-	return pages;
+		l.pages |= UINT32_C(1) << vcpu->cbrl[i];
+	return l;
 }
 
 void note_before(const struct search_system *s, struct before *b)
 {
-	const struct vcpu *vcpu = &s->guest->vcpus[0];
-
 	*b = (struct before){ .watched = s->watched, .state = s->guest->mm.state[WATCHED] };
 	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++) {
 		b->had_content[gfn] = has_content(s, gfn);
@@ -57,10 +59,8 @@ void note_before(const struct search_system *s, struct before *b)
 				   search_reporting_pending(s, gfn);
 		b->content[gfn] = content_of(&s->guest->mm, gfn);
 	}
-	b->nr_listed = vcpu->nr;
-	b->listed = listed(vcpu);
-	b->appended = vcpu->appended;
-	b->processed = vcpu->processed;
+	for (uint32_t v = 0; v < s->guest->nr_vcpus; v++)
+		b->lists[v] = look_at_list(&s->guest->vcpus[v]);
 }
 
 static bool is_touch(enum pgste_action action)
@@ -68,9 +68,33 @@ static bool is_touch(enum pgste_action action)
 	return action == PGSTE_ACTION_WRITE || action == PGSTE_ACTION_READ;
 }
 
+static bool is_plain_free(enum pgste_action action)
+{
+	return action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_FREE_ELSEWHERE;
+}
+
 static bool is_free(enum pgste_action action)
 {
-	return action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_FREE_RACED;
+	return is_plain_free(action) || action == PGSTE_ACTION_FREE_RACED;
+}
+
+static bool is_alloc(enum pgste_action action)
+{
+	return action == PGSTE_ACTION_ALLOC || action == PGSTE_ACTION_ALLOC_ELSEWHERE;
+}
+
+/* A raced free stores too, which may take another page's frame. */
+static bool is_to_zap(enum pgste_action action)
+{
+	switch (action) {
+	case PGSTE_ACTION_REPORT:
+	case PGSTE_ACTION_ZAP:
+	case PGSTE_ACTION_INTERCEPT:
+	case PGSTE_ACTION_INTERCEPT_HELD:
+	case PGSTE_ACTION_INTERCEPT_ELSEWHERE:
+	case PGSTE_ACTION_ZAP_SCAN: return true;
+	default: return is_plain_free(action) || is_alloc(action);
+	}
 }
 
 /* Right after a free or alloc of the watched page. */
@@ -78,8 +102,8 @@ static void observe_call(struct search_system *s, enum pgste_action action,
 		       const struct before *b, bool *found, uint64_t *premises)
 {
 	const struct view v = look(s);
-	const bool freed = action == PGSTE_ACTION_FREE && b->watched.phase != PHASE_FREE;
-	const bool allocated = action == PGSTE_ACTION_ALLOC && b->watched.phase == PHASE_FREE &&
+	const bool freed = is_plain_free(action) && b->watched.phase != PHASE_FREE;
+	const bool allocated = is_alloc(action) && b->watched.phase == PHASE_FREE &&
 			       b->watched.store == STORE_NONE;
 
 	ASK(ZERO_AFTER_FREE, freed, !v.readable || v.tag != 0);
@@ -122,30 +146,35 @@ static void observe_content(struct search_system *s, enum pgste_action action,
 	}
 }
 
-/* The list, and pages that an action was not about. */
-static void observe_list(struct search_system *s, enum pgste_action action, uint64_t about,
-		       const struct before *b, bool *found, uint64_t *premises)
+/* The list of a vcpu. */
+static void observe_list(struct search_system *s, uint32_t v, const struct before *b, bool *found,
+			 uint64_t *premises)
 {
-	const struct vcpu *vcpu = &s->guest->vcpus[0];
-	const uint32_t gone = b->listed & ~listed(vcpu);
-	/* a raced free stores too, which may take another page's frame */
-	const bool may_zap = action == PGSTE_ACTION_FREE || action == PGSTE_ACTION_ALLOC ||
-			     action == PGSTE_ACTION_REPORT || action == PGSTE_ACTION_ZAP ||
-			     action == PGSTE_ACTION_INTERCEPT || action == PGSTE_ACTION_ZAP_SCAN;
+	const struct listed *was = &b->lists[v], is = look_at_list(&s->guest->vcpus[v]);
+	const uint32_t gone = was->pages & ~is.pages;
+
+	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
+		ASK(ENTRY_LOST, gone >> gfn & 1, state_zappable(s->guest->mm.state[gfn]));
+	found[PGSTE_QUESTION_ENTRY_LOST] |= is.nr + (is.processed - was->processed) !=
+					    was->nr + (is.appended - was->appended);
+	ASK(ENTRY_TWICE, is.processed != was->processed, pgste_validate(s->host) != NULL);
+}
+
+/* Pages that an action was not about, and what outlives a page's being in use. */
+static void observe_others(struct search_system *s, enum pgste_action action, uint64_t about,
+			   const struct before *b, bool *found, uint64_t *premises)
+{
+	const bool may_zap = s->guest->mech != &mech_none && is_to_zap(action);
 	const bool had_zero = (b->state & (PGSTE_STATE_USAGE | PGSTE_STATE_ZERO)) ==
 			      PGSTE_STATE_ZERO && b->content[WATCHED] != 0;
 
 	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++) {
 		const uint32_t tag = content_of(&s->guest->mm, gfn);
 
-		ASK(ZAP_HARMS, s->guest->mech != &mech_none && may_zap && gfn != about &&
-		    !b->zappable[gfn] && b->had_content[gfn], tag != b->content[gfn]);
+		ASK(ZAP_HARMS, may_zap && gfn != about && !b->zappable[gfn] && b->had_content[gfn],
+		    tag != b->content[gfn]);
 		found[PGSTE_QUESTION_ZAP_HARMS] |= tag != 0 && tag != tag_of(gfn, tag_label(tag));
-		ASK(ENTRY_LOST, gone >> gfn & 1, state_zappable(s->guest->mm.state[gfn]));
 	}
-	found[PGSTE_QUESTION_ENTRY_LOST] |= vcpu->nr + (vcpu->processed - b->processed) !=
-					    b->nr_listed + (vcpu->appended - b->appended);
-	ASK(ENTRY_TWICE, vcpu->processed != b->processed, pgste_validate(s->host) != NULL);
 	ASK(STABLE_ZERO, had_zero && b->watched.phase == PHASE_IN_USE &&
 	    !(about == WATCHED && (is_free(action) || action == PGSTE_ACTION_WRITE)),
 	    content_of(&s->guest->mm, WATCHED) == 0);
@@ -156,6 +185,8 @@ void observe(struct search_system *s, enum pgste_action action, uint64_t about,
 {
 	if (about == WATCHED)
 		observe_call(s, action, b, found, premises);
-	observe_list(s, action, about, b, found, premises);
+	for (uint32_t v = 0; v < s->guest->nr_vcpus; v++)
+		observe_list(s, v, b, found, premises);
+	observe_others(s, action, about, b, found, premises);
 	observe_content(s, action, b, found, premises);
 }

@@ -11,8 +11,10 @@ struct before {
 	bool had_content[SEARCH_MAX_PAGES], zappable[SEARCH_MAX_PAGES];
 	uint32_t content[SEARCH_MAX_PAGES];
 	uint8_t state;
-	uint32_t nr_listed, listed;
-	uint64_t appended, processed;
+	struct listed {
+		uint32_t nr, pages;
+		uint64_t appended, processed;
+	} lists[SEARCH_MAX_VCPUS];
 };
 
 bool has_content(const struct search_system *s, uint64_t gfn);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The state of the searched system as a few words, and back.  Nothing of the state is left
- * out but counters and the numbers of frames and slots, which mean nothing: every frame and
- * slot in use belongs to one page, and that page's word describes it.
+ * The state of the searched system as a few words, and back.  Left out is what decides nothing
+ * here: counters; the numbers of frames and slots, as every frame and slot in use belongs to one
+ * page, whose word describes it; and, unless the config says "plain", what only logs read
+ * (attribute-dirty, user-dirty) and the free marks that no rule of the system asks for.
  *
  *   page word      bits        rest word      bits
  *   state byte     0-7         CBRL length    0-1
@@ -15,7 +16,8 @@
  *   slot tag label 31-32
  *   free           33          reporting     16-26
  *   reporting      34-40
- *   host's own PTE 41-43       of a dat guest, as far as it makes a difference
+ *   host's own PTE 41-43       of a dat guest      notifier's page  27-28
+ *                                                  list of vcpu 1   29-34
  */
 #include <string.h>
 
@@ -29,12 +31,16 @@ int system_new(struct search_system *s, const struct pgste_search_config *config
 		.nr_frames = config->nr_frames,
 		.nr_swap_slots = config->nr_swap_slots,
 	};
+	const struct pgste_slot above = { .pages = config->nr_pages, .host = 1, .log_dirty = true };
 	const struct pgste_guest_config guest = {
 		.nr_pages = config->nr_pages,
 		.generation = config->generation,
+		.revision = config->revision,
 		.mechanism = config->mechanism,
-		.nr_vcpus = 1,
+		.nr_vcpus = config->nr_vcpus ? config->nr_vcpus : 1,
 		.cbrl_entries = config->cbrl_entries,
+		.slots = config->shifted ? &above : NULL,
+		.nr_slots = config->shifted,
 	};
 	int error;
 
@@ -105,15 +111,15 @@ static uint64_t position(const struct pgste_host *host, const struct frame *fram
 }
 
 /*
- * The host's own PTE: that the guest's is apart from it, and then whether it is young; UNUSED.
- * Nothing else of it decides anything.
+ * The host's own PTE: that the guest's is apart from it; that it is old, which matters once it is
+ * apart; UNUSED.  Nothing else of it decides anything.
  */
 static uint64_t save_host_pte(const struct mm *mm, uint64_t gfn)
 {
 	const uint16_t bits = mm->two.bits ? mm->two.bits[gfn] : 0;
-	const bool apart = bits & HOST_APART;
 
-	return (uint64_t)apart | (uint64_t)(apart && (bits & PTE_YOUNG)) << 1 |
+	return (uint64_t)!!(bits & HOST_APART) |
+	       (uint64_t)((bits & PTE_PRESENT) && !(bits & PTE_YOUNG)) << 1 |
 	       (uint64_t)!!(bits & PTE_UNUSED) << 2;
 }
 
@@ -127,11 +133,17 @@ static void restore_host_pte(struct mm *mm, uint64_t gfn, uint64_t saved)
 		bits = HOST_FILLED;
 	if (saved & 1)
 		bits |= HOST_APART;
-	if ((saved & 3) == 1)
+	if (saved & 2)
 		bits = (bits & (uint16_t)~PTE_YOUNG) | PTE_INVALID;
 	if (saved & 4)
 		bits |= PTE_UNUSED;
 	mm->two.bits[gfn] = bits;
+}
+
+/* Who asks whether a page is marked free: pages that keep to the protocol, and the buddy. */
+static bool asks_for_free(const struct search_system *s, uint64_t gfn)
+{
+	return (s->config->obedient && gfn != WATCHED) || s->guest->mech == &mech_reporting;
 }
 
 static uint64_t save_page(const struct search_system *s, uint64_t gfn)
@@ -139,9 +151,13 @@ static uint64_t save_page(const struct search_system *s, uint64_t gfn)
 	const struct pgste_guest *guest = s->guest;
 	const struct frame *f = page_frame(s, gfn);
 	const struct slot *slot = page_slot(s, gfn);
+	const bool plain = s->config->plain;
 	uint64_t word = guest->mm.state[gfn] | (guest->mm.pte[gfn] & PTE_LOW) << 8;
 
-	word |= (uint64_t)!!(guest->mm.rest[gfn] & REST_UC) << 20;
+	if (plain)
+		word |= (uint64_t)!!(guest->mm.rest[gfn] & REST_UC) << 20;
+	else
+		word &= ~(uint64_t)PGSTE_STATE_DIRTY;
 	if (f) {
 		word |= (uint64_t)f->list << 21 | position(s->host, f) << 23;
 		word |= (uint64_t)f->referenced << 25 | (uint64_t)f->dirty << 26;
@@ -151,17 +167,35 @@ static uint64_t save_page(const struct search_system *s, uint64_t gfn)
 	if (slot)
 		word |= (uint64_t)tag_label(slot->tag) << 31;
 	word |= save_host_pte(&guest->mm, gfn) << 41;
-	return word | (uint64_t)page_is_free(guest, gfn) << 33;
+	if (plain || asks_for_free(s, gfn))
+		word |= (uint64_t)page_is_free(guest, gfn) << 33;
+	return word;
+}
+
+static uint64_t save_list(const struct vcpu *vcpu)
+{
+	uint64_t saved = vcpu->nr;
+
+	for (uint32_t i = 0; i < vcpu->nr; i++)
+		saved |= vcpu->cbrl[i] << (2 + 2 * i);
+	return saved;
+}
+
+static void restore_list(struct vcpu *vcpu, uint64_t saved)
+{
+	vcpu->nr = saved & 3;
+	for (uint32_t i = 0; i < vcpu->nr; i++)
+		vcpu->cbrl[i] = saved >> (2 + 2 * i) & 3;
 }
 
 void system_save(const struct search_system *s, uint64_t *key)
 {
-	const struct vcpu *vcpu = &s->guest->vcpus[0];
 	const struct observed *w = &s->watched;
-	uint64_t rest = vcpu->nr;
+	uint64_t rest = save_list(&s->guest->vcpus[0]);
 
-	for (uint32_t i = 0; i < vcpu->nr; i++)
-		rest |= vcpu->cbrl[i] << (2 + 2 * i);
+	if (s->guest->nr_vcpus > 1)
+		rest |= save_list(&s->guest->vcpus[1]) << 29;
+	rest |= (uint64_t)s->notified << 27;
 	rest |= (uint64_t)s->guest->migration << 8;
 	rest |= (uint64_t)w->phase << 9 | (uint64_t)w->store << 11;
 	rest |= (uint64_t)w->read_zero << 14 | (uint64_t)w->dropped << 15;
@@ -179,7 +213,7 @@ static void empty_host(struct pgste_host *host)
 	host->fresh_frame = host->fresh_slot = 0;
 	host->nr_free = host->config.nr_frames;
 	host->nr_slots_free = host->config.nr_swap_slots;
-	host->nr_cached = 0;
+	host->nr_cached = host->nr_pinned = 0;
 	for (unsigned i = 0; i < 4; i++)
 		host->lists[i] = (struct list){ .head = NIL, .tail = NIL };
 }
@@ -196,6 +230,7 @@ static void restore_frame(struct search_system *s, uint64_t gfn, uint64_t word)
 	f->referenced = word >> 25 & 1;
 	f->dirty = word >> 26 & 1;
 	f->pinned = word >> 27 & 1;
+	s->host->nr_pinned += f->pinned;
 	if (word >> 28 & 1)
 		slot_cache(s->host, slot_get(s->host), number);
 	s->guest->mm.pte[gfn] |= (uint64_t)number << PTE_PFRA_SHIFT;
@@ -240,15 +275,15 @@ static void restore_lists(struct search_system *s, const uint64_t *key)
 void system_restore(struct search_system *s, const uint64_t *key)
 {
 	const uint64_t rest = key[SEARCH_MAX_PAGES];
-	struct vcpu *vcpu = &s->guest->vcpus[0];
 
 	empty_host(s->host);
 	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
 		restore_page(s, gfn, key[gfn]);
 	restore_lists(s, key);
-	vcpu->nr = rest & 3;
-	for (uint32_t i = 0; i < vcpu->nr; i++)
-		vcpu->cbrl[i] = rest >> (2 + 2 * i) & 3;
+	restore_list(&s->guest->vcpus[0], rest & 0xff);
+	if (s->guest->nr_vcpus > 1)
+		restore_list(&s->guest->vcpus[1], rest >> 29 & 0x3f);
+	s->notified = rest >> 27 & 3;
 	if (s->guest->migration != (rest >> 8 & 1)) {
 		/* the mode alone: attribute-dirty bits are in the state bytes */
 		s->guest->migration = rest >> 8 & 1;

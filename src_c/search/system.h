@@ -11,6 +11,7 @@
 #include "pgste/search.h"
 
 #define SEARCH_MAX_PAGES 3u
+#define SEARCH_MAX_VCPUS 2u
 #define SEARCH_WORDS (SEARCH_MAX_PAGES + 1) /* of a key: one for each page, one for the rest */
 
 /* What a load would show, relative to what the guest did with the page. */
@@ -60,6 +61,7 @@ struct search_system {
 	struct pgste_host *host;
 	struct pgste_guest *guest;
 	struct observed watched;
+	uint8_t notified; /* dat: 1 + the page whose notifier started and did not end; or 0 */
 	bool no_memory; /* an action failed for want of memory: there is no answer */
 };
 
@@ -72,6 +74,14 @@ void system_save(const struct search_system *s, uint64_t *key);
 void system_restore(struct search_system *s, const uint64_t *key);
 uint32_t *page_tag(struct search_system *s, uint64_t gfn);	 /* of its frame, or NULL */
 uint32_t *page_slot_tag(struct search_system *s, uint64_t gfn); /* of its swap slot, or NULL */
+
+/* ---- two tables (notifier.c): nothing, but for dat guests of a config with notifiers ---- */
+
+bool search_notifier_belongs(const struct search_system *s, enum pgste_action action);
+bool search_notifier_applies(const struct search_system *s, enum pgste_action action,
+			     uint64_t gfn);
+/* False: it does not apply, or nothing came of it. */
+bool search_notifier_act(struct search_system *s, enum pgste_action action, uint64_t gfn);
 
 /* ---- free page reporting (reporting.c): nothing, for guests of another mechanism ---- */
 
