@@ -230,15 +230,20 @@ def explanation(cell: Cell) -> Group:
     grid = Grid(labels=2, dense=True)
     grid.add_column("", justify="right")
     grid.add_column("step", wraps=True)
-    for title in ("state", "PGSTE", "PTE", "list", "a load gives"):
+    moments = cell.moments()
+    two = moments[0].host_pte is not None
+    ptes = ("PTE", "host PTE") if two else ("PTE",)
+    digits = 16 if any(moment.pgste >> 32 for moment in moments) else 8
+    for title in ("state", "PGSTE", *ptes, "list", "a load gives"):
         grid.add_column(title)
-    for number, moment in enumerate(cell.moments()):
+    for number, moment in enumerate(moments):
+        words = (moment.pte, moment.host_pte) if two else (moment.pte,)
         grid.add_row(
             str(number) if number else "",
             moment.what,
             moment.state,
-            f"{moment.pgste:016x}",
-            f"{moment.pte:x}",
+            f"{moment.pgste:0{digits}x}",
+            *(f"{word:x}" for word in words),
             " ".join(map(str, moment.listed)),
             moment.reads,
         )
