@@ -12,18 +12,33 @@ from benchmarks import limits, workloads
 from benchmarks.harness import Limit, Measure, Plan
 from pgste import Guest, Host, PgsteBits
 
-RW = np.uint64(0x13F)
 NONE = 0x400
-#: Bytes of the tables of one page: state, PTE, rest.
-TABLES = 11
+#: Low bits of a PTE that is mapped, writable and dirty; of the guest's in `dat`.
+RW = {"pgtable": np.uint64(0x13F), "dat": np.uint64(0x02D)}
+#: Bytes of the tables of one page: state, PTE, rest, and the host's own PTE.
+TABLES = {"pgtable": 11, "dat": 13}
 
 
-def mapped_guest(pages: int, storage_keys: bool) -> tuple[Guest, np.ndarray]:
+def mapped_guest(
+    pages: int, storage_keys: bool, generation: str = "pgtable"
+) -> tuple[Guest, np.ndarray]:
     """A guest whose memory is the caller's, page n in frame n; and its PTEs."""
-    guest = Guest(pages, Host(pages, 0), memory="caller", storage_keys=storage_keys)
-    words = (np.arange(pages, dtype=np.uint64) << np.uint64(12)) | RW
-    guest.set_pte_at(range(pages), words)
+    guest = Guest(
+        pages,
+        Host(pages, 0),
+        generation=generation,
+        memory="caller",
+        storage_keys=storage_keys,
+    )
+    words = (np.arange(pages, dtype=np.uint64) << np.uint64(12)) | RW[generation]
+    guest.set_words(range(pages), pte=words)
     return guest, words
+
+
+def change_protection(guest: Guest, words: np.ndarray) -> None:
+    everything = range(guest.pages)
+    guest.modify_prot_start(everything)
+    guest.modify_prot_commit(everything, words)
 
 
 def calls(guest: Guest, words: np.ndarray) -> dict[str, tuple[Callable[[], object], int]]:
@@ -34,6 +49,10 @@ def calls(guest: Guest, words: np.ndarray) -> dict[str, tuple[Callable[[], objec
         "set_pte_at": (lambda: guest.set_pte_at(everything, words), 8),
         "xchg_pte": (lambda: guest.xchg_pte(everything, NONE), 8),
         "age": (lambda: guest.age(everything), 9),
+        "modify_prot_start, _commit": (lambda: change_protection(guest, words), 16),
+        "clear_soft_dirty": (lambda: guest.clear_soft_dirty(everything), 0),
+        "map_pte": (lambda: guest.map_pte(everything, words), 8),
+        "unmap_pte": (lambda: guest.unmap_pte(everything), 8),
         "test_and_clear_dirty": (lambda: guest.test_and_clear_dirty(everything), 1),
         "force_prot": (lambda: guest.force_prot(everything, 1), 1),
         "set_pgste_bits": (
@@ -41,6 +60,7 @@ def calls(guest: Guest, words: np.ndarray) -> dict[str, tuple[Callable[[], objec
             0,
         ),
         "set_storage_key": (lambda: guest.set_storage_key(everything, keys), 2),
+        "zap_key": (lambda: guest.zap_key(everything), 1),
         "get_storage_key": (lambda: guest.get_storage_key(everything), 2),
         "cond_set_storage_key": (
             lambda: guest.cond_set_storage_key(everything, 0x30, True, True),
@@ -50,14 +70,26 @@ def calls(guest: Guest, words: np.ndarray) -> dict[str, tuple[Callable[[], objec
     }
 
 
+NAMES = list(calls(Guest(1), np.zeros(1, np.uint64)))
+ONLY = {"map_pte": "dat", "unmap_pte": "dat", "zap_key": "pgtable"}
+
+
 @pytest.mark.most(22)
-@pytest.mark.parametrize("name", list(calls(Guest(1), np.zeros(1, np.uint64))))
-def bench_in_order(measure: Measure, exponent: int, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "generation"),
+    [
+        (name, generation)
+        for name in NAMES
+        for generation in TABLES
+        if ONLY.get(name, generation) == generation
+    ],
+)
+def bench_in_order(measure: Measure, exponent: int, name: str, generation: str) -> None:
     """Every page in order.  The bare loop reads and writes all bytes that the call must touch."""
     pages = 1 << exponent
-    guest, words = mapped_guest(pages, "key" in name or "reference" in name)
+    guest, words = mapped_guest(pages, "key" in name or "reference" in name, generation)
     call, outside = calls(guest, words)[name]
-    nr_bytes = pages * (TABLES + outside)
+    nr_bytes = pages * (TABLES[generation] + outside)
     beside = np.ones(nr_bytes, np.uint8)
     bare = limits.load()
 
@@ -66,9 +98,9 @@ def bench_in_order(measure: Measure, exponent: int, name: str) -> None:
             call,
             items=pages,
             bytes=nr_bytes,
-            prepare=lambda: guest.set_pte_at(range(pages), words),
+            prepare=lambda: guest.set_words(range(pages), pte=words),
             limits={"bare change": Limit(lambda: bare.change(beside), pages)},
-            series=name,
+            series=f"{name}, {generation}",
         )
     )
 
@@ -90,7 +122,7 @@ def bench_in_random_order(measure: Measure, exponent: int, name: str) -> None:
                 else guest.reset_reference(gfns)
             ),
             items=gfns.size,
-            bytes=gfns.size * (8 + TABLES + 1),
+            bytes=gfns.size * (8 + TABLES["pgtable"] + 1),
             limits={"bare update": Limit(lambda: bare.update(beside, gfns), gfns.size)},
             series=name,
         )
@@ -114,7 +146,7 @@ def bench_faults_with_keys(measure: Measure, exponent: int) -> None:
         Plan(
             lambda: with_keys.write(everything, 8),
             items=pages,
-            bytes=pages * (TABLES + 24 + 12 + 1),
+            bytes=pages * (TABLES["pgtable"] + 24 + 12 + 1),
             prepare=lambda: refill(with_keys),
             limits={
                 "without keys": Limit(

@@ -18,6 +18,8 @@ TOPICS = {
     "scans": "Whole-table scans",
     "words": "Kernel-format words",
     "zap": "Intercepts, zap, swap-out, faults",
+    "ptes": "The PTE layer and storage keys",
+    "log": "The CMMA log and memory slots",
     "replay": "Replay",
     "decode": "Trace decoding",
     "files": "Trace files",

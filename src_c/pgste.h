@@ -23,13 +23,19 @@
  *            pgste_essa*, pgste_free*, pgste_alloc*,          shared, if it is of a "cmma" guest
  *            pgste_intercept, pgste_cbrl                      with several vcpus, and no other
  *                                                             call is on its vcpu; else alone
+ *            pgste_set_storage_key, pgste_get_storage_key,    the same, once the guest uses keys;
+ *            pgste_insert_storage_key, pgste_reset_reference  they are on no vcpu
+ *            pgste_cond_set_storage_key
+ *            pgste_check_supervisor, pgste_uses_storage_keys  shared
  *            all others                                       alone
  *
  *          Of shared calls: a change of a page is one step, and what becomes of a page is what
  *          its steps would make of it in some order that fits the calls.  A call about many
  *          pages is as many steps, and free and alloc of one page are two: the mark of the
  *          guest's allocator, then ESSA.  A page is zapped once, a slot freed once, and every
- *          count exact.  A strict guest marks the pages of a call all at once.
+ *          count exact.  A strict guest marks the pages of a call all at once.  A key operation
+ *          on a page is one step, in which the PGSTE, the frame's key and what counts as a change
+ *          of the page change together.
  *
  *          These calls rest after some 65,536 pages (2^20 of a range, where nothing is shared)
  *          and let others go first, which find each page after a step: the shared ones,

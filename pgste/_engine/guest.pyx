@@ -124,9 +124,8 @@ cdef class Guest(Slots):
     interpretation : bool
         The host carries out every ESSA at once, as in migration mode.
     log_revision : {"pgtable", "dat", "dat_new"}, optional
-        Which kernel's CMMA log: v6.4 to v6.19, v7.0, or v7.2 and on.  Default: the generation's,
-        ``dat`` for ``dat``.  docs/migration.md has these.
-
+        Which kernel's CMMA log: v6.4 to v6.19, v7.0 and v7.1, or v7.2 and on.  Default: that of
+        `revision`, or ``pgtable``.  docs/migration.md has these.
     memory : {"host", "caller"}
         ``caller``: frames and swap slots are the caller's, who changes PTEs by the PTE layer
         (docs/pte.md).  Every PTE is foreign then, costs the host nothing, and loads and stores
@@ -184,7 +183,7 @@ cdef class Guest(Slots):
         if cmma is not None and mechanism != "cmma":
             raise ArgumentError(f"cmma: {cmma} with mechanism {mechanism!r}, which is not 'cmma'")
         config.interpretation = boolean(interpretation, "interpretation")
-        log_revision = log_revision_argument(log_revision, generation)
+        log_revision = log_revision_argument(log_revision, generation, revision)
         config.log_revision = <pgste_log_revision><int>LOG_REVISIONS.index(log_revision)
         config.own_memory = choice(memory, "memory", ("host", "caller")) == 1
         config.storage_keys = boolean(storage_keys, "storage_keys")

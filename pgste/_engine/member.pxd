@@ -10,13 +10,15 @@ cdef class Member:
     cdef pgste_guest *c
     cdef const int *gate  # &host.busy, or a constant that is not 0 once the guest is closed
     cdef Node *node
-    cdef uint8_t *claimed  # one byte a vcpu: a call is in on it; NULL if vcpus do not share
+    # One byte a vcpu, and one for the hypervisor: a call is in on it; NULL if vcpus do not share.
+    cdef uint8_t *claimed
     cdef uint64_t nr_pages
     cdef uint32_t nr_vcpus
     cdef uint32_t guest_number
     cdef uint64_t page_bits
     cdef bint dat
     cdef bint nodat
+    cdef bint keyed  # known to use storage keys; written with the GIL held only
     cdef readonly Unit host
     cdef readonly str mechanism
     cdef readonly str generation

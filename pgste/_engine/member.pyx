@@ -89,7 +89,7 @@ cdef class Member:
         # Only cmma guests may be entered by several vcpus at once (pgste.h, Threads).
         if self.mechanism == "cmma" and config.nr_vcpus > 1:
             free(self.claimed)
-            self.claimed = <uint8_t *>calloc(config.nr_vcpus, 1)
+            self.claimed = <uint8_t *>calloc(<size_t>config.nr_vcpus + 1, 1)
             if self.claimed == NULL:
                 raise ModelMemoryError(f"vcpus: {config.nr_vcpus}: {strerror(PGSTE_E_NOMEM)}")
         node = <Node *>calloc(1, sizeof(Node))
@@ -106,6 +106,7 @@ cdef class Member:
             self.nr_vcpus = config.nr_vcpus
             self.dat = config.generation == PGSTE_GEN_DAT
             self.nodat = config.nodat
+            self.keyed = config.storage_keys
             self.guest_number = pgste_guest_number(node.c)
             self.page_bits = pgste_guest_page_bits(node.c)
             self.host = host

@@ -3,12 +3,12 @@
 
 cimport cython
 cimport pgste._engine._numpy as cnp
-from libc.stdint cimport UINT64_MAX, int8_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int8_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from pgste._engine._c cimport (
     PGSTE_E_ARG,
     PGSTE_E_GFN,
-    PGSTE_E_PGM_PRIVILEGED,
     PGSTE_E_STATE,
     pgste_age,
     pgste_check_supervisor,
@@ -19,6 +19,8 @@ from pgste._engine._c cimport (
     pgste_entry,
     pgste_force_prot,
     pgste_get_storage_key,
+    pgste_gfns,
+    pgste_guest,
     pgste_insert_storage_key,
     pgste_map_pte,
     pgste_modify_prot_commit,
@@ -64,6 +66,20 @@ cdef object entries_array(pgste_entries *entries, uint64_t room):
     return array
 
 
+cdef int keys_function(pgste_guest *guest, const pgste_gfns *gfns, KeysCall *call) noexcept nogil:
+    if call.function == KEYS_SET:
+        return pgste_set_storage_key(guest, gfns, call.keys, call.step, call.nq)
+    if call.function == KEYS_GET:
+        return pgste_get_storage_key(guest, gfns, call.out)
+    if call.function == KEYS_INSERT:
+        return pgste_insert_storage_key(guest, gfns, call.out)
+    if call.function == KEYS_RESET_REFERENCE:
+        return pgste_reset_reference(guest, gfns, call.out)
+    return pgste_cond_set_storage_key(
+        guest, gfns, call.keys, call.step, call.mr, call.mc, call.nq, call.out, call.old
+    )
+
+
 @cython.no_gc_clear
 cdef class Ptes(PageTable):
     """The part of `Guest` that is a kernel's functions on PTEs, and storage keys."""
@@ -74,7 +90,8 @@ cdef class Ptes(PageTable):
             raise ArgumentError(f"generation: {self.generation!r} has no {what}")
         if error == PGSTE_E_STATE:
             why = "is between modify_prot_start and modify_prot_commit"
-            raise StateError(f"gfns: a page {why}" if open else f"gfns: a page is not one that {why}")
+            twice = ", or one is named twice" if what.startswith("modify_prot") else ""
+            raise StateError(f"gfns: a page {'' if open else 'is not one that '}{why}{twice}")
         return self.check(error, pages)
 
     # ---- PTEs
@@ -419,28 +436,47 @@ cdef class Ptes(PageTable):
         """
         cdef PyThreadState *ts = self.begin(self.nr_pages)
         cdef int error = pgste_enable_storage_keys(self.c)
-        self.end(ts)
+        self.keyed = self.end_alone(ts)
         self.layer(error, None, "storage keys")
 
     def reset_storage_keys(self):
         """Set every page's key to what `enable_storage_keys` makes it."""
         cdef PyThreadState *ts = self.begin(self.nr_pages)
         cdef int error = pgste_reset_storage_keys(self.c)
-        self.end(ts)
+        self.keyed = self.end_alone(ts)
         self.layer(error, None, "storage keys")
 
-    cdef int supervisor(self, object vcpu) except -1:
-        """Privileged-operation exception for a vcpu in problem state; None is the hypervisor."""
+    cdef int keys_call(self, KeysCall *call, Gfns pages, object vcpu) except -1:
+        """A call on storage keys, beside those of other vcpus once the guest uses keys.
+
+        A vcpu of None is the hypervisor, which has a claim of its own.
+        """
+        cdef bint executes = vcpu is not None
+        cdef uint32_t cpu = self.vcpu_argument(vcpu) if executes else self.nr_vcpus
+        cdef bint alone = not self.keyed
+        cdef bint refused = False
         cdef int error = 0
-        if vcpu is None:
-            return 0
-        cdef uint64_t cpu = self.vcpu_argument(vcpu)
-        self.begin(0)
-        error = pgste_check_supervisor(self.c, cpu)
-        self.end(NULL)
-        if error == PGSTE_E_PGM_PRIVILEGED:
+        cdef PyThreadState *ts = (
+            self.begin(pages.c.nr) if alone else self.begin_vcpu(cpu, pages.c.nr)
+        )
+        if executes:
+            error = pgste_check_supervisor(self.c, cpu)
+            refused = error != 0
+        if not error:
+            error = keys_function(self.c, &pages.c, call)
+        if not alone:
+            self.end_vcpu(cpu, ts)
+        else:
+            self.keyed = self.end_alone(ts)
+        if refused:
             self.fail(error, None, "vcpu", 0, cpu)
-        return self.check(error, None, "vcpu")
+        return self.layer(error, pages, "storage keys")
+
+    cdef bint end_alone(self, PyThreadState *ts) except -1:
+        """The end of a call that may have enabled keys: whether the guest uses them."""
+        cdef bint keyed = pgste_uses_storage_keys(self.c)
+        self.end(ts)
+        return keyed
 
     def set_storage_key(self, gfns, keys, nq=False, *, vcpu=None):
         """Set storage keys (SSKE: `handle_sske`, `set_guest_storage_key`).  Enables keys.
@@ -467,12 +503,13 @@ cdef class Ptes(PageTable):
         cdef bint quiet = boolean(nq, "nq")
         cdef unsigned step = 0
         array = values_for(keys, "keys", pages.c.nr, cnp.NPY_UINT8, &step)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(array)
-        self.supervisor(vcpu)
-        cdef PyThreadState *ts = self.begin(pages.c.nr)
-        cdef int error = pgste_set_storage_key(self.c, &pages.c, data, step, quiet)
-        self.end(ts)
-        self.layer(error, pages, "storage keys")
+        cdef KeysCall call
+        memset(&call, 0, sizeof(call))
+        call.function = KEYS_SET
+        call.keys = <uint8_t *>cnp.PyArray_DATA(array)
+        call.step = step
+        call.nq = quiet
+        self.keys_call(&call, pages, vcpu)
 
     def get_storage_key(self, gfns):
         """The storage keys that the guest sees (`get_guest_storage_key`).  Enables nothing.
@@ -489,18 +526,12 @@ cdef class Ptes(PageTable):
 
     cdef object keys_of(self, object gfns, object vcpu, bint insert):
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
-        cdef PyThreadState *ts
-        cdef int error
+        cdef KeysCall call
         keys = new_array(pages.c.nr, cnp.NPY_UINT8)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(keys)
-        self.supervisor(vcpu)
-        ts = self.begin(pages.c.nr)
-        if insert:
-            error = pgste_insert_storage_key(self.c, &pages.c, data)
-        else:
-            error = pgste_get_storage_key(self.c, &pages.c, data)
-        self.end(ts)
-        self.layer(error, pages, "storage keys")
+        memset(&call, 0, sizeof(call))
+        call.function = KEYS_INSERT if insert else KEYS_GET
+        call.out = <uint8_t *>cnp.PyArray_DATA(keys)
+        self.keys_call(&call, pages, vcpu)
         return keys
 
     def cond_set_storage_key(self, gfns, keys, mr, mc, nq=False, *, vcpu=None):
@@ -525,18 +556,19 @@ cdef class Ptes(PageTable):
         cdef bint quiet = boolean(nq, "nq")
         cdef unsigned step = 0
         array = values_for(keys, "keys", pages.c.nr, cnp.NPY_UINT8, &step)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(array)
+        cdef KeysCall call
         rcs = new_array(pages.c.nr, cnp.NPY_UINT8)
         old = new_array(pages.c.nr, cnp.NPY_UINT8)
-        cdef uint8_t *rc = <uint8_t *>cnp.PyArray_DATA(rcs)
-        cdef uint8_t *was = <uint8_t *>cnp.PyArray_DATA(old)
-        self.supervisor(vcpu)
-        cdef PyThreadState *ts = self.begin(pages.c.nr)
-        cdef int error = pgste_cond_set_storage_key(
-            self.c, &pages.c, data, step, without_r, without_c, quiet, rc, was
-        )
-        self.end(ts)
-        self.layer(error, pages, "storage keys")
+        memset(&call, 0, sizeof(call))
+        call.function = KEYS_COND_SET
+        call.keys = <uint8_t *>cnp.PyArray_DATA(array)
+        call.step = step
+        call.mr = without_r
+        call.mc = without_c
+        call.nq = quiet
+        call.out = <uint8_t *>cnp.PyArray_DATA(rcs)
+        call.old = <uint8_t *>cnp.PyArray_DATA(old)
+        self.keys_call(&call, pages, vcpu)
         return rcs, old
 
     def reset_reference(self, gfns, *, vcpu=None):
@@ -549,12 +581,11 @@ cdef class Ptes(PageTable):
         """
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         ccs = new_array(pages.c.nr, cnp.NPY_UINT8)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(ccs)
-        self.supervisor(vcpu)
-        cdef PyThreadState *ts = self.begin(pages.c.nr)
-        cdef int error = pgste_reset_reference(self.c, &pages.c, data)
-        self.end(ts)
-        self.layer(error, pages, "storage keys")
+        cdef KeysCall call
+        memset(&call, 0, sizeof(call))
+        call.function = KEYS_RESET_REFERENCE
+        call.out = <uint8_t *>cnp.PyArray_DATA(ccs)
+        self.keys_call(&call, pages, vcpu)
         return ccs
 
     def zap_key(self, gfns):

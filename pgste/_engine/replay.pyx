@@ -67,7 +67,8 @@ cdef class Replay:
     Raises
     ------
     ArgumentError
-        Which event is no event, or lies outside the guests; nothing has changed.
+        Which event is no event, lies outside the guests, or has a page outside every memory slot
+        of one; nothing has changed.
     OutOfFramesError
         The guests are as far as the setup went.
     """
@@ -145,6 +146,8 @@ cdef class Replay:
         ------
         OutOfFramesError
             The events before `position` are done, the one there is not.
+        GfnError
+            The same: the event there has a page whose memory slot was taken away.
         KeyboardInterrupt
             The events before `position` are done, and `run` goes on from there.
         """
@@ -264,4 +267,19 @@ cdef str wrong_event(cnp.ndarray events, tuple guests, uint64_t base):
                 f"events[{i}]: the block of 2**{order} pages at pfn {pfn} is not inside the"
                 f" {pages} pages from base_pfn {base}"
             )
+        for guest in guests:
+            if outside(guest.slots.values(), pfn - base, <uint64_t>1 << order):
+                return (
+                    f"events[{i}]: the block of 2**{order} pages at pfn {pfn}, gfn {pfn - base},"
+                    f" has a page outside every memory slot of {shown(guest)}"
+                )
     return f"events: {strerror(PGSTE_E_ARG)}"
+
+
+cdef bint outside(object slots, uint64_t gfn, uint64_t pages):
+    """Whether a page of a block is in none of these slots, which ascend."""
+    cdef uint64_t end = gfn + pages
+    for slot in slots:
+        if slot.base <= gfn < slot.base + slot.pages:
+            gfn = slot.base + slot.pages
+    return gfn < end

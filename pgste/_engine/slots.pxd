@@ -16,4 +16,4 @@ cdef class Slots(Reporting):
 
 
 cdef pgste_slot *slots_argument(object slots, uint32_t *nr) except? NULL
-cdef str log_revision_argument(object revision, str generation)
+cdef str log_revision_argument(object revision, str generation, str release)

@@ -45,8 +45,8 @@ class Slots(Reporting):
     #   cmma         None: as mechanism "cmma" says, enabled before the vcpus came, which are there.
     #                False (mechanism "cmma" only): not enabled yet, and no vcpu is there yet.
     #   interpretation  every ESSA is carried out by the host at once, not migrating, too.
-    #   log_revision "pgtable" (v6.4 to v6.19), "dat" (v7.0), "dat_new" (with the fixes of 2026);
-    #                None: that of the generation, "pgtable" or "dat".
+    #   log_revision "pgtable" (v6.4 to v6.19), "dat" (v7.0 and v7.1), "dat_new" (v7.2);
+    #                None: "pgtable", or that of revision=.
 
     # ---- slots (KVM_SET_USER_MEMORY_REGION)
 

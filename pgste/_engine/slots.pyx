@@ -66,7 +66,6 @@ from pgste.errors import (
 )
 
 cdef tuple REVISIONS = names_of(pgste_log_revision_name)
-cdef tuple OF_GENERATION = ("pgtable", "dat", "pgtable")
 
 Slot = namedtuple("Slot", ("base", "pages", "host", "log_dirty"), defaults=(None, False))
 Slot.__doc__ = """Guest pages ``base .. base + pages - 1``, which are host pages from `host` on.
@@ -122,10 +121,12 @@ cdef pgste_slot *slots_argument(object slots, uint32_t *nr) except? NULL:
     return made
 
 
-cdef str log_revision_argument(object revision, str generation):
-    """The name of a log revision that the generation has."""
+cdef str log_revision_argument(object revision, str generation, str release):
+    """The name of a log revision that the generation has; by default that of its release."""
     if revision is None:
-        return "dat" if generation == "dat" else "pgtable"
+        if generation != "dat":
+            return "pgtable"
+        return "dat_new" if release == "7.2" else "dat"
     revision = REVISIONS[choice(revision, "log_revision", REVISIONS)]
     if (revision == "pgtable") == (generation == "dat"):
         raise ArgumentError(f"log_revision: {revision!r} is not one of generation {generation!r}")

@@ -13,7 +13,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.bisect import histories
+from pgste.cli.terminal import Grid, has_colours, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.errors import ArgumentError
 from pgste.guarantees import (
@@ -25,12 +26,16 @@ from pgste.guarantees import (
     Guarantees,
     Subject,
     System,
+    bisect,
     explain,
     guarantees,
 )
 from pgste.guarantees.result import named
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
+
+
+_ALL = "all"  # questions, of --kernels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plot",
         metavar="FILE",
         help="with --explain: draw that run over its steps (.png, .svg, .pdf)",
+    )
+    parser.add_argument(
+        "--kernels",
+        nargs="?",
+        const=_ALL,
+        metavar="QUESTION",
+        help="in which releases of Linux an answer changed and by which commit; without a"
+        " question, all that changed",
     )
     parser.add_argument(
         "--deep",
@@ -75,10 +88,14 @@ _TEXTS = {question.key: (question.text, question.whole) for question in QUESTION
 
 def run(args: argparse.Namespace, console: Console) -> int:
     systems = DEEP_SYSTEMS if args.deep else SYSTEMS
+    if args.explain and args.kernels is not None:
+        raise ArgumentError("--kernels, --explain: one of them")
     if args.explain:
         return _explain(args, systems, console)
     if args.plot is not None:
         raise ArgumentError("--plot: draws a run of --explain MECHANISM QUESTION, which is missing")
+    if args.kernels is not None:
+        return _kernels(args, console)
     wanted = None
     if args.mechanisms is not None:
         wanted = [named("mechanisms", name, _HEADINGS) for name in args.mechanisms.split(",")]
@@ -92,6 +109,22 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.out(result.to_markdown(), end="", highlight=False)
     else:
         console.print(table(result, seconds, console.width))
+    return 0
+
+
+def _kernels(args: argparse.Namespace, console: Console) -> int:
+    if args.mechanisms is not None:
+        raise ArgumentError("--kernels, --mechanisms: one of them")
+    systems = DEEP_SYSTEMS if args.deep else SYSTEMS
+    question = None if args.kernels == _ALL else args.kernels
+    with _progress() as advance:
+        found = bisect(question, systems, advance)
+    if args.format == "json":
+        print_json(found.to_dict())
+    elif args.format == "markdown":
+        console.out(found.to_markdown(), end="", highlight=False)
+    else:
+        console.print(histories(found, has_colours(console)))
     return 0
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from rich import box
@@ -11,9 +12,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pgste._releases import span_text
 from pgste.cli.terminal import Grid, print_json
 from pgste.freepath.judge import Finding, judge
-from pgste.freepath.orders import NOT_ASKED_FOR, ORDERS, STEPS, Order, Stage
+from pgste.freepath.kernels import BUGS, KERNELS, Bug, Kernel, reproduce
+from pgste.freepath.orders import NOT_ASKED_FOR, STEPS, Order, Stage, order_of
 from pgste.freepath.page import PageView
 from pgste.freepath.page import describe as describe_content
 from pgste.freepath.scenarios import SCENARIOS, Act, Line, Outcome, Report, run_scenario
@@ -32,7 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         for stage in Stage
     }
     parser.add_argument(
-        "--order", choices=tuple(ORDERS), help="judge the order of steps of this kernel instead"
+        "--order",
+        metavar="RELEASE",
+        help=f"judge the order of steps of this kernel instead ({KERNELS[0].first} or later)",
+    )
+    parser.add_argument(
+        "--kernels",
+        action="store_true",
+        help="which releases have which order, and which of them crash or report falsely",
     )
     parser.add_argument(
         "--free",
@@ -54,12 +64,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     judging = any(value is not None for value in (args.order, args.free, args.alloc))
-    if args.list + judging + (args.name is not None) != 1:
-        raise ValueError("scenario: one of NAME, --list, or an order to judge (--order, --free)")
+    if args.list + args.kernels + judging + (args.name is not None) != 1:
+        raise ValueError(
+            "scenario: one of NAME, --list, --kernels, or an order to judge (--order, --free)"
+        )
     as_json = args.format == "json"
     if args.list:
         known = {name: scenario.question for name, scenario in SCENARIOS.items()}
         _show(console, known if as_json else _list())
+    elif args.kernels:
+        _show(console, _history() if as_json else _kernels())
     elif judging:
         order = _order(args)
         findings = judge(order)
@@ -165,11 +179,20 @@ def _report(report: Report, width: int) -> RenderableType:
 
 
 def _order(args: argparse.Namespace) -> Order:
-    base = ORDERS[args.order or "v6.1"]
-    return Order(
-        base.free if args.free is None else tuple(args.free.split(",")),
-        base.alloc if args.alloc is None else tuple(args.alloc.split(",")),
+    base = order_of("v6.1" if args.order is None else args.order)
+    return replace(
+        base,
+        free=base.free if args.free is None else tuple(args.free.split(",")),
+        alloc=base.alloc if args.alloc is None else tuple(args.alloc.split(",")),
     )
+
+
+def _arrows(head: str, steps: tuple[str, ...]) -> RenderableType:
+    grid = Table(box=None, show_header=False, pad_edge=False)
+    grid.add_column("head", style="dim", width=5)
+    grid.add_column("steps")
+    grid.add_row(head, " -> ".join(steps))
+    return grid
 
 
 def _plain(order: Order, findings: list[Finding]) -> dict[str, Any]:
@@ -190,11 +213,7 @@ def _plain(order: Order, findings: list[Finding]) -> dict[str, Any]:
 
 
 def _judgement(order: Order, findings: list[Finding]) -> RenderableType:
-    heads = [
-        Text.assemble(("free   ", "dim"), " -> ".join(order.free)),
-        Text.assemble(("alloc  ", "dim"), " -> ".join(order.alloc)),
-        Text(),
-    ]
+    heads = [_arrows("free", order.free), _arrows("alloc", order.alloc), Text()]
     if not findings:
         return Group(*heads, Text("nothing is wrong with this order", style="bold green"))
     blocks = []
@@ -207,3 +226,66 @@ def _judgement(order: Order, findings: list[Finding]) -> RenderableType:
         title = Text.assemble((finding.step, "bold red"), f" {finding.problem}")
         blocks.append(Group(title, table, Text()))
     return Group(*heads, *blocks)
+
+
+# ---- which releases ----
+
+_KASAN = {
+    "SHADOW": "KASAN touches its shadow only",
+    "TAGS": "KASAN with hardware tags sets them in the page",
+    "TAGS_AND_INIT": "KASAN with hardware tags sets them in the page, and zeroes it if asked to",
+}
+
+
+def _history() -> dict[str, Any]:
+    releases = [kernel.first for kernel in KERNELS]
+    return {
+        "kernels": [kernel.to_dict() for kernel in KERNELS],
+        "bugs": [
+            bug.to_dict()
+            | {
+                "runs": {
+                    release: None if act is None else act.outcome
+                    for release in releases
+                    for act in [reproduce(bug, release)]
+                }
+            }
+            for bug in BUGS
+        ],
+    }
+
+
+def _kernel(kernel: Kernel) -> RenderableType:
+    said = [_KASAN[kernel.order.kasan.name]] + ([kernel.note] if kernel.note else [])
+    return Group(
+        Text.assemble((span_text(kernel.first, kernel.last), "bold"), f"  {kernel.commit}"),
+        _arrows("free", kernel.order.free),
+        _arrows("alloc", kernel.order.alloc),
+        Text("; ".join(said) + ".", style="dim"),
+        Text(),
+    )
+
+
+def _bug(bug: Bug) -> RenderableType:
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column("what", style="dim")
+    facts.add_column("text")
+    facts.add_row("releases", bug.releases)
+    facts.add_row("options", str(bug.boot))
+    facts.add_row("since", str(bug.introduced))
+    if bug.fixed is None:
+        facts.add_row("fixed by", Text("no fix known", style="bold red"))
+    else:
+        had = ", ".join((bug.fixed.release, *bug.fixed.stable))
+        facts.add_row("fixed by", f"{bug.fixed} ({had})")
+    act = reproduce(bug, bug.first)
+    if act is not None:
+        facts.add_row(f"in {bug.first}", f"{bug.step}: {act.evidence}")
+    facts.add_row("note", bug.note)
+    return Group(Text(bug.title, style="bold red"), facts, Text())
+
+
+def _kernels() -> RenderableType:
+    heads = [Text("Orders", style="bold underline"), Text()]
+    bugs = [Text("What went wrong with them", style="bold underline"), Text()]
+    return Group(*heads, *map(_kernel, KERNELS), *bugs, *map(_bug, BUGS))

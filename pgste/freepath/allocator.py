@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pgste._engine import Guest
 from pgste.errors import AddressingException, ArgumentError, ArgumentTypeError
-from pgste.freepath.orders import ORDERS, Boot, Order
+from pgste.freepath.orders import Boot, Kasan, Order, Touch, order_of
 from pgste.freepath.page import POISON, describe, poison_report
 
 __all__ = ["AllocatorPath", "StepResult"]
@@ -39,7 +39,7 @@ class AllocatorPath:
     Parameters
     ----------
     guest: whose pages; its mechanism and flavour decide what the hooks mean.
-    order: a version in `ORDERS`, or an `Order` of your own.
+    order: a release (`orders.order_of`), or an `Order` of your own.
     boot: the command line.
     observe: called with each `StepResult` as soon as its step is over.
 
@@ -54,12 +54,15 @@ class AllocatorPath:
         observe: Callable[[StepResult], object] | None = None,
     ) -> None:
         if isinstance(order, str):
-            if order not in ORDERS:
-                raise ArgumentError(f"order: {order!r} is none of {', '.join(ORDERS)}")
-            order = ORDERS[order]
+            order = order_of(order)
+        boot = boot or Boot()
+        if boot.kasan == "hw_tags" and order.kasan is Kasan.SHADOW:
+            raise ArgumentError("boot: kasan='hw_tags' with an order of before v5.11")
+        if boot.poison_zero and not order.poison_zero:
+            raise ArgumentError("boot: poison_zero with an order that is not of v4.6 to v5.10")
         self.guest = guest
         self.order = order
-        self.boot = boot or Boot()
+        self.boot = boot
         self.panic: str | None = None
         self._observe = observe or (lambda result: None)
         self._unmapped: set[int] = set()
@@ -69,19 +72,32 @@ class AllocatorPath:
         return gfn not in self._unmapped
 
     def free(
-        self, gfn: int, order: int = 0, *, bad_page: bool = False, hwpoison: bool = False
+        self,
+        gfn: int,
+        order: int = 0,
+        *,
+        bad_page: bool = False,
+        hwpoison: bool = False,
+        trylock: bool = False,
     ) -> list[StepResult]:
         """Free a block of 2**order pages: what each step did, up to a fault.
 
         A page that fails its checks, and one of order 0 that is hwpoisoned, is leaked: no hook
-        is called and nothing is touched (v6.1).
+        is called and nothing is touched (v6.1).  With `trylock` (FPI_TRYLOCK, from v6.15) the
+        zone's lock is held by somebody else: the steps are the same, and the block then waits,
+        unused as the host has it, in a list of the zone.
         """
         pages = self._block(gfn, order)
+        if trylock and not self.order.trylock:
+            raise ArgumentError("trylock: with an order of before v6.15")
         if hwpoison and order == 0:
             return [self._did("check", "hwpoisoned: taken out of use, no hook is called")]
         if bad_page and "check" in self.order.free:
             return [self._did("check", "bad page: not freed, no hook is called")]
-        return self._run(self.order.free, pages, order, gfp_zero=False)
+        results = self._run(self.order.free, pages, order, gfp_zero=False)
+        if trylock and self.panic is None:
+            results.append(self._did("wait", "put in the zone's list of those to be freed"))
+        return results
 
     def alloc(self, gfn: int, order: int = 0, *, gfp_zero: bool = False) -> list[StepResult]:
         """Allocate a block, for a caller that wants zeroes or does not care."""
@@ -110,18 +126,36 @@ class AllocatorPath:
     ) -> list[StepResult]:
         results: list[StepResult] = []
         for name in names:
-            why_not = self.boot.why_not(name, gfp_zero)
+            why_not = self._why_not(name, gfp_zero)
             if why_not is not None:
                 results.append(StepResult(name, False, why_not))
                 self._observe(results[-1])
                 continue
-            results.append(self.step(name, pages, order))
+            results.append(self.step(name, pages, order, self._touch_of(name, gfp_zero)))
             if self.panic is not None:
                 break
         return results
 
-    def step(self, name: str, pages: range, order: int) -> StepResult:
-        """One step on a block, whatever the command line says."""
+    def _why_not(self, name: str, gfp_zero: bool) -> str | None:
+        why_not = self.boot.why_not(name, gfp_zero)
+        zeroed = {"zero_on_free": "kasan_poison", "zero_on_alloc": "kasan_unpoison"}
+        by_kasan = why_not is None and name in zeroed
+        if by_kasan and self._touch_of(zeroed[name], gfp_zero) is Touch.WRITES:
+            return "KASAN zeroes it with its tags"
+        return why_not
+
+    def _touch_of(self, name: str, gfp_zero: bool) -> Touch:
+        """What a step does to the page with this command line."""
+        zero = {"kasan_poison": "zero_on_free", "kasan_unpoison": "zero_on_alloc"}.get(name)
+        if zero is None:
+            return self.order.touch(name)
+        if self.boot.kasan != "hw_tags":
+            return Touch.NOTHING
+        wanted = self.boot.why_not(zero, gfp_zero) is None
+        return self.order.touch(name) if wanted else Touch.TAGS
+
+    def step(self, name: str, pages: range, order: int, touch: Touch | None = None) -> StepResult:
+        """One step on a block, whatever the command line says; `touch`: less than the most."""
         if name == "arch_free_page":
             self.guest.free(pages.start, order=order)
             return self._did(name, self._hook("free"))
@@ -134,10 +168,13 @@ class AllocatorPath:
         if name == "debug_map":
             self._unmapped.difference_update(pages)
             return self._did(name, "the kernel maps it")
-        if name == "check":
-            return self._did(name, "sound")
-        tags = {"poison": POISON, "zero_on_free": 0, "zero_on_alloc": 0}
-        return self._touch(name, pages, tags.get(name))
+        touch = touch or self.order.touch(name)
+        if touch is Touch.NOTHING:
+            marks = name.startswith("kasan")
+            return self._did(name, "marks its shadow, which is elsewhere" if marks else "sound")
+        poison = 0 if self.boot.poison_zero else POISON
+        tag = (poison if name == "poison" else 0) if touch is Touch.WRITES else None
+        return self._touch(name, pages, tag)
 
     def _hook(self, news: str) -> str:
         if self.guest.mechanism == "cmma":
@@ -145,7 +182,7 @@ class AllocatorPath:
         return f"{self.guest.mechanism}: {news}"
 
     def _touch(self, name: str, pages: range, tag: int | None) -> StepResult:
-        """Store a tag in every page, or load them all and check for poison."""
+        """Store a tag in every page, or load them all: to check for poison, to set tags."""
         unmapped = next((page for page in pages if page in self._unmapped), None)
         if unmapped is not None:
             return self._dies(name, f"page fault in the kernel: gfn {unmapped} is not mapped")
@@ -156,10 +193,13 @@ class AllocatorPath:
             contents = [int(content) for content in self.guest.read(pages)]
         except AddressingException as refusal:
             return self._dies(name, str(refusal))
+        if name.startswith("kasan"):
+            return self._did(name, "sets its tags")
         texts = ", ".join(dict.fromkeys(describe(content) for content in contents))
         if name != "poison_check":
             return self._did(name, f"reads {texts}")
-        reports = [poison_report(content) for content in contents]
+        pattern = 0 if self.boot.poison_zero else 0xAA
+        reports = [poison_report(content, pattern) for content in contents]
         report = next((each for each in reports if each is not None), None)
         return self._did(name, f"reads {texts}", report=report)
 

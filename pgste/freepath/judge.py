@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pgste._engine import Guest, Host
 from pgste.freepath.allocator import AllocatorPath
-from pgste.freepath.orders import STEPS, Boot, Order, Stage, Touch
+from pgste.freepath.orders import Boot, Order, Stage, Touch
 from pgste.freepath.page import describe, view
 from pgste.freepath.run import Flavour
 
@@ -25,6 +25,11 @@ class Finding:
     kvm: str
 
 
+_DOES = {
+    Touch.READS: "reads content",
+    Touch.TAGS: "sets tags",
+    Touch.WRITES: "writes content",
+}
 _JUDGED = 2  # the page that the steps are tried on
 
 
@@ -46,7 +51,7 @@ def _outcome(order: Order, stage: Stage, step: str, flavour: Flavour) -> tuple[b
             if name in order.free:
                 allocator.step(name, range(_JUDGED, _JUDGED + 1), 0)
     for name in names:
-        if name != step and STEPS[name].touch is not Touch.NOTHING:
+        if name != step and order.touch(name) is not Touch.NOTHING:
             continue
         result = allocator.step(name, range(_JUDGED, _JUDGED + 1), 0)
         if result.fault is not None:
@@ -58,7 +63,9 @@ def _outcome(order: Order, stage: Stage, step: str, flavour: Flavour) -> tuple[b
     after = view(guest, _JUDGED)
     if before.usage != "unused":
         return True, "in order"
-    if STEPS[step].touch is Touch.READS:
+    if order.touch(step) is Touch.TAGS:
+        return False, "sets the tags of what the host may take away"
+    if order.touch(step) is Touch.READS:
         return False, f"reads what the host may have dropped (then {describe(after.content)})"
     if after.content != before.content:
         return False, (
@@ -101,12 +108,13 @@ def judge(order: Order) -> list[Finding]:
     It judges the steps that touch content while the page is unused (after ``arch_free_page``,
     before ``arch_alloc_page``) or not mapped (after ``debug_unmap``, before ``debug_map``), and
     the use of a page after both pipelines; and whether ``poison_check`` finds the poison again
-    if the host has dropped the free page.  An empty list: nothing is wrong.
+    if the host has dropped the free page.  KASAN is judged by the most that the order's kernels
+    have it do.  An empty list: nothing is wrong.
     """
     findings = []
     for stage, names in ((Stage.FREE, order.free), (Stage.ALLOC, order.alloc)):
         for step in names:
-            if STEPS[step].touch is Touch.NOTHING:
+            if order.touch(step) is Touch.NOTHING:
                 continue
             zvm, on_zvm = _outcome(order, stage, step, "zvm")
             kvm, on_kvm = _outcome(order, stage, step, "kvm")
@@ -133,9 +141,9 @@ def _problem(order: Order, stage: Stage, step: str) -> str:
         before = order.free[: order.free.index(step)]
         hook, unmap = "arch_free_page" in before, "debug_unmap" in before
         where = [name for name, on in (("arch_free_page", hook), ("debug_unmap", unmap)) if on]
-        return f"{STEPS[step].touch.value} content after {' and '.join(where)}"
+        return f"{_DOES[order.touch(step)]} after {' and '.join(where)}"
     before = order.alloc[: order.alloc.index(step)]
     hook = "arch_free_page" in order.free and "arch_alloc_page" not in before
     unmap = "debug_unmap" in order.free and "debug_map" not in before
     where = [name for name, on in (("arch_alloc_page", hook), ("debug_map", unmap)) if on]
-    return f"{STEPS[step].touch.value} content before {' and '.join(where)}"
+    return f"{_DOES[order.touch(step)]} before {' and '.join(where)}"

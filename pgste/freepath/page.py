@@ -42,18 +42,22 @@ def view(guest: Guest, gfn: int) -> PageView:
     return PageView(usage, backing, int(guest.peek(gfn)[0]), pgste, pte)
 
 
-def _bytes_of(tag: int) -> bytes:
+def _bytes_of(tag: int, pattern: int) -> bytes:
     if tag == 0:
         return bytes(_PAGE_BYTES)
-    return tag.to_bytes(_TAG_BYTES, "big") + b"\xaa" * (_PAGE_BYTES - _TAG_BYTES)
+    return tag.to_bytes(_TAG_BYTES, "big") + bytes([pattern]) * (_PAGE_BYTES - _TAG_BYTES)
 
 
-def poison_report(tag: int) -> str | None:
-    """What ``check_poison_mem`` (mm/page_poison.c) prints of a page, None if it is sound."""
-    wrong = [i for i, byte in enumerate(_bytes_of(tag)) if byte != 0xAA]
+def poison_report(tag: int, pattern: int = 0xAA) -> str | None:
+    """What ``check_poison_mem`` (mm/page_poison.c) prints of a page, None if it is sound.
+
+    `pattern`: the byte that poisons, 0 with CONFIG_PAGE_POISONING_ZERO; a page with another
+    first word has it in all others.
+    """
+    wrong = [i for i, byte in enumerate(_bytes_of(tag, pattern)) if byte != pattern]
     if not wrong:
         return None
-    flipped = _bytes_of(tag)[wrong[0]] ^ 0xAA
+    flipped = _bytes_of(tag, pattern)[wrong[0]] ^ pattern
     if len(wrong) == 1 and flipped & (flipped - 1) == 0:
         return "pagealloc: single bit error"
     return "pagealloc: memory corruption"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pgste.errors import UnknownNameError
-from pgste.freepath.orders import ORDERS, Boot, Order
+from pgste.freepath.orders import Boot, Order, order_of
 from pgste.freepath.page import POISON
 from pgste.freepath.run import Act, Flavour, Line, Outcome, Run
 
@@ -139,7 +139,7 @@ def _poison_reporting() -> Iterator[Act]:
 
 def _debug_pagealloc() -> Iterator[Act]:
     boot = Boot(init_on_free=True, debug_pagealloc=True)
-    alloc = ORDERS["v6.1"].alloc
+    alloc = order_of("v6.1").alloc
     first = Order(("check", "debug_unmap", "zero_on_free", "arch_free_page"), alloc)
     middle = Order(("check", "zero_on_free", "debug_unmap", "arch_free_page"), alloc)
     orders: tuple[tuple[str, str | Order], ...] = (

@@ -7,12 +7,14 @@
 `questions`   what a guest may ask
 `systems`     sizes of the systems that are searched
 `result`      `Guarantees`: an answer for each question and mechanism
+`kernels`     `bisect`: in which releases an answer changed, and by which commit
 `witness`     a run that shows an answer, played step by step
 `timeline`    a picture of that
 ============= =========================================================================
 """
 
 from pgste.guarantees.columns import MECHANISMS, Subject
+from pgste.guarantees.kernels import SPANS, Bisect, Span, bisect
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.result import Cell, Guarantees, cell_text
 from pgste.guarantees.search import explain, guarantees
@@ -22,12 +24,16 @@ __all__ = [
     "DEEP_SYSTEMS",
     "MECHANISMS",
     "QUESTIONS",
+    "SPANS",
     "SYSTEMS",
+    "Bisect",
     "Cell",
     "Guarantees",
     "Question",
+    "Span",
     "Subject",
     "System",
+    "bisect",
     "cell_text",
     "explain",
     "guarantees",

@@ -137,12 +137,6 @@ static int mark_strictly(struct pgste_guest *guest, const struct blocks *b, bool
 	return error;
 }
 
-/* Between two parts of a call: others may go first where the mechanism holds nothing back. */
-static bool rest(const struct pgste_guest *guest)
-{
-	return guest->mech->cmma ? watch_rest() : !watch_stops();
-}
-
 /* Mark all blocks: the pages that were so already, or an error. */
 static int64_t mark_loosely(struct pgste_guest *guest, struct blocks b, bool to_free)
 {
@@ -152,7 +146,7 @@ static int64_t mark_loosely(struct pgste_guest *guest, struct blocks b, bool to_
 	while ((nr = blocks_next(&b, true, &first))) {
 		if (b.at - asked >= WATCH_STEPS) {
 			asked = b.at;
-			if (!rest(guest))
+			if (!guest_rest(guest))
 				return PGSTE_E_CANCELLED;
 		}
 		if (nr == 1 && !guest->shared)

@@ -8,7 +8,7 @@
 #include "guest/guest.h"
 
 /* Slots ahead of the one that is given up. */
-#define PREFETCH 16u
+#define CBRL_AHEAD 16u
 
 /*
  * The entries whose pages are swapped out, in order.  Few lists have any; picked without a
@@ -65,8 +65,8 @@ uint64_t cbrl_process(struct pgste_guest *guest, struct vcpu *vcpu)
 	for (uint32_t i = 0; i < nr_swapped; i++)
 		__builtin_prefetch(&guest->mm.pte[swapped[i]], 1);
 	for (uint32_t i = 0; i < nr_swapped; i++) {
-		if (i + PREFETCH < nr_swapped)
-			zap_prefetch(guest, swapped[i + PREFETCH]);
+		if (i + CBRL_AHEAD < nr_swapped)
+			zap_prefetch(guest, swapped[i + CBRL_AHEAD]);
 		zapped += zap_entry(guest, swapped[i], &slots_freed);
 	}
 	vcpu->nr = 0;

@@ -45,10 +45,11 @@ bool pgste_uses_cmm(const struct pgste_guest *guest)
 
 static void clear_bits(struct pgste_guest *guest, uint8_t bits)
 {
-	for (uint64_t gfn = 0; gfn < guest->mm.nr_pages; gfn++)
-		/* a page that has none of them is not written: its memory stays untouched */
-		if (guest->mm.state[gfn] & bits)
-			guest->mm.state[gfn] &= (uint8_t)~bits;
+	/* a page that has none of them is not written: its memory stays untouched */
+	for (uint64_t end, gfn = 0; slots_walk(guest, &gfn, &end);)
+		for (; gfn < end; gfn++)
+			if (guest->mm.state[gfn] & bits)
+				guest->mm.state[gfn] &= (uint8_t)~bits;
 }
 
 void pgste_reset_cmma(struct pgste_guest *guest)

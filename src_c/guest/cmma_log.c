@@ -257,13 +257,12 @@ static int set_pgtable(struct pgste_guest *guest, uint64_t gfn, uint32_t count, 
  * dat: bits outside the mask become 0.  Before anything is written, the first page of each page
  * table is looked for; other pages outside of slots are passed over.
  */
-#define TABLE UINT64_C(256)
 static int set_dat(struct pgste_guest *guest, uint64_t gfn, uint32_t count, uint8_t bits,
 		   const uint8_t *values)
 {
 	const uint64_t last = gfn + count;
 
-	for (uint64_t table = gfn & ~(TABLE - 1); table < last; table += TABLE)
+	for (uint64_t table = gfn & ~(TABLE_PAGES - 1); table < last; table += TABLE_PAGES)
 		if (!memslots_cover(&guest->slots, table, 1))
 			return PGSTE_E_KVM_FAULT;
 	for (uint64_t end, at = gfn;

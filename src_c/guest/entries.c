@@ -10,7 +10,7 @@ static int64_t told(struct pgste_guest *guest, int64_t zapped)
 	return zapped;
 }
 
-static bool tell(struct pgste_guest *guest, struct pgste_entries *entries, uint64_t room)
+static bool tell_entries(struct pgste_guest *guest, struct pgste_entries *entries, uint64_t room)
 {
 	if (!entries || entries->room < room || (room && !entries->at))
 		return false;
@@ -22,7 +22,7 @@ static bool tell(struct pgste_guest *guest, struct pgste_entries *entries, uint6
 int64_t pgste_intercept_entries(struct pgste_guest *guest, uint32_t vcpu,
 				struct pgste_entries *entries)
 {
-	if (vcpu >= guest->nr_vcpus || !tell(guest, entries, guest->vcpus[vcpu].nr))
+	if (vcpu >= guest->nr_vcpus || !tell_entries(guest, entries, guest->vcpus[vcpu].nr))
 		return PGSTE_E_ARG;
 	return told(guest, pgste_intercept(guest, vcpu));
 }
@@ -30,7 +30,7 @@ int64_t pgste_intercept_entries(struct pgste_guest *guest, uint32_t vcpu,
 int64_t pgste_zap_entries(struct pgste_guest *guest, uint64_t gfn,
 			  struct pgste_entries *entries)
 {
-	if (!tell(guest, entries, 1))
+	if (!tell_entries(guest, entries, 1))
 		return PGSTE_E_ARG;
 	return told(guest, pgste_zap(guest, gfn));
 }
@@ -39,7 +39,7 @@ int64_t pgste_zap_scan_entries(struct pgste_guest *guest, unsigned threads,
 			       struct pgste_entries *entries)
 {
 	guest_settle(guest); /* or more would be zappable */
-	if (!tell(guest, entries, pgste_count_zappable(guest, threads)))
+	if (!tell_entries(guest, entries, pgste_count_zappable(guest, threads)))
 		return PGSTE_E_ARG;
 	return told(guest, pgste_zap_scan(guest, threads));
 }

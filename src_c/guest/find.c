@@ -23,14 +23,23 @@ static void add_counts(struct pgste_state_counts *sum, const struct pgste_state_
 	sum->zappable += more->zappable;
 }
 
+/* Pages outside every memory slot do not count: the next slice of [*from, to) inside, or false. */
+static bool next_slice(const struct pgste_guest *guest, uint64_t *from, uint64_t to, uint64_t *end)
+{
+	if (*from >= to || watch_stops() || !memslots_next(&guest->slots, from, end) ||
+	    *from >= to)
+		return false;
+	*end = min_u64(min_u64(*end, to), *from + WATCH_SLICE);
+	return true;
+}
+
 static void count_part(void *data, unsigned part, uint64_t from, uint64_t to)
 {
 	struct counting *c = data;
 
-	for (uint64_t end; from < to && !watch_stops(); from = end) {
+	for (uint64_t end; next_slice(c->guest, &from, to, &end); from = end) {
 		struct pgste_state_counts counts;
 
-		end = min_u64(from + WATCH_SLICE, to);
 		scan_ops()->count_states(c->guest->mm.state + from, end - from, &counts);
 		add_counts(&c->counts[part], &counts);
 	}
@@ -52,11 +61,9 @@ static void count_zappable_part(void *data, unsigned part, uint64_t from, uint64
 {
 	struct counting *c = data;
 
-	for (uint64_t end; from < to && !watch_stops(); from = end) {
-		end = min_u64(from + WATCH_SLICE, to);
+	for (uint64_t end; next_slice(c->guest, &from, to, &end); from = end)
 		c->zappable[part] +=
 			scan_ops()->count_zappable(c->guest->mm.state + from, end - from);
-	}
 }
 
 uint64_t pgste_count_zappable(const struct pgste_guest *guest, unsigned threads)

@@ -93,6 +93,12 @@ static inline void guest_settle(struct pgste_guest *guest)
 		guest->mech->flush(guest);
 }
 
+/* Between two parts of a call: others may go first where the mechanism holds nothing back. */
+static inline bool guest_rest(const struct pgste_guest *guest)
+{
+	return guest->mech->cmma ? watch_rest() : !watch_stops();
+}
+
 /*
  * The way that ESSA takes, and essa_one's short way, after a change of what they depend on.  With
  * nobody else in: what vcpus that share a guest find out in their calls changes no way.

@@ -8,8 +8,7 @@
 #define NAME(NAME, name) name,
 static const char *const revisions[] = { PGSTE_REVISIONS(NAME) };
 static const char *const rewrites[] = { PGSTE_REWRITES(NAME) };
-#define STAT_NAME(name) #name,
-static const char *const stat_names[] = { PGSTE_HOST_PTE_STATS(STAT_NAME) };
+#undef NAME
 
 const char *pgste_revision_name(unsigned i)
 {
@@ -23,7 +22,11 @@ const char *pgste_rewrite_name(unsigned i)
 
 const char *pgste_host_pte_stats_name(unsigned i)
 {
-	return i < sizeof(stat_names) / sizeof(stat_names[0]) ? stat_names[i] : NULL;
+#define NAME(field) #field,
+	static const char *const names[] = { PGSTE_HOST_PTE_STATS(NAME) };
+#undef NAME
+
+	return i < sizeof(names) / sizeof(*names) ? names[i] : NULL;
 }
 
 void pgste_host_pte_get_stats(const struct pgste_guest *guest,

@@ -36,3 +36,25 @@ int layer_begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool e
 		guest_settle(guest);
 	return error;
 }
+
+int layer_once(const struct mm *mm, const struct pgste_gfns *gfns)
+{
+	const uint64_t bytes = bitmap_bytes(mm->nr_pages);
+	uint64_t *seen, gfn;
+	int error = PGSTE_OK;
+
+	if (gfns->nr < 2 || gfns->type == PGSTE_GFN_RANGE)
+		return PGSTE_OK;
+	seen = table_new(bytes);
+	if (!seen)
+		return PGSTE_E_NOMEM;
+	for (uint64_t i = 0; i < gfns->nr && !error; i++) {
+		error = layer_gfn(mm, gfns, i, &gfn);
+		if (!error && (seen[gfn / 64] >> gfn % 64 & 1))
+			error = PGSTE_E_STATE;
+		if (!error)
+			seen[gfn / 64] |= UINT64_C(1) << gfn % 64;
+	}
+	table_free(seen, bytes);
+	return error;
+}

@@ -21,6 +21,9 @@ int layer_begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool e
 int layer_look(const struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists,
 	       bool open);
 
+/* No page is named twice: else PGSTE_E_STATE, or PGSTE_E_NOMEM if that cannot be told. */
+int layer_once(const struct mm *mm, const struct pgste_gfns *gfns);
+
 /* Of arrays, what a page a little further on has in the tables: it may be anywhere. */
 #define LAYER_AHEAD 24u
 static ALWAYS_INLINE void layer_fetch(const struct mm *mm, const struct pgste_gfns *gfns,

@@ -38,7 +38,7 @@ static bool options_valid(const struct pgste_guest_config *c)
 		 c->storage_keys);
 }
 
-static bool config_valid(const struct pgste_guest_config *c)
+static bool guest_config_valid(const struct pgste_guest_config *c)
 {
 	return c->nr_pages >= 1 && c->nr_pages <= PGSTE_MAX_PAGES &&
 	       c->generation < PGSTE_NR_GENERATIONS && c->revision < PGSTE_NR_REVISIONS &&
@@ -54,7 +54,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	struct pgste_guest *g;
 	int error;
 
-	if (!config_valid(config) || host->nr_mms >= PGSTE_MAX_GUESTS)
+	if (!guest_config_valid(config) || host->nr_mms >= PGSTE_MAX_GUESTS)
 		return PGSTE_E_ARG;
 	g = calloc(1, sizeof(*g));
 	if (!g)
@@ -74,8 +74,10 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	g->use_cmma = mech->cmma && !config->cmma_later;
 	g->vcpus_created = !config->cmma_later;
 	g->interpretation = config->interpretation;
-	g->log_revision = config->generation == PGSTE_GEN_DAT && !config->log_revision ?
-				  PGSTE_LOG_DAT : config->log_revision;
+	g->log_revision = config->log_revision;
+	if (config->generation == PGSTE_GEN_DAT && !config->log_revision)
+		g->log_revision = config->revision == PGSTE_REVISION_7_2 ? PGSTE_LOG_DAT_NEW :
+									   PGSTE_LOG_DAT;
 	if (!guest_init(g)) {
 		guest_destroy(g);
 		return PGSTE_E_NOMEM;
@@ -141,12 +143,13 @@ int pgste_advance(struct pgste_guest *guest, uint64_t ns)
 	return PGSTE_OK;
 }
 
-#define STAT_NAME(name) #name,
-static const char *const stat_names[] = { PGSTE_GUEST_STATS(STAT_NAME) };
-
 const char *pgste_guest_stats_name(unsigned i)
 {
-	return i < sizeof(stat_names) / sizeof(stat_names[0]) ? stat_names[i] : NULL;
+#define NAME(field) #field,
+	static const char *const names[] = { PGSTE_GUEST_STATS(NAME) };
+#undef NAME
+
+	return i < sizeof(names) / sizeof(*names) ? names[i] : NULL;
 }
 
 void pgste_guest_get_stats(const struct pgste_guest *guest, struct pgste_guest_stats *stats)

@@ -38,14 +38,29 @@ bool memslots_next(const struct memslots *slots, uint64_t *gfn, uint64_t *end)
 
 bool memslots_cover(const struct memslots *slots, uint64_t gfn, uint64_t nr)
 {
-	uint64_t from = gfn, end;
+	for (uint32_t i = memslots_above(slots, gfn); nr; i++) {
+		uint64_t in_slot;
 
-	if (nr == 0)
-		return true;
-	return memslots_next(slots, &from, &end) && from == gfn && nr <= end - gfn;
+		if (i == slots->nr || slots->at[i].base > gfn)
+			return false;
+		in_slot = end_of(&slots->at[i]) - gfn;
+		if (nr <= in_slot)
+			return true;
+		nr -= in_slot;
+		gfn += in_slot;
+	}
+	return true;
 }
 
 /* ---- of a guest ---- */
+
+bool slots_walk(const struct pgste_guest *guest, uint64_t *gfn, uint64_t *end)
+{
+	if (guest->mm.generation == PGSTE_GEN_DAT)
+		return memslots_next(&guest->slots, gfn, end);
+	*end = guest->mm.nr_pages;
+	return *gfn < *end;
+}
 
 bool slots_cover(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint64_t nr,
 		 uint64_t *bad)

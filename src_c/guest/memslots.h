@@ -9,6 +9,8 @@
 #include "base/base.h"
 #include "pgste/slots.h"
 
+#define TABLE_PAGES UINT64_C(256) /* of a page table: _PAGE_ENTRIES */
+
 struct memslots {
 	struct pgste_slot *at; /* ascending bases, no overlap */
 	/*
@@ -50,6 +52,11 @@ struct pgste_guest;
 
 /* What is wrong with the slots as a fixed sentence, NULL if nothing; see pgste_validate. */
 const char *slots_validate(const struct pgste_guest *guest);
+/*
+ * The next pages from *gfn on that a walk of all PGSTEs meets, or false: dat passes over holes, in
+ * pgtable the walk is of the host's memory.
+ */
+bool slots_walk(const struct pgste_guest *guest, uint64_t *gfn, uint64_t *end);
 /* Are the blocks of nr pages at gfns all in slots? *bad is the first that is not. */
 bool slots_cover(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint64_t nr,
 		 uint64_t *bad);

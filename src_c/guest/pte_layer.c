@@ -109,16 +109,20 @@ int pgste_modify_prot_start(struct pgste_guest *guest, const struct pgste_gfns *
 {
 	const struct pte_ops *ops = pte_ops_of(&guest->mm);
 	struct mm *mm = &guest->mm;
-	int error = layer_begin(guest, gfns, ops->prot_start != NULL, false);
+	int error = layer_look(guest, gfns, ops->prot_start != NULL, false);
 
+	if (!error)
+		error = layer_once(mm, gfns);
 	if (!error && !mm->open) {
 		mm->open = table_new(bitmap_bytes(mm->nr_pages));
 		error = mm->open ? PGSTE_OK : PGSTE_E_NOMEM;
 	}
+	if (!error)
+		guest_settle(guest);
 	for (uint64_t gfn, was, i = 0; i < gfns->nr && !error; i++) {
 		error = layer_gfn(mm, gfns, i, &gfn);
 		if (!error && page_is_open(mm, gfn))
-			error = PGSTE_E_STATE; /* named twice: those before it are started */
+			error = PGSTE_E_CHANGED;
 		if (error)
 			break;
 		was = ops->prot_start(mm, gfn);
@@ -137,11 +141,15 @@ int pgste_modify_prot_commit(struct pgste_guest *guest, const struct pgste_gfns 
 	int error = PGSTE_E_ARG;
 
 	if (words && step <= 1)
-		error = layer_begin(guest, gfns, ops->prot_commit != NULL, true);
+		error = layer_look(guest, gfns, ops->prot_commit != NULL, true);
+	if (!error)
+		error = layer_once(mm, gfns);
+	if (!error)
+		guest_settle(guest);
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
 		error = layer_gfn(mm, gfns, i, &gfn);
 		if (!error && !page_is_open(mm, gfn))
-			error = PGSTE_E_STATE; /* named twice: those before it are done */
+			error = PGSTE_E_CHANGED;
 		if (error)
 			break;
 		ops->prot_commit(mm, gfn, READ_ONCE(words[step ? i : 0]));

@@ -34,8 +34,9 @@ int pgste_reset_storage_keys(struct pgste_guest *guest)
 		return PGSTE_E_NOMEM;
 	guest_settle(guest);
 	guest->mm.extra |= MM_SKEYS;
-	for (uint64_t gfn = 0; gfn < guest->mm.nr_pages; gfn++)
-		ops->reset(&guest->mm, gfn);
+	for (uint64_t end, gfn = 0; slots_walk(guest, &gfn, &end);)
+		for (; gfn < end; gfn++)
+			ops->reset(&guest->mm, gfn);
 	return PGSTE_OK;
 }
 
@@ -57,12 +58,48 @@ int pgste_check_supervisor(const struct pgste_guest *guest, uint32_t vcpu)
 static int begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists)
 {
 	const int error = layer_begin(guest, gfns, exists, false);
+	uint64_t bad;
 
 	if (error)
 		return error;
-	if (!slots_cover(guest, gfns, 1, &guest->fault_gfn))
+	if (!slots_cover(guest, gfns, 1, &bad))
 		return PGSTE_E_PGM_ADDRESSING;
 	return pgste_enable_storage_keys(guest);
+}
+
+/* Others may go first; afterwards the next part may have pages outside of slots, or open. */
+static __attribute__((noinline)) int rest_from(const struct pgste_guest *guest,
+					       const struct pgste_gfns *gfns, uint64_t i)
+{
+	const uint64_t to = i + min_u64(gfns->nr - i, WATCH_STEPS);
+
+	if (!guest_rest(guest))
+		return PGSTE_E_CANCELLED;
+	if (!guest->mm.nr_open && guest->slots.whole)
+		return PGSTE_OK;
+	for (uint64_t gfn; i < to; i++) {
+		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		if (page_is_open(&guest->mm, gfn))
+			return PGSTE_E_STATE;
+		if (!memslots_have(&guest->slots, gfn, 1))
+			return PGSTE_E_PGM_ADDRESSING;
+	}
+	return PGSTE_OK;
+}
+
+/* The i-th page of a call under way. */
+static ALWAYS_INLINE int next(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			      uint64_t i, uint64_t *gfn)
+{
+	if (i && i % WATCH_STEPS == 0) {
+		const int error = rest_from(guest, gfns, i);
+
+		if (error)
+			return error;
+	}
+	layer_fetch(&guest->mm, gfns, i);
+	return gfn_get(gfns, i, guest->mm.nr_pages, gfn) ? PGSTE_OK : PGSTE_E_CHANGED;
 }
 
 int pgste_set_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gfns,
@@ -75,9 +112,9 @@ int pgste_set_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gf
 	if (keys && key_step <= 1)
 		error = begin(guest, gfns, ops->set != NULL);
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(&guest->mm, gfns, i, &gfn);
+		error = next(guest, gfns, i, &gfn);
 		if (!error)
-			ops->set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]));
+			ops->set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]), guest->shared);
 	}
 	return error;
 }
@@ -88,9 +125,9 @@ static int get_all(struct pgste_guest *guest, const struct pgste_gfns *gfns, uin
 	int error = PGSTE_OK;
 
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = layer_gfn(&guest->mm, gfns, i, &gfn);
+		error = next(guest, gfns, i, &gfn);
 		if (!error)
-			keys[i] = (uint8_t)ops->get(&guest->mm, gfn);
+			keys[i] = (uint8_t)ops->get(&guest->mm, gfn, guest->shared);
 	}
 	return error;
 }
@@ -99,10 +136,11 @@ int pgste_get_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gf
 			  uint8_t *keys)
 {
 	int error = PGSTE_E_ARG;
+	uint64_t bad;
 
 	if (keys)
 		error = layer_look(guest, gfns, ops_of(guest)->get != NULL, false);
-	if (!error && !slots_cover(guest, gfns, 1, &guest->fault_gfn))
+	if (!error && !slots_cover(guest, gfns, 1, &bad))
 		error = PGSTE_E_PGM_ADDRESSING;
 	return error ? error : get_all(guest, gfns, keys);
 }
@@ -129,11 +167,11 @@ int pgste_cond_set_storage_key(struct pgste_guest *guest, const struct pgste_gfn
 		uint8_t was = 0;
 		unsigned rc;
 
-		error = layer_gfn(&guest->mm, gfns, i, &gfn);
+		error = next(guest, gfns, i, &gfn);
 		if (error)
 			break;
 		rc = ops->cond_set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]), mr, mc,
-				   &was);
+				   guest->shared, &was);
 		if (rcs)
 			rcs[i] = (uint8_t)rc;
 		if (old)
@@ -151,10 +189,10 @@ int pgste_reset_reference(struct pgste_guest *guest, const struct pgste_gfns *gf
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
 		unsigned cc;
 
-		error = layer_gfn(&guest->mm, gfns, i, &gfn);
+		error = next(guest, gfns, i, &gfn);
 		if (error)
 			break;
-		cc = ops->reset_reference(&guest->mm, gfn);
+		cc = ops->reset_reference(&guest->mm, gfn, guest->shared);
 		if (ccs)
 			ccs[i] = (uint8_t)cc;
 	}

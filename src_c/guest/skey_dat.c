@@ -1,113 +1,97 @@
 /* SPDX-License-Identifier: MIT */
 /* Storage keys of the dat generation: functions of arch/s390/kvm/dat.c on one page. */
 #include "guest/skey_ops.h"
-#include "memory/key.h"
 
-#define KEY_AF (PGSTE_KEY_ACC | PGSTE_KEY_FP)
-#define KEY_RC (PGSTE_KEY_R | PGSTE_KEY_C)
-
-static bool is_valid(const struct mm *mm, uint64_t gfn)
+/* A key that is not what it was makes the guest's PTE soft dirty (dat_update_ptep_sd). */
+static ALWAYS_INLINE void dat_let_go(struct held *page, unsigned was)
 {
-	return mm->state[gfn] & PGSTE_STATE_VALID;
+	if (held_key(page) != was)
+		page->rest |= pte_make_soft_dirty(page->mm, page->gfn);
+	page_let_go(page, was);
 }
 
-static uint64_t frame_of(const struct mm *mm, uint64_t gfn)
+static unsigned dat_key_get(struct mm *mm, uint64_t gfn, bool shared)
 {
-	return mm->pte[gfn] >> PTE_PFRA_SHIFT;
+	const struct held page = page_hold(mm, gfn, shared);
+	const unsigned seen = held_seen_key(&page);
+
+	if (shared)
+		pgste_unlock(mm, gfn, page.rest);
+	return seen;
 }
 
-static unsigned real_key(const struct mm *mm, uint64_t gfn)
+static void dat_key_set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
 {
-	return key_get(mm->host, frame_of(mm, gfn));
-}
+	struct held page = page_hold(mm, gfn, shared);
+	const unsigned was = held_key(&page);
 
-/* What of the frame's key is about to be lost becomes the host's: HR and HC. */
-static void note_host(struct mm *mm, uint64_t gfn, unsigned real)
-{
-	mm->rest[gfn] |= (uint16_t)((real & PGSTE_KEY_R ? REST_HR : 0) |
-				    (real & PGSTE_KEY_C ? REST_HC : 0));
-}
-
-static unsigned get(const struct mm *mm, uint64_t gfn)
-{
-	const unsigned key = pgste_key(mm, gfn);
-
-	return is_valid(mm, gfn) ? real_key(mm, gfn) | (key & KEY_RC) : key;
-}
-
-static void set(struct mm *mm, uint64_t gfn, unsigned key)
-{
-	const unsigned was = pgste_key(mm, gfn);
-
-	pgste_key_set(mm, gfn, key);
-	if (is_valid(mm, gfn)) {
-		note_host(mm, gfn, real_key(mm, gfn));
-		key_set(mm->host, frame_of(mm, gfn), key & KEY_AF);
+	held_set_key(&page, key);
+	if (held_is_valid(&page)) {
+		held_note_host(&page, held_real_key(&page));
+		key_set(mm->host, held_frame(&page), key & KEY_AF);
 	}
-	if (pgste_key(mm, gfn) != was)
-		pte_make_soft_dirty(mm, gfn);
+	dat_let_go(&page, was);
 }
 
 /*
  * page_cond_set_storage_key compares with the real key alone, and writes R and C into it.  The
  * PGSTE's part is overwritten whatever comes of that.
  */
-static unsigned cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
-			 uint8_t *old)
+static unsigned dat_key_cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
+				 bool shared, uint8_t *old)
 {
-	const unsigned was = pgste_key(mm, gfn);
+	struct held page = page_hold(mm, gfn, shared);
+	const unsigned was = held_key(&page);
 	const unsigned mask = KEY_AF | (mr ? 0u : PGSTE_KEY_R) | (mc ? 0u : PGSTE_KEY_C);
 	unsigned rc = 1;
 
 	key &= KEY_AF | KEY_RC;
-	pgste_key_set(mm, gfn, key);
+	held_set_key(&page, key);
 	*old = (uint8_t)was;
-	if (is_valid(mm, gfn)) {
-		const unsigned real = real_key(mm, gfn);
+	if (held_is_valid(&page)) {
+		const unsigned real = held_real_key(&page);
 
 		rc = ((real ^ key) & mask) != 0;
 		if (rc)
-			key_set(mm->host, frame_of(mm, gfn), key);
-		note_host(mm, gfn, real);
+			key_set(mm->host, held_frame(&page), key);
+		held_note_host(&page, real);
 		*old = (uint8_t)(real | (was & KEY_RC));
 	}
-	if (pgste_key(mm, gfn) != was)
-		pte_make_soft_dirty(mm, gfn);
+	dat_let_go(&page, was);
 	return rc;
 }
 
 /* HR is overwritten by the frame's R. */
-static unsigned reset_reference(struct mm *mm, uint64_t gfn)
+static unsigned dat_key_reset_reference(struct mm *mm, uint64_t gfn, bool shared)
 {
-	const unsigned was = pgste_key(mm, gfn);
+	struct held page = page_hold(mm, gfn, shared);
+	const unsigned was = held_key(&page);
 	unsigned seen = was;
 
-	pgste_key_set(mm, gfn, was & (unsigned)~PGSTE_KEY_R);
-	if (is_valid(mm, gfn)) {
-		const unsigned real = real_key(mm, gfn);
+	held_set_key(&page, was & ~(unsigned)PGSTE_KEY_R);
+	if (held_is_valid(&page)) {
+		const unsigned real = key_reset_reference(mm->host, held_frame(&page), shared);
 
-		key_set(mm->host, frame_of(mm, gfn), real & (unsigned)~PGSTE_KEY_R);
-		mm->rest[gfn] &= (uint16_t)~REST_HR;
-		mm->rest[gfn] |= real & PGSTE_KEY_R ? REST_HR : 0;
+		page.rest &= ~(unsigned)REST_HR;
+		page.rest |= real & PGSTE_KEY_R ? REST_HR : 0u;
 		seen |= real;
 	}
-	if (was & PGSTE_KEY_R)
-		pte_make_soft_dirty(mm, gfn);
+	dat_let_go(&page, was);
 	return (seen & KEY_RC) >> 1;
 }
 
 /* dat_reset_skeys_pte: of a page that is present, valid or not, the frame's key as well. */
-static void reset(struct mm *mm, uint64_t gfn)
+static void dat_key_reset(struct mm *mm, uint64_t gfn)
 {
 	pgste_key_set(mm, gfn, 0);
 	if (pte_word(mm, gfn) & PTE_PRESENT)
-		key_set(mm->host, frame_of(mm, gfn), 0);
+		key_set(mm->host, mm->pte[gfn] >> PTE_PFRA_SHIFT, 0);
 }
 
 const struct skey_ops skey_ops_dat = {
-	.set = set,
-	.get = get,
-	.cond_set = cond_set,
-	.reset_reference = reset_reference,
-	.reset = reset,
+	.set = dat_key_set,
+	.get = dat_key_get,
+	.cond_set = dat_key_cond_set,
+	.reset_reference = dat_key_reset_reference,
+	.reset = dat_key_reset,
 };

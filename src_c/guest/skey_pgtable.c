@@ -1,88 +1,88 @@
 /* SPDX-License-Identifier: MIT */
 /* Storage keys of the pgtable generation: functions of arch/s390/mm/pgtable.c on one page. */
 #include "guest/skey_ops.h"
-#include "memory/key.h"
 #include "memory/pte_layer.h"
 
-static bool is_valid(const struct mm *mm, uint64_t gfn)
+static ALWAYS_INLINE void held_set(struct held *page, unsigned key)
 {
-	return mm->state[gfn] & PGSTE_STATE_VALID;
-}
+	const unsigned was = held_key(page);
 
-static uint64_t frame_of(const struct mm *mm, uint64_t gfn)
-{
-	return mm->pte[gfn] >> PTE_PFRA_SHIFT;
-}
-
-/* R and C of the frame, which are about to be lost, become the host's: HR and HC. */
-static void set(struct mm *mm, uint64_t gfn, unsigned key)
-{
-	const unsigned was = pgste_key(mm, gfn);
-
-	pgste_key_set(mm, gfn, key);
-	if (is_valid(mm, gfn)) {
-		const unsigned real = key_get(mm->host, frame_of(mm, gfn));
-
-		key_set(mm->host, frame_of(mm, gfn), key & (PGSTE_KEY_ACC | PGSTE_KEY_FP));
-		mm->rest[gfn] |= (uint16_t)((real & PGSTE_KEY_R ? REST_HR : 0) |
-					    (real & PGSTE_KEY_C ? REST_HC : 0));
+	held_set_key(page, key);
+	if (held_is_valid(page)) {
+		held_note_host(page, held_real_key(page));
+		key_set(page->mm->host, held_frame(page), key & KEY_AF);
 	}
-	if (pgste_key(mm, gfn) != was)
-		mm->rest[gfn] |= REST_UC;
+	if ((was ^ key) & (KEY_AF | KEY_RC))
+		page->rest |= REST_UC;
 }
 
-static unsigned get(const struct mm *mm, uint64_t gfn)
+static void pgtable_key_set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
 {
-	const unsigned key = pgste_key(mm, gfn);
+	struct held page = page_hold(mm, gfn, shared);
+	const unsigned was = held_key(&page);
 
-	if (!is_valid(mm, gfn))
-		return key;
-	return key_get(mm->host, frame_of(mm, gfn)) | (key & (PGSTE_KEY_R | PGSTE_KEY_C));
+	held_set(&page, key);
+	page_let_go(&page, was);
 }
 
-static unsigned cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
-			 uint8_t *old)
+static unsigned pgtable_key_get(struct mm *mm, uint64_t gfn, bool shared)
 {
-	unsigned mask = PGSTE_KEY_ACC | PGSTE_KEY_FP;
+	const struct held page = page_hold(mm, gfn, shared);
+	const unsigned seen = held_seen_key(&page);
+
+	if (shared)
+		pgste_unlock(mm, gfn, page.rest);
+	return seen;
+}
+
+/* The kernel looks, lets go of the lock, and sets; here nobody comes between. */
+static unsigned pgtable_key_cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
+				     bool shared, uint8_t *old)
+{
+	struct held page = page_hold(mm, gfn, shared);
+	const unsigned was = held_key(&page);
+	unsigned mask = KEY_AF, rc = 1;
 
 	if (mr || mc) {
-		*old = (uint8_t)get(mm, gfn);
+		*old = (uint8_t)held_seen_key(&page);
 		mask |= (mr ? 0u : PGSTE_KEY_R) | (mc ? 0u : PGSTE_KEY_C);
-		if (!((*old ^ key) & mask))
-			return 0;
+		rc = ((*old ^ key) & mask) != 0;
 	}
-	set(mm, gfn, key);
-	return 1;
+	if (rc)
+		held_set(&page, key);
+	page_let_go(&page, was);
+	return rc;
 }
 
-static unsigned reset_reference(struct mm *mm, uint64_t gfn)
+static unsigned pgtable_key_reset_reference(struct mm *mm, uint64_t gfn, bool shared)
 {
-	const unsigned was = pgste_key(mm, gfn);
+	struct held page = page_hold(mm, gfn, shared);
+	const unsigned was = held_key(&page);
 	unsigned seen = was;
 
-	pgste_key_set(mm, gfn, was & (unsigned)~PGSTE_KEY_R);
-	if (is_valid(mm, gfn)) {
-		const unsigned real = key_get(mm->host, frame_of(mm, gfn));
+	held_set_key(&page, was & ~(unsigned)PGSTE_KEY_R);
+	if (held_is_valid(&page)) {
+		const unsigned real = key_reset_reference(mm->host, held_frame(&page), shared);
 
-		key_set(mm->host, frame_of(mm, gfn), real & (unsigned)~PGSTE_KEY_R);
 		if (real & PGSTE_KEY_R)
-			mm->rest[gfn] |= REST_HR;
+			page.rest |= REST_HR;
 		seen |= real;
 	}
 	if (was & PGSTE_KEY_R)
-		mm->rest[gfn] |= REST_UC;
-	return (seen & (PGSTE_KEY_R | PGSTE_KEY_C)) >> 1;
+		page.rest |= REST_UC;
+	page_let_go(&page, was);
+	return (seen & KEY_RC) >> 1;
 }
 
-static void reset(struct mm *mm, uint64_t gfn)
+static void pgtable_key_reset(struct mm *mm, uint64_t gfn)
 {
 	pte_ops_pgtable.zap_key(mm, gfn);
 }
 
 const struct skey_ops skey_ops_pgtable = {
-	.set = set,
-	.get = get,
-	.cond_set = cond_set,
-	.reset_reference = reset_reference,
-	.reset = reset,
+	.set = pgtable_key_set,
+	.get = pgtable_key_get,
+	.cond_set = pgtable_key_cond_set,
+	.reset_reference = pgtable_key_reset_reference,
+	.reset = pgtable_key_reset,
 };

@@ -7,7 +7,7 @@
  * Memory belongs to the host's addresses.  So a slot that moves takes its pages along, and one
  * that is deleted leaves them where they are, for a slot that may come back to the same
  * addresses.  In pgtable the PGSTEs lie with the host's PTEs; in dat they belong to the guest's
- * tables, and those of a slot that goes are freed with them.
+ * tables, and stay at their gfns or are freed with a table.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -91,27 +91,55 @@ static void forget_pgste(struct pgste_guest *guest, uint64_t gfn)
 		guest->odd[gfn] = 0;
 }
 
+/* A page that was never used is not written: its memory stays untouched. */
+static bool has_pgste(const struct pgste_guest *guest, uint64_t gfn)
+{
+	return guest->mm.state[gfn] || guest->mm.rest[gfn] || (guest->odd && guest->odd[gfn]);
+}
+
 /* Other memory of the host comes to these pages: what was there is none of the guest's now. */
 static void renew_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr)
 {
 	for (const uint64_t end = gfn + nr; gfn < end; gfn++) {
-		/* a page that was never used is not written: its memory stays untouched */
 		if (guest->mm.pte[gfn] || guest->mm.state[gfn])
 			pte_drop(&guest->mm, gfn);
-		if (guest->mm.state[gfn] || guest->mm.rest[gfn] || (guest->odd && guest->odd[gfn]))
+		if (guest->mm.generation != PGSTE_GEN_DAT && has_pgste(guest, gfn))
 			forget_pgste(guest, gfn);
+	}
+}
+
+/*
+ * dat_set_slot, when a slot comes and when it goes: tables of pages that are all in it are freed.
+ * Of other tables its pages lose their PTEs and keep their PGSTEs, but for CMMA_D since the fix.
+ */
+static void tables_change(struct pgste_guest *guest, uint64_t gfn, uint64_t nr)
+{
+	const uint64_t end = gfn + nr;
+	const uint64_t whole = (gfn + TABLE_PAGES - 1) & ~(TABLE_PAGES - 1);
+	const uint64_t whole_end = end & ~(TABLE_PAGES - 1);
+
+	for (; gfn < end; gfn++) {
+		if (!guest->mm.pte[gfn] && !has_pgste(guest, gfn))
+			continue;
+		pte_forget(&guest->mm, gfn);
+		if (gfn >= whole && gfn < whole_end) {
+			forget_pgste(guest, gfn);
+			continue;
+		}
+		guest->mm.rest[gfn] &= (uint16_t)~REST_DAT_SD;
+		if (guest->log_revision == PGSTE_LOG_DAT_NEW)
+			guest->mm.state[gfn] &= (uint8_t)~PGSTE_STATE_DIRTY;
 	}
 }
 
 /* The guest's tables for these pages go (dat), or the bitmap of the slot (pgtable). */
 static void leave_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr)
 {
-	for (const uint64_t end = gfn + nr; gfn < end; gfn++) {
-		if (guest->mm.generation != PGSTE_GEN_DAT)
+	if (guest->mm.generation == PGSTE_GEN_DAT)
+		tables_change(guest, gfn, nr);
+	else
+		for (const uint64_t end = gfn + nr; gfn < end; gfn++)
 			guest->mm.state[gfn] &= (uint8_t)~PGSTE_STATE_DIRTY;
-		else if (guest->mm.state[gfn] || guest->mm.rest[gfn])
-			forget_pgste(guest, gfn);
-	}
 }
 
 /* ---- slots that are gone ---- */
@@ -208,7 +236,7 @@ static void may_stop_migration(struct pgste_guest *guest, const struct pgste_slo
 
 /* ---- calls ---- */
 
-int pgste_slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
+static int slot_add(struct pgste_guest *guest, struct pgste_slot *slot, bool new_guest)
 {
 	struct memslots *slots = &guest->slots;
 	const int error = guest->mm.generation == PGSTE_GEN_ZVM ? PGSTE_E_KVM_NXIO :
@@ -223,9 +251,16 @@ int pgste_slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
 	may_stop_migration(guest, slot);
 	slot->id = lowest_free_id(slots);
 	gone_cut(guest, slot);
+	if (guest->mm.generation == PGSTE_GEN_DAT && !new_guest)
+		tables_change(guest, slot->base, slot->pages);
 	insert(slots, slot);
 	settle(guest);
 	return PGSTE_OK;
+}
+
+int pgste_slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
+{
+	return slot_add(guest, slot, false);
 }
 
 int pgste_slot_delete(struct pgste_guest *guest, uint32_t id)
@@ -292,7 +327,9 @@ int pgste_slot_move(struct pgste_guest *guest, uint32_t id, uint64_t base)
 		renew_pages(guest, base + slot.pages - min_u64(slot.pages, base - from),
 			    min_u64(slot.pages, base - from));
 	mm_move(&guest->mm, from, base, slot.pages);
-	if (guest->odd)
+	if (guest->mm.generation == PGSTE_GEN_DAT)
+		tables_change(guest, base, slot.pages);
+	else if (guest->odd)
 		move_odd(guest, from, base, slot.pages);
 	insert(slots, &slot);
 	settle(guest);
@@ -327,7 +364,7 @@ int slots_init(struct pgste_guest *guest, const struct pgste_guest_config *confi
 	for (uint32_t i = 0; config->slots && i < config->nr_slots && !error; i++) {
 		struct pgste_slot slot = config->slots[i];
 
-		error = pgste_slot_add(guest, &slot);
+		error = slot_add(guest, &slot, true);
 	}
 	settle(guest);
 	return error;

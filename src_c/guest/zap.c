@@ -4,6 +4,7 @@
  * pgtable, gmap_helper_zap_one_page in dat), of one page or of all.
  */
 #include "guest/guest.h"
+#include "memory/key.h"
 #include "pgste/pte.h"
 
 void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn)
@@ -31,9 +32,32 @@ static void entry_note(struct pgste_entries *entries, uint64_t cold)
 		};
 }
 
+/*
+ * Zap a page that is swapped out, whatever its state, or if its state says so.  Of two vcpus that
+ * try, one succeeds.  As in ptep_zap_unused nobody looks at its key meanwhile: in dat a key that
+ * changes makes the PTE soft dirty.
+ */
+static unsigned zap_shared(struct pgste_guest *guest, uint64_t gfn, bool whatever,
+			   uint64_t *slots_freed)
+{
+	const bool keys = guest->mm.extra & MM_SKEYS;
+	const uint16_t rest = keys ? pgste_lock(&guest->mm, gfn) : 0;
+	uint8_t state = __atomic_load_n(&guest->mm.state[gfn], __ATOMIC_RELAXED);
+	bool may;
+
+	do {
+		may = whatever ? state & PGSTE_STATE_SWAP : state_zappable(state);
+	} while (may && !pte_claim(&guest->mm, gfn, &state));
+	if (may)
+		*slots_freed += pte_zap_claimed(&guest->mm, gfn);
+	if (keys)
+		pgste_unlock(&guest->mm, gfn, rest);
+	return may;
+}
+
 unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed)
 {
-	uint8_t state = __atomic_load_n(&guest->mm.state[gfn], __ATOMIC_RELAXED);
+	const uint8_t state = __atomic_load_n(&guest->mm.state[gfn], __ATOMIC_RELAXED);
 
 	if (!state_zappable(state) || !memslots_have(&guest->slots, gfn, 1) ||
 	    !zap_may(guest, gfn))
@@ -44,24 +68,14 @@ unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_free
 		*slots_freed += pte_zap(&guest->mm, gfn);
 		return 1;
 	}
-	/* of two vcpus that try, one succeeds */
-	while (!pte_claim(&guest->mm, gfn, &state))
-		if (!state_zappable(state))
-			return 0;
-	*slots_freed += pte_zap_claimed(&guest->mm, gfn);
-	return 1;
+	return zap_shared(guest, gfn, false, slots_freed);
 }
 
 unsigned zap_swapped(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed)
 {
-	uint8_t state = __atomic_load_n(&guest->mm.state[gfn], __ATOMIC_RELAXED);
+	const uint8_t state = __atomic_load_n(&guest->mm.state[gfn], __ATOMIC_RELAXED);
 
-	do {
-		if (!(state & PGSTE_STATE_SWAP))
-			return 0;
-	} while (!pte_claim(&guest->mm, gfn, &state));
-	*slots_freed += pte_zap_claimed(&guest->mm, gfn);
-	return 1;
+	return state & PGSTE_STATE_SWAP ? zap_shared(guest, gfn, true, slots_freed) : 0;
 }
 
 int64_t pgste_zap(struct pgste_guest *guest, uint64_t gfn)

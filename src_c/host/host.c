@@ -17,7 +17,7 @@ void pgste_host_defaults(struct pgste_host_config *config)
 	config->high = config->batch;
 }
 
-static bool config_valid(const struct pgste_host_config *c)
+static bool host_config_valid(const struct pgste_host_config *c)
 {
 	return c->nr_frames >= 1 && c->nr_frames <= PGSTE_MAX_FRAMES &&
 	       c->nr_swap_slots <= PGSTE_MAX_FRAMES && c->low < c->high &&
@@ -38,7 +38,7 @@ int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **h
 {
 	struct pgste_host *h;
 
-	if (!config_valid(config))
+	if (!host_config_valid(config))
 		return PGSTE_E_ARG;
 	h = calloc(1, sizeof(*h));
 	if (!h)
@@ -112,12 +112,13 @@ int pgste_host_set_rearm(struct pgste_host *host, enum pgste_rearm rearm)
 	return PGSTE_OK;
 }
 
-#define STAT_NAME(name) #name,
-static const char *const stat_names[] = { PGSTE_HOST_STATS(STAT_NAME) };
-
 const char *pgste_host_stats_name(unsigned i)
 {
-	return i < sizeof(stat_names) / sizeof(stat_names[0]) ? stat_names[i] : NULL;
+#define NAME(field) #field,
+	static const char *const names[] = { PGSTE_HOST_STATS(NAME) };
+#undef NAME
+
+	return i < sizeof(names) / sizeof(*names) ? names[i] : NULL;
 }
 
 void pgste_host_get_stats(const struct pgste_host *host, struct pgste_host_stats *stats)

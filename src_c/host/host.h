@@ -38,6 +38,7 @@ struct slot {
 struct list {
 	uint32_t head, tail;
 	uint64_t nr;
+	uint32_t ahead, lead; /* how far from the tail reclaim has fetched; a hint, may be stale */
 };
 
 struct pgste_host {
@@ -72,15 +73,35 @@ void host_leave(struct pgste_host *host, uint32_t number);
 
 /* An array of keys from now on; false: no memory. */
 bool keys_need(struct pgste_host *host);
+/*
+ * Each as one step, like the instruction it is: two pages of a caller's memory may name one frame,
+ * and vcpus that share the guest be at both.
+ */
 static inline uint8_t key_get(const struct pgste_host *host, uint64_t frame)
 {
-	return host->keys && frame < host->config.nr_frames ? host->keys[frame] : 0;
+	if (!host->keys || frame >= host->config.nr_frames)
+		return 0;
+	return __atomic_load_n(&host->keys[frame], __ATOMIC_RELAXED);
 }
 /* Of a frame that is not the host's: nothing. */
 static inline void key_set(struct pgste_host *host, uint64_t frame, unsigned key)
 {
 	if (host->keys && frame < host->config.nr_frames)
-		host->keys[frame] = (uint8_t)key;
+		__atomic_store_n(&host->keys[frame], (uint8_t)key, __ATOMIC_RELAXED);
+}
+/* R := 0: the key before (RRBE). */
+static inline uint8_t key_reset_reference(struct pgste_host *host, uint64_t frame, bool shared)
+{
+	const uint8_t mask = (uint8_t)~PGSTE_KEY_R;
+	uint8_t was;
+
+	if (!host->keys || frame >= host->config.nr_frames)
+		return 0;
+	if (shared)
+		return __atomic_fetch_and(&host->keys[frame], mask, __ATOMIC_RELAXED);
+	was = host->keys[frame];
+	host->keys[frame] = was & mask;
+	return was;
 }
 
 /* The machine sets R and C as a guest loads or stores. */

@@ -39,8 +39,8 @@ static void unpark_oldest(struct pgste_guest *guest, struct reporting *r,
 	to_buddy(guest, r, block, order);
 }
 
-static void put(struct pgste_guest *guest, struct reporting *r, uint32_t vcpu, uint64_t block,
-		unsigned order)
+static void put_block(struct pgste_guest *guest, struct reporting *r, uint32_t vcpu, uint64_t block,
+		      unsigned order)
 {
 	const struct buddy_list *parked = &r->buddy.parked[vcpu];
 	uint64_t left;
@@ -70,12 +70,12 @@ static void reporting_free(struct pgste_guest *guest, struct vcpu *vcpu, uint64_
 	r->used = true;
 	for (uint64_t at = gfn; at < gfn + nr; at += size) {
 		if (!(at & (size - 1)) && !buddy_knows(&r->buddy, at, size)) {
-			put(guest, r, v, at, o);
+			put_block(guest, r, v, at, o);
 			continue;
 		}
 		for (uint64_t page = at; page < at + size; page++)
 			if (!buddy_knows(&r->buddy, page, 1))
-				put(guest, r, v, page, 0);
+				put_block(guest, r, v, page, 0);
 	}
 }
 

@@ -1,15 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /* Storage keys and notifications of PTEs that change: key.h has what each function is. */
+#include <sched.h>
 #include <stdlib.h>
 
 #include "memory/key.h"
 
+/* Whoever has the lock is done in some nanoseconds, unless its thread does not run. */
+#define SPINS 100u
+
+uint16_t pgste_lock_slow(struct mm *mm, uint64_t gfn)
+{
+	uint16_t *word = &mm->rest[gfn];
+	uint16_t rest;
+
+	for (unsigned i = 1;; i++) {
+		rest = __atomic_load_n(word, __ATOMIC_RELAXED);
+		if (!(rest & REST_PCL) &&
+		    __atomic_compare_exchange_n(word, &rest, (uint16_t)(rest | REST_PCL), true,
+						__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return rest;
+		if (i % SPINS == 0)
+			sched_yield();
+	}
+}
+
 void pgste_key_set(struct mm *mm, uint64_t gfn, unsigned key)
 {
-	const unsigned rest = mm->rest[gfn] & (unsigned)~(REST_KEY | REST_GR);
-
-	mm->rest[gfn] = (uint16_t)(rest | (key >> 3 & REST_KEY) |
-				   (key & PGSTE_KEY_R ? REST_GR : 0));
+	mm->rest[gfn] = key_into_rest(mm->rest[gfn], key);
 	if (key & PGSTE_KEY_C)
 		mm->state[gfn] |= PGSTE_STATE_GC;
 	else

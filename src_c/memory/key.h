@@ -16,15 +16,45 @@
 
 /* ---- the key in the PGSTE ---- */
 
+static inline uint8_t key_compose(unsigned rest, uint8_t state)
+{
+	return (uint8_t)((rest & REST_KEY) << 3 | (rest & REST_GR ? PGSTE_KEY_R : 0) |
+			 (state & PGSTE_STATE_GC ? PGSTE_KEY_C : 0));
+}
+/* All but C, which is in the state byte. */
+static inline uint16_t key_into_rest(unsigned rest, unsigned key)
+{
+	return (uint16_t)((rest & (unsigned)~(REST_KEY | REST_GR)) | (key >> 3 & REST_KEY) |
+			  (key & PGSTE_KEY_R ? REST_GR : 0u));
+}
 static inline uint8_t pgste_key(const struct mm *mm, uint64_t gfn)
 {
-	const unsigned rest = mm->rest[gfn];
-
-	return (uint8_t)((rest & REST_KEY) << 3 | (rest & REST_GR ? PGSTE_KEY_R : 0) |
-			 (mm->state[gfn] & PGSTE_STATE_GC ? PGSTE_KEY_C : 0));
+	return key_compose(mm->rest[gfn], mm->state[gfn]);
 }
 /* ACC, F, GR and GC := key */
 void pgste_key_set(struct mm *mm, uint64_t gfn, unsigned key);
+
+/*
+ * pgste_get_lock, pgste_set_unlock: of vcpus that share a guest one at a time has the key of a
+ * page, which lies in three tables.  ESSA needs no lock: of the key it looks at C alone, in the
+ * byte that it changes.  Calls that have the guest alone need none either.
+ *
+ * What rest is without the lock's bit; and what it is to be.
+ */
+uint16_t pgste_lock_slow(struct mm *mm, uint64_t gfn);
+static ALWAYS_INLINE uint16_t pgste_lock(struct mm *mm, uint64_t gfn)
+{
+	uint16_t rest = __atomic_load_n(&mm->rest[gfn], __ATOMIC_RELAXED) & (uint16_t)~REST_PCL;
+
+	if (__atomic_compare_exchange_n(&mm->rest[gfn], &rest, (uint16_t)(rest | REST_PCL), false,
+					__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return rest;
+	return pgste_lock_slow(mm, gfn);
+}
+static ALWAYS_INLINE void pgste_unlock(struct mm *mm, uint64_t gfn, unsigned rest)
+{
+	__atomic_store_n(&mm->rest[gfn], (uint16_t)rest, __ATOMIC_RELEASE);
+}
 
 /* pgste_update_all: a PTE with this word stops being valid. */
 void key_to_pgste(struct mm *mm, uint64_t gfn, uint64_t word);

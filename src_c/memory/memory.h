@@ -120,6 +120,7 @@ uint64_t chunk_next(const struct mm *mm, uint64_t gfn);
 #define REST_DAT_PREFIX UINT16_C(0x0400)
 #define REST_ELSE UINT16_C(0xf800)   /* what is no bit of the PGSTE */
 #define REST_DAT_SD UINT16_C(0x0800) /* dat: soft dirty of a guest PTE that is empty else */
+#define REST_PCL UINT16_C(0x8000)    /* while vcpus share the guest: see pgste_lock in key.h */
 
 /* In the cold pte the INVALID bit is free, as the state byte has it: */
 #define COLD_FOREIGN PTE_INVALID
@@ -236,14 +237,19 @@ void pte_drop(struct mm *mm, uint64_t gfn);
 
 /* The guest's PTE becomes empty, and stays so if it is: gmap_ptep_xchg (pte.c). */
 void pte_detach(struct mm *mm, uint64_t gfn);
+/* The same without a word to anybody: the guest's table goes, or its page's slot. */
+void pte_forget(struct mm *mm, uint64_t gfn);
 static inline uint64_t held_bytes(const struct mm *mm)
 {
 	return bitmap_bytes((mm->nr_pages + PGSTE_LOCK_PAGES - 1) / PGSTE_LOCK_PAGES);
 }
 /* A foreign word of the host's alone, neither none nor swap; the page has nothing (pte.c). */
 void pte_load_apart(struct mm *mm, uint64_t gfn, uint64_t word);
-/* dat_update_ptep_sd: the guest's PTE, empty or not, gets SOFT_DIRTY (pte.c). */
-void pte_make_soft_dirty(struct mm *mm, uint64_t gfn);
+/*
+ * dat_update_ptep_sd: the guest's PTE gets SOFT_DIRTY; if it is empty, the caller has to set in
+ * rest what is returned, else 0 (pte.c).  Others may share the guest: the caller has the lock.
+ */
+uint16_t pte_make_soft_dirty(struct mm *mm, uint64_t gfn);
 /* Try the lock of the host's page table that has the page; counts. */
 bool host_trylock(struct mm *mm, uint64_t gfn);
 /* What is left of a present host PTE that is written anew: in 7.0 UNUSED stays. */
@@ -261,7 +267,10 @@ uint64_t host_word(const struct mm *mm, uint64_t gfn);
 void host_load(struct mm *mm, uint64_t gfn, uint64_t word);
 /* One page of a notifier, and what its cause does to the host's PTE: was the guest's present? */
 bool host_notified(struct mm *mm, uint64_t gfn, enum pgste_rewrite rewrite);
-/* All that mm has of nr pages goes from one place to another; the target holds nothing. */
+/*
+ * nr pages go from one place to another, which holds nothing.  In pgtable that is all that mm has
+ * of them; in dat it is the host's part, and the guest's PTEs are empty at both places.
+ */
 void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr);
 
 /* ---- faults (fault.c) ---- */

@@ -4,6 +4,8 @@
 
 #include "memory/memory.h"
 
+#define PTE_BITS (PGSTE_STATE_VALID | PGSTE_STATE_SWAP)
+
 /* Frames know the page that maps them. */
 static void frame_follows(struct mm *mm, uint64_t gfn)
 {
@@ -16,22 +18,41 @@ static void frame_follows(struct mm *mm, uint64_t gfn)
 		mm->host->frames[pte_index(cold)].gfn = gfn & ((UINT64_C(1) << 40) - 1);
 }
 
+/* In dat the PGSTE stays where it is, in the guest's own table. */
+static void state_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr)
+{
+	for (uint64_t k = 0; k < nr; k++) {
+		const uint64_t i = to < from ? k : nr - 1 - k;
+		const uint8_t moved = mm->state[from + i] & PTE_BITS;
+
+		/* a page that was never used is not written: its memory stays untouched */
+		if ((mm->state[to + i] & PTE_BITS) != moved)
+			mm->state[to + i] = (uint8_t)((mm->state[to + i] & ~PTE_BITS) | moved);
+	}
+}
+
 /* Not to be ended early: half of it would be no state at all. */
 void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr)
 {
-	memmove(mm->state + to, mm->state + from, nr * sizeof(*mm->state));
 	memmove(mm->pte + to, mm->pte + from, nr * sizeof(*mm->pte));
-	memmove(mm->rest + to, mm->rest + from, nr * sizeof(*mm->rest));
-	if (mm->two.bits)
+	if (mm->two.bits) {
+		state_move(mm, from, to, nr);
 		memmove(mm->two.bits + to, mm->two.bits + from, nr * sizeof(*mm->two.bits));
+	} else {
+		memmove(mm->state + to, mm->state + from, nr * sizeof(*mm->state));
+		memmove(mm->rest + to, mm->rest + from, nr * sizeof(*mm->rest));
+	}
 	for (uint64_t gfn = from; gfn < from + nr; gfn++) {
 		if (gfn - to < nr)
 			continue;
-		mm->state[gfn] = 0;
 		mm->pte[gfn] = 0;
-		mm->rest[gfn] = 0;
-		if (mm->two.bits)
+		if (mm->two.bits) {
+			mm->state[gfn] &= (uint8_t)~PTE_BITS;
 			mm->two.bits[gfn] = 0;
+		} else {
+			mm->state[gfn] = 0;
+			mm->rest[gfn] = 0;
+		}
 	}
 	for (uint64_t gfn = to; gfn < to + nr; gfn++)
 		frame_follows(mm, gfn);

@@ -127,28 +127,33 @@ static void pte_attach(struct mm *mm, uint64_t gfn, enum pte_access access)
 	pte_store(mm, gfn, pte);
 }
 
-void pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
+uint16_t pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
 {
 	const uint8_t swap = PGSTE_STATE_SWAP | PGSTE_STATE_VALID;
+	const uint8_t state = __atomic_load_n(&mm->state[gfn], __ATOMIC_RELAXED);
+	const uint64_t cold = mm->pte[gfn];
 
-	if (pte_is_apart(mm, gfn) || (pte_word(mm, gfn) | PTE_SOFT_DIRTY) ==
-				      (PTE_NONE | PTE_SOFT_DIRTY) ||
-	    (mm->state[gfn] & swap) == PGSTE_STATE_SWAP)
-		mm->rest[gfn] |= REST_DAT_SD;
-	else
-		mm->pte[gfn] |= PTE_SOFT_DIRTY;
+	if (pte_is_apart(mm, gfn) || (state & swap) == PGSTE_STATE_SWAP ||
+	    (pte_compose(cold, state) | PTE_SOFT_DIRTY) == (PTE_NONE | PTE_SOFT_DIRTY))
+		return REST_DAT_SD;
+	/* atomic, as another vcpu that processes its list may look at it */
+	__atomic_store_n(&mm->pte[gfn], cold | PTE_SOFT_DIRTY, __ATOMIC_RELAXED);
+	return 0;
 }
 
-void pte_detach(struct mm *mm, uint64_t gfn)
+/* Is the guest's PTE of a dat guest empty?  Where it is, the cold pte is the host's alone. */
+static bool guest_pte_is_empty(const struct mm *mm, uint64_t gfn)
+{
+	const uint8_t swap = mm->state[gfn] & (PGSTE_STATE_SWAP | PGSTE_STATE_VALID);
+
+	return swap == PGSTE_STATE_SWAP || pte_is_apart(mm, gfn);
+}
+
+void pte_forget(struct mm *mm, uint64_t gfn)
 {
 	const uint64_t cold = mm->pte[gfn];
-	const uint8_t swap = mm->state[gfn] & (PGSTE_STATE_SWAP | PGSTE_STATE_VALID);
-	const bool empty = swap == PGSTE_STATE_SWAP || pte_is_apart(mm, gfn);
 
-	clear_zero(mm, gfn);
-	if (mm->extra)
-		dat_exchanged_inside(mm, gfn, empty ? PTE_NONE : pte_word(mm, gfn), PTE_NONE);
-	if (empty)
+	if (guest_pte_is_empty(mm, gfn))
 		return;
 	if (!pte_is_present(cold, mm->state[gfn])) {
 		pte_drop(mm, gfn);
@@ -159,6 +164,16 @@ void pte_detach(struct mm *mm, uint64_t gfn)
 	pte_store(mm, gfn, (cold & PTE_PFRA) | PTE_INVALID | PTE_PRESENT);
 	mm->pte[gfn] |= cold & COLD_FOREIGN;
 	mm->two.bits[gfn] |= HOST_APART;
+}
+
+void pte_detach(struct mm *mm, uint64_t gfn)
+{
+	const uint64_t old = guest_pte_is_empty(mm, gfn) ? PTE_NONE : pte_word(mm, gfn);
+
+	clear_zero(mm, gfn);
+	if (mm->extra)
+		dat_exchanged_inside(mm, gfn, old, PTE_NONE);
+	pte_forget(mm, gfn);
 }
 
 /* A load or store of a present page: made young, and at a first store dirty. */

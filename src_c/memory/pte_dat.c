@@ -37,7 +37,7 @@ static void guest_load(struct mm *mm, uint64_t gfn, uint64_t word)
 }
 
 /* _gmap_ptep_xchg: which bits of rest it told of. */
-static unsigned exchange(struct mm *mm, uint64_t gfn, uint64_t word)
+static unsigned dat_exchange(struct mm *mm, uint64_t gfn, uint64_t word)
 {
 	const unsigned told = dat_exchanged(mm, gfn, guest_pte(mm, gfn), word);
 
@@ -48,7 +48,7 @@ static unsigned exchange(struct mm *mm, uint64_t gfn, uint64_t word)
 }
 
 /* An MMU notifier; who calls this layer wants to be told. */
-static void notify(struct mm *mm, uint64_t gfn)
+static void mmu_notify(struct mm *mm, uint64_t gfn)
 {
 	mm->extra |= mm->extra & MM_NOTES ? MM_TOLD : 0;
 	host_notified(mm, gfn, PGSTE_REWRITE_NONE);
@@ -57,7 +57,7 @@ static void notify(struct mm *mm, uint64_t gfn)
 /* ---- the host's own table ---- */
 
 /* set_ptes cleared UNUSED of present words from the start. */
-static void set(struct mm *mm, uint64_t gfn, uint64_t word)
+static void dat_set(struct mm *mm, uint64_t gfn, uint64_t word)
 {
 	mm->extra |= mm->extra & MM_NOTES ? MM_TOLD : 0;
 	host_load(mm, gfn, word & PTE_PRESENT ? word & ~PTE_UNUSED : word);
@@ -71,48 +71,48 @@ static uint64_t rewritten(const struct mm *mm, uint64_t word)
 	return word & ~PTE_UNUSED;
 }
 
-static uint64_t xchg(struct mm *mm, uint64_t gfn, uint64_t word, bool lazy)
+static uint64_t dat_xchg(struct mm *mm, uint64_t gfn, uint64_t word, bool lazy)
 {
 	uint64_t old;
 
 	(void)lazy;
-	notify(mm, gfn);
+	mmu_notify(mm, gfn);
 	old = host_word(mm, gfn);
 	host_load(mm, gfn, rewritten(mm, word));
 	return old;
 }
 
 /* Nothing locks the PGSTE, which the host's table does not have. */
-static uint64_t prot_start(struct mm *mm, uint64_t gfn)
+static uint64_t dat_prot_start(struct mm *mm, uint64_t gfn)
 {
 	uint64_t old;
 
-	notify(mm, gfn);
+	mmu_notify(mm, gfn);
 	old = host_word(mm, gfn);
 	if (old & PTE_PRESENT)
 		host_load(mm, gfn, old | PTE_INVALID);
 	return old;
 }
 
-static void prot_commit(struct mm *mm, uint64_t gfn, uint64_t word)
+static void dat_prot_commit(struct mm *mm, uint64_t gfn, uint64_t word)
 {
 	host_load(mm, gfn, rewritten(mm, word));
 }
 
-static bool soft_dirty(const struct mm *mm, uint64_t gfn)
+static bool dat_soft_dirty(const struct mm *mm, uint64_t gfn)
 {
 	return host_word(mm, gfn) & PTE_SOFT_DIRTY;
 }
 
 /* clear_soft_dirty of fs/proc/task_mmu.c */
-static void clear_soft_dirty(struct mm *mm, uint64_t gfn)
+static void dat_clear_soft_dirty(struct mm *mm, uint64_t gfn)
 {
-	const uint64_t old = prot_start(mm, gfn);
+	const uint64_t old = dat_prot_start(mm, gfn);
 
 	if (old & PTE_PRESENT)
-		prot_commit(mm, gfn, (old & ~(PTE_WRITE | PTE_SOFT_DIRTY)) | PTE_PROTECT);
+		dat_prot_commit(mm, gfn, (old & ~(PTE_WRITE | PTE_SOFT_DIRTY)) | PTE_PROTECT);
 	else if (old != PTE_NONE)
-		set(mm, gfn, old & ~PTE_SOFT_DIRTY);
+		dat_set(mm, gfn, old & ~PTE_SOFT_DIRTY);
 }
 
 /* ---- the guest's table ---- */
@@ -122,7 +122,7 @@ static void clear_soft_dirty(struct mm *mm, uint64_t gfn)
  * the frame may be written, the fault is a store, and the frame has no struct page.  A PTE that
  * names another frame is left alone, which the kernel answers by -EAGAIN.
  */
-static void map(struct mm *mm, uint64_t gfn, uint64_t word)
+static void dat_map(struct mm *mm, uint64_t gfn, uint64_t word)
 {
 	const uint64_t old = guest_pte(mm, gfn);
 	const bool empty = (old & ~PTE_SOFT_DIRTY) == PTE_NONE;
@@ -132,18 +132,18 @@ static void map(struct mm *mm, uint64_t gfn, uint64_t word)
 	if (!empty && ((old ^ word) & PTE_PFRA))
 		return;
 	new |= (dirty ? PTE_DIRTY : PTE_PROTECT) | (old & PTE_SOFT_DIRTY);
-	exchange(mm, gfn, new);
+	dat_exchange(mm, gfn, new);
 }
 
 /* _gmap_unmap_pte: the host's PTE after it. */
-static uint64_t unmap(struct mm *mm, uint64_t gfn)
+static uint64_t dat_unmap(struct mm *mm, uint64_t gfn)
 {
-	notify(mm, gfn);
+	mmu_notify(mm, gfn);
 	return host_word(mm, gfn);
 }
 
 /* gmap_clear_young_pte, and ptep_test_and_clear_young of the host's. */
-static bool age(struct mm *mm, uint64_t gfn, uint64_t *before)
+static bool dat_age(struct mm *mm, uint64_t gfn, uint64_t *before)
 {
 	const uint64_t old = guest_pte(mm, gfn);
 	const uint64_t new = (old & ~(PTE_YOUNG | PTE_DIRTY)) | PTE_INVALID | PTE_PROTECT;
@@ -164,13 +164,13 @@ static bool age(struct mm *mm, uint64_t gfn, uint64_t *before)
 }
 
 /* __pte_test_and_clear_softdirty; no vcpu runs with its prefix there. */
-static bool test_and_clear_dirty(struct mm *mm, uint64_t gfn)
+static bool dat_test_and_clear_dirty(struct mm *mm, uint64_t gfn)
 {
 	const uint64_t old = guest_pte(mm, gfn);
 
 	if (!(old & PTE_PRESENT) || ((old & PTE_PROTECT) && !(old & PTE_SOFT_DIRTY)))
 		return false;
-	exchange(mm, gfn, (old | PTE_PROTECT) & ~PTE_SOFT_DIRTY);
+	dat_exchange(mm, gfn, (old | PTE_PROTECT) & ~PTE_SOFT_DIRTY);
 	return true;
 }
 
@@ -186,19 +186,19 @@ static void add_bits(struct mm *mm, uint64_t gfn, uint64_t bits)
 }
 
 /* gmap_protect_rmap: a shadow table depends on the page, which becomes read only. */
-static int force_prot(struct mm *mm, uint64_t gfn, unsigned prot, uint64_t bit)
+static int dat_force_prot(struct mm *mm, uint64_t gfn, unsigned prot, uint64_t bit)
 {
 	const uint64_t old = guest_pte(mm, gfn);
 
 	if (prot != PGSTE_PROT_READ || !(old & PTE_PRESENT))
 		return PGSTE_PTE_AGAIN;
-	exchange(mm, gfn, old | PTE_PROTECT);
+	dat_exchange(mm, gfn, old | PTE_PROTECT);
 	add_bits(mm, gfn, bit);
 	return 0;
 }
 
 /* dat_set_pn_pte: PREFIX of a page that the guest can store to; others by force_prot. */
-static void set_notify(struct mm *mm, uint64_t gfn, uint64_t bits)
+static void dat_set_notify(struct mm *mm, uint64_t gfn, uint64_t bits)
 {
 	if (guest_pte(mm, gfn) & (PTE_INVALID | PTE_PROTECT))
 		bits &= ~PGSTE_DAT_PREFIX;
@@ -209,7 +209,8 @@ static void set_notify(struct mm *mm, uint64_t gfn, uint64_t bits)
  * _do_shadow_pte: table stands for the tables of a nested guest, whose page is the guest's gfn.
  * What the shadow may, the guest's PTE must allow.
  */
-static int shadow(struct mm *mm, uint64_t gfn, struct mm *table, uint64_t target, uint64_t word)
+static int dat_shadow(struct mm *mm, uint64_t gfn, struct mm *table, uint64_t target,
+		      uint64_t word)
 {
 	const uint64_t old = guest_pte(mm, gfn), protect = word & PTE_PROTECT;
 	const uint64_t dirty = protect ? 0 : PTE_DIRTY | PTE_SOFT_DIRTY;
@@ -224,7 +225,7 @@ static int shadow(struct mm *mm, uint64_t gfn, struct mm *table, uint64_t target
 	      (protect & old) | PTE_YOUNG | PTE_PRESENT;
 	if (!(new & PTE_PROTECT) && !(new & PTE_WRITE))
 		return PGSTE_PTE_UNSUPPORTED;
-	told = exchange(mm, gfn, new);
+	told = dat_exchange(mm, gfn, new);
 	add_bits(mm, gfn, bits);
 	if (told & REST_DAT_VSIE) /* that took the shadow down under which the page was to be */
 		return PGSTE_PTE_AGAIN;
@@ -235,7 +236,7 @@ static int shadow(struct mm *mm, uint64_t gfn, struct mm *table, uint64_t target
 }
 
 /* gmap_unshadow_level */
-static void unshadow(struct mm *mm, uint64_t gfn)
+static void dat_unshadow(struct mm *mm, uint64_t gfn)
 {
 	if (guest_pte(mm, gfn) == PTE_NONE)
 		return;
@@ -245,18 +246,18 @@ static void unshadow(struct mm *mm, uint64_t gfn)
 
 const struct pte_ops pte_ops_dat = {
 	.notify_bits = PGSTE_DAT_PREFIX | PGSTE_DAT_VSIE | PGSTE_DAT_VSIE_GMEM,
-	.set = set,
-	.xchg = xchg,
-	.age = age,
-	.map = map,
-	.unmap = unmap,
-	.prot_start = prot_start,
-	.prot_commit = prot_commit,
-	.test_and_clear_dirty = test_and_clear_dirty,
-	.soft_dirty = soft_dirty,
-	.clear_soft_dirty = clear_soft_dirty,
-	.force_prot = force_prot,
-	.set_notify = set_notify,
-	.shadow = shadow,
-	.unshadow = unshadow,
+	.set = dat_set,
+	.xchg = dat_xchg,
+	.age = dat_age,
+	.map = dat_map,
+	.unmap = dat_unmap,
+	.prot_start = dat_prot_start,
+	.prot_commit = dat_prot_commit,
+	.test_and_clear_dirty = dat_test_and_clear_dirty,
+	.soft_dirty = dat_soft_dirty,
+	.clear_soft_dirty = dat_clear_soft_dirty,
+	.force_prot = dat_force_prot,
+	.set_notify = dat_set_notify,
+	.shadow = dat_shadow,
+	.unshadow = dat_unshadow,
 };

@@ -17,8 +17,40 @@ static void list_move(struct pgste_host *host, enum pgste_frame_list list, uint3
 	list_add(host, list, frame);
 }
 
+#define LEAD 8u		  /* victims whose frame, state, PTE and slot are fetched ahead */
+#define LEAD_PAYS 4096u	  /* shorter lists are in the cache */
+
+/*
+ * The next victims follow from one another, so each would miss the cache several times, one
+ * miss after the other.  A place that runs ahead of the tail fetches what they will touch.
+ */
+static void fetch_victims(const struct pgste_host *host, struct list *l)
+{
+	if (l->nr < LEAD_PAYS)
+		return;
+	if (!l->lead || host->frames[l->ahead].list != host->frames[l->tail].list) {
+		l->ahead = l->tail;
+		l->lead = 1;
+	}
+	for (unsigned hops = 0; hops < 2 && l->lead < LEAD; hops++) {
+		const struct frame *f = &host->frames[l->ahead];
+		const struct mm *mm = host->mms[f->owner];
+
+		__builtin_prefetch(&mm->state[f->gfn], 1);
+		__builtin_prefetch(&mm->pte[f->gfn], 1);
+		if (f->slot != NIL)
+			__builtin_prefetch(&host->slots[f->slot], 1);
+		if (f->prev == NIL)
+			break;
+		l->ahead = f->prev;
+		l->lead++;
+		__builtin_prefetch(&host->frames[l->ahead], 1);
+	}
+	l->lead--;
+}
+
 /* Age the page; in dat the PTE loses DIRTY, which the frame then keeps. */
-static void age(struct mm *mm, struct frame *f)
+static void age_frame(struct mm *mm, struct frame *f)
 {
 	if (mm->generation == PGSTE_GEN_DAT && (mm->pte[f->gfn] & PTE_DIRTY))
 		f->dirty = 1;
@@ -153,6 +185,7 @@ static bool shrink(struct pgste_host *host, uint32_t frame)
 	bool was_referenced = f->referenced;
 	enum pgste_frame_list list = (enum pgste_frame_list)f->list;
 
+	fetch_victims(host, &host->lists[list]);
 	host->stats.scanned++;
 	f->referenced = 0;
 	if (!page_is_young(mm, f->gfn)) {
@@ -162,7 +195,7 @@ static bool shrink(struct pgste_host *host, uint32_t frame)
 		list_move(host, list, frame);
 		return false;
 	}
-	age(mm, f);
+	age_frame(mm, f);
 	f->referenced = 1;
 	if (was_referenced && list == PGSTE_LIST_INACTIVE)
 		list = PGSTE_LIST_ACTIVE;
@@ -190,8 +223,9 @@ static void deactivate(struct pgste_host *host)
 		struct frame *f = &host->frames[frame];
 		struct mm *mm = owner(host, frame);
 
+		fetch_victims(host, active);
 		if (page_is_young(mm, f->gfn))
-			age(mm, f);
+			age_frame(mm, f);
 		list_move(host, PGSTE_LIST_INACTIVE, frame);
 	}
 }
@@ -281,7 +315,7 @@ static int page_out(struct mm *mm, uint64_t gfn)
 	if (needs_slot(host, frame) && !host->nr_slots_free)
 		return PGSTE_E_NO_SWAP;
 	if (page_is_young(mm, gfn))
-		age(mm, f);
+		age_frame(mm, f);
 	f->referenced = 0;
 	return drop_or_write(host, frame);
 }

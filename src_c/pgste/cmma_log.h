@@ -16,7 +16,7 @@ PGSTE_BEGIN
 /* Constant, name, what has these rules. */
 #define PGSTE_LOG_REVISIONS(X)                                                               \
 	X(PGTABLE, "pgtable", "Linux v6.4 to v6.19: bitmaps of the memory slots")            \
-	X(DAT, "dat", "Linux v7.0: CMMA_D in the PGSTE")                                     \
+	X(DAT, "dat", "Linux v7.0 and v7.1: CMMA_D in the PGSTE")                            \
 	X(DAT_NEW, "dat_new", "Linux v7.2 and on: the same, with the fixes of 2026")
 
 #define PGSTE_LOG_REVISION_ENUM(NAME, name, meaning) PGSTE_LOG_##NAME,

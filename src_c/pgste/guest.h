@@ -25,7 +25,7 @@ struct pgste_guest_config {
 	enum pgste_revision revision;	  /* of dat; others have the first alone */
 	bool cmma_later;		  /* "cmma": not enabled, and no vcpu created yet */
 	bool interpretation;		  /* the host carries out every ESSA at once (KVM) */
-	enum pgste_log_revision log_revision; /* dat: DAT or DAT_NEW; elsewhere 0 */
+	enum pgste_log_revision log_revision; /* dat: DAT, DAT_NEW, 0: revision's; else 0 */
 	/*
 	 * nr_slots memory slots, whose ids are 0, 1, ...; NULL: one of all pages at the same
 	 * host pages, with dirty logging.  Errors as of pgste_slot_add.  KVM only.

@@ -13,8 +13,8 @@
  * Arrays of results have an element a gfn and may be NULL.  step of an array of words is 1 for a
  * word a gfn, 0 for words[0] everywhere.  All calls: PGSTE_E_ARG (also in a generation that has
  * no such function: "dat" and "pgtable" mark those of one), PGSTE_E_GFN, PGSTE_E_NOMEM,
- * PGSTE_E_STATE (a page is between pgste_modify_prot_start and _commit); nothing has changed,
- * unless a start or commit names a page twice: then those before it are done.
+ * PGSTE_E_STATE (a page is between pgste_modify_prot_start and _commit, or a start or commit
+ * names a page twice); nothing has changed.
  */
 #ifndef PGSTE_PTE_H
 #define PGSTE_PTE_H

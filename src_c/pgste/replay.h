@@ -32,7 +32,8 @@ const char *pgste_replay_stats_name(unsigned i);
 /*
  * events, nr: the whole trace, read for the setup; must outlive the replay unchanged.
  * times_ns: nr times, or NULL.  PGSTE_E_ARG: no guest, one twice, guests of several hosts, an
- * event that lies outside [base_pfn, base_pfn + pages of a guest), order > 39, kind > 1;
+ * event that lies outside [base_pfn, base_pfn + pages of a guest) or has a page outside every
+ * memory slot of a guest, order > 39, kind > 1;
  * PGSTE_E_NO_FRAME or PGSTE_E_CANCELLED during setup (the guests are then as far as it went).
  */
 int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint64_t base_pfn,
@@ -42,7 +43,8 @@ void pgste_replay_free(struct pgste_replay *replay);
 /*
  * Replay the next n events at most: how many, 0 at the end.  On PGSTE_E_NO_FRAME the events
  * before the failing one are done, pgste_replay_position tells which it is; that one may be
- * half done, and the replay is over.
+ * half done, and the replay is over.  The same with PGSTE_E_GFN, except that nothing of the event
+ * is done: it has a page whose memory slot was taken away since.
  *
  * Between calls the last run of frees of a guest may be held back to join with the next: its
  * pages are marked free, and the host has not been advised of them.  A call that changes the

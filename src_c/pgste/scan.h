@@ -25,7 +25,7 @@ const char *pgste_isa_list(unsigned i, bool *supported);
 /*
  * threads, below: how many threads a scan of the whole table may use, the caller's included;
  * 0 and 1 are the same, more than 64 are 64, and small tables use fewer.  Results are those
- * of one thread.
+ * of one thread.  Counts are of pages in memory slots.
  */
 
 /* pgste_zap over the whole table: pages zapped. */

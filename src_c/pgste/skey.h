@@ -16,7 +16,12 @@
  *
  * step of an array is 1 for an element a gfn, 0 for its first element everywhere.  Calls for
  * guests are PGSTE_E_ARG in a generation that has none of this (zvm), PGSTE_E_GFN for a gfn
- * outside, PGSTE_E_NOMEM if the frames' keys cannot be had; nothing has then changed.
+ * outside, PGSTE_E_PGM_ADDRESSING for one outside every slot, PGSTE_E_STATE for an open page
+ * (pte.h), PGSTE_E_NOMEM if the frames' keys cannot be had; nothing has then changed.
+ *
+ * Once the guest uses keys, the calls that stand for an instruction, and pgste_get_storage_key, may
+ * share a guest with its vcpus (pgste.h), and rest.  What others did meanwhile to slots and open
+ * pages ends a call at the first page of that kind, those before being done.
  */
 #ifndef PGSTE_SKEY_H
 #define PGSTE_SKEY_H

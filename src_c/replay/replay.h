@@ -16,6 +16,7 @@ struct pgste_replay {
 	uint32_t tag;
 	int error;
 	bool clocked; /* a guest's mechanism acts by the clock */
+	bool holes;   /* a guest has pages outside every memory slot */
 	uint64_t stale_allocs, stale_pages, implied_frees, ignored_frees;
 	double frame_ns, swap_ns, ns;
 };

@@ -80,12 +80,31 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	return PGSTE_OK;
 }
 
+static bool block_in_slots(const struct pgste_replay *r, const struct block *block)
+{
+	for (unsigned i = 0; i < r->nr_guests; i++)
+		if (!memslots_have(&r->guests[i]->slots, block->gfn, block->nr))
+			return false;
+	return true;
+}
+
+/* Does a guest have pages outside every memory slot?  Slots do not change while a call runs. */
+static bool any_holes(const struct pgste_replay *r)
+{
+	for (unsigned i = 0; i < r->nr_guests; i++)
+		if (!r->guests[i]->slots.whole)
+			return true;
+	return false;
+}
+
 static ALWAYS_INLINE int replay_event(struct pgste_replay *r, uint64_t event)
 {
 	struct block block;
 
 	if (!replay_block(r, event, &block))
 		return PGSTE_E_CHANGED;
+	if (__builtin_expect(r->holes, 0) && !block_in_slots(r, &block))
+		return PGSTE_E_GFN;
 	for (unsigned i = 0; i < r->nr_guests; i++) {
 		if (block.is_free) {
 			replay_free(r, r->guests[i], block.gfn, block.order);
@@ -195,6 +214,7 @@ int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 
 	if (r->error)
 		return r->error;
+	r->holes = any_holes(r);
 	for (uint64_t at = start; at < end; at++) {
 		if (at + PREFETCH_PAGE < r->nr)
 			prefetch(r->guests[0], events + at, r->base_pfn);
@@ -215,10 +235,12 @@ int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 
 static bool events_valid(const struct pgste_replay *r)
 {
+	const bool holes = any_holes(r);
 	struct block block;
 
 	for (uint64_t i = 0; i < r->nr; i++)
-		if (!replay_block(r, READ_ONCE(r->events[i]), &block))
+		if (!replay_block(r, READ_ONCE(r->events[i]), &block) ||
+		    (holes && !block_in_slots(r, &block)))
 			return false;
 	return true;
 }
@@ -301,10 +323,11 @@ void pgste_replay_get_stats(const struct pgste_replay *r, struct pgste_replay_st
 	};
 }
 
-#define STAT_NAME(name) #name,
-static const char *const stat_names[] = { PGSTE_REPLAY_STATS(STAT_NAME) };
-
 const char *pgste_replay_stats_name(unsigned i)
 {
-	return i < sizeof(stat_names) / sizeof(stat_names[0]) ? stat_names[i] : NULL;
+#define NAME(field) #field,
+	static const char *const names[] = { PGSTE_REPLAY_STATS(NAME) };
+#undef NAME
+
+	return i < sizeof(names) / sizeof(*names) ? names[i] : NULL;
 }

@@ -75,7 +75,7 @@ static void enter(struct search *s, uint64_t state, uint64_t at, uint64_t h)
 	s->table[at] = (h >> 32 << 32) | (uint32_t)(state + 1);
 }
 
-static bool grow(struct search *s)
+static bool grow_search(struct search *s)
 {
 	const uint64_t room = s->room ? 2 * s->room : 4096;
 	struct visited *states = realloc(s->states, room * sizeof(*states));
@@ -106,7 +106,7 @@ static int visit(struct search *s, uint64_t parent, struct pgste_step step)
 	};
 	uint64_t at, h;
 
-	if (s->nr == s->room && !grow(s))
+	if (s->nr == s->room && !grow_search(s))
 		return PGSTE_E_NOMEM;
 	system_save(&s->system, v.key);
 	h = hash(v.key);
@@ -122,7 +122,7 @@ static int visit(struct search *s, uint64_t parent, struct pgste_step step)
 }
 
 /* The run to a state and one step more. */
-static void tell(const struct search *s, uint64_t state, struct pgste_step last,
+static void tell_answer(const struct search *s, uint64_t state, struct pgste_step last,
 		 struct pgste_search_answer *answer)
 {
 	uint32_t at = s->states[state].depth;
@@ -158,7 +158,7 @@ static int expand(struct search *s, uint64_t state)
 				return PGSTE_E_NOMEM;
 			for (unsigned q = 0; q < PGSTE_NR_QUESTIONS; q++)
 				if (found[q] && !result->answers[q].nr_steps)
-					tell(s, state, step, &result->answers[q]);
+					tell_answer(s, state, step, &result->answers[q]);
 			if (!done)
 				continue;
 			result->transitions++;
@@ -180,7 +180,7 @@ static bool goes_on(struct search *s, uint64_t searched)
 	return !config->go_on || config->go_on(config->data, searched);
 }
 
-static bool config_valid(const struct pgste_search_config *c)
+static bool search_config_valid(const struct pgste_search_config *c)
 {
 	return c->nr_pages >= 1 && c->nr_pages <= SEARCH_MAX_PAGES && c->nr_frames >= 1 &&
 	       c->nr_frames <= c->nr_pages && c->nr_swap_slots <= c->nr_pages &&
@@ -194,7 +194,7 @@ int pgste_search(const struct pgste_search_config *config, struct pgste_search_r
 	struct search s = { .result = result };
 	int error;
 
-	if (!config_valid(config))
+	if (!search_config_valid(config))
 		return PGSTE_E_ARG;
 	*result = (struct pgste_search_result){ 0 };
 	error = system_new(&s.system, config);

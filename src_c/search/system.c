@@ -146,7 +146,7 @@ static bool asks_for_free(const struct search_system *s, uint64_t gfn)
 	return (s->config->obedient && gfn != WATCHED) || s->guest->mech == &mech_reporting;
 }
 
-static uint64_t save_page(const struct search_system *s, uint64_t gfn)
+static uint64_t page_key(const struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_guest *guest = s->guest;
 	const struct frame *f = page_frame(s, gfn);
@@ -201,7 +201,7 @@ void system_save(const struct search_system *s, uint64_t *key)
 	rest |= (uint64_t)w->read_zero << 14 | (uint64_t)w->dropped << 15;
 	memset(key, 0, SEARCH_WORDS * sizeof(*key));
 	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
-		key[gfn] = save_page(s, gfn);
+		key[gfn] = page_key(s, gfn);
 	key[SEARCH_MAX_PAGES] = rest;
 	search_reporting_save(s, key);
 }

@@ -14,17 +14,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "linear_keys.h"
+
 #define THREADS 3u /* at most */
 #define OPS 24u	   /* of a thread in a run */
 #define STEPS 8u   /* of an op on one page */
 #define ANY (-1)
 #define NOTHING (-2)
 
-enum step_kind { S_ESSA, S_MARK, S_INTERCEPT, S_STORE, S_SWAP_OUT, S_ZAP, S_GET };
+enum step_kind {
+	S_ESSA, S_MARK, S_INTERCEPT, S_STORE, S_SWAP_OUT, S_ZAP, S_GET,
+	S_SET_KEY, S_GET_KEY, S_COND_KEY, S_RESET_REFERENCE
+};
 
 struct step {
 	enum step_kind kind;
-	unsigned arg; /* orc; or 1: free, 0: alloc */
+	unsigned arg; /* orc; 1: free, 0: alloc; a key and how */
 	int answer;   /* ANY: not told */
 };
 
@@ -37,6 +42,7 @@ struct op {
 
 struct page_now {
 	uint8_t usage, nodat, zero, valid, swap, dirty, free;
+	struct keys_now key;
 };
 
 struct thread_now {
@@ -54,6 +60,7 @@ struct moment {
 struct history {
 	unsigned threads, limit; /* limit: entries of a list */
 	bool dat, interpreted, dirtying;
+	bool keys; /* the guest uses storage keys */
 	bool counts; /* zaps and double calls are all of this page */
 	unsigned nr[THREADS];
 	struct op ops[THREADS][OPS];
@@ -78,7 +85,20 @@ static unsigned essa_answer(const struct page_now *p)
 	return (unsigned)p->usage << 2 | content | (p->nodat ? 0x20u : 0u);
 }
 
-/* GC is off in these runs: a page that is preserved becomes volatile by ORC 4. */
+/* ORC 4: pgtable clears the old usage first, and dat lets it be where nothing applies. */
+static bool make_pot_volatile(const struct history *h, struct page_now *p)
+{
+	const bool changed = p->key.pgste & KEY_C;
+
+	if (p->valid)
+		p->usage = 2;
+	else if (p->zero || !changed)
+		p->usage = 3;
+	else
+		p->usage = h->dat ? p->usage : 0;
+	return !p->valid && !p->zero && !changed;
+}
+
 static bool essa_step(const struct history *h, struct page_now *p, unsigned orc)
 {
 	bool append = false;
@@ -87,10 +107,7 @@ static bool essa_step(const struct history *h, struct page_now *p, unsigned orc)
 	case 1: p->usage = 0; p->nodat = 0; break;
 	case 2: p->usage = 1; append = !p->valid; break;
 	case 3: p->usage = 3; append = !p->valid; break;
-	case 4:
-		p->usage = p->valid ? 2 : 3;
-		append = !p->valid && !p->zero;
-		break;
+	case 4: append = make_pot_volatile(h, p); break;
 	case 5: p->usage = 0; break;
 	case 6: p->usage = p->valid ? 0 : p->usage; break;
 	case 7: p->usage = 0; p->nodat = 1; break;
@@ -102,6 +119,16 @@ static bool essa_step(const struct history *h, struct page_now *p, unsigned orc)
 	return append;
 }
 
+static int key_step(const struct history *h, struct page_now *p, const struct step *s)
+{
+	switch (s->kind) {
+	case S_SET_KEY: key_set_step(&p->key, p->valid, s->arg); return 0;
+	case S_GET_KEY: return (int)key_seen(&p->key, p->valid);
+	case S_COND_KEY: return key_cond_step(&p->key, p->valid, h->dat, s->arg);
+	default: return key_reset_step(&p->key, p->valid, h->dat);
+	}
+}
+
 static int host_step(const struct history *h, struct moment *m, const struct step *s)
 {
 	struct page_now *p = &m->page;
@@ -109,14 +136,22 @@ static int host_step(const struct history *h, struct moment *m, const struct ste
 	switch (s->kind) {
 	case S_ZAP: return zap_attempt(m);
 	case S_STORE:
+		if (h->keys)
+			key_stored(&p->key, p->valid, h->dat);
 		if (!p->valid)
 			p->zero = 0;
+		if (!p->valid && !h->dat)
+			p->key.changed = 1; /* pgste_set_pte: the guest may write */
 		p->valid = 1;
 		p->swap = 0;
 		return 0;
 	case S_SWAP_OUT:
 		if (!p->valid)
 			return 0;
+		if (h->keys)
+			key_unmapped(&p->key);
+		if (h->dat)
+			p->key.changed = 0; /* the guest's PTE is empty */
 		p->valid = 0;
 		p->swap = p->usage != 1;
 		p->zero = p->swap || h->dat ? 0 : p->zero;
@@ -232,8 +267,12 @@ static bool go(const struct history *h, struct moment *m, unsigned t)
 			now->zaps = m->pending[t];
 			return true;
 		}
-	} else if (host_step(h, m, s) != s->answer && s->answer != ANY) {
-		return false;
+	} else {
+		const int answer = s->kind >= S_SET_KEY ? key_step(h, &m->page, s) :
+							  host_step(h, m, s);
+
+		if (answer != s->answer && s->answer != ANY)
+			return false;
 	}
 	if (s->kind == S_INTERCEPT && s->answer > 0)
 		return false;

@@ -13,22 +13,24 @@
 
 enum call {
 	C_ESSA, C_ESSA_ARRAY, C_ESSA_RANGE, C_FREE, C_ALLOC, C_FREE_ARRAY, C_INTERCEPT,
-	C_STORE, C_SWAP_OUT, C_ZAP, C_GET
+	C_STORE, C_SWAP_OUT, C_ZAP, C_GET,
+	C_SET_KEY, C_GET_KEY, C_COND_KEY, C_RESET_REFERENCE
 };
 
 struct made {
 	enum call call;
 	unsigned orc, page, nr; /* nr: elements of an array */
+	unsigned key;		/* with WITH_MR, WITH_MC */
 	uint64_t begin, end;
 	int answer;
-	uint8_t results[STEPS];
+	uint8_t results[STEPS], old[STEPS];
 };
 
 struct run {
 	struct pgste_host *host;
 	struct pgste_guest *guest;
 	unsigned pages, vcpus, threads, limit;
-	bool dat, interpreted, migrating;
+	bool dat, interpreted, migrating, keys;
 	unsigned nr[THREADS];
 	struct made made[THREADS][OPS];
 };
@@ -57,6 +59,7 @@ static void must(bool holds, const char *what)
 static void draw(unsigned t)
 {
 	static const unsigned orcs[] = { 0, 1, 2, 2, 2, 3, 4, 5, 6, 7 };
+	static const unsigned keys[] = { 0x00, 0xf8, 0x36, 0xa4, 0x52 };
 	const bool is_host = t == run.vcpus;
 
 	run.nr[t] = is_host ? 4 + chance(6) : 6 + chance(OPS - 5);
@@ -64,11 +67,14 @@ static void draw(unsigned t)
 		struct made *m = &run.made[t][i];
 
 		*m = (struct made){ .page = chance(run.pages), .orc = orcs[chance(10)] };
+		m->key = keys[chance(5)] | chance(4) << 8;
 		m->call = is_host ? C_STORE + chance(run.migrating && run.pages == 1 ? 4 : 3) :
 				    C_ESSA + chance(7);
 		m->nr = m->call == C_ESSA_RANGE ? run.pages : 1 + chance(4);
 		if (m->call < C_ESSA_RANGE && chance(2))
 			m->call = C_ESSA;
+		if (run.keys && !is_host && chance(3))
+			m->call = C_SET_KEY + chance(4);
 	}
 }
 
@@ -78,6 +84,20 @@ static struct pgste_gfns array_of(const struct made *m, uint32_t *gfns)
 	for (unsigned i = 0; i < m->nr; i++)
 		gfns[i] = (m->page + i) % run.pages;
 	return (struct pgste_gfns){ .type = PGSTE_GFN_U32, .data = gfns, .nr = m->nr };
+}
+
+static int call_on_keys(struct made *m, const struct pgste_gfns *array)
+{
+	const uint8_t key = (uint8_t)m->key;
+
+	switch (m->call) {
+	case C_SET_KEY: return pgste_set_storage_key(run.guest, array, &key, 0, false);
+	case C_GET_KEY: return pgste_insert_storage_key(run.guest, array, m->results);
+	case C_COND_KEY:
+		return pgste_cond_set_storage_key(run.guest, array, &key, 0, m->key & WITH_MR,
+						  m->key & WITH_MC, false, m->results, m->old);
+	default: return pgste_reset_reference(run.guest, array, m->results);
+	}
 }
 
 static void call_vcpu(struct made *m, uint32_t vcpu)
@@ -97,7 +117,8 @@ static void call_vcpu(struct made *m, uint32_t vcpu)
 	case C_FREE: m->answer = pgste_free_page(run.guest, vcpu, m->page); break;
 	case C_ALLOC: m->answer = pgste_alloc_page(run.guest, vcpu, m->page); break;
 	case C_FREE_ARRAY: m->answer = pgste_free(run.guest, vcpu, &array, 0); break;
-	default: m->answer = (int)pgste_intercept(run.guest, vcpu); break;
+	case C_INTERCEPT: m->answer = (int)pgste_intercept(run.guest, vcpu); break;
+	default: must((m->answer = call_on_keys(m, &array)) == 0, "no key"); break;
 	}
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Small runs of several virtual CPUs on one page, or on two that are neighbours in memory, while
- * a host stores to them, swaps them out and zaps: for each page there must be an order that
- * explains all answers (linear.h).  Calls of the host are alone, by a lock that the others share.
+ * a host stores to them, swaps them out and zaps, with and without storage keys: for each page
+ * there must be an order that explains all answers (linear.h).  Calls of the host are alone, by a
+ * lock that the others share.
  *
  *   test_linear [RUNS [SEED]]      1 on the first run without an order, which is shown
  */
@@ -71,6 +72,25 @@ static void steps_of_array(const struct made *m, unsigned page, struct op *op)
 			step(op, S_ESSA, frees ? 2 : m->orc, frees ? ANY : m->results[i]);
 }
 
+static void steps_on_keys(const struct made *m, unsigned page, struct op *op)
+{
+	uint32_t gfns[STEPS];
+
+	(void)array_of(m, gfns);
+	for (unsigned i = 0; i < m->nr; i++) {
+		if (gfns[i] != page)
+			continue;
+		switch (m->call) {
+		case C_SET_KEY: step(op, S_SET_KEY, m->key & 0xff, ANY); break;
+		case C_GET_KEY: step(op, S_GET_KEY, 0, m->results[i]); break;
+		case C_COND_KEY:
+			step(op, S_COND_KEY, m->key, m->results[i] << 8 | m->old[i]);
+			break;
+		default: step(op, S_RESET_REFERENCE, 0, m->results[i]); break;
+		}
+	}
+}
+
 /* What a call did to a page: nothing, or steps in this order, whose answers are known or not. */
 static struct op op_on(const struct made *m, unsigned page)
 {
@@ -103,11 +123,43 @@ static struct op op_on(const struct made *m, unsigned page)
 		if (here)
 			step(&op, (enum step_kind)(S_STORE + (m->call - C_STORE)), 0, m->answer);
 		break;
+	default: steps_on_keys(m, page, &op); break;
 	}
 	return op;
 }
 
-static struct page_now look_at(unsigned page)
+/* In dat, where the soft dirty bit of an empty PTE is seen once the page is mapped. */
+static bool is_soft_dirty(const struct pgste_gfns *page)
+{
+	const uint32_t tag = 1;
+	uint64_t pte;
+
+	must(pgste_write(run.guest, page, &tag, 0) == 0, "no store");
+	must(pgste_get_words(run.guest, page, NULL, &pte) == 0, "no word");
+	return pte & PTE_SOFT_DIRTY;
+}
+
+/* The key's parts; last: the page is not used any more. */
+static struct keys_now look_at_key(unsigned page, bool valid, bool last)
+{
+	const struct pgste_gfns one = { .first = page, .nr = 1 };
+	struct pgste_gfns frame = { .nr = 1 };
+	uint64_t pgste, pte;
+	struct keys_now k = { 0 };
+
+	must(pgste_get_words(run.guest, &one, &pgste, &pte) == 0, "no words");
+	frame.first = pte >> 12;
+	k.pgste = (uint8_t)(pgste >> 56 & KEY_AF) | (uint8_t)(pgste >> 48 & KEY_RC);
+	k.host = pgste >> 52 & KEY_RC;
+	k.changed = !run.dat && (pgste & PGSTE_UC);
+	if (run.keys && valid)
+		must(pgste_frame_key(run.host, &frame, &k.real) == 0, "no key of a frame");
+	if (run.dat && last)
+		k.changed = is_soft_dirty(&one);
+	return k;
+}
+
+static struct page_now look_at(unsigned page, bool last)
 {
 	const struct pgste_gfns one = { .first = page, .nr = 1 };
 	struct page_now p = { 0 };
@@ -122,6 +174,7 @@ static struct page_now look_at(unsigned page)
 	p.swap = !!(s & PGSTE_STATE_SWAP);
 	p.dirty = !!(s & PGSTE_STATE_DIRTY);
 	p.free = is_free;
+	p.key = look_at_key(page, p.valid, last);
 	return p;
 }
 
@@ -145,8 +198,9 @@ static void history_of(unsigned page, const struct page_now *first, struct histo
 	h->interpreted = run.interpreted || run.migrating;
 	h->dirtying = run.dat || run.migrating;
 	h->counts = run.pages == 1;
+	h->keys = run.keys;
 	h->first.page = *first;
-	h->last.page = look_at(page);
+	h->last.page = look_at(page, true);
 	for (unsigned t = 0; t < run.threads; t++) {
 		if (t < run.vcpus)
 			h->last.pending[t] = listed(t, page);
@@ -166,8 +220,9 @@ static void show(unsigned page)
 			const struct made *m = &run.made[t][i];
 
 			fprintf(stderr, "thread %u: %" PRIu64 "-%" PRIu64 " call %d orc %u page %u"
-				" nr %u: %d\n", t, m->begin, m->end, (int)m->call, m->orc, m->page,
-				m->nr, m->answer);
+				" nr %u key %#x: %d, %#x %#x ...\n", t, m->begin, m->end,
+				(int)m->call, m->orc, m->page, m->nr, m->key, m->answer,
+				m->results[0], m->old[0]);
 		}
 	fprintf(stderr, "no order explains page %u\n", page);
 }
@@ -185,11 +240,13 @@ static void open_run(void)
 	run.dat = chance(2);
 	run.interpreted = chance(4) == 0;
 	run.migrating = chance(4) == 0;
+	run.keys = chance(2);
 	run.limit = run.pages == 1 && chance(2) ? 1 + chance(3) : LISTED;
 	gc.nr_pages = run.pages;
 	gc.nr_vcpus = run.vcpus;
 	gc.cbrl_entries = run.limit;
 	gc.interpretation = run.interpreted;
+	gc.storage_keys = run.keys;
 	gc.revision = run.dat ? PGSTE_REVISION_7_2 : 0;
 	gc.log_revision = run.dat ? PGSTE_LOG_DAT_NEW : 0;
 	gc.generation = run.dat ? PGSTE_GEN_DAT : PGSTE_GEN_PGTABLE;
@@ -267,7 +324,7 @@ static void all_runs(void)
 		if (i < runs) {
 			open_run();
 			for (unsigned page = 0; page < run.pages; page++)
-				before[page] = look_at(page);
+				before[page] = look_at(page, false);
 		}
 		meet(at);
 		if (!run.guest)

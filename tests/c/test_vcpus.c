@@ -1,78 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Large runs for the thread sanitizer: virtual CPUs on threads of their own issue ESSA, free,
- * alloc and process their lists, on the same pages, while a host stores, swaps out, reclaims,
- * scans for zaps and reads the log.  The host is alone by a lock that the others share; all calls
- * that rest let go of it.  Afterwards every page, slot and count must be accounted for.
+ * alloc, key operations and process their lists, on the same pages, while a host stores, swaps out,
+ * reclaims, scans for zaps and reads the log.  The host is alone by a lock that the others share;
+ * all calls that rest let go of it.  Afterwards every page, slot and count must be accounted for.
  */
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "pgste.h"
-
-#define CHECK(x) do {                                                                        \
-		if (!(x)) {                                                                  \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);              \
-			exit(1);                                                             \
-		}                                                                            \
-	} while (0)
-
-#define PAGES 2048u
-#define VCPUS 3u
-#define ROUNDS 3u
-#define LONG 150000u /* gfns of a call that rests */
-
-static struct pgste_host *host;
-static struct pgste_guest *guest;
-static pthread_rwlock_t lock;
-static unsigned running;
-static uint64_t turns, overtaken; /* calls of the host; how many a call of a vcpu let go first */
-
-struct job {
-	uint32_t vcpu, seed;
-	uint64_t essa, frees, allocs;
-	uint32_t *gfns;
-	uint8_t *results;
-};
-
-static uint32_t draw(struct job *job)
-{
-	job->seed = job->seed * 1664525u + 1013904223u;
-	return job->seed >> 8;
-}
-
-/* ---- rests ---- */
-
-static bool go_on(void *data)
-{
-	(void)data;
-	return true;
-}
-
-static bool rest_shared(void *data)
-{
-	const uint64_t before = __atomic_load_n(&turns, __ATOMIC_RELAXED);
-
-	(void)data;
-	pthread_rwlock_unlock(&lock);
-	pthread_rwlock_rdlock(&lock);
-	__atomic_fetch_add(&overtaken, __atomic_load_n(&turns, __ATOMIC_RELAXED) - before,
-			   __ATOMIC_RELAXED);
-	return true;
-}
-
-static bool rest_alone(void *data)
-{
-	(void)data;
-	pthread_rwlock_unlock(&lock);
-	pthread_rwlock_wrlock(&lock);
-	return true;
-}
-
-static const struct pgste_watch shared = { .go_on = go_on, .rest = rest_shared };
-static const struct pgste_watch alone = { .go_on = go_on, .rest = rest_alone };
+#include "vcpu_runs.h"
+#include "key_runs.h"
 
 /* ---- what threads do ---- */
 
@@ -121,6 +55,8 @@ static void *run_vcpu(void *data)
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		long_calls(job, 1 + draw(job) % 7);
 		short_calls(job);
+		if (has_keys)
+			key_calls(job);
 	}
 	pthread_rwlock_unlock(&lock);
 	__atomic_fetch_sub(&running, 1, __ATOMIC_RELEASE);
@@ -143,11 +79,14 @@ static void run_host(bool migrating)
 
 	pgste_set_watch(&alone);
 	while (__atomic_load_n(&running, __ATOMIC_ACQUIRE)) {
-		const uint32_t tag = draw(&me), first = tag % PAGES;
-		const struct pgste_gfns some = { .first = first, .nr = PAGES - first };
+		const uint32_t tag = draw(&me), first = tag % FIRST_KEYED;
+		const struct pgste_gfns some = { .first = first, .nr = FIRST_KEYED - first };
+		const struct pgste_gfns keyed = { .first = FIRST_KEYED, .nr = tag % KEYED };
+		uint32_t tags[KEYED];
 
 		pthread_rwlock_wrlock(&lock);
 		CHECK(pgste_write(guest, &some, &tag, 0) == 0);
+		CHECK(pgste_read(guest, &keyed, tags) == 0);
 		CHECK(pgste_host_reclaim(host, draw(&me) % 64) >= 0);
 		CHECK(pgste_swap_out(guest, tag & 1 ? &all : &some) >= 0);
 		if (tag % 4 == 0)
@@ -184,7 +123,10 @@ static void check_counts(const struct job *jobs, bool migrating)
 	CHECK(stats.pages_allocated == allocs && stats.hint_pages == frees + allocs);
 	CHECK(stats.appended == stats.processed + listed);
 	CHECK(stats.zapped == stats.zap_slots_freed);
-	CHECK(slots.swap_slots_free + counts.swap == slots.swap_slots);
+	/* of pages that were loaded again, as those with keys are, some slots are cached */
+	CHECK(slots.swap_slots_free + counts.swap <= slots.swap_slots);
+	CHECK(slots.swap_slots_free + counts.swap + (has_keys ? slots.swap_slots_cached : 0) >=
+	      slots.swap_slots);
 	CHECK(!migrating || pgste_cmma_dirty_count(guest) == counts.dirty);
 	CHECK(overtaken > 0);
 }
@@ -202,27 +144,6 @@ static void check_marks(void)
 	for (unsigned i = 0; i < PAGES; i++)
 		marked += is_free[i];
 	CHECK(s.pages_freed - s.double_frees - (s.pages_allocated - s.double_allocs) == marked);
-}
-
-static void open_guest(enum pgste_generation generation, bool strict, uint32_t entries)
-{
-	struct pgste_host_config hc = { .nr_frames = PAGES, .nr_swap_slots = 2 * PAGES };
-	const struct pgste_guest_config gc = {
-		.nr_pages = PAGES, .mechanism = "cmma", .nr_vcpus = VCPUS, .strict = strict,
-		.cbrl_entries = entries, .generation = generation, .nodat = true,
-		.revision = generation == PGSTE_GEN_DAT ? PGSTE_REVISION_7_2 : 0,
-		.log_revision = generation == PGSTE_GEN_DAT ? PGSTE_LOG_DAT_NEW : 0,
-	};
-
-	pgste_host_defaults(&hc);
-	CHECK(pgste_host_new(&hc, &host) == 0);
-	CHECK(pgste_guest_new(host, &gc, &guest) == 0);
-}
-
-static void close_guest(void)
-{
-	pgste_guest_free(guest);
-	CHECK(pgste_host_free(host) == 0);
 }
 
 static void start(struct job *jobs, pthread_t *threads, void *(*run)(void *))
@@ -246,12 +167,15 @@ static void join(struct job *jobs, const pthread_t *threads)
 	}
 }
 
-static void test_mixture(enum pgste_generation generation, bool migrating, uint32_t entries)
+static void test_mixture(enum pgste_generation generation, unsigned options, uint32_t entries)
 {
+	const bool migrating = options & O_MIGRATES;
 	struct job jobs[VCPUS];
 	pthread_t threads[VCPUS];
 
-	open_guest(generation, false, entries);
+	open_guest(generation, options, entries);
+	if (has_keys)
+		make_keys_whole();
 	CHECK(pgste_essa_page(guest, 0, 0, 0) >= 0);
 	pgste_guest_reset_stats(guest);
 	if (migrating)
@@ -262,6 +186,8 @@ static void test_mixture(enum pgste_generation generation, bool migrating, uint3
 	join(jobs, threads);
 	check_counts(jobs, migrating);
 	check_marks();
+	if (has_keys)
+		check_keys();
 	close_guest();
 }
 
@@ -284,13 +210,15 @@ static void *run_lists(void *data)
 		if (i % 2 && job->vcpu) /* some of them take pages back meanwhile */
 			CHECK(pgste_essa(guest, job->vcpu, PGSTE_ORC_SET_STABLE, &pages, NULL) ==
 			      0);
+		if (has_keys && job->vcpu == i % VCPUS) /* or change their keys */
+			change_keys(&pages, (uint8_t)(i << 3));
 		job->frees += (uint64_t)pgste_intercept(guest, job->vcpu);
 		pthread_barrier_wait(&barrier);
 	}
 	return NULL;
 }
 
-static void test_lists(enum pgste_generation generation)
+static void test_lists(enum pgste_generation generation, unsigned options)
 {
 	const struct pgste_gfns pages = { .nr = LISTED };
 	struct pgste_host_stats slots;
@@ -298,7 +226,7 @@ static void test_lists(enum pgste_generation generation)
 	pthread_t threads[VCPUS];
 	uint64_t zapped, before = 0;
 
-	open_guest(generation, false, 511);
+	open_guest(generation, options, 511);
 	pthread_barrier_init(&barrier, NULL, VCPUS + 1);
 	start(jobs, threads, run_lists);
 	for (uint32_t i = 0; i < TURNS; i++) {
@@ -349,7 +277,7 @@ static void test_strict(void)
 	struct pgste_guest_stats stats;
 	uint64_t frees = 0, allocs = 0;
 
-	open_guest(PGSTE_GEN_PGTABLE, true, 7);
+	open_guest(PGSTE_GEN_PGTABLE, O_STRICT, 7);
 	start(jobs, threads, run_strictly);
 	join(jobs, threads);
 	for (unsigned i = 0; i < VCPUS; i++) {
@@ -371,13 +299,16 @@ int main(void)
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&lock, &attr);
-	test_mixture(PGSTE_GEN_PGTABLE, false, 511);
-	test_mixture(PGSTE_GEN_PGTABLE, true, 511);
-	test_mixture(PGSTE_GEN_DAT, false, 5);
-	test_mixture(PGSTE_GEN_DAT, true, 511);
-	test_lists(PGSTE_GEN_PGTABLE);
-	test_lists(PGSTE_GEN_DAT);
+	test_mixture(PGSTE_GEN_PGTABLE, 0, 511);
+	test_mixture(PGSTE_GEN_PGTABLE, O_MIGRATES | O_KEYS, 511);
+	test_mixture(PGSTE_GEN_DAT, O_KEYS, 5);
+	test_mixture(PGSTE_GEN_DAT, O_MIGRATES, 511);
+	test_lists(PGSTE_GEN_PGTABLE, 0);
+	test_lists(PGSTE_GEN_DAT, 0);
+	test_lists(PGSTE_GEN_DAT, O_KEYS);
 	test_strict();
+	test_one_frame();
+	test_essa_beside_keys();
 	puts("test_vcpus: passed");
 	return 0;
 }

@@ -87,7 +87,7 @@ def _calls() -> Iterator[list[str]]:
             if action.nargs == 0:
                 yield [*words, f"{option[0]}=\x1b[2J"]
                 continue
-            if option:
+            if option and action.nargs != "?":
                 yield [*words, *option]  # a value is missing
             values = [f"{{}}/{name}" for name in FILES] if is_input else NAMES
             if action.type is not None or action.metavar in ("N", "SIZE"):

@@ -158,7 +158,8 @@ def words(text: str) -> set[str]:
 
 
 def numbers(text: str) -> set[str]:
-    text = re.sub(r", \d+ s\.", "", text)  # how long a search took, which differs
+    # how long a search took and how fast a replay was, which differ: two runs may agree by chance
+    text = re.sub(r", \d+ s\.|[\d.]+ [GMk]?/s", "", text)
     return {word.rstrip(",.") for word in words(text) if word[0].isdigit()}
 
 

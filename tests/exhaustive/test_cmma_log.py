@@ -208,8 +208,8 @@ def steps(rng: random.Random, two: Two) -> Iterator[Callable[[], object]]:
         return [g for g in inside if first <= g < first + rng.choice((1, 5, 40))]
 
     def slot() -> tuple[int, int, int, bool]:
-        pages = rng.choice((0, 1, 3, 10, 20, 40, limit + 1))
-        base = rng.randrange(limit + 5)
+        pages = rng.choice((0, 1, 3, 10, 20, 40, 256, 300, limit + 1))
+        base = rng.choice((0, 256, 512)) if rng.random() < 0.2 else rng.randrange(limit + 5)
         return base, pages, base + 1000 * rng.randrange(2), rng.random() < 0.8
 
     def number() -> int:
@@ -297,7 +297,7 @@ def test_random_runs(revision: str) -> None:
     rng = random.Random(f"{revision} {CASES}")
     done = 0
     while done < CASES:
-        limit = rng.choice((30, 80, 300))
+        limit = rng.choice((30, 30, 80, 80, 300, 600))
         two = Two(limit, [(0, limit // 3), (limit // 3 + 2, limit // 3)], revision)
         for step, _ in zip(steps(rng, two), range(100), strict=False):
             step()

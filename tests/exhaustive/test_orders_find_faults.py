@@ -51,8 +51,8 @@ FAULTS = {
     ),
     "a page is zapped although its state has changed": (
         "guest/zap.c",
-        "\t\tif (!state_zappable(state))\n\t\t\treturn 0;\n\t*slots_freed",
-        "\t\t;\n\t*slots_freed",
+        "\t} while (may && !pte_claim(&guest->mm, gfn, &state));\n",
+        "\t} while (false);\n\twhile (may && !pte_claim(&guest->mm, gfn, &state))\n\t\t;\n",
         "test_vcpus",
     ),
     "slots are given up without their lock": (
@@ -73,6 +73,49 @@ FAULTS = {
         "\tif (at == gfns->nr)\n\t\tvcpu->nr = list.nr;\n\tvcpu->essa += at - from;",
         "test_vcpus",
     ),
+    "a key operation takes no lock": (
+        "guest/skey_ops.h",
+        "page.rest = shared ? pgste_lock(mm, gfn) : mm->rest[gfn];",
+        "page.rest = mm->rest[gfn];",
+        "test_linear",
+    ),
+    "C of a key is set without an atomic operation": (
+        "guest/skey_ops.h",
+        "__atomic_fetch_or(state, PGSTE_STATE_GC, __ATOMIC_RELAXED);",
+        "*state |= PGSTE_STATE_GC;",
+        "test_vcpus",
+    ),
+    "a key is let go of before all of it is there": (
+        "guest/skey_ops.h",
+        "{\n\tuint8_t *state = &page->mm->state[page->gfn];",
+        "{\n\tif (page->shared)\n\t\tpgste_unlock(page->mm, page->gfn, page->rest);\n"
+        "\tuint8_t *state = &page->mm->state[page->gfn];",
+        "test_vcpus",
+    ),
+    "a key is looked at without the lock": (
+        "guest/skey_pgtable.c",
+        "\tconst struct held page = page_hold(mm, gfn, shared);",
+        "\tconst struct held page = page_hold(mm, gfn, shared = false);",
+        "test_vcpus",
+    ),
+    "R of a frame is reset without an atomic operation": (
+        "host/host.h",
+        "\tif (shared)\n\t\treturn __atomic_fetch_and(&host->keys",
+        "\tif (false)\n\t\treturn __atomic_fetch_and(&host->keys",
+        "test_vcpus",
+    ),
+    "a zap does not wait for the key": (
+        "guest/zap.c",
+        "const bool keys = guest->mm.extra & MM_SKEYS;",
+        "const bool keys = false;",
+        "test_vcpus",
+    ),
+}
+
+# A faulty header: who is compiled with it.
+USERS = {
+    "guest/skey_ops.h": ("guest/skey.c", "guest/skey_dat.c", "guest/skey_pgtable.c"),
+    "host/host.h": ("guest/skey_dat.c", "guest/skey_pgtable.c"),
 }
 
 
@@ -104,17 +147,22 @@ def test_a_fault_is_found(name: str, objects: Path, tmp_path: Path) -> None:
     file, right, wrong, test = FAULTS[name]
     text = (ROOT / "src_c" / file).read_text(encoding="utf-8")
     assert text.count(right) == 1
-    copy = tmp_path / "copy.c"
+    copy = tmp_path / file
+    copy.parent.mkdir()
     copy.write_text(text.replace(right, wrong), encoding="utf-8")
-    faulty = tmp_path / "faulty.o"
-    cc("-Wno-unused", f"-I{ROOT / 'src_c'}", "-c", str(copy), "-o", str(faulty))
+    users = USERS.get(file, (file,))
+    for user in users:
+        source = str(copy if user == file else ROOT / "src_c" / user)
+        folders = (f"-I{tmp_path}", f"-I{ROOT / 'src_c'}")
+        cc("-Wno-unused", *folders, "-c", source, "-o", str(tmp_path / object_name(user)))
     core = [
         str(each)
         for each in objects.glob("*.o")
-        if each.name != object_name(file) and not each.name.endswith(".test.o")
+        if each.name not in map(object_name, users) and not each.name.endswith(".test.o")
     ]
     binary = tmp_path / test
-    cc(str(objects / f"{test}.test.o"), str(faulty), *core, "-o", str(binary))
+    faulty = [str(each) for each in tmp_path.glob("*.o")]
+    cc(str(objects / f"{test}.test.o"), *faulty, *core, "-o", str(binary))
     assert any(fails(binary, seed) for seed in range(TRIES))
 
 

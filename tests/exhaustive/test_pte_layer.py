@@ -204,7 +204,7 @@ def cond_set_storage_key(b: Both, gfns: list[int], rng: random.Random) -> Result
         b.machine.get_guest_storage_key(gfn) ^ rng.choice((0, 0, 2, 4, 6, 0x10, 0x18))
         for gfn in gfns
     ]
-    rcs, old = b.guest.cond_set_storage_key(gfns, keys, mr, mc)
+    rcs, old = b.guest.cond_set_storage_key(gfns, keys, mr, mc, nq=rng.random() < 0.5)
     expected = [
         b.machine.cond_set_guest_storage_key(gfn, key, mr, mc)
         for gfn, key in zip(gfns, keys, strict=True)

@@ -82,7 +82,7 @@ static int64_t feed(struct pgste_decoder *decoder, const char *text, size_t size
 static void decode(const char *text, size_t size, struct cut cut, struct result *r)
 {
 	struct asked asked = { .chance = cut.chance };
-	const struct pgste_watch watch = { go_on, &asked };
+	const struct pgste_watch watch = { .go_on = go_on, .data = &asked };
 	struct pgste_decoder *decoder;
 	size_t start = 0, stop = 0, used;
 	int64_t nr = 0;

@@ -12,6 +12,7 @@ import errno
 from dataclasses import dataclass
 
 DISTANCE = 16  # KVM_S390_MAX_BIT_DISTANCE: 2 * sizeof(void *)
+PAGE_ENTRIES = 256  # _PAGE_ENTRIES
 SIZE_MAX = 1 << 20  # KVM_S390_CMMA_SIZE_MAX
 U64 = 1 << 64
 PEEK = 1
@@ -98,10 +99,23 @@ class Machine:
         self._prepare(slot)
         number = min(set(range(len(self.slots) + 1)) - set(self.slots))
         for gfn in range(base, base + pages):
-            if self.left.pop(gfn, host + gfn - base) != host + gfn - base:
+            if self.left.pop(gfn, host + gfn - base) != host + gfn - base and not self.dat:
                 self.pages[gfn] = Page()
+        self._dat_set_slot(base, pages)
         self.slots[number] = slot
         return number
+
+    def _dat_set_slot(self, base: int, pages: int) -> None:
+        """dat_set_slot, by dat_create_slot and dat_delete_slot: _dat_slot_crste, _dat_slot_pte."""
+        if not self.dat:
+            return
+        end = base + pages
+        for gfn in range(base, end):
+            table = gfn & ~(PAGE_ENTRIES - 1)
+            if base <= table and table + PAGE_ENTRIES <= end:
+                self.pages[gfn] = Page()  # dat_free_pt; a later one begins with zeroed PGSTEs
+            elif self.revision == "dat_new":
+                self.pages[gfn].dirty = False
 
     def delete_slot(self, number: int) -> None:
         if number not in self.slots:
@@ -109,10 +123,10 @@ class Machine:
         slot = self.slots[number]
         self._forget_log(slot)
         for gfn in range(slot.base, slot.end):
-            self.pages[gfn].dirty = False
+            if not self.dat:
+                self.pages[gfn].dirty = False
             self.left[gfn] = self.host_gfn(gfn)
-            if self.dat:
-                self.pages[gfn] = Page()
+        self._dat_set_slot(slot.base, slot.pages)
         del self.slots[number]
 
     def _forget_log(self, slot: Slot) -> None:
@@ -132,13 +146,20 @@ class Machine:
             raise KernelError(errno.EINVAL)
         self._prepare(slot)
         self._forget_log(slot)
+        if self.dat:
+            self._dat_set_slot(slot.base, slot.pages)
+            self._dat_set_slot(base, slot.pages)
+            for gfn in range(base, base + slot.pages):
+                self.left.pop(gfn, None)
+            slot.base = base
+            return
         taken = [self.pages[gfn] for gfn in range(slot.base, slot.end)]
         for gfn in range(slot.base, slot.end):
             self.pages[gfn] = Page()
         for i, page in enumerate(taken):
             self.left.pop(base + i, None)
-            # pgtable: the PGSTE is at the host address, and the bitmap goes with the slot
-            self.pages[base + i] = Page() if self.dat else page
+            # the PGSTE is at the host address, and the bitmap goes with the slot
+            self.pages[base + i] = page
         slot.base = base
 
     def set_dirty_logging(self, number: int, on: bool) -> None:

@@ -82,6 +82,8 @@ FAULT_BITS = {
 
 
 class Guest(Layer):
+    revision = "7.2"  # of generation "dat"
+
     def __init__(
         self,
         pages: int,
@@ -455,6 +457,8 @@ class Guest(Layer):
                 self.dirty_bit[gfn] = on
             elif on:
                 self.pgste[gfn] |= PGSTE_CMMA_D
+            elif self.revision == "7.2":  # gmap_set_cmma_all_clean
+                self.pgste[gfn] &= ~PGSTE_CMMA_D
 
     # ---- free and alloc ----------------------------------------------------------------
 

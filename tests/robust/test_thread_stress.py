@@ -84,6 +84,13 @@ CALLS = {
     "find": lambda rng, guest, host, gfns, vcpu: guest.find(3, 1, threads=rng.choice((1, 4))),
     "count": lambda rng, guest, host, gfns, vcpu: guest.count_states(),
     "cbrl": lambda rng, guest, host, gfns, vcpu: guest.cbrl(vcpu),
+    "set key": lambda rng, guest, host, gfns, vcpu: guest.set_storage_key(
+        gfns, rng.randrange(256), vcpu=rng.choice((vcpu, None))),
+    "key": lambda rng, guest, host, gfns, vcpu: guest.get_storage_key(gfns),
+    "cond key": lambda rng, guest, host, gfns, vcpu: guest.cond_set_storage_key(
+        gfns, rng.randrange(256), rng.random() < 0.5, rng.random() < 0.5, vcpu=vcpu),
+    "reset reference": lambda rng, guest, host, gfns, vcpu: guest.reset_reference(
+        gfns, vcpu=vcpu),
     "intercept": lambda rng, guest, host, gfns, vcpu: guest.intercept(vcpu),
     "reset": lambda rng, guest, host, gfns, vcpu: guest.reset_cmma(),
     "migration": lambda rng, guest, host, gfns, vcpu: setattr(

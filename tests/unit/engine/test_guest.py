@@ -399,9 +399,12 @@ def test_reset_cmma() -> None:
     assert guest.cbrl().tolist() == [2]
 
 
-@pytest.mark.parametrize(("generation", "left"), [("pgtable", 0), ("dat", 3)])
-def test_migration_mode(generation: str, left: int) -> None:
-    guest = pgste.Guest(3, generation=generation)
+@pytest.mark.parametrize(
+    ("generation", "revision", "left"),
+    [("pgtable", None, 0), ("dat", "7.0", 3), ("dat", "7.1.5", 3), ("dat", "7.2", 0)],
+)
+def test_migration_mode(generation: str, revision: str | None, left: int) -> None:
+    guest = pgste.Guest(3, generation=generation, revision=revision)
     guest.migration_mode = True
     assert guest.migration_mode is True
     assert guest.count_states()["dirty"] == 3

@@ -53,8 +53,9 @@ def test_a_swap_entry_of_the_host_is_not_the_callers() -> None:
     assert other.read(0).tolist() == [5]
 
 
-def test_entries_of_each_kind_of_zap() -> None:
-    guest = pgste.Guest(600, memory="caller")
+@pytest.mark.parametrize("generation", ["pgtable", "dat"])
+def test_entries_of_each_kind_of_zap(generation: str) -> None:
+    guest = pgste.Guest(600, generation=generation, memory="caller")
     guest.set_pte_at(range(600), [swap(gfn % 3, gfn) for gfn in range(600)])
     guest.set_pgste_bits(range(600), 3 << 24, 1 << 24)
     assert guest.zap(7, entries=True).tolist() == [(1, 7)]
@@ -67,6 +68,24 @@ def test_entries_of_each_kind_of_zap() -> None:
     assert guest.zap_scan(threads=2, entries=True).tolist() == rest
     assert guest.zap_scan(entries=True).tolist() == []
     assert guest.stats()["zapped"] == 600
+
+
+def test_entries_that_dat_leaves() -> None:
+    """A page that the guest maps is none, nor is one whose lock is held, or that is in no slot."""
+    guest = pgste.Guest(600, generation="dat", memory="caller", slots=[(0, 5), (5, 595)])
+    guest.set_pte_at(range(6), [swap(gfn % 3, 100 + gfn) for gfn in range(6)])
+    guest.essa(pgste.Orc.SET_UNUSED, [4, 0, 2, 5, 4])
+    guest.set_pte_at(2, 7 << 12 | RW)
+    guest.map_pte(2, 7 << 12 | RW)
+    guest.delete_slot(1)
+    # in this order, the second 4 finds nothing; 2 is mapped, 5 is in no slot any more
+    assert guest.intercept(entries=True).tolist() == [(1, 104), (0, 100)]
+    guest.essa(pgste.Orc.SET_UNUSED, [1, 3])
+    guest.hold_host_locks(0)
+    assert guest.intercept(entries=True).tolist() == []
+    guest.hold_host_locks(0, False)
+    assert guest.zap_scan(entries=True).tolist() == [(1, 101), (0, 103)]
+    assert guest.stats()["zapped"] == 4
 
 
 def test_frames_of_the_host_are_given_back() -> None:
@@ -123,6 +142,12 @@ def test_between_start_and_commit() -> None:
             call()
     with pytest.raises(pgste.StateError, match="not one that"):
         guest.modify_prot_commit([1, 3], RW)
+    for twice in (
+        lambda: guest.modify_prot_start([3, 0, 3]),
+        lambda: guest.modify_prot_commit([1, 2, 1], RW),
+    ):
+        with pytest.raises(pgste.StateError, match="or one is named twice"):
+            twice()
     assert (guest.pgste().tolist(), guest.pte().tolist()) == before
     guest.modify_prot_commit([1, 2], RW | 0x200)
     assert guest.pte().tolist() == [RW, RW | 0x200, RW | 0x200, RW]

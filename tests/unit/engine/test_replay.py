@@ -173,3 +173,31 @@ def test_bad_arguments(unchanged: Unchanged) -> None:
         with pytest.raises(pgste.ArgumentError, match="exists already"):
             replay.__init__(guest, good)  # type: ignore[misc]
     assert replay.run() == 1
+
+
+def test_events_outside_every_memory_slot_are_refused(unchanged: Unchanged) -> None:
+    host = pgste.Host(64, 64)
+    whole = pgste.Guest(32, host)
+    holes = pgste.Guest(32, host, slots=[(0, 8), (8, 4), (16, 16)])
+    events = [event(ALLOC, 100 + 6, 2), event(FREE, 100 + 16, 4), event(ALLOC, 100 + 10, 1)]
+    replay = pgste.Replay([whole, holes], events, base_pfn=100)
+    assert replay.run() == 3
+    for bad in (event(FREE, 100 + 12), event(ALLOC, 100 + 8, 3), event(FREE, 100, 4)):
+        with (
+            unchanged(whole),
+            unchanged(holes),
+            pytest.raises(pgste.ArgumentError, match=r"events\[1\]: .* outside every memory slot"),
+        ):
+            pgste.Replay([whole, holes], [events[0], bad], base_pfn=100)
+    assert pgste.Replay(whole, [event(FREE, 12)]).run() == 1
+
+
+def test_a_slot_that_goes_ends_the_replay(unchanged: Unchanged) -> None:
+    guest = pgste.Guest(32, slots=[(0, 16), (16, 16)])
+    replay = pgste.Replay(guest, [event(FREE, 3), event(FREE, 20), event(FREE, 4)])
+    guest.delete_slot(1)
+    assert replay.run(1) == 1
+    with unchanged(guest), pytest.raises(pgste.GfnError, match=r"events\[1\]"):
+        replay.run()
+    assert replay.position == 1
+    assert guest.is_free([3, 4, 20]).tolist() == [True, False, False]

@@ -1,28 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Storage keys as a guest and its hypervisor see them.
 
-Counterparts of the checks of kvm-unit-tests, in our words:
-
-s390x/skey.c
-    "set key test"                                   test_set_key
-    "multi block"                                    test_multi_block
-    "chg bit test"                                   test_change_bit
-    "privileged: sske", "privileged: iske"           test_privileged
-    "skey did not change on exception"               test_privileged
-    "invalid address": sske, iske, rrbe              test_pages_outside_every_slot
-    TPROT (8 checks); STORE CPU ADDRESS, DIAG 308, CHANNEL SUBSYSTEM CALL, SET PREFIX, MODIFY
-    SUBCHANNEL with matching and mismatching keys    none: how an instruction of a program obeys
-        the key of its operand.  The engine has the keys and executes no programs; that the key
-        of the page is what was set is in test_set_key.
-s390x/migration-skey.c
-    "skeys after migration match"             test_keys_survive_migration
+What kvm-unit-tests check is in tests/kernel_tests/test_skey_unit_tests.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 import pgste
@@ -38,30 +23,6 @@ def guest() -> pgste.Guest:
     guest = pgste.Guest(16, pgste.Host(16, 16), storage_keys=True)
     guest.write([0, 1], 1)
     return guest
-
-
-# ---- kvm-unit-tests: s390x/skey.c
-
-
-def test_set_key(guest: pgste.Guest) -> None:
-    """ACC and F are what was set; R and C may be the machine's by then."""
-    for page in (0, 9):
-        guest.set_storage_key(page, 0x30, vcpu=0)
-        assert guest.insert_storage_key(page, vcpu=0)[0] & ACC_FP == 0x30
-
-
-def test_multi_block(guest: pgste.Guest) -> None:
-    """Two pages by one instruction: both have the key, one is mapped and one is not."""
-    guest.set_storage_key([1, 2], 0x30, vcpu=0)
-    assert (guest.insert_storage_key([1, 2]) & ACC_FP).tolist() == [0x30, 0x30]
-
-
-def test_change_bit(guest: pgste.Guest) -> None:
-    """A key without C; a store; the key has C."""
-    guest.set_storage_key(0, 0x30, vcpu=0)
-    assert not guest.insert_storage_key(0)[0] & C
-    guest.write(0, 3)
-    assert guest.insert_storage_key(0)[0] & C
 
 
 def test_privileged() -> None:
@@ -82,32 +43,6 @@ def test_privileged() -> None:
     assert guest.get_storage_key(0)[0] & 0xF0 != 0x30
     guest.set_storage_key(0, 0x30, vcpu=0)
     assert guest.get_storage_key(0)[0] == 0x30
-
-
-# ---- kvm-unit-tests: s390x/migration-skey.c
-
-
-def test_keys_survive_migration() -> None:
-    """128 keys of 7 bits, read by the hypervisor and set on another host: all are the same.
-
-    R is left out, as there: the machine may set it for itself.  Half of the pages are mapped,
-    some were swapped out since, and on the target some are mapped before and some after.
-    """
-    pages = 128
-    source = pgste.Guest(pages, pgste.Host(pages, pages))
-    source.write(range(0, pages, 2), 1)
-    keys = np.arange(0, 256, 2, dtype=np.uint8)
-    source.set_storage_key(range(pages), keys, vcpu=0)
-    assert isinstance(source.host, pgste.Host)
-    source.host.swap_out(source, range(0, pages, 8))
-    carried = source.get_storage_key(range(pages))
-    target = pgste.Guest(pages, pgste.Host(pages, pages))
-    target.read(range(0, pages, 3))
-    target.set_storage_key(range(pages), carried)
-    target.read(range(1, pages, 3))
-    target.host.swap_out(target, range(0, pages, 3))
-    found = target.insert_storage_key(range(pages), vcpu=0)
-    assert (found & (ACC_FP | C)).tolist() == (keys & (ACC_FP | C)).tolist()
 
 
 # ---- where a key is

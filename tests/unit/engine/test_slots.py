@@ -28,7 +28,17 @@ def test_without_slots_there_is_one_of_all_pages(generation: str) -> None:
     assert guest.slots == {0: pgste.Slot(0, 10, 0, True)}
     assert guest.host_gfn(slice(None)).tolist() == list(range(10))
     assert (guest.cmma_enabled, guest.uses_cmm, guest.vcpus_created) == (True, False, True)
-    assert guest.log_revision == generation
+    assert guest.log_revision == {"pgtable": "pgtable", "dat": "dat_new"}[generation]
+
+
+def test_the_log_is_that_of_the_release() -> None:
+    logs = {
+        release: pgste.Guest(4, generation="dat", revision=release).log_revision
+        for release in ("7.0", "7.1.5", "7.2")
+    }
+    assert logs == {"7.0": "dat", "7.1.5": "dat", "7.2": "dat_new"}
+    assert pgste.Guest(4, generation="dat", log_revision="dat").revision == "7.2"
+    assert pgste.Guest(4, generation="dat", revision="7.0", log_revision="dat_new")
 
 
 def test_pages_outside_every_slot() -> None:
@@ -91,7 +101,8 @@ def test_memory_goes_with_the_slot(generation: str) -> None:
         host.validate()
         assert guest.peek(range(base, base + 10)).tolist() == list(range(1, 11))
         usage = int(guest.pgste(base + 3)[0]) >> 24 & 3
-        assert usage == (1 if generation == "pgtable" else 0)  # dat: new tables
+        # dat: the PGSTE is in the guest's table, and stays where it is
+        assert usage == (1 if generation == "pgtable" or base == 0 else 0)
     frames = {host.frame_info(i)["gfn"] for i in range(6)}
     assert frames <= set(range(10))
     assert not guest.states(range(10, 40)).any()
@@ -175,9 +186,12 @@ def test_a_first_essa_while_migrating_is_not_noted() -> None:
     assert guest.get_cmma_bits(0, 8).count == 8
 
 
+@pytest.mark.parametrize("pages", [8, 256])
 @pytest.mark.parametrize("generation", ["pgtable", "dat"])
-def test_entries_of_the_list_outside_every_slot_are_passed_over(generation: str) -> None:
-    guest = pgste.Guest(8, generation=generation)
+def test_entries_of_the_list_outside_every_slot_are_passed_over(
+    generation: str, pages: int
+) -> None:
+    guest = pgste.Guest(pages, generation=generation)
     guest.write([1, 2], 5)
     guest.host.swap_out(guest, [1, 2])
     guest.essa(pgste.Orc.SET_UNUSED, [1, 2])
@@ -185,10 +199,13 @@ def test_entries_of_the_list_outside_every_slot_are_passed_over(generation: str)
     assert guest.intercept() == 0
     assert guest.stats()["processed"] == 2
     assert not guest.zap(1)
-    assert guest.zap_scan() == 0
-    guest.add_slot(0, 8)
-    # dat: PGSTEs went with the slot, and with them what would make it zap
-    assert guest.zap_scan() == (2 if generation == "pgtable" else 0)
+    assert guest.count_zappable() == guest.zap_scan() == 0
+    assert guest.count_states()["zappable"] == 0
+    guest.add_slot(0, pages)
+    # dat: a table went with the slot, and with its PGSTEs what would make it zap
+    zappable = 0 if generation == "dat" and pages == 256 else 2
+    assert guest.count_zappable(threads=2) == zappable
+    assert guest.zap_scan() == zappable
 
 
 @pytest.mark.parametrize("generation", ["pgtable", "dat"])
@@ -293,3 +310,164 @@ def test_zvm_has_no_log() -> None:
         refused(errno.ENXIO, call)
     guest.migration_mode = True
     assert guest.migration_mode
+
+
+# ---- slots and the two tables of dat
+
+
+def two_tables(guest: pgste.Guest) -> tuple[list[int], list[int]]:
+    """PTEs of both tables, without the frames."""
+    return (guest.pte() & np.uint64(0xFFF)).tolist(), guest.host_ptes().tolist()
+
+
+@pytest.mark.parametrize("pages", [8, 256, 300])
+def test_the_guests_ptes_go_with_their_slot(pages: int) -> None:
+    """dat_set_slot empties them; the host's table does not change, nor the contents."""
+    host = pgste.Host(pages, pages)
+    guest = pgste.Guest(pages, host, generation="dat", storage_keys=True)
+    guest.write(range(4), [1, 2, 3, 4])
+    host.swap_out(guest, [2, 3])
+    guest.read(3)
+    guest.set_notify(range(2), pgste.PgsteBits.DAT_PREFIX)
+    guest.set_storage_key([0, 5], 0x30)
+    assert guest.pte(5)[0] == 0x402  # an empty PTE that is soft dirty, as its key changed
+    before = guest.host_ptes()
+    keys = host.frame_key(range(pages)).tolist()
+    guest.delete_slot(0)
+    host.validate()
+    assert guest.host_ptes().tolist() == before.tolist()
+    assert (guest.pte([0, 1, 3, 5]) == 0x400).all()
+    assert not guest.states(slice(None))[[0, 1, 3]].any() & pgste.State.VALID
+    assert guest.notifications()[0].size == 0  # it tells nobody
+    assert host.frame_key(range(pages)).tolist() == keys  # and leaves keys in the frames
+    guest.add_slot(0, pages)
+    assert guest.host_ptes().tolist() == before.tolist()
+    assert guest.peek(range(4)).tolist() == [1, 2, 3, 4]
+    assert guest.essa(pgste.Orc.SET_UNUSED, range(4)).tolist() == [2] * 4  # none is mapped
+    assert guest.cbrl().tolist() == [0, 1, 2, 3]
+    guest.essa(pgste.Orc.SET_STABLE, range(4))
+    assert guest.read(range(4)).tolist() == [1, 2, 3, 4]
+    host.validate()
+
+
+def test_a_store_is_not_lost_with_its_slot() -> None:
+    """The guest's PTE alone knew that the page is dirty: a load mapped it, a store changed it."""
+    host = pgste.Host(4, 4)
+    guest = pgste.Guest(256, host, generation="dat")
+    guest.write(0, 1)
+    host.swap_out(guest, 0)
+    guest.read(0)  # clean, its slot still has the content
+    guest.write(0, 2)
+    guest.delete_slot(0)
+    guest.add_slot(0, 256)
+    host.swap_out(guest, 0)
+    assert guest.read(0).tolist() == [2]
+
+
+@pytest.mark.parametrize("to", [3, 250, 259, 276, 500])
+def test_the_hosts_ptes_move_with_the_memory(to: int) -> None:
+    """Each page has other bits in the host's table: UNUSED, clean, aged, swapped, none."""
+    host = pgste.Host(40, 40)
+    guest = pgste.Guest(1024, host, generation="dat", revision="7.0", slots=[(256, 20, 1000, True)])
+    guest.write(range(256, 270), range(1, 15))
+    guest.free([256, 257])
+    guest.notifier_unmap([256, 258], "none")
+    guest.age([259, 260])
+    host.swap_out(guest, [261, 262, 263])
+    guest.read(262)
+    guest.write(263, 20)
+    before, content = guest.host_ptes(), guest.peek(range(256, 276)).tolist()
+    assert len(set(before.tolist())) > 14
+    assert before[256] & np.uint64(0x80)
+    guest.move_slot(0, to)
+    host.validate()
+    after = guest.host_ptes()
+    assert after[to : to + 20].tolist() == before[256:276].tolist()
+    left = [gfn for gfn in range(1024) if not to <= gfn < to + 20]
+    assert (after[left] == 0x400).all()
+    assert guest.peek(range(to, to + 20)).tolist() == content
+    assert not (guest.states() & pgste.State.VALID).any()
+    guest.move_slot(0, 256)
+    assert guest.host_ptes().tolist() == before.tolist()
+    assert guest.host_gfn([256, 275]).tolist() == [1000, 1019]
+    # the page that lost its PTE while it was unused has UNUSED on still, and v7.0 drops it
+    guest.alloc([256, 257])
+    guest.write([256, 257], 9)
+    assert host.swap_out(guest, [256, 257, 258]) == 3
+    assert guest.read([256, 257, 258]).tolist() == [0, 9, 3]
+
+
+@pytest.mark.parametrize("release", ["7.1.5", "7.2"])
+def test_pgstes_stay_in_tables_that_are_not_freed(release: str) -> None:
+    """From v7.1 on a slot may end inside a page table of 256 pages."""
+    guest = pgste.Guest(1024, generation="dat", revision=release, slots=[(100, 500)])
+    word = int(pgste.PgsteBits.ZERO | pgste.PgsteBits.CMMA_D | pgste.PgsteBits.GC) | 0x71 << 24
+    guest.set_words(range(1024), pgste=word)
+    kept = word if release == "7.1.5" else word & ~int(pgste.PgsteBits.CMMA_D)
+
+    def words(first: int, last: int) -> set[int]:
+        return set(guest.pgste(range(first, last)).tolist())
+
+    guest.delete_slot(0)
+    assert words(0, 100) == words(600, 1024) == {word}  # no page of the slot
+    assert words(256, 512) == {0}
+    assert words(100, 256) == words(512, 600) == {kept}
+    guest.set_words(range(1024), pgste=word)
+    guest.add_slot(100, 500, 5000)  # other memory, the same tables
+    assert words(256, 512) == {0}
+    assert words(100, 256) == words(512, 600) == {kept}
+    guest.set_words(range(1024), pgste=word)
+    guest.move_slot(0, 110)
+    assert words(256, 512) == {0}
+    assert words(100, 256) == words(512, 610) == {kept}
+    assert words(610, 1024) == {word}
+
+
+@pytest.mark.parametrize("generation", ["pgtable", "dat"])
+def test_walks_of_all_pages_pass_over_holes_in_dat(generation: str) -> None:
+    """dat walks the guest's tables and ignores holes; pgtable walks the host's memory."""
+    guest = pgste.Guest(64, generation=generation, slots=[(8, 16), (40, 8)])
+    guest.set_words(range(64), pgste=0x41 << 24 | 0xF8 << 56)
+    guest.reset_cmma()
+    guest.reset_storage_keys()
+    changed = [gfn for gfn in range(64) if 8 <= gfn < 24 or 40 <= gfn < 48]
+    expected = np.full(64, 0x41 << 24 | 0xF8 << 56, np.uint64)
+    expected[changed if generation == "dat" else slice(None)] = 0
+    after = guest.pgste() & ~np.uint64(0x6 << 48)  # pgtable: R and C are on after a reset
+    assert after.tolist() == expected.tolist()
+
+
+def test_counts_are_of_pages_in_slots() -> None:
+    guest = pgste.Guest(600_000, slots=[(5, 10), (300_000, 280_000)])
+    guest.essa(pgste.Orc.SET_UNUSED, [*range(5, 15), 300_000])
+    for threads in (1, 3):
+        states = guest.count_states(threads)
+        usages = (states["stable"], states["unused"], states["pot_volatile"], states["volatile"])
+        pages = sum(each["resident"] + each["preserved"] + each["zero"] for each in usages)
+        assert pages == 280_010
+        assert states["unused"]["zero"] == 11
+
+
+def test_host_pages_of_many_slots() -> None:
+    """Against a table that is filled slot by slot."""
+    rng = np.random.default_rng(1)
+    guest = pgste.Guest(4096, slots=[])
+    expected = np.full(4096, NO_PAGE, np.uint64)
+    base = 0
+    while base < 4000:
+        pages = int(rng.integers(1, 60))
+        at = 10_000 * (base + 1)
+        guest.add_slot(base, pages, at)
+        expected[base : base + pages] = np.arange(at, at + pages)
+        base += pages + int(rng.integers(0, 3))
+    assert guest.host_gfn(slice(None)).tolist() == expected.tolist()
+    gone = list(guest.slots)[::3]
+    for slot in gone:
+        base, pages = guest.slots[slot][:2]
+        guest.delete_slot(slot)
+        expected[base : base + pages] = NO_PAGE
+    assert guest.host_gfn(slice(None)).tolist() == expected.tolist()
+    shuffled = rng.permutation(4096)
+    assert guest.host_gfn(shuffled).tolist() == expected[shuffled].tolist()
+    with pytest.raises(pgste.GfnError):
+        guest.host_gfn([1, 4096])

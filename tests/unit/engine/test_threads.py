@@ -558,6 +558,7 @@ LONG_CALLS: dict[str, Callable[[], Callable[[], object]]] = {
     "free": lambda: partial(_big().free, slice(None)),
     "free of one vcpu of two": lambda: partial(_big(2).free, slice(None), vcpu=1),
     "essa of one vcpu of two": lambda: partial(_big(2).essa, Orc.GET_STATE, slice(None), vcpu=1),
+    "keys of one vcpu of two": lambda: partial(_big(2).set_storage_key, slice(None), 0x30, vcpu=1),
     "write": lambda: partial(_big().write, range(1 << 15), 1),
     "find": lambda: partial(_big().find, 255, 255),
     "count_states": lambda: _big().count_states,
