@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Faults for copies of the core, and what each does to the table of guarantees.
 
-`FAULTS` change answers.  Which, and why, was worked out from the rules that the fault breaks
-(docs/model.md) before a search said so; `why` has the shortest run in words.  Where a fault makes
-a run longer or shorter but changes no answer, both lengths are given.
+`FAULTS` change answers.  `why` argues them from the rule that the fault breaks (docs/model.md), as
+a run in words.  Where a fault makes runs longer or shorter but changes no answer, the lengths are
+given.
 
 `SAME` change no cell: for each the argument why the two cores cannot be told apart by what the
-table asks, or why what would show it is outside of what is searched; `seen_by` names the test
-that does see it, if it is a fault at all.
+table asks, or why what would show it is outside of what is searched.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ class Same:
     new: str
     columns: tuple[str, ...]
     argument: str
-    seen_by: str = ""
     systems: tuple[Shape, ...] = (ONE, TWO)
 
 
@@ -57,6 +55,9 @@ _ZAPPABLE = (
 _PTE = "memory/pte.c"
 _ZAP = "\tpte_clear(mm, gfn);\n\treturn entry_put(mm, cold);"
 _LAZYFREE = "(pte & ~(PTE_YOUNG | PTE_DIRTY)) | PTE_INVALID | PTE_PROTECT);"
+_SWAP_OUT = (
+    "\tpte_leaves(mm, gfn);\n\tpte_store(mm, gfn, PTE_SWAP | (uint64_t)slot << PTE_PFRA_SHIFT);"
+)
 _CLEAR_ZERO = "mm->state[gfn] &= (uint8_t)~PGSTE_STATE_ZERO;"
 _FAULT = "memory/fault.c"
 _RECLAIM = "memory/reclaim.c"
@@ -115,11 +116,17 @@ FAULTS = (
         "set stable clears ZERO, so no page is stable with it",
     ),
     Fault(
+        "v7.1: set stable leaves ZERO, as before v7.0", _ESSA,
+        "\t\tzero = r.append;\n", "\t\tzero = zero || r.append;\n",
+        {"cmma_7_1_5": {"stable-zero": "n/a -> no"}},
+        "store, reclaim, free, alloc, zap",
+    ),
+    Fault(
         "the list has pages that are mapped, not those that are not", _ESSA, _UNUSED,
         "\t\tr.usage = PGSTE_USAGE_UNUSED;\n\t\tr.append = valid;",
         {"cmma": {"entry-lost": "no -> yes", "stable-zero": "no -> yes"}},
-        "store, free (listed), reclaim of another page..., in the end a page leaves the list as"
-        " swapped; and pages on swap get no ZERO, so none is lost with it",
+        "free (listed), reset, reclaim, free: the full list is processed first, and the page, now"
+        " on swap, is not put on it again; pages on swap get no ZERO, so none is lost with it",
     ),
     Fault(
         "an entry of the list gets no ZERO", _ESSA,
@@ -252,6 +259,13 @@ FAULTS = (
         "free (ZERO), alloc, store, reclaim, zap",
     ),
     Fault(
+        "ZERO stays when a page is swapped out", _PTE,
+        "\tclear_zero(mm, gfn);\n" + _SWAP_OUT, _SWAP_OUT,
+        {"cmma": {"lost-after-alloc": "no -> yes"}},
+        "store, ageing, free (listed, with ZERO, as the PTE is invalid), alloc, store (which makes"
+        " it young and leaves ZERO), reclaim, zap",
+    ),
+    Fault(
         "a page that is swapped out gets no swap entry", _PTE,
         "PTE_SWAP | (uint64_t)slot << PTE_PFRA_SHIFT", "PTE_NONE + 0 * slot",
         {"none": {**_LOST_ALWAYS, "zapped-ever": "no -> yes", "zero-after-zap": "n/a -> yes",
@@ -374,9 +388,29 @@ FAULTS = (
         "\treturn gfn != UINT64_MAX;",
         {"none": {**_LOST_ALWAYS, "zapped-ever": "no -> yes", "zero-after-zap": "n/a -> yes",
                   "zapped-under-pressure": "no -> yes"},
-         "cmma": {"lost-after-alloc": "no -> yes", "zapped-under-pressure": "no -> yes",
-                  "stable-zero": "no -> n/a"}},
+         "cmma": {"lost-after-alloc": "no -> yes", "zapped-under-pressure": "no -> yes"}},
         "store, reclaim",
+    ),
+    Fault(
+        "a page with ZERO set is dropped", _RECLAIM, _DROPS,
+        "\treturn page_is_unused(mm, gfn) || (mm->state[gfn] & PGSTE_STATE_ZERO);",
+        {"cmma": {"lost-after-alloc": "no -> yes"}},
+        "store, ageing, free (ZERO, in memory), alloc, store, reclaim",
+    ),
+    Fault(
+        "v7.1: unused pages are written to swap", _RECLAIM, "\t\treturn host_drops(mm, gfn);",
+        "\t\treturn false;",
+        {"cmma_7_1_5": {
+            "zapped-ever": "yes [3] -> yes [4]", "zapped-under-pressure": "no [4] -> no [3]",
+            "lost-without-alloc": "yes [4] -> yes [5]", "lost-racing": "yes [2] -> yes [3]",
+            "announce-reuse": "yes [4] -> yes [5]"}},
+        "as in the older kernels",
+    ),
+    Fault(
+        "v7.1: ageing takes DIRTY from the PTE and tells nobody", _RECLAIM,
+        "\t\tf->dirty = 1;\n\tpte_age(mm, f->gfn);", "\t\tf->dirty |= 0;\n\tpte_age(mm, f->gfn);",
+        {"cmma_7_1_5": {"lost-after-alloc": "no -> yes"}},
+        "store, reclaim, load (a clean copy stays on swap), store, reclaim, which ages first",
     ),
     Fault(
         "a page is swapped out and not written", _RECLAIM, "\t\tslot->tag = f->tag;\n", "",
@@ -459,6 +493,204 @@ FAULTS = (
                               "lost-before-alloc": "no -> yes", "lost-racing": "no -> yes"}},
         "the answers without one",
     ),
+    # ---- v7.0 and later: the host's PTE and UNUSED ----
+    Fault(
+        "a notifier sets no UNUSED", _HOST_PTE, "\t\t*bits |= PTE_UNUSED;", "\t\t*bits |= 0;",
+        {"cmma_7_0": {"lost-after-alloc": "yes -> no"},
+         "cmma_7_1_5_left": {"lost-after-alloc": "yes -> no"}},
+        "without the bit nothing lingers (CVE-2026-72412)",
+        (ONE,),
+    ),
+    Fault(
+        "a notifier sets UNUSED for pages in use", _HOST_PTE,
+        "!(mm->two.bits[gfn] & HOST_APART) && page_is_unused(mm, gfn) &&",
+        "!(mm->two.bits[gfn] & HOST_APART) &&",
+        {"cmma_7_1_5": {"lost-after-alloc": "no -> yes", "zapped-under-pressure": "no -> yes"}},
+        "store, reclaim",
+        (ONE,),
+    ),
+    Fault(
+        "the fix of CVE-2026-72412 is taken back", "memory/memory.h", _REWRITTEN,
+        "if (mm->two.revision == PGSTE_REVISION_7_0 || true)",
+        {"cmma_7_1_5": {"lost-after-alloc": "no -> yes"}},
+        "store and free, notifier, alloc, store, reclaim: v7.0",
+        (ONE,),
+    ),
+    Fault(
+        "reclaim asks the PGSTE, as before v7.0", _HOST_PTE,
+        "const bool drops = goes_unused(mm, gfn) || (mm->two.bits[gfn] & PTE_UNUSED);",
+        "const bool drops = page_is_unused(mm, gfn);",
+        {"cmma_7_0": {"lost-after-alloc": "yes -> no"},
+         "cmma_7_1_5_left": {"lost-after-alloc": "yes -> no"}},
+        "a bit that lingers is not looked at",
+        (ONE,),
+    ),
+    Fault(
+        "a refault takes UNUSED off", _PTE,
+        "\tmm->two.bits[gfn] &= (uint16_t)~HOST_APART;\n\tclear_zero",
+        "\tmm->two.bits[gfn] &= (uint16_t)~(HOST_APART | PTE_UNUSED);\n\tclear_zero",
+        {"cmma_7_0": {"lost-after-alloc": "yes -> no"},
+         "cmma_7_1_5_left": {"lost-after-alloc": "yes -> no"}},
+        "what the open question of the fix rests on: fast get_user_pages sets no PTE",
+        (ONE,),
+    ),
+    Fault(
+        "the list of v7.0 walks the right addresses", _CBRL,
+        "const bool misses = guest->list_misses;", "const bool misses = false;",
+        {"cmma_7_0_shifted": {"zap-harms": "yes -> no", "entry-lost": "yes -> no"}},
+        "the fix of June 2026; what is left is the loss by UNUSED",
+        ((2, 1, 2, 1),),
+    ),
+    Fault(
+        "a zap does not ask for the lock", "guest/zap.c",
+        "!guest->mm.two.bits || guest->mm.two.revision == PGSTE_REVISION_7_0 ||", "true ||",
+        {"cmma_7_1_5": {"entry-lost": "yes -> no"}},
+        "since v7.1 an entry whose page's lock is held is passed over, and off the list",
+        (ONE,),
+    ),
 )
 
-SAME: tuple[Same, ...] = ()
+SAME = (
+    # ---- told apart by nothing that the table asks ----
+    Same(
+        "resident pages are put on the list too", _ESSA, _UNUSED,
+        "\t\tr.usage = PGSTE_USAGE_UNUSED;\n\t\tr.append = true;", ("cmma",),
+        "A zap asks for a swap entry, and ZERO that was set in memory goes with the swap-out.",
+    ),
+    Same(
+        "ZERO stays when a page is mapped", _PTE,
+        "\tclear_zero(mm, gfn);\n\tpte_was_set(mm, gfn, pte);\n\tpte_store",
+        "\tpte_was_set(mm, gfn, pte);\n\tpte_store", ("cmma", "cmma_7_1_5"),
+        "A mapped page is not zapped, and the swap-out clears ZERO as well. Both together lose.",
+    ),
+    Same(
+        "ZERO alone makes a page zappable", "scan/scan.h", _ZAPPABLE,
+        "(state & PGSTE_STATE_ZERO);", ("cmma", "cmma_7_1_5"),
+        "A free of a page on swap sets ZERO too. Unused without it is on swap only where a lock was"
+        " held; that such a page may be zapped, reclaim shows as well.",
+    ),
+    Same(
+        "a CMMA reset clears ZERO", "guest/cmma.c",
+        "clear_bits(guest, PGSTE_STATE_USAGE | PGSTE_STATE_NODAT |",
+        "clear_bits(guest, PGSTE_STATE_USAGE | PGSTE_STATE_ZERO | PGSTE_STATE_NODAT |", ("cmma",),
+        "A page that is stable with ZERO set comes from set stable as well; less is zapped.",
+    ),
+    Same(
+        "v7.1: an entry of the list gets no ZERO", _ESSA, "\t\tzero = r.append;\n",
+        "\t\tzero = false;\n", ("cmma_7_1_5",),
+        "The entry's page is unused, which makes it zappable; and the next ESSA takes both away.",
+    ),
+    Same(
+        "z/VM: a page that loses its content stays VALID", _ESSA,
+        "~(unsigned)(PGSTE_STATE_SWAP | PGSTE_STATE_VALID)", "~(unsigned)PGSTE_STATE_SWAP",
+        ("cmma_zvm",),
+        "What is lost is on the paging device, and such a page is not VALID: there is nothing to"
+        " take off.",
+    ),
+    Same(
+        "z/VM: a request gives up nothing", _ZVM,
+        "(state & PGSTE_STATE_SWAP) && c.usage != PGSTE_USAGE_STABLE", "false", ("cmma_zvm",),
+        "That a free page may be zapped is shown by reclaim of a resident one as well; that it may"
+        " be kept, by a reset, in as many steps. z/VM promises neither.",
+    ),
+    Same(
+        "z/VM: an unused page is not dropped as such", _ZVM,
+        "\tdefault: return true;", "\tdefault: return false;", ("cmma_zvm",),
+        "drop_or_write then drops it as KVM drops an unused page, with a swap slot for a moment.",
+    ),
+    Same(
+        "z/VM: the slot of lost content is not given up", _ZVM,
+        "\tvcpu->zap_slots_freed += pte_zap_claimed(&guest->mm, gfn);", "\t(void)gfn;",
+        ("cmma_zvm",),
+        "The search numbers slots anew in every state, so one that nobody has is no state; use"
+        " counts are looked at after a list was processed, and z/VM has no list.",
+    ),
+    Same(
+        "a scan of the table leaves out the last page", "guest/zap.c",
+        "\tz->to[part] = to;", "\tz->to[part] = to - (to == z->guest->mm.nr_pages);",
+        ("cmma",),
+        "No question asks that a scan takes all that it may: what it leaves is zapped later.",
+    ),
+    Same(
+        "pgtable: UC is not noted", _PTE, "\t\tmm->rest[gfn] |= REST_UC;",
+        "\t\tmm->rest[gfn] |= 0;", ("cmma",),
+        "UC is for dirty logging of migration. Nothing that drops or keeps a page reads it.",
+    ),
+    Same(
+        "a page that reclaim puts back keeps ZERO", _PTE,
+        "\tclear_zero(mm, gfn);\n\tpte_leaves(mm, gfn);\n\tpte_was_set",
+        "\tpte_leaves(mm, gfn);\n\tpte_was_set", ("madv_free",),
+        "Only lazyfree pages are put back, and no column has both MADV_FREE and ESSA.",
+    ),
+    # ---- one of two things that say the same ----
+    Same(
+        "a load from swap maps writable and dirty", _PTE,
+        "bits |= access == PTE_STORE ? PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY : PTE_PROTECT;",
+        "bits |= PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY;", ("none", "madv_free_dirty"),
+        "A page that is taken for dirty is written once more. What a load gives is the same.",
+    ),
+    Same(
+        "a clean copy stays on swap for a store too", _FAULT,
+        " && access == PTE_LOAD && !swap", " && !swap", ("none", "madv_free_dirty"),
+        "A store maps with DIRTY, so the copy is never taken for the page: it is written over.",
+    ),
+    Same(
+        "a page that gave its slot back is not dirty", _FAULT,
+        "\t\thost->frames[*frame].dirty = 1;\n\t\tslot_put_use", "\t\tslot_put_use",
+        ("none", "madv_free"),
+        "drop_or_write makes every frame dirty that gets a slot, before it is written.",
+    ),
+    Same(
+        "a fresh page's frame is not dirty", _FAULT,
+        "\thost->frames[*frame].dirty = 1;\n\tlist_add", "\tlist_add", ("none", "madv_free"),
+        "drop_or_write makes it dirty when it gets its slot, and the PTE is dirty anyway.",
+    ),
+    Same(
+        "a frame that gets a slot is not made dirty", _RECLAIM,
+        "\t\tslot_cache(host, slot_get(host), frame);\n\t\tf->dirty = 1;",
+        "\t\tslot_cache(host, slot_get(host), frame);", ("none", "madv_free"),
+        "The other half: faults make frames dirty. A lazyfree page that became ordinary again is"
+        " clean, and then holds only what was there before the free.",
+    ),
+    Same(
+        "young pages are taken like others", _RECLAIM,
+        "\tif (!page_is_young(mm, f->gfn)) {", "\tif (mm) {", ("none", "cmma"),
+        "Which page goes first is no question: any page may be reclaimed at any time.",
+    ),
+    Same(
+        "a pinned page is taken", _RECLAIM,
+        "return f->pinned && f->list != PGSTE_LIST_LAZYFREE;", "return f->pinned && !f;",
+        ("madv_free",),
+        "A reference is there to make a lazyfree page ordinary again. The guest sees the same"
+        " content from swap; what a device sees that has the reference is not modelled.",
+    ),
+    Same(
+        "MADV_FREE leaves the copy on swap", _MADVISE,
+        "\t\tmm->stats.hint_slots_freed += slot_uncache(host, frame);\n", "", ("madv_free",),
+        "A store makes the PTE dirty, and the copy is written over; without one the page is"
+        " dropped with its copy.",
+    ),
+    # ---- out of reach of the search ----
+    Same(
+        "MADV_FREE does not see that somebody else uses the slot", _MADVISE,
+        "if (host->slots[f->slot].count != 0)", "if (false)", ("madv_free",),
+        "Only a fork makes two users of a slot.",
+    ),
+    Same(
+        "a slot that is given back does not make its frame dirty", "host/swap.c",
+        "\thost->frames[s->frame].dirty = 1;\n", "", ("none", "madv_free"),
+        "A slot has a use and a frame at once only where two pages share it.",
+    ),
+    Same(
+        "the hypervisor joins blocks that are not neighbours", "mech/madvise.c",
+        "guest->pending_gfn + guest->pending_nr == gfn", "guest->pending_nr", ("madv_dontneed",),
+        "A call frees one page, and what is held back is issued at its end.",
+    ),
+    Same(
+        "a block that merges counts as reported", _REPORTING,
+        "buddy_add(&r->buddy, block, order, true) == block &&\n"
+        "\t\t    r->buddy.nodes[block].order == order)",
+        "buddy_add(&r->buddy, block, order, true) <= block)", ("reporting",),
+        "A page that is then never reported is kept, and reporting promises no zap.",
+    ),
+)
