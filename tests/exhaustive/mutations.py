@@ -505,7 +505,7 @@ FAULTS = (
         "a notifier sets UNUSED for pages in use", _HOST_PTE,
         "!(mm->two.bits[gfn] & HOST_APART) && page_is_unused(mm, gfn) &&",
         "!(mm->two.bits[gfn] & HOST_APART) &&",
-        {"cmma_7_1_5": {"lost-after-alloc": "no -> yes", "zapped-under-pressure": "no -> yes"}},
+        {"cmma_7_1_5": {"lost-after-alloc": "no -> yes"}},
         "store, reclaim",
         (ONE,),
     ),
@@ -674,7 +674,7 @@ SAME = (
     Same(
         "MADV_FREE does not see that somebody else uses the slot", _MADVISE,
         "if (host->slots[f->slot].count != 0)", "if (false)", ("madv_free",),
-        "Only a fork makes two users of a slot.",
+        "Only a fork makes two users of a slot, and the search has none.",
     ),
     Same(
         "a slot that is given back does not make its frame dirty", "host/swap.c",
