@@ -236,7 +236,7 @@ static void may_stop_migration(struct pgste_guest *guest, const struct pgste_slo
 
 /* ---- calls ---- */
 
-static int slot_add(struct pgste_guest *guest, struct pgste_slot *slot, bool new_guest)
+static int slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
 {
 	struct memslots *slots = &guest->slots;
 	const int error = guest->mm.generation == PGSTE_GEN_ZVM ? PGSTE_E_KVM_NXIO :
@@ -251,8 +251,6 @@ static int slot_add(struct pgste_guest *guest, struct pgste_slot *slot, bool new
 	may_stop_migration(guest, slot);
 	slot->id = lowest_free_id(slots);
 	gone_cut(guest, slot);
-	if (guest->mm.generation == PGSTE_GEN_DAT && !new_guest)
-		tables_change(guest, slot->base, slot->pages);
 	insert(slots, slot);
 	settle(guest);
 	return PGSTE_OK;
@@ -260,7 +258,11 @@ static int slot_add(struct pgste_guest *guest, struct pgste_slot *slot, bool new
 
 int pgste_slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
 {
-	return slot_add(guest, slot, false);
+	const int error = slot_add(guest, slot);
+
+	if (!error && guest->mm.generation == PGSTE_GEN_DAT)
+		tables_change(guest, slot->base, slot->pages);
+	return error;
 }
 
 int pgste_slot_delete(struct pgste_guest *guest, uint32_t id)
@@ -364,7 +366,7 @@ int slots_init(struct pgste_guest *guest, const struct pgste_guest_config *confi
 	for (uint32_t i = 0; config->slots && i < config->nr_slots && !error; i++) {
 		struct pgste_slot slot = config->slots[i];
 
-		error = slot_add(guest, &slot, true);
+		error = slot_add(guest, &slot);
 	}
 	settle(guest);
 	return error;
