@@ -36,7 +36,7 @@ def search(
     obedient: bool,
     max_states: int,
     progress: Progress | None = None,
+    plain: bool = False,
     until: tuple[str, ...] = (),
     below: int = ...,
-    plain: bool = False,
 ) -> SearchResult: ...

@@ -93,8 +93,8 @@ def search(
     str mechanism not None, str generation not None, str revision not None,
     str rearm not None, str poison not None, tuple notifiers not None, bint shifted,
     int pages, int frames, int swap_slots, int cbrl_entries, int vcpus, bint obedient,
-    max_states, Progress progress=None, tuple until=(),
-    uint32_t below=PGSTE_SEARCH_STEPS, bint plain=False,
+    max_states, Progress progress=None, bint plain=False,
+    tuple until=(), uint32_t below=PGSTE_SEARCH_STEPS,
 ):
     """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
 

@@ -98,7 +98,7 @@ _IN_GUEST = "in the guest; QEMU from 5.1"
 #: Oldest first for each place.  A column joins by a line.
 SPANS = (
     Span(_KVM, "cmma", "v4.13", "v6.19", (_EMULATION,), _OLDEST),
-    Span(_KVM, "cmma_dat", "v7.0", None, (_NEW_GMAP,), _INTENDED),
+    Span(_KVM, "cmma_7_0", "v7.0", "v7.1", (_NEW_GMAP,)),
     Span(_FREE, None, "v4.12", "v5.17", (_LAZYFREE,), _ANY_CLEAN),
     Span(_FREE, "madv_free", "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
     Span(_FREE, "madv_free_dirty", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),

@@ -239,8 +239,8 @@ def _search(
         system.obedient,
         _MAX_STATES,
         searched,
-        until,
-        below,
+        until=until,
+        below=below,
     )
 
 

@@ -58,7 +58,7 @@ class Page:
 class Moment:
     """Page 0 after a step: its words, its state in short, and what a load would give.
 
-    `what` tells the step, `words` are PGSTE and PTE, `state` is a letter for the guest's state
+    `what` tells the step, `pgste`, `pte` and `host_pte` are the words, `state` is a letter for the guest's state
     (S stable, U unused, V volatile, P potentially volatile) and one for the host's (r resident,
     p on swap, z nothing kept) with ZERO spelled out, `listed` the pages on the CBRL,
     `reads` the content, a store's number or "zero", or the program interruption.  `pages` are
@@ -80,6 +80,7 @@ class Moment:
             "what": self.what,
             "pgste": f"{self.pgste:#018x}",
             "pte": f"{self.pte:#x}",
+            "host_pte": None if self.host_pte is None else f"{self.host_pte:#x}",
             "state": self.state,
             "listed": list(self.listed),
             "reads": self.reads,
@@ -226,7 +227,7 @@ class _Player:
             value=value,
             pinned=value,
             report=value,
-            held="left alone" if self.least == "none" else "exchanged",
+            held="leaves" if self.least == "none" else "writes",
             mode="starts" if self.guest.migration_mode else "stops",
         )
 

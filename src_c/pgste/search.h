@@ -18,49 +18,49 @@ PGSTE_BEGIN
  * Constant, name, and words for one step of a run, in which {gfn}, {tag} (number of the store),
  * {value} (what a load gave), {pinned}, {mode}, {held} and {report} stand for what it did.
  */
-#define PGSTE_ACTIONS(X)                                                                     \
-	X(WRITE, "write", "guest stores {tag} to page {gfn}")                                \
-	X(READ, "read", "guest loads page {gfn}: {value}")                                   \
-	X(SWAP_OUT, "swap_out", "host reclaims page {gfn}")                                  \
-	X(SWAP_IN, "swap_in", "host swaps page {gfn} in")                                    \
-	/* of a page that is free, too */                                                    \
-	X(FREE, "free", "guest frees page {gfn}")                                            \
-	X(FREE_RACED, "free_raced",                                                          \
-	  "guest frees page {gfn}; a store of {tag} slips in before the host is told")       \
-	/* of a page in use, too */                                                          \
-	X(ALLOC, "alloc", "guest allocates page {gfn}")                                      \
-	X(TAKE, "take", "guest uses page {gfn} again, alloc skipped")                        \
-	/* if it may, however late */                                                        \
-	X(ZAP, "zap", "host zaps page {gfn}")                                                \
-	X(PIN, "pin", "a reference to page {gfn} is {pinned}")                               \
-	X(AGE, "age", "host ages page {gfn}")                                                \
-	/* on another vcpu, which has a list of its own */                                   \
-	X(FREE_ELSEWHERE, "free_elsewhere", "guest frees page {gfn} on vcpu 1")              \
-	X(ALLOC_ELSEWHERE, "alloc_elsewhere", "guest allocates page {gfn} on vcpu 1")        \
-	/* dat: an operation of the host with its MMU notifier from start to end */          \
-	X(NOTIFY_NONE, "notify_none", "notifier: page {gfn} unmapped, host PTE left alone")  \
-	X(NOTIFY_XCHG, "notify_xchg", "notifier: page {gfn} unmapped, host PTE exchanged")   \
-	X(NOTIFY_SET, "notify_set", "notifier: page {gfn} unmapped, host PTE set anew")      \
-	/* the lock of the host's page table is held by somebody else meanwhile */           \
-	X(NOTIFY_HELD, "notify_held",                                                        \
-	  "notifier: page {gfn} unmapped, the trylock fails; host PTE {held}")               \
-	X(SWAP_OUT_HELD, "swap_out_held", "host reclaims page {gfn}, the trylock fails")     \
-	/* the same operation in two steps; until the end the guest cannot fault it in */    \
-	X(NOTIFY_START, "notify_start", "notifier starts: page {gfn} unmapped")              \
-	X(END_NONE, "end_none", "notifier ends: host PTE of page {gfn} left alone")          \
-	X(END_XCHG, "end_xchg", "notifier ends: host PTE of page {gfn} exchanged")           \
-	X(END_SET, "end_set", "notifier ends: host PTE of page {gfn} set anew")              \
-	/* actions without a page from here on */                                            \
-	X(RECLAIM, "reclaim", "host reclaims a frame")                                       \
-	X(INTERCEPT, "intercept", "host processes the list")                                 \
-	X(ZAP_SCAN, "zap_scan", "host zaps all pages that it may")                           \
-	X(RESET, "reset_cmma", "host resets CMMA")                                           \
-	X(MIGRATE, "migrate", "migration mode {mode}")                                       \
-	/* the pass or the ack that is due */                                                \
-	X(REPORT, "report", "{report}")                                                      \
-	X(INTERCEPT_ELSEWHERE, "intercept_elsewhere", "host processes the list of vcpu 1")   \
-	X(INTERCEPT_HELD, "intercept_held",                                                  \
-	  "host processes the list, the trylocks fail")                                      \
+#define PGSTE_ACTIONS(X)                                                                      \
+	X(WRITE, "write", "guest stores {tag} to page {gfn}")                                 \
+	X(READ, "read", "guest loads page {gfn}: {value}")                                    \
+	X(SWAP_OUT, "swap_out", "host reclaims page {gfn}")                                   \
+	X(SWAP_IN, "swap_in", "host swaps page {gfn} in")                                     \
+	/* of a page that is free, too */                                                     \
+	X(FREE, "free", "guest frees page {gfn}")                                             \
+	X(FREE_RACED, "free_raced",                                                           \
+	  "guest frees page {gfn}; a store of {tag} slips in before the host is told")        \
+	/* of a page in use, too */                                                           \
+	X(ALLOC, "alloc", "guest allocates page {gfn}")                                       \
+	X(TAKE, "take", "guest uses page {gfn} again, alloc skipped")                         \
+	/* if it may, however late */                                                         \
+	X(ZAP, "zap", "host zaps page {gfn}")                                                 \
+	X(PIN, "pin", "a reference to page {gfn} is {pinned}")                                \
+	X(AGE, "age", "host ages page {gfn}")                                                 \
+	/* on another vcpu, which has a list of its own */                                    \
+	X(FREE_ELSEWHERE, "free_elsewhere", "guest frees page {gfn} on vcpu 1")               \
+	X(ALLOC_ELSEWHERE, "alloc_elsewhere", "guest allocates page {gfn} on vcpu 1")         \
+	/* dat: an operation of the host with its MMU notifier from start to end */           \
+	X(NOTIFY_NONE, "notify_none", "host unmaps page {gfn} by a notifier, leaves its PTE") \
+	X(NOTIFY_XCHG, "notify_xchg", "host unmaps page {gfn} by a notifier, writes its PTE") \
+	X(NOTIFY_SET, "notify_set", "host unmaps page {gfn} by a notifier, sets its PTE")     \
+	/* the lock of the host's page table is held by somebody else meanwhile */            \
+	X(NOTIFY_HELD, "notify_held",                                                         \
+	  "host unmaps page {gfn} by a notifier, its trylock fails, {held} its PTE")          \
+	X(SWAP_OUT_HELD, "swap_out_held", "host reclaims page {gfn}, its trylock fails")      \
+	/* the same operation in two steps; until the end the guest cannot fault it in */     \
+	X(NOTIFY_START, "notify_start", "host starts a notifier that unmaps page {gfn}")      \
+	X(END_NONE, "end_none", "host ends the notifier of page {gfn}, leaves its PTE")       \
+	X(END_XCHG, "end_xchg", "host ends the notifier of page {gfn}, writes its PTE")       \
+	X(END_SET, "end_set", "host ends the notifier of page {gfn}, sets its PTE")           \
+	/* actions without a page from here on */                                             \
+	X(RECLAIM, "reclaim", "host reclaims a frame")                                        \
+	X(INTERCEPT, "intercept", "host processes the list")                                  \
+	X(ZAP_SCAN, "zap_scan", "host zaps all pages that it may")                            \
+	X(RESET, "reset_cmma", "host resets CMMA")                                            \
+	X(MIGRATE, "migrate", "migration mode {mode}")                                        \
+	/* the pass or the ack that is due */                                                 \
+	X(REPORT, "report", "{report}")                                                       \
+	X(INTERCEPT_ELSEWHERE, "intercept_elsewhere", "host processes the list of vcpu 1")    \
+	X(INTERCEPT_HELD, "intercept_held",                                                   \
+	  "host processes the list, the trylocks fail")                                       \
 	X(PRESSURE, "pressure", "host runs short of memory, references dropped")
 
 #define PGSTE_ACTION_ENUM(NAME, name, words) PGSTE_ACTION_##NAME,

@@ -231,7 +231,8 @@ static bool belongs(const struct search_system *s, enum pgste_action action)
 	case PGSTE_ACTION_AGE: return !zvm;
 	case PGSTE_ACTION_FREE_ELSEWHERE:
 	case PGSTE_ACTION_ALLOC_ELSEWHERE:
-	case PGSTE_ACTION_INTERCEPT_ELSEWHERE: return s->guest->mech->cmma && s->guest->nr_vcpus > 1;
+	case PGSTE_ACTION_INTERCEPT_ELSEWHERE:
+		return s->guest->mech->cmma && s->guest->nr_vcpus > 1;
 	default: return search_notifier_belongs(s, action);
 	}
 }

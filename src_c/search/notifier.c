@@ -5,30 +5,30 @@
  */
 #include "search/system.h"
 
-static bool allowed(const struct search_system *s, enum pgste_rewrite rewrite)
+static bool rewrite_allowed(const struct search_system *s, enum pgste_rewrite rewrite)
 {
 	return s->config->notifiers >> rewrite & 1;
 }
 
 /* Where UNUSED outlives the operation, it matters that a trylock failed. */
-static bool may_linger(const struct search_system *s)
+static bool unused_may_linger(const struct search_system *s)
 {
 	return s->config->notifiers && (s->config->revision == PGSTE_REVISION_7_0 ||
-					allowed(s, PGSTE_REWRITE_NONE));
+					rewrite_allowed(s, PGSTE_REWRITE_NONE));
 }
 
 bool search_notifier_belongs(const struct search_system *s, enum pgste_action action)
 {
 	switch (action) {
 	case PGSTE_ACTION_NOTIFY_NONE:
-	case PGSTE_ACTION_END_NONE: return allowed(s, PGSTE_REWRITE_NONE);
+	case PGSTE_ACTION_END_NONE: return rewrite_allowed(s, PGSTE_REWRITE_NONE);
 	case PGSTE_ACTION_NOTIFY_XCHG:
-	case PGSTE_ACTION_END_XCHG: return allowed(s, PGSTE_REWRITE_XCHG);
+	case PGSTE_ACTION_END_XCHG: return rewrite_allowed(s, PGSTE_REWRITE_XCHG);
 	case PGSTE_ACTION_NOTIFY_SET:
-	case PGSTE_ACTION_END_SET: return allowed(s, PGSTE_REWRITE_SET);
+	case PGSTE_ACTION_END_SET: return rewrite_allowed(s, PGSTE_REWRITE_SET);
 	case PGSTE_ACTION_NOTIFY_START:
 	case PGSTE_ACTION_SWAP_OUT_HELD: return s->config->notifiers;
-	case PGSTE_ACTION_NOTIFY_HELD: return may_linger(s);
+	case PGSTE_ACTION_NOTIFY_HELD: return unused_may_linger(s);
 	/* v7.0 waits for the lock */
 	case PGSTE_ACTION_INTERCEPT_HELD:
 		return s->config->notifiers && s->config->revision != PGSTE_REVISION_7_0;
@@ -36,7 +36,7 @@ bool search_notifier_belongs(const struct search_system *s, enum pgste_action ac
 	}
 }
 
-static bool is_mapped(const struct mm *mm, uint64_t gfn)
+static bool guest_maps(const struct mm *mm, uint64_t gfn)
 {
 	return pte_is_present(mm->pte[gfn], mm->state[gfn]) && !pte_is_apart(mm, gfn);
 }
@@ -48,8 +48,8 @@ bool search_notifier_applies(const struct search_system *s, enum pgste_action ac
 
 	switch (action) {
 	case PGSTE_ACTION_NOTIFY_HELD:
-	case PGSTE_ACTION_SWAP_OUT_HELD: return is_mapped(mm, gfn) && page_is_unused(mm, gfn);
-	case PGSTE_ACTION_NOTIFY_START: return !s->notified && is_mapped(mm, gfn);
+	case PGSTE_ACTION_SWAP_OUT_HELD: return guest_maps(mm, gfn) && page_is_unused(mm, gfn);
+	case PGSTE_ACTION_NOTIFY_START: return !s->notified && guest_maps(mm, gfn);
 	case PGSTE_ACTION_INTERCEPT_HELD: return s->guest->vcpus[0].nr;
 	case PGSTE_ACTION_END_NONE:
 	case PGSTE_ACTION_END_XCHG:
@@ -58,14 +58,14 @@ bool search_notifier_applies(const struct search_system *s, enum pgste_action ac
 	}
 }
 
-static bool unmap(struct search_system *s, uint64_t gfn, enum pgste_rewrite rewrite)
+static bool notify_page(struct search_system *s, uint64_t gfn, enum pgste_rewrite rewrite)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 
 	return pgste_notifier_unmap(s->guest, &one, rewrite) >= 0;
 }
 
-static void hold(struct search_system *s, bool on)
+static void hold_locks(struct search_system *s, bool on)
 {
 	const struct pgste_gfns all = { .nr = s->guest->mm.nr_pages };
 
@@ -73,7 +73,7 @@ static void hold(struct search_system *s, bool on)
 }
 
 /* The operation writes the host's PTE, if that is still present, and its notifier ends. */
-static bool end(struct search_system *s, uint64_t gfn, enum pgste_rewrite rewrite)
+static bool notifier_ends(struct search_system *s, uint64_t gfn, enum pgste_rewrite rewrite)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 	const bool clears = rewrite == PGSTE_REWRITE_SET ||
@@ -95,30 +95,30 @@ static bool act_held(struct search_system *s, enum pgste_action action, uint64_t
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 	bool done = true;
 
-	hold(s, true);
+	hold_locks(s, true);
 	if (action == PGSTE_ACTION_INTERCEPT_HELD)
 		pgste_intercept(s->guest, 0);
 	else if (action == PGSTE_ACTION_SWAP_OUT_HELD)
 		done = pgste_swap_out(s->guest, &one) > 0;
 	else
-		done = unmap(s, gfn, allowed(s, PGSTE_REWRITE_NONE) ? PGSTE_REWRITE_NONE :
+		done = notify_page(s, gfn, rewrite_allowed(s, PGSTE_REWRITE_NONE) ? PGSTE_REWRITE_NONE :
 								       PGSTE_REWRITE_XCHG);
-	hold(s, false);
+	hold_locks(s, false);
 	return done;
 }
 
 bool search_notifier_act(struct search_system *s, enum pgste_action action, uint64_t gfn)
 {
 	switch (action) {
-	case PGSTE_ACTION_NOTIFY_NONE: return unmap(s, gfn, PGSTE_REWRITE_NONE);
-	case PGSTE_ACTION_NOTIFY_XCHG: return unmap(s, gfn, PGSTE_REWRITE_XCHG);
-	case PGSTE_ACTION_NOTIFY_SET: return unmap(s, gfn, PGSTE_REWRITE_SET);
+	case PGSTE_ACTION_NOTIFY_NONE: return notify_page(s, gfn, PGSTE_REWRITE_NONE);
+	case PGSTE_ACTION_NOTIFY_XCHG: return notify_page(s, gfn, PGSTE_REWRITE_XCHG);
+	case PGSTE_ACTION_NOTIFY_SET: return notify_page(s, gfn, PGSTE_REWRITE_SET);
 	case PGSTE_ACTION_NOTIFY_START:
 		s->notified = (uint8_t)(gfn + 1);
-		return unmap(s, gfn, PGSTE_REWRITE_NONE);
-	case PGSTE_ACTION_END_NONE: return end(s, gfn, PGSTE_REWRITE_NONE);
-	case PGSTE_ACTION_END_XCHG: return end(s, gfn, PGSTE_REWRITE_XCHG);
-	case PGSTE_ACTION_END_SET: return end(s, gfn, PGSTE_REWRITE_SET);
+		return notify_page(s, gfn, PGSTE_REWRITE_NONE);
+	case PGSTE_ACTION_END_NONE: return notifier_ends(s, gfn, PGSTE_REWRITE_NONE);
+	case PGSTE_ACTION_END_XCHG: return notifier_ends(s, gfn, PGSTE_REWRITE_XCHG);
+	case PGSTE_ACTION_END_SET: return notifier_ends(s, gfn, PGSTE_REWRITE_SET);
 	case PGSTE_ACTION_NOTIFY_HELD:
 	case PGSTE_ACTION_SWAP_OUT_HELD:
 	case PGSTE_ACTION_INTERCEPT_HELD: return act_held(s, action, gfn);

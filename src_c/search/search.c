@@ -36,6 +36,7 @@ struct visited {
 	uint64_t key[SEARCH_WORDS];
 	uint32_t parent, depth;
 	struct pgste_step step;
+	bool reordered; /* after the step pages 1 and 2 were exchanged, see system_reorder */
 };
 
 struct search {
@@ -109,6 +110,9 @@ static int visit(struct search *s, uint64_t parent, struct pgste_step step)
 	if (s->nr == s->room && !grow_search(s))
 		return PGSTE_E_NOMEM;
 	system_save(&s->system, v.key);
+	v.reordered = system_reorder(&s->system, v.key);
+	if (s->nr && !memcmp(v.key, s->states[parent].key, sizeof(v.key)))
+		return PGSTE_OK;
 	h = hash(v.key);
 	at = place(s, v.key, h);
 	if (s->table[at])
@@ -121,6 +125,11 @@ static int visit(struct search *s, uint64_t parent, struct pgste_step step)
 	return PGSTE_OK;
 }
 
+static uint8_t exchanged(uint8_t gfn)
+{
+	return gfn ? (uint8_t)(SEARCH_MAX_PAGES - gfn) : gfn;
+}
+
 /* The run to a state and one step more. */
 static void tell_answer(const struct search *s, uint64_t state, struct pgste_step last,
 		 struct pgste_search_answer *answer)
@@ -131,17 +140,25 @@ static void tell_answer(const struct search *s, uint64_t state, struct pgste_ste
 	if (at >= PGSTE_SEARCH_STEPS)
 		return;
 	answer->steps[at] = last;
-	for (; at; state = s->states[state].parent)
+	for (; at; state = s->states[state].parent) {
+		/* what comes after an exchange of pages speaks of them by their new numbers */
+		if (s->states[state].reordered)
+			for (uint32_t i = at; i < answer->nr_steps; i++)
+				answer->steps[i].gfn = exchanged(answer->steps[i].gfn);
 		answer->steps[--at] = s->states[state].step;
+	}
 }
 
 static int expand(struct search *s, uint64_t state)
 {
 	struct pgste_search_result *result = s->result;
 	uint64_t premises[PGSTE_NR_QUESTIONS] = { 0 };
-	bool changed = true; /* the system is no longer in this state */
+	bool changed = false; /* the system is no longer in this state */
+	struct search_image image;
 	int error = PGSTE_OK;
 
+	system_restore(&s->system, s->states[state].key);
+	system_remember(&s->system, &image);
 	for (unsigned a = 0; a < PGSTE_NR_ACTIONS && !error; a++)
 		for (uint8_t gfn = 0; gfn < s->system.config->nr_pages && !error; gfn++) {
 			const struct pgste_step step = { .action = (uint8_t)a, .gfn = gfn };
@@ -149,7 +166,7 @@ static int expand(struct search *s, uint64_t state)
 			bool done;
 
 			if (changed)
-				system_restore(&s->system, s->states[state].key);
+				system_put_back(&s->system, &image, s->states[state].key);
 			changed = action_applies(&s->system, (enum pgste_action)a, gfn);
 			if (!changed)
 				continue;

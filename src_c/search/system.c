@@ -24,6 +24,8 @@
 #include "search/system.h"
 
 #define PTE_LOW UINT64_C(0xfff)
+/* What of the rest word names pages. */
+#define REST_PAGES (UINT64_C(0xff) | UINT64_C(0xff) << 27)
 
 int system_new(struct search_system *s, const struct pgste_search_config *config)
 {
@@ -206,6 +208,35 @@ void system_save(const struct search_system *s, uint64_t *key)
 	search_reporting_save(s, key);
 }
 
+/* Entries of a list of up to two, with pages 1 and 2 exchanged: 1 <-> 2 is 01 <-> 10. */
+static uint64_t reorder_list(uint64_t list)
+{
+	const uint64_t entries = list >> 2;
+	const uint64_t low = entries & 5, high = entries >> 1 & 5;
+
+	return (list & 3) | (low << 1 | high) << 2;
+}
+
+/* Buddies are not alike, nor are pages where slots are shifted. */
+bool system_reorder(const struct search_system *s, uint64_t *key)
+{
+	const uint64_t page = key[1], rest = key[SEARCH_MAX_PAGES];
+	const uint64_t notified = rest >> 27 & 3;
+	const uint64_t other = (rest & ~REST_PAGES) | reorder_list(rest & 0xff) |
+			       reorder_list(rest >> 29 & 0x3f) << 29 |
+			       (notified > 1 ? 5 - notified : notified) << 27;
+
+	if (s->config->plain || s->config->nr_pages < 3 || s->config->shifted ||
+	    s->guest->mech == &mech_reporting || key[1] < key[2])
+		return false;
+	if (key[1] == key[2] && rest <= other)
+		return false;
+	key[1] = key[2];
+	key[2] = page;
+	key[SEARCH_MAX_PAGES] = other;
+	return true;
+}
+
 /* An empty host, to which the pages' frames and slots are then added in order. */
 static void empty_host(struct pgste_host *host)
 {
@@ -272,6 +303,15 @@ static void restore_lists(struct search_system *s, const uint64_t *key)
 		}
 }
 
+void system_set_migration(struct pgste_guest *guest, bool on)
+{
+	if (guest->migration == on)
+		return;
+	/* the mode alone: attribute-dirty bits are in the state bytes */
+	guest->migration = on;
+	guest_set_paths(guest);
+}
+
 void system_restore(struct search_system *s, const uint64_t *key)
 {
 	const uint64_t rest = key[SEARCH_MAX_PAGES];
@@ -284,11 +324,7 @@ void system_restore(struct search_system *s, const uint64_t *key)
 	if (s->guest->nr_vcpus > 1)
 		restore_list(&s->guest->vcpus[1], rest >> 29 & 0x3f);
 	s->notified = rest >> 27 & 3;
-	if (s->guest->migration != (rest >> 8 & 1)) {
-		/* the mode alone: attribute-dirty bits are in the state bytes */
-		s->guest->migration = rest >> 8 & 1;
-		guest_set_paths(s->guest);
-	}
+	system_set_migration(s->guest, rest >> 8 & 1);
 	s->watched = (struct observed){
 		.phase = rest >> 9 & 3,
 		.store = rest >> 11 & 7,

@@ -56,6 +56,23 @@ struct observed {
 	bool dropped;	/* the host gave the content up since then */
 };
 
+/* All that an action can change, as it lies in memory: put back faster than a key is. */
+struct search_image {
+	uint32_t free_frame, free_slot;
+	uint64_t fresh_frame, fresh_slot, nr_free, nr_slots_free, nr_cached, nr_pinned;
+	struct list lists[4];
+	struct frame frames[SEARCH_MAX_PAGES];
+	struct slot slots[SEARCH_MAX_PAGES];
+	uint64_t pte[SEARCH_MAX_PAGES], free;
+	uint16_t rest[SEARCH_MAX_PAGES], bits[SEARCH_MAX_PAGES];
+	uint8_t state[SEARCH_MAX_PAGES];
+	uint64_t cbrl[SEARCH_MAX_VCPUS][SEARCH_MAX_PAGES];
+	uint32_t nr_listed[SEARCH_MAX_VCPUS];
+	struct observed watched;
+	uint8_t notified;
+	bool migration;
+};
+
 struct search_system {
 	const struct pgste_search_config *config;
 	struct pgste_host *host;
@@ -72,6 +89,16 @@ void system_free(struct search_system *s);
 /* The whole state, with frames and slots numbered by the pages that have them. */
 void system_save(const struct search_system *s, uint64_t *key);
 void system_restore(struct search_system *s, const uint64_t *key);
+void system_set_migration(struct pgste_guest *guest, bool on); /* the mode, and no page */
+/* The same (image.c) for the state that the system was restored to last, before actions changed it. */
+void system_remember(const struct search_system *s, struct search_image *image);
+void system_put_back(struct search_system *s, const struct search_image *image,
+		     const uint64_t *key);
+/*
+ * Pages that nobody watches are alike: of two keys that differ in their order alone the smaller
+ * stands for both.  True: key was changed to the other.
+ */
+bool system_reorder(const struct search_system *s, uint64_t *key);
 uint32_t *page_tag(struct search_system *s, uint64_t gfn);	 /* of its frame, or NULL */
 uint32_t *page_slot_tag(struct search_system *s, uint64_t gfn); /* of its swap slot, or NULL */
 

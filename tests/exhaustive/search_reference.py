@@ -11,7 +11,19 @@ from typing import Any
 
 from reference import Guest, Host, ModelError, ProgramInterruption
 from reference.reporting import Reporting, Settings
-from reference.words import is_none, is_present, is_swap
+from reference.two_tables import PTE_UNUSED, DatGuest
+from reference.words import (
+    PGSTE_CMMA_D,
+    PGSTE_UC,
+    PGSTE_ZERO,
+    PTE_NONE,
+    PTE_YOUNG,
+    UNUSED,
+    is_none,
+    is_present,
+    is_swap,
+    usage,
+)
 
 ZERO, NEW, OLD = 0, 1, 2
 PAGE_ACTIONS = (
@@ -25,8 +37,35 @@ PAGE_ACTIONS = (
     "take",
     "zap",
     "pin",
+    "age",
+    "free_elsewhere",
+    "alloc_elsewhere",
+    "notify_none",
+    "notify_xchg",
+    "notify_set",
+    "notify_held",
+    "swap_out_held",
+    "notify_start",
+    "end_none",
+    "end_xchg",
+    "end_set",
 )
-OTHER_ACTIONS = ("reclaim", "intercept", "zap_scan", "reset_cmma", "migrate", "report")
+OTHER_ACTIONS = (
+    "reclaim",
+    "intercept",
+    "zap_scan",
+    "reset_cmma",
+    "migrate",
+    "report",
+    "intercept_elsewhere",
+    "intercept_held",
+)
+
+
+WATCHED_ACTIONS = (
+    *("write", "read", "free", "free_raced", "alloc", "take"),
+    *("free_elsewhere", "alloc_elsewhere"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +82,9 @@ class Watched:
 class System:
     guest: Guest
     watched: Watched = Watched()
+    notifiers: tuple[str, ...] = ()  # what operations of the host do to its PTE
+    notified: int | None = None  # the page whose notifier has started
+    shifted: bool = False
 
     @property
     def host(self) -> Host:
@@ -50,18 +92,30 @@ class System:
 
 
 def new_system(
-    mechanism: str, generation: str, rearm: str, poison: str, shape: tuple[int, ...]
+    mechanism: str,
+    generation: str,
+    rearm: str,
+    poison: str,
+    shape: tuple[int, ...],
+    revision: str = "7.2",
+    notifiers: tuple[str, ...] = (),
+    shifted: bool = False,
 ) -> System:
-    pages, frames, slots, entries = shape
-    zvm = generation == "zvm"
-    guest = Guest(
-        pages,
-        Host(frames, slots, rearm=rearm),
-        mechanism=mechanism,
-        generation="pgtable" if zvm else generation,
-        flavour="zvm" if zvm else "kvm",
-        cbrl_entries=entries,
-    )
+    """`shape`: pages, frames, swap slots, entries of a list, and virtual CPUs (1 if left out)."""
+    pages, frames, slots, entries, *vcpus = shape
+    host = Host(frames, slots, rearm=rearm)
+    config: dict[str, Any] = {
+        "mechanism": mechanism,
+        "cbrl_entries": entries,
+        "vcpus": vcpus[0] if vcpus else 1,
+    }
+    guest: Guest
+    if generation == "dat":
+        kind = ShiftedGuest if shifted else DatGuest
+        guest = kind(pages, host, revision, **config)
+    else:
+        flavour = "zvm" if generation == "zvm" else "kvm"
+        guest = Guest(pages, host, generation="pgtable", flavour=flavour, **config)
     if mechanism == "reporting":
         guest.reporting = Reporting(
             guest,
@@ -80,7 +134,29 @@ def new_system(
                 poison=poison,
             ),
         )
-    return System(guest)
+    return System(guest, notifiers=notifiers)
+
+
+class ShiftedGuest(DatGuest):
+    """_essa_clear_cbrl of v7.0 with one memory slot whose host address is a page above its own.
+
+    It looks at the guest's own PTE of the entry, and hands the guest address to
+    gmap_helper_zap_one_page as a host address: what lies there is the page below."""
+
+    def intercept(self, vcpu: int = 0) -> int:
+        assert self.revision == "7.0"
+        zapped = 0
+        for gfn in self.cbrl[vcpu]:
+            below = gfn - 1
+            unused = usage(self.pgste[gfn]) == UNUSED
+            if self.guest_present(gfn) or not (unused or self.pgste[gfn] & PGSTE_ZERO):
+                continue
+            if below >= 0 and is_swap(self.pte[below]):
+                self._give_back(below)
+                self._store_pte(below, PTE_NONE)
+                zapped += 1
+        self.cbrl[vcpu] = []
+        return zapped
 
 
 def actions_of(system: System) -> list[tuple[str, int]]:
@@ -94,6 +170,17 @@ def actions_of(system: System) -> list[tuple[str, int]]:
         left_out |= {"pin"}
     if guest.reporting is None:
         left_out |= {"report"}
+    if guest.flavour == "zvm":
+        left_out |= {"age"}
+    if len(guest.cbrl) == 1:
+        left_out |= {"free_elsewhere", "alloc_elsewhere", "intercept_elsewhere"}
+    for rewrite in ("none", "xchg", "set"):
+        if rewrite not in system.notifiers:
+            left_out |= {f"notify_{rewrite}", f"end_{rewrite}"}
+    if not system.notifiers:
+        left_out |= {"notify_held", "swap_out_held", "notify_start", "intercept_held"}
+    elif isinstance(guest, DatGuest) and guest.revision == "7.0":
+        left_out |= {"intercept_held"}  # it waits for the lock
     pages = range(len(guest.pte))
     return [(name, gfn) for name in PAGE_ACTIONS for gfn in pages if name not in left_out] + [
         (name, 0) for name in OTHER_ACTIONS if name not in left_out
@@ -101,7 +188,8 @@ def actions_of(system: System) -> list[tuple[str, int]]:
 
 
 def has_content(guest: Guest, gfn: int) -> bool:
-    return not is_none(guest.pte[gfn])
+    """Whether the host keeps something: with two tables its own tells."""
+    return not is_none(guest.host_word(gfn) if isinstance(guest, DatGuest) else guest.pte[gfn])
 
 
 def relabel(guest: Guest) -> None:
@@ -123,9 +211,23 @@ def act(system: System, name: str, gfn: int) -> bool:
     """One action on a system, false if it does not apply (the system is then spoilt)."""
     guest, host, seen = system.guest, system.host, system.watched
     had = has_content(guest, 0)
+    if system.notified == gfn and name in ("write", "read", "swap_in", "free_raced"):
+        return False  # a fault waits for the end of the notifier
     try:
-        if gfn == 0 and name in ("write", "read", "free", "free_raced", "alloc", "take"):
+        if gfn == 0 and name in WATCHED_ACTIONS:
             if not act_watched(system, name):
+                return False
+        elif name in ("free_elsewhere", "alloc_elsewhere"):
+            (guest.free if name == "free_elsewhere" else guest.alloc)([gfn], vcpu=1)
+        elif name == "intercept_elsewhere":
+            guest.intercept(1)
+        elif name == "age":
+            index = guest.frame[gfn]
+            if index is None:
+                return False
+            host.age(index)
+        elif name.startswith(("notify_", "end_")) or name.endswith("_held"):
+            if not act_two_tables(system, name, gfn):
                 return False
         elif name == "write":
             guest.write([gfn], [NEW])
@@ -138,7 +240,7 @@ def act(system: System, name: str, gfn: int) -> bool:
         elif name in ("free_raced", "take"):
             return False
         elif name == "swap_out":
-            if not is_present(guest.pte[gfn]) or not guest.swap_out([gfn]):
+            if not guest.has_page(gfn) or not guest.swap_out([gfn]):
                 return False
         elif name == "swap_in":
             if not is_swap(guest.pte[gfn]):
@@ -177,6 +279,42 @@ def act(system: System, name: str, gfn: int) -> bool:
     return True
 
 
+def act_two_tables(system: System, name: str, gfn: int) -> bool:
+    """MMU notifiers and locks that are held: mmu_notifier_invalidate_range_start unmaps the page
+    from the guest, and what the operation then does to the host's PTE is the end's."""
+    guest = system.guest
+    assert isinstance(guest, DatGuest)
+    match name.split("_"):
+        case ["notify", "start"]:
+            if system.notified is not None or not guest.guest_present(gfn):
+                return False
+            guest.notifier_unmap([gfn])
+            system.notified = gfn
+        case ["end", rewrite]:
+            if system.notified != gfn:
+                return False
+            system.notified = None
+            word = guest.host_word(gfn)
+            if is_present(word) and rewrite == "set":
+                guest.host_pte[gfn] = word & ~PTE_UNUSED
+            elif is_present(word) and rewrite == "xchg":
+                guest.set_pte_anew(gfn, word)
+        case [*_, "held"]:
+            guest.hold([gfn], True)
+            if name == "intercept_held":
+                guest.intercept()
+            elif name == "swap_out_held":
+                if not guest.has_page(gfn) or not guest.swap_out([gfn]):
+                    return False
+            else:
+                least = "none" if "none" in system.notifiers else "xchg"
+                guest.notifier_unmap([gfn], least)
+            guest.hold([gfn], False)
+        case [_, rewrite]:
+            guest.notifier_unmap([gfn], rewrite)
+    return True
+
+
 def report(guest: Guest) -> bool:
     """Free page reporting: what is due next happens."""
     reporting = guest.reporting
@@ -207,14 +345,15 @@ def act_watched(system: System, name: str) -> bool:
         value = guest.read([0])[0]
         if value == ZERO and seen.store == "none":
             system.watched = replace(seen, read_zero=True)
-    if name == "free":
+    vcpu = int(name.endswith("_elsewhere"))
+    if name in ("free", "free_elsewhere"):
         relabel(guest)
-    if name in ("free", "free_raced"):
+    if name in ("free", "free_raced", "free_elsewhere"):
         system.watched = Watched("free", store="raced" if name == "free_raced" else "none")
-        guest.free([0])
-    if name == "alloc":
+        guest.free([0], vcpu=vcpu)
+    if name in ("alloc", "alloc_elsewhere"):
         system.watched = replace(seen, phase="in use")
-        guest.alloc([0])
+        guest.alloc([0], vcpu=vcpu)
     if name == "take":
         if seen.phase != "free":
             return False
@@ -237,16 +376,29 @@ def key_of(system: System) -> tuple[Any, ...]:
         pages.append(
             (
                 pte & 0xFFF,
-                guest.pgste[gfn],
-                guest.dirty_bit[gfn],
-                guest.free_bit[gfn],
+                # what only logs read decides nothing: user-dirty, and attribute-dirty
+                guest.pgste[gfn] & ~(PGSTE_UC | PGSTE_CMMA_D),
+                guest.free_bit[gfn] and guest.reporting is not None,
+                key_of_host_pte(guest, gfn),
                 frame and (frame.list, frame.tag, frame.referenced, frame.dirty, frame.pinned),
                 slot and (slot.count, slot.frame is not None, slot.tag),
             )
         )
     lists = tuple(tuple(owner[f] for f in host.lists[name]) for name in sorted(host.lists))
-    cbrl = tuple(guest.cbrl[0])
-    return tuple(pages), lists, cbrl, guest.migration, system.watched, key_of_reporting(guest)
+    lists_of_vcpus = tuple(tuple(entries) for entries in guest.cbrl)
+    return (
+        *(tuple(pages), lists, lists_of_vcpus, guest.migration, system.watched),
+        *(system.notified, key_of_reporting(guest)),
+    )
+
+
+def key_of_host_pte(guest: Guest, gfn: int) -> tuple[bool, ...]:
+    """Of the host's own PTE: UNUSED, and its age.  Nobody takes WRITE away from it here, and its
+    other bits are asked for by nobody."""
+    if not isinstance(guest, DatGuest) or guest.frame[gfn] is None:
+        return ()
+    word = guest.host_pte[gfn]
+    return guest.is_apart(gfn), bool(word & PTE_UNUSED), bool(word & PTE_YOUNG)
 
 
 def key_of_reporting(guest: Guest) -> tuple[Any, ...]:
