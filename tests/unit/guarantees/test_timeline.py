@@ -84,7 +84,7 @@ def test_a_lost_store_is_told_step_by_step() -> None:
     _, texts = drawn(explain("cmma", "lost-before-alloc"))
     shown = words(texts)
     for step in ("1 frees page 0", "2 stores 1 to page 0", "3 reclaims page 0",
-                 "4 allocates page 0"):  # fmt: skip
+                 "4 allocates page 0; the host processes the list"):  # fmt: skip
         assert step in shown.splitlines()
     for row in ("the guest", "the host", "page 0 is", "last store to it", "PGSTE", "list (CBRL)",
                 "host pte", "swap slot", "a load gives"):  # fmt: skip
