@@ -22,8 +22,8 @@ from pgste.guarantees.systems import SYSTEMS, System
 
 __all__ = ["NO_RELEASE", "SPANS", "Answer", "Bisect", "Span", "bisect"]
 
-#: Columns that are not those of a release of Linux.
-NO_RELEASE = ("none", "cmma_zvm")
+#: Columns that are not those of a release of Linux as most have it.
+NO_RELEASE = ("none", "cmma_zvm", "cmma_7_0_shifted", "cmma_7_1_5_left")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,12 @@ _NEW_GMAP = Commit(
     "v7.0",
     f"{_LISTED}, and later commits' Fixes lines",
 )
+_UNUSED_FIX = Commit(
+    "d4bb00704a66",
+    "s390/mm: Fix handling of _PAGE_UNUSED pte bit",
+    "v7.2",
+    "the advisory of CVE-2026-72412; backported as fda07c8e4b54",
+)
 _LAZYFREE = Commit(
     "802a3a92ad7a", "mm: reclaim MADV_FREE pages", "v4.12", "later commits' Fixes lines"
 )
@@ -89,7 +95,8 @@ _NO_POISON = Commit(
 
 #: What a span says beside its answers.
 _OLDEST = "older releases were not looked at"
-_INTENDED = "as intended, not as v7.0 was released"
+_TO_7_1_4 = "v7.1 has the two other fixes, and UNUSED lingers as in v7.0 up to 7.1.4"
+_WRITTEN = "in 7.1.5 as fda07c8e4b54; operations of the host write its PTE"
 _ANY_CLEAN = "drops a clean page whatever refers to it; the fix was backported in April 2022"
 _OR_HELD = "a page that is dirty or has another reference is ordinary again"
 _DIRTY = "only a page that is dirty is ordinary again"
@@ -98,7 +105,8 @@ _IN_GUEST = "in the guest; QEMU from 5.1"
 #: Oldest first for each place.  A column joins by a line.
 SPANS = (
     Span(_KVM, "cmma", "v4.13", "v6.19", (_EMULATION,), _OLDEST),
-    Span(_KVM, "cmma_7_0", "v7.0", "v7.1", (_NEW_GMAP,)),
+    Span(_KVM, "cmma_7_0", "v7.0", "v7.1", (_NEW_GMAP,), _TO_7_1_4),
+    Span(_KVM, "cmma_7_1_5", "v7.2", None, (_UNUSED_FIX,), _WRITTEN),
     Span(_FREE, None, "v4.12", "v5.17", (_LAZYFREE,), _ANY_CLEAN),
     Span(_FREE, "madv_free", "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
     Span(_FREE, "madv_free_dirty", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),

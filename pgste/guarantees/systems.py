@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgste.guarantees.columns import Subject
+from pgste.guarantees.columns import MECHANISMS, Subject
 
 __all__ = ["DEEP_SYSTEMS", "STATES", "SYSTEMS", "System"]
 
@@ -57,5 +57,25 @@ SYSTEMS = (
 #: One frame fewer than three pages need: minutes and gigabytes, and the same answers.
 DEEP_SYSTEMS = (*SYSTEMS, System(3, 2, 3, 1, obedient=True))
 
+_COUNTS = {
+    "none": (93, 507, 507, 267, 10107, 3129),
+    "cmma": (918, 22844, 56864, 32636, 89804, 1338684, 496650),
+    "cmma_7_0": (3300, 248432, 1392714),
+    "cmma_7_0_shifted": (3300, 250208, 1423742),
+    "cmma_7_1_5": (2010, 139976, 735892),
+    "cmma_7_1_5_left": (2836, 230568, 1113490),
+    "cmma_zvm": (126, 1986, 1986, 1680, 31114, 24288),
+    "madv_free": (354, 2994, 2994, 2046, 133170, 22302),
+    "madv_free_dirty": (237, 1767, 1767, 1227, 72855, 6810),
+    "madv_dontneed": (66, 438, 438, 222, 7542, 1140),
+    "reporting": (327, 9302, 9302, 4840, 156990, 145855),
+    "reporting_poison": (327, 6233, 6233, 3291, 123465, 119773),
+}
 #: How many states a column has on each of `SYSTEMS` that it fits, for progress; a test counts them.
-STATES: dict[tuple[str, System], int] = {}
+STATES = {
+    (subject.key, system): states
+    for subject in MECHANISMS
+    for system, states in zip(
+        [each for each in SYSTEMS if each.fits(subject)], _COUNTS[subject.key], strict=True
+    )
+}

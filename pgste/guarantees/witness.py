@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Moment", "Page", "Poison", "Step", "play"]
 
 Poison: TypeAlias = Literal["none", "init_on_free", "page_poison"]
+Rewrite: TypeAlias = Literal["none", "xchg", "set"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Page:
 class Moment:
     """Page 0 after a step: its words, its state in short, and what a load would give.
 
-    `what` tells the step, `pgste`, `pte` and `host_pte` are the words, `state` is a letter for the guest's state
+    `what` tells the step, `pgste`, `pte` and `host_pte` (the host's own, None where there is one
+    table only) are the words, `state` is a letter for the guest's state
     (S stable, U unused, V volatile, P potentially volatile) and one for the host's (r resident,
     p on swap, z nothing kept) with ZERO spelled out, `listed` the pages on the CBRL,
     `reads` the content, a store's number or "zero", or the program interruption.  `pages` are
@@ -68,7 +70,7 @@ class Moment:
     what: str
     pgste: int
     pte: int
-    host_pte: int | None  # its own, where there are two tables
+    host_pte: int | None
     state: str
     listed: tuple[int, ...]
     reads: str
@@ -106,7 +108,7 @@ class _Player:
         self.host, self.guest = host, guest
         self.tag = 0
         # what an operation does to the host's PTE that changes least
-        self.least = "none" if "none" in notifiers else "xchg"
+        self.least: Rewrite = "none" if "none" in notifiers else "xchg"
 
     def do(self, step: Step) -> str:
         """Carry a step out: what it was, in words."""
@@ -146,9 +148,9 @@ class _Player:
             case "alloc":
                 guest.alloc_page(gfn)
             case "free_elsewhere":
-                guest.free_page(gfn, vcpu=1)
+                guest.free(gfn, vcpu=1)
             case "alloc_elsewhere":
-                guest.alloc_page(gfn, vcpu=1)
+                guest.alloc(gfn, vcpu=1)
             case "intercept_elsewhere":
                 guest.intercept(vcpu=1)
             case "age":
@@ -188,7 +190,7 @@ class _Player:
                     guest.notifier_unmap(gfn, self.least)
             case ["notify", "start"]:
                 guest.notifier_unmap(gfn, "none")
-            case ["notify", rewrite]:
+            case ["notify", "none" | "xchg" | "set" as rewrite]:
                 guest.notifier_unmap(gfn, rewrite)
             case ["swap", "out", "held"]:
                 with self._held():

@@ -93,6 +93,8 @@ static bool notifier_ends(struct search_system *s, uint64_t gfn, enum pgste_rewr
 static bool act_held(struct search_system *s, enum pgste_action action, uint64_t gfn)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
+	const enum pgste_rewrite least = rewrite_allowed(s, PGSTE_REWRITE_NONE) ?
+					 PGSTE_REWRITE_NONE : PGSTE_REWRITE_XCHG;
 	bool done = true;
 
 	hold_locks(s, true);
@@ -101,8 +103,7 @@ static bool act_held(struct search_system *s, enum pgste_action action, uint64_t
 	else if (action == PGSTE_ACTION_SWAP_OUT_HELD)
 		done = pgste_swap_out(s->guest, &one) > 0;
 	else
-		done = notify_page(s, gfn, rewrite_allowed(s, PGSTE_REWRITE_NONE) ? PGSTE_REWRITE_NONE :
-								       PGSTE_REWRITE_XCHG);
+		done = notify_page(s, gfn, least);
 	hold_locks(s, false);
 	return done;
 }

@@ -89,8 +89,9 @@ void system_free(struct search_system *s);
 /* The whole state, with frames and slots numbered by the pages that have them. */
 void system_save(const struct search_system *s, uint64_t *key);
 void system_restore(struct search_system *s, const uint64_t *key);
-void system_set_migration(struct pgste_guest *guest, bool on); /* the mode, and no page */
-/* The same (image.c) for the state that the system was restored to last, before actions changed it. */
+/* The mode alone: attribute-dirty bits are in the state bytes. */
+void system_set_migration(struct pgste_guest *guest, bool on);
+/* The same (image.c) for the state that the system was restored to last. */
 void system_remember(const struct search_system *s, struct search_image *image);
 void system_put_back(struct search_system *s, const struct search_image *image,
 		     const uint64_t *key);
