@@ -282,8 +282,7 @@ def explanation(cell: Cell) -> Group:
         )
     foot = Text(
         f"Page 0, on {cell.system}; no shorter run shows it.\nState: S stable, U unused,"
-        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept."
-        + (" PTE: the guest's, and the host's own." if subject.generation == "dat" else ""),
+        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept.",
         style="dim",
     )
     return Group(head, Text(), grid, Text(), foot)
