@@ -455,10 +455,10 @@ FAULTS = (
         "store, reclaim, load, store, reclaim: not dirty",
     ),
     Fault(
-        "a fresh page has what its frame had",
-        "host/frame.c",
-        "(struct frame){ .slot = NIL }",
-        "(struct frame){ .slot = NIL, .tag = host->frames[frame].tag }",
+        "a fresh page has content of page 0",
+        _FAULT,
+        "\thost->frames[*frame].dirty = 1;\n\tlist_add",
+        "\thost->frames[*frame].dirty = 1;\n\thost->frames[*frame].tag = 5;\n\tlist_add",
         {
             "none": {"stale-after-zero": "no -> n/a", "zap-harms": "n/a -> yes"},
             "madv_free_dirty": {
@@ -468,7 +468,7 @@ FAULTS = (
                 "zap-harms": "no -> yes",
             },
         },
-        "a load of a new page gives what another page stored",
+        "a load of page 1 gives what page 0 stored; after the zap of page 0 one does not give zero",
     ),
     # ---- reclaim ----
     Fault(
