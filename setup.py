@@ -2,18 +2,22 @@
 """Build script: the C core becomes libpgste.so inside the package, beside the extensions that
 use it; metadata is in pyproject.toml.
 
-Compilers run in parallel, and the result is stripped.  The environment variable PGSTE_CFLAGS adds
-flags for the compiler and the linker, and then nothing is stripped, as in
+Cython translates in this process while C compilers run beside it, as many as there are CPUs; the
+result is stripped.  What is done why: docs/architecture.md, "How it is built".  The environment
+variable PGSTE_CFLAGS adds flags for the compiler and the linker; then nothing is stripped, and the
+core is compiled file by file, as in
 ``PGSTE_CFLAGS="-g -fsanitize=address,undefined" python setup.py build_ext --inplace``.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
@@ -33,18 +37,24 @@ SHARED = "pgste._engine._cyutility"  # what Cython would otherwise put into ever
 
 EXTRA = shlex.split(os.environ.get("PGSTE_CFLAGS", ""))
 COMMON = ["-std=c11", "-fvisibility=hidden", "-pthread", "-g0"]
-# No link-time optimisation: measured, the search for guarantees gets 10 to 15 % slower by it.
 CORE_CFLAGS = [*COMMON, "-O3", *EXTRA]
+# Rooms that call one another for every page become one unit, so that the compiler inlines across
+# them and reads the headers once.  The kernels of CPUs have the same names, each in its file.
+UNIT_ROOMS = ("base", "host", "memory", "guest", "mech", "replay", "search")
+UNIT = [] if EXTRA else [src for src in SOURCES if src.split(os.sep)[1] in UNIT_ROOMS]
+# The linker tells the compiler that the unit is used from outside by its public functions alone.
+LINK_TIME = ["-flto=1", "-flto-partition=one"]  # of GCC
 # The binding only hands arguments on: -Og compiles in half the time.  Calls for one page pass
-# through these modules, which have -O2 and their own copy of Cython's helpers: else 4 % slower.
+# through the hot modules, which are 15 to 20 % slower by it.
 BINDING_CFLAGS = [*COMMON, "-Og", *EXTRA]
 HOT = [f"pgste._engine.{name}" for name in ("arguments", "gfns", "guest", "host", "member", "unit")]
-HOT_CFLAGS = [*COMMON, "-O2", *EXTRA]
+HOT_CFLAGS = [*COMMON, "-O1", *EXTRA]
 LDFLAGS = ["-pthread", *(EXTRA or ["-s"])]
 DIRECTIVES = {
     "language_level": 3,
     "embedsignature": True,
-    "binding": True,
+    "embedsignature.format": "clinic",  # what inspect.signature reads
+    "binding": False,  # methods are as CPython's own: less code, and faster to call
     "auto_pickle": False,
     "autotestdict": False,
     "show_performance_hints": False,
@@ -52,44 +62,59 @@ DIRECTIVES = {
 
 
 class BuildExtensions(build_ext):
-    """Builds the C core first: extensions link to it, and so can the programs of others."""
+    """Builds the C core too: extensions link to it, and so can the programs of others."""
+
+    _version: str | None = None  # what the compiler says
 
     def finalize_options(self) -> None:
         super().finalize_options()
         self.parallel = self.parallel or len(os.sched_getaffinity(0))
 
     def build_extensions(self) -> None:
-        import numpy
-        from Cython.Build import cythonize
-
         info = self._build_info()
         info_file = Path(self._built(BUILD_INFO))
         if not info_file.exists() or info_file.read_text() != info:
             self.force = True  # built with other flags or by another compiler, or never
 
-        # Cython works in this process only, as each further one takes half a second to start;
-        # meanwhile the C compiler is at the core.
         with ThreadPoolExecutor(self.parallel) as pool:
-            objects = None
+            core = []
             if self.force or newer_group([*SOURCES, *HEADERS, __file__], self._built(LIBRARY)):
-                objects = [pool.submit(self._compiled, source) for source in SOURCES]
-            for hot, helpers in ((True, None), (False, SHARED)):
-                extensions = [ext for ext in self.extensions if (ext.name in HOT) == hot]
-                translated = cythonize(
-                    extensions,
-                    shared_utility_qualified_name=helpers,
+                core = [pool.submit(self._compiled, *job) for job in self._core_jobs()]
+            binding = [
+                (ext, pool.submit(self._compiled_binding, ext)) for ext in self._translated()
+            ]
+            if core:
+                self._link_core([made.result() for made in core])
+            for ext, made in binding:
+                ext.sources, ext.extra_objects = [], [made.result()]
+                ext.depends = [*ext.depends, made.result()]
+        super().build_extensions()  # there is nothing left to do but to link
+        info_file.write_text(info)
+
+    def _translated(self) -> Iterator[Extension]:
+        """Each extension once it is C: in this process, as a further one takes long to start."""
+        import numpy
+        from Cython.Build import cythonize
+
+        def length(ext: Extension) -> float:
+            return os.path.getsize(ext.sources[0]) if ext.name != SHARED else float("inf")
+
+        gc.disable()  # it would look through Cython's trees time and again: 40 % more work
+        try:
+            # the longest first, so that no CPU is left with one of these at the end
+            for ext in sorted(self.extensions, key=length, reverse=True):
+                [in_c] = cythonize(
+                    [ext],
+                    force=self.force or None,
+                    shared_utility_qualified_name=SHARED,
                     compiler_directives=DIRECTIVES,
                 )
-                for ext, in_c in zip(extensions, translated, strict=True):
-                    ext.sources = in_c.sources
-                    ext.include_dirs.append(numpy.get_include())
-                    ext.library_dirs.append(os.path.dirname(self._built(LIBRARY)))
-            if objects:
-                self._link_core([name for names in objects for name in names.result()])
-        # the longest first, so that no core is left with one of these at the end
-        self.extensions.sort(key=lambda ext: os.path.getsize(ext.sources[0]), reverse=True)
-        super().build_extensions()
-        info_file.write_text(info)
+                ext.sources = in_c.sources
+                ext.include_dirs.append(numpy.get_include())
+                ext.library_dirs.append(os.path.dirname(self._built(LIBRARY)))
+                yield ext
+        finally:
+            gc.enable()
 
     def copy_extensions_to_source(self) -> None:
         super().copy_extensions_to_source()
@@ -102,34 +127,65 @@ class BuildExtensions(build_ext):
     def _built(self, name: str) -> str:
         return os.path.join(self.build_lib, "pgste", name)
 
-    def _compiled(self, source: str) -> list[str]:
-        objects: list[str] = self.compiler.compile(
+    def _core_jobs(self) -> list[tuple[str, list[str]]]:
+        """What is compiled of the core, with which flags; the longest first."""
+        if EXTRA:
+            return [(source, CORE_CFLAGS) for source in SOURCES]
+        unit = os.path.join(self.build_temp, "core.c")
+        self.mkpath(self.build_temp)
+        Path(unit).write_text(
+            "".join(f'#include "{os.path.relpath(source, "src_c")}"\n' for source in UNIT)
+        )
+        others = [(source, CORE_CFLAGS) for source in SOURCES if source not in UNIT]
+        return [(unit, [*CORE_CFLAGS, *self._link_time()]), *others]
+
+    def _compiled(self, source: str, flags: list[str]) -> str:
+        [made] = self.compiler.compile(
             [source],
             output_dir=os.path.join(self.build_temp, "core"),
             macros=MACROS,
             include_dirs=["src_c"],
-            extra_postargs=CORE_CFLAGS,
+            extra_postargs=flags,
         )
-        return objects
+        return str(made)
+
+    def _compiled_binding(self, ext: Extension) -> str:
+        [made] = self.compiler.object_filenames(ext.sources, output_dir=self.build_temp)
+        if self.force or newer_group([*ext.sources, *ext.depends, __file__], made):
+            self.compiler.compile(
+                ext.sources,
+                output_dir=self.build_temp,
+                macros=ext.define_macros,
+                include_dirs=ext.include_dirs,
+                extra_postargs=ext.extra_compile_args,
+            )
+        return str(made)
 
     def _link_core(self, objects: list[str]) -> None:
         self.compiler.link_shared_object(
             objects,
             self._built(LIBRARY),
-            extra_postargs=[*LDFLAGS, f"-Wl,-soname,{LIBRARY}"],
+            extra_postargs=[*self._link_time(), *LDFLAGS, f"-Wl,-soname,{LIBRARY}"],
             build_temp=self.build_temp,
         )
+
+    def _link_time(self) -> list[str]:
+        return LINK_TIME if UNIT and "Free Software Foundation" in self._compiler_version() else []
+
+    def _compiler_version(self) -> str:
+        if self._version is None:
+            command = [self.compiler.compiler_so[0], "--version"]
+            self._version = subprocess.check_output(command, text=True)
+        return self._version
 
     def _build_info(self) -> str:
         """Which compiler builds this, and with which flags, as JSON."""
         compiler = self.compiler.compiler_so
-        version = subprocess.run(
-            [compiler[0], "--version"], capture_output=True, text=True, check=True
-        ).stdout.splitlines()[0]
         return json.dumps(
             {
-                "compiler": version,
-                "core": shlex.join([*compiler[1:], *CORE_CFLAGS]),
+                "Cython": DIRECTIVES,
+                "compiler": self._compiler_version().splitlines()[0],
+                "core": shlex.join([*compiler[1:], *CORE_CFLAGS, *self._link_time()]),
                 "binding": shlex.join([*compiler[1:], *BINDING_CFLAGS]),
                 "hot binding": shlex.join([*compiler[1:], *HOT_CFLAGS]),
             },

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from operator import index
 from typing import Any
 
 import numpy as np
 
+from pgste._engine.member import Member
 from pgste._engine.names import shown
+from pgste._engine.unit import Unit
 from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
 
-__all__ = ["check_callable", "check_flag", "count_of", "items_of", "names_of"]
+__all__ = ["check_callable", "check_flag", "count_of", "items_of", "names_of", "path_of"]
 
 
 def count_of(name: str, value: Any, most: int | None = None, least: int = 1) -> int:
@@ -38,6 +41,18 @@ def check_callable(name: str, value: object) -> None:
 def check_flag(name: str, value: object) -> None:
     if not isinstance(value, (bool, np.bool_)):
         raise ArgumentTypeError(f"{name}: {shown(value)} is not a bool")
+
+
+def path_of(name: str, value: object, method: str) -> str | bytes | None:
+    """The path that a value is, or None if it is a file, which has the method."""
+    if isinstance(value, (str, os.PathLike)):
+        try:
+            return os.fspath(value)
+        except TypeError as error:
+            raise ArgumentTypeError(f"{name}: {shown(value)} is not a path") from error
+    if isinstance(value, (Member, Unit)) or not callable(getattr(value, method, None)):
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not a path or a binary file")
+    return None
 
 
 def items_of(name: str, value: object, of: type[Any], what: str) -> tuple[Any, ...]:

@@ -146,6 +146,7 @@ cdef class Guest(Slots):
     ModelMemoryError
     """
 
+    @cython.embedsignature.format("c")  # into the text of the class
     def __init__(
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
         cbrl_entries=511, strict=False, *, flavour=None, revision=None, slots=None, cmma=None,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`Host`: frames and swap slots, watermarks and reclaim."""
 
+cimport cython
 cimport pgste._engine._numpy as cnp
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
@@ -72,6 +73,7 @@ cdef class Host(Unit):
     ModelMemoryError
     """
 
+    @cython.embedsignature.format("c")  # into the text of the class
     def __init__(
         self, frames, swap_slots, low=None, high=None, batch=None, *, rearm="referenced"
     ):

@@ -5,6 +5,7 @@ Thin: arguments become C arrays, the GIL is released around whatever may fault o
 error codes come back as exceptions.  `pgste.live.Memory` is the class for users.
 """
 
+cimport cython
 cimport pgste._engine._numpy as cnp
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
@@ -138,6 +139,7 @@ cdef class Mapping:
     cdef readonly uint64_t page_bytes
     cdef readonly uintptr_t address
 
+    @cython.embedsignature.format("c")  # into the text of the class
     def __init__(self, pages, str backing="anonymous", int fd=-1):
         cdef pgste_live_config config
         cdef int ret
@@ -327,6 +329,7 @@ cdef class Replay:
     cdef object in_use
     cdef pgste_live_replay c
 
+    @cython.embedsignature.format("c")  # into the text of the class
     def __init__(self, Mapping mapping not None, in_use, int advice):
         cdef cnp.ndarray taken = np.array(in_use, dtype=np.uint8)  # a copy that nobody else has
         if (<object>taken).shape != (mapping.pages,):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`Replay`: events of a page allocator, through guests of one host."""
 
+cimport cython
 cimport pgste._engine._numpy as cnp
 from cpython.ref cimport PyObject
 from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint64_t
@@ -73,6 +74,7 @@ cdef class Replay:
         The guests are as far as the setup went.
     """
 
+    @cython.embedsignature.format("c")  # into the text of the class
     def __init__(self, guests, events, times=None, base_pfn=0):
         cdef uint64_t base = integer(base_pfn, "base_pfn", 0, UINT64_MAX)
         cdef unsigned step = 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Bindings of src_c/trace_*.c: text decoder, ring-buffer pages, summary of a trace."""
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -102,6 +103,7 @@ cdef class RingDecoder:
     cdef object _events, _times
     cdef readonly uint32_t page_bytes
 
+    @cython.embedsignature.format("c")  # into the text of the class
     def __init__(self, layout):
         self._format = layout
         self.page_bytes = self._format.page_bytes

@@ -10,6 +10,7 @@ Some calls rest: when others wait for the unit, they go out between two parts an
 queue again (`Unit.rest`).
 """
 
+cimport cython
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t
 
@@ -284,6 +285,7 @@ cdef class Team:
     next item until there is none, so one that never comes is not missed.
     """
 
+    @cython.embedsignature.format("c")  # into the text of the class
     def __init__(self, call, list items not None):
         self.call = call
         self.items = items

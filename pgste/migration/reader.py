@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from pgste._checks import count_of
+from pgste._checks import count_of, path_of
 from pgste._engine.guest import Guest
-from pgste.errors import ArgumentTypeError, KvmError, StreamError
+from pgste._engine.names import shown
+from pgste.errors import ArgumentTypeError, StreamError
 from pgste.migration import wire
 from pgste.migration.wire import Flag, Record
 
@@ -52,6 +53,8 @@ class _Source:
             raise BlockingIOError("the stream would block: give a file that waits for its bytes")
         if not isinstance(data, bytes):
             raise ArgumentTypeError(f"file: read() gives {type(data).__name__}, not bytes")
+        if len(data) > size:
+            raise ArgumentTypeError(f"file: read({size}) gives {len(data)} bytes")
         self.offset += len(data)
         return data
 
@@ -96,17 +99,16 @@ def records(file: str | os.PathLike[str] | IO[bytes], *, most: int = 1 << 26) ->
 
 
 def _records(file: str | os.PathLike[str] | IO[bytes], pages: int, most: int) -> Iterator[Record]:
-    if isinstance(file, (str, os.PathLike)):
-        with open(file, "rb") as opened:
+    path = path_of("file", file, "read")
+    if path is not None:
+        with open(path, "rb") as opened:
             source = _Source(opened)
             yield from _stream(source, pages, most)
             at = source.offset
             if source.some(1):
                 raise StreamError("bytes after the end of the stream", at)
-    elif hasattr(file, "read"):
-        yield from _stream(_Source(file), pages, most)
     else:
-        raise ArgumentTypeError(f"file: a path or a binary file, not {file!r}")
+        yield from _stream(_Source(cast("IO[bytes]", file)), pages, most)
 
 
 def _stream(source: _Source, pages: int, most: int) -> Iterator[Record]:
@@ -232,7 +234,7 @@ def load(guest: Guest, file: str | os.PathLike[str] | IO[bytes]) -> Loaded:
     Takes two bytes for each page of the guest, and one record.
     """
     if not isinstance(guest, Guest):
-        raise ArgumentTypeError(f"guest: a Guest, not {guest!r}")
+        raise ArgumentTypeError(f"guest: {shown(guest)} is not a Guest")
     guest.set_cmma_bits(0, b"", 0)  # refuses as the real calls would, before a byte is read
     pages = guest.pages
     incoming = np.zeros(pages, np.uint8)
@@ -258,9 +260,9 @@ def _set(guest: Guest, incoming: npt.NDArray[np.uint8]) -> int:
                 old = guest.get_cmma_bits(start, len(values), peek=True).values
                 if not guest.uses_cmm:  # the kernel answers nothing then
                     old = np.zeros(len(values), np.uint8)
+                before.append((start, old))  # before it is set, and whatever comes in between
                 guest.set_cmma_bits(start, values, _ALL)
-                before.append((start, old))
-    except KvmError:
+    except BaseException:  # such as Ctrl-C
         for start, old in before:
             guest.set_cmma_bits(start, old, _ALL)
         raise

@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from pgste._checks import count_of
+from pgste._checks import check_callable, check_flag, count_of, path_of
 from pgste._engine.guest import Guest
+from pgste._engine.names import shown
 from pgste._engine.slots import CmmaBits
-from pgste.errors import ArgumentTypeError, StateError
+from pgste.errors import ArgumentTypeError, KvmError, KvmFaultError, StateError
 from pgste.files import saving
 from pgste.migration import wire
 from pgste.migration.wire import Flag
@@ -75,11 +77,13 @@ class Saver:
         as_qemu: bool = False,
     ) -> None:
         if not isinstance(guest, Guest):
-            raise ArgumentTypeError(f"guest: a Guest, not {guest!r}")
-        if not hasattr(file, "write"):
-            raise ArgumentTypeError(f"file: a binary file, not {file!r}")
+            raise ArgumentTypeError(f"guest: {shown(guest)} is not a Guest")
+        if path_of("file", file, "write") is not None:
+            raise ArgumentTypeError(f"file: {shown(file)} is a path, not a binary file")
         if rate_limit is not None:
             rate_limit = count_of("rate_limit", rate_limit)
+        check_flag("framed", framed)
+        check_flag("as_qemu", as_qemu)
         self._guest, self._file = guest, file
         self._rate_limit, self._framed, self._as_qemu = rate_limit, framed, as_qemu
         self._gfn = 0
@@ -108,8 +112,12 @@ class Saver:
         self._guest.set_cmma_bits(0, b"", 0)  # refused without CMMA; sets nothing
         if self._guest.migration_mode:
             raise StateError("guest: it is in migration mode already; stop_migration() first")
-        self._guest.start_migration()
-        self._state = "running"
+        self._state = "running"  # before it is, or Ctrl-C in between would leave the mode on
+        try:
+            self._guest.start_migration()
+        except KvmError:
+            self._state = "new"
+            raise
         head = wire.MAGIC + struct.pack(">I", wire.VERSION) if self._framed else b""
         return self._write_section(wire.START, head, None)
 
@@ -180,8 +188,10 @@ class Saver:
         for slot in self._guest.slots.values():
             low, high = max(bits.start_gfn, slot.base), min(end, slot.base + slot.pages)
             if low < high:
-                now = self._guest.get_cmma_bits(low, high - low, peek=True)
-                values[low - bits.start_gfn : high - bits.start_gfn] = now.values
+                at = low - bits.start_gfn
+                with contextlib.suppress(KvmFaultError):  # the slot is gone meanwhile, or a part
+                    now = self._guest.get_cmma_bits(low, high - low, peek=True)
+                    values[at : at + now.count] = now.values
         return values
 
     def _write(self, data: bytes) -> int:
@@ -230,6 +240,8 @@ def save(
         As `Saver.setup`.  Nothing is written.
     """
     iterations = count_of("iterations", iterations)
+    check_callable("between", between)
+    check_callable("stop", stop)
     totals = [0, 0, 0, 0, 0]
 
     def write(stream: IO[bytes]) -> None:
@@ -250,8 +262,9 @@ def save(
             passes[-1].remaining,
         ]
 
-    if isinstance(file, (str, os.PathLike)):
-        saving.save(file, write)
+    path = path_of("file", file, "write")
+    if path is None:
+        write(cast("IO[bytes]", file))
     else:
-        write(file)
+        saving.save(os.fsdecode(path), write)
     return Saved(*totals)

@@ -40,11 +40,18 @@ uint64_t mark_pages(struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool t
 	return already;
 }
 
-/* mark_pages() of one page, of a guest whose vcpus do not share it: whether it was so already. */
-static ALWAYS_INLINE bool mark_page(uint64_t *free, uint64_t gfn, bool to_free)
+/* mark_pages() of one page: whether it was so already. */
+static ALWAYS_INLINE bool mark_page(uint64_t *free, uint64_t gfn, bool to_free, bool shared)
 {
-	const uint64_t bit = gfn % 64, old = free[gfn / 64];
+	const uint64_t bit = gfn % 64, mask = UINT64_C(1) << bit;
+	uint64_t old;
 
+	/* in this form it is one instruction where there is one for a bit */
+	if (shared && to_free)
+		return __atomic_fetch_or(&free[gfn / 64], mask, __ATOMIC_RELAXED) & mask;
+	if (shared)
+		return !(__atomic_fetch_and(&free[gfn / 64], ~mask, __ATOMIC_RELAXED) & mask);
+	old = free[gfn / 64];
 	free[gfn / 64] = (old & ~(UINT64_C(1) << bit)) | (uint64_t)to_free << bit;
 	return (old >> bit & 1) == to_free;
 }
@@ -149,8 +156,8 @@ static int64_t mark_loosely(struct pgste_guest *guest, struct blocks b, bool to_
 			if (!guest_rest(guest))
 				return PGSTE_E_CANCELLED;
 		}
-		if (nr == 1 && !guest->shared)
-			already += mark_page(free, first, to_free);
+		if (nr == 1)
+			already += mark_page(free, first, to_free, guest->shared);
 		else
 			already += mark_pages(guest, first, nr, to_free);
 	}

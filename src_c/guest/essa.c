@@ -7,7 +7,7 @@
  * The loops therefore run in stretches no longer than the room in the list and need no test
  * for it at each page.  Interpretation path (migration mode): every ESSA intercepts.
  */
-#include "guest/essa.h"
+#include "guest/essa_list.h"
 
 /* Measured on random gfns: 96 to 128 pages ahead are best, for a bare loop as well. */
 #define ESSA_AHEAD 128u
@@ -19,19 +19,6 @@
 #define RUN 32u
 #define RUN_SCAN 64u
 #define RUN_MAX 1024u
-
-static ALWAYS_INLINE unsigned essa_one_shared(uint8_t *state, const uint16_t *row, uint8_t *was)
-{
-	uint8_t old = __atomic_load_n(state, __ATOMIC_RELAXED);
-	unsigned entry;
-
-	do {
-		entry = row[old];
-	} while (!__atomic_compare_exchange_n(state, &old, ESSA_NEW(entry), true,
-					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-	*was = old;
-	return entry;
-}
 
 static ALWAYS_INLINE unsigned essa_lookup(uint8_t *state, const uint16_t *row, bool shared)
 {
@@ -102,31 +89,6 @@ unsigned essa_any(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, ui
 	if (ESSA_APPEND(entry))
 		cbrl_append(vcpu, gfn);
 	return ESSA_RESULT(entry);
-}
-
-static struct essa_list list_open(const struct pgste_guest *guest, struct vcpu *vcpu)
-{
-	return (struct essa_list){
-		.entries = vcpu->cbrl,
-		.nr = vcpu->nr,
-		.limit = guest->cbrl_entries,
-		/* unknown entries: assume that one is swapped */
-		.seen = vcpu->nr ? PGSTE_STATE_SWAP : 0,
-	};
-}
-
-/* A full list is processed before the next ESSA; its pages need no look if none is swapped. */
-static void list_make_room(struct pgste_guest *guest, struct vcpu *vcpu, struct essa_list *list)
-{
-	if (list->nr < list->limit)
-		return;
-	vcpu->nr = list->nr;
-	if ((list->seen & PGSTE_STATE_SWAP) || guest->list_misses)
-		cbrl_process(guest, vcpu);
-	else
-		cbrl_pass(vcpu);
-	list->nr = 0;
-	list->seen = 0;
 }
 
 /*
@@ -311,20 +273,6 @@ int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 	return PGSTE_E_ARG;
 }
 
-/*
- * A range, which nobody can change.  Out of line: inside essa_range it would make that one 15 %
- * slower.
- */
-static __attribute__((noinline)) void range_shared(struct pgste_guest *guest, struct vcpu *vcpu,
-						   unsigned orc, uint64_t gfn, uint64_t nr,
-						   uint8_t *results)
-{
-	const struct pgste_gfns range = { .type = PGSTE_GFN_RANGE, .first = gfn, .nr = nr };
-
-	for (uint64_t at = 0; at < nr;)
-		(void)essa_array(guest, vcpu, orc, &range, &at, results);
-}
-
 /* A range that was in slots when the call began, and is not any more: page by page. */
 static __attribute__((noinline)) void range_with_holes(struct pgste_guest *guest,
 						       struct vcpu *vcpu, unsigned orc,
@@ -365,7 +313,7 @@ void essa_range(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc, uint
 		return;
 	}
 	if (guest->shared) {
-		range_shared(guest, vcpu, orc, gfn, nr, results);
+		essa_range_shared(guest, vcpu, orc, gfn, nr, results);
 		return;
 	}
 	while (at < nr) {

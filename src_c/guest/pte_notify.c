@@ -69,7 +69,8 @@ int64_t pgste_notifications(struct pgste_guest *guest, uint64_t *gfns, uint64_t 
 			bits[i] = notes->at[i].bits;
 	}
 	notes->nr -= nr;
-	memmove(notes->at, notes->at + nr, notes->nr * sizeof(*notes->at));
+	if (notes->nr) /* or there may be no array */
+		memmove(notes->at, notes->at + nr, notes->nr * sizeof(*notes->at));
 	return (int64_t)nr;
 }
 

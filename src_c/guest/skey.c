@@ -7,7 +7,7 @@
 #include "guest/skey_ops.h"
 #include "guest/slots.h"
 
-static const struct skey_ops *ops_of(const struct pgste_guest *guest)
+static const struct skey_ops *skey_ops_of(const struct pgste_guest *guest)
 {
 	static const struct skey_ops none;
 
@@ -24,7 +24,7 @@ bool pgste_uses_storage_keys(const struct pgste_guest *guest)
 /* The walk is not to be ended early: the keys of half of the pages would be no state at all. */
 int pgste_reset_storage_keys(struct pgste_guest *guest)
 {
-	const struct skey_ops *ops = ops_of(guest);
+	const struct skey_ops *ops = skey_ops_of(guest);
 
 	if (!ops->reset)
 		return PGSTE_E_ARG;
@@ -55,7 +55,7 @@ int pgste_check_supervisor(const struct pgste_guest *guest, uint32_t vcpu)
 }
 
 /* An instruction of the guest. */
-static int begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists)
+static int keys_begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists)
 {
 	const int error = layer_begin(guest, gfns, exists, false);
 	uint64_t bad;
@@ -68,7 +68,7 @@ static int begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool 
 }
 
 /* Others may go first; afterwards the next part may have pages outside of slots, or open. */
-static __attribute__((noinline)) int rest_from(const struct pgste_guest *guest,
+static __attribute__((noinline)) int keys_rest(const struct pgste_guest *guest,
 					       const struct pgste_gfns *gfns, uint64_t i)
 {
 	const uint64_t to = i + min_u64(gfns->nr - i, WATCH_STEPS);
@@ -88,46 +88,84 @@ static __attribute__((noinline)) int rest_from(const struct pgste_guest *guest,
 	return PGSTE_OK;
 }
 
+/* What the next pages of an array have in the tables, and a little later their frames' keys. */
+static ALWAYS_INLINE void keys_fetch(const struct mm *mm, const struct pgste_gfns *gfns,
+				     uint64_t i)
+{
+	uint64_t gfn, frame;
+
+	layer_fetch(mm, gfns, i);
+	if (i + LAYER_AHEAD >= gfns->nr ||
+	    !gfn_get(gfns, i + LAYER_AHEAD / 2, mm->nr_pages, &gfn))
+		return;
+	if (mm->two.bits)
+		__builtin_prefetch(&mm->two.bits[gfn]);
+	frame = __atomic_load_n(&mm->pte[gfn], __ATOMIC_RELAXED) >> PTE_PFRA_SHIFT;
+	if (mm->host->keys && frame < mm->host->config.nr_frames)
+		__builtin_prefetch(&mm->host->keys[frame], 1);
+}
+
 /* The i-th page of a call under way. */
-static ALWAYS_INLINE int next(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
-			      uint64_t i, uint64_t *gfn)
+static ALWAYS_INLINE int keys_next(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
+				   uint64_t i, uint64_t *gfn)
 {
 	if (i && i % WATCH_STEPS == 0) {
-		const int error = rest_from(guest, gfns, i);
+		const int error = keys_rest(guest, gfns, i);
 
 		if (error)
 			return error;
 	}
-	layer_fetch(&guest->mm, gfns, i);
+	if (gfns->type != PGSTE_GFN_RANGE)
+		keys_fetch(&guest->mm, gfns, i);
 	return gfn_get(gfns, i, guest->mm.nr_pages, gfn) ? PGSTE_OK : PGSTE_E_CHANGED;
 }
 
 int pgste_set_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			  const uint8_t *keys, unsigned key_step, bool nq)
 {
-	const struct skey_ops *ops = ops_of(guest);
+	const struct skey_ops *ops = skey_ops_of(guest);
 	int error = PGSTE_E_ARG;
 
 	(void)nq; /* when other CPUs see the key */
 	if (keys && key_step <= 1)
-		error = begin(guest, gfns, ops->set != NULL);
+		error = keys_begin(guest, gfns, ops->set != NULL);
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = next(guest, gfns, i, &gfn);
+		error = keys_next(guest, gfns, i, &gfn);
 		if (!error)
 			ops->set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]), guest->shared);
 	}
 	return error;
 }
 
-static int get_all(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint8_t *keys)
+/* Apart, so that who has the guest alone needs no stack. */
+static __attribute__((noinline)) unsigned key_get_shared(struct mm *mm, uint64_t gfn)
 {
-	const struct skey_ops *ops = ops_of(guest);
+	const struct held page = page_hold(mm, gfn, true);
+	const unsigned seen = held_seen_key(&page);
+
+	pgste_unlock(mm, gfn, page.rest);
+	return seen;
+}
+
+/* The same in both generations. */
+static unsigned key_get_any(struct mm *mm, uint64_t gfn, bool shared)
+{
+	struct held page;
+
+	if (shared)
+		return key_get_shared(mm, gfn);
+	page = page_hold(mm, gfn, false);
+	return held_seen_key(&page);
+}
+
+static int keys_get_all(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint8_t *keys)
+{
 	int error = PGSTE_OK;
 
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
-		error = next(guest, gfns, i, &gfn);
+		error = keys_next(guest, gfns, i, &gfn);
 		if (!error)
-			keys[i] = (uint8_t)ops->get(&guest->mm, gfn, guest->shared);
+			keys[i] = (uint8_t)key_get_any(&guest->mm, gfn, guest->shared);
 	}
 	return error;
 }
@@ -139,35 +177,37 @@ int pgste_get_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gf
 	uint64_t bad;
 
 	if (keys)
-		error = layer_look(guest, gfns, ops_of(guest)->get != NULL, false);
+		error = layer_look(guest, gfns, skey_ops_of(guest)->set != NULL, false);
 	if (!error && !slots_cover(guest, gfns, 1, &bad))
 		error = PGSTE_E_PGM_ADDRESSING;
-	return error ? error : get_all(guest, gfns, keys);
+	return error ? error : keys_get_all(guest, gfns, keys);
 }
 
 int pgste_insert_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			     uint8_t *keys)
 {
-	const int error = keys ? begin(guest, gfns, ops_of(guest)->get != NULL) : PGSTE_E_ARG;
+	int error = PGSTE_E_ARG;
 
-	return error ? error : get_all(guest, gfns, keys);
+	if (keys)
+		error = keys_begin(guest, gfns, skey_ops_of(guest)->set != NULL);
+	return error ? error : keys_get_all(guest, gfns, keys);
 }
 
 int pgste_cond_set_storage_key(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			       const uint8_t *keys, unsigned key_step, bool mr, bool mc, bool nq,
 			       uint8_t *rcs, uint8_t *old)
 {
-	const struct skey_ops *ops = ops_of(guest);
+	const struct skey_ops *ops = skey_ops_of(guest);
 	int error = PGSTE_E_ARG;
 
 	(void)nq;
 	if (keys && key_step <= 1)
-		error = begin(guest, gfns, ops->cond_set != NULL);
+		error = keys_begin(guest, gfns, ops->cond_set != NULL);
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
 		uint8_t was = 0;
 		unsigned rc;
 
-		error = next(guest, gfns, i, &gfn);
+		error = keys_next(guest, gfns, i, &gfn);
 		if (error)
 			break;
 		rc = ops->cond_set(&guest->mm, gfn, READ_ONCE(keys[key_step ? i : 0]), mr, mc,
@@ -183,13 +223,13 @@ int pgste_cond_set_storage_key(struct pgste_guest *guest, const struct pgste_gfn
 int pgste_reset_reference(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			  uint8_t *ccs)
 {
-	const struct skey_ops *ops = ops_of(guest);
-	int error = begin(guest, gfns, ops->reset_reference != NULL);
+	const struct skey_ops *ops = skey_ops_of(guest);
+	int error = keys_begin(guest, gfns, ops->reset_reference != NULL);
 
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
 		unsigned cc;
 
-		error = next(guest, gfns, i, &gfn);
+		error = keys_next(guest, gfns, i, &gfn);
 		if (error)
 			break;
 		cc = ops->reset_reference(&guest->mm, gfn, guest->shared);

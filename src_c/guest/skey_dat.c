@@ -10,16 +10,6 @@ static ALWAYS_INLINE void dat_let_go(struct held *page, unsigned was)
 	page_let_go(page, was);
 }
 
-static unsigned dat_key_get(struct mm *mm, uint64_t gfn, bool shared)
-{
-	const struct held page = page_hold(mm, gfn, shared);
-	const unsigned seen = held_seen_key(&page);
-
-	if (shared)
-		pgste_unlock(mm, gfn, page.rest);
-	return seen;
-}
-
 static void dat_key_set(struct mm *mm, uint64_t gfn, unsigned key, bool shared)
 {
 	struct held page = page_hold(mm, gfn, shared);
@@ -90,7 +80,6 @@ static void dat_key_reset(struct mm *mm, uint64_t gfn)
 
 const struct skey_ops skey_ops_dat = {
 	.set = dat_key_set,
-	.get = dat_key_get,
 	.cond_set = dat_key_cond_set,
 	.reset_reference = dat_key_reset_reference,
 	.reset = dat_key_reset,

@@ -14,7 +14,6 @@
 
 struct skey_ops {
 	void (*set)(struct mm *mm, uint64_t gfn, unsigned key, bool shared);
-	unsigned (*get)(struct mm *mm, uint64_t gfn, bool shared);
 	/* 1 set, 0 not needed; *old is 0 and stays so where the kernel does not tell it */
 	unsigned (*cond_set)(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
 			     bool shared, uint8_t *old);

@@ -25,16 +25,6 @@ static void pgtable_key_set(struct mm *mm, uint64_t gfn, unsigned key, bool shar
 	page_let_go(&page, was);
 }
 
-static unsigned pgtable_key_get(struct mm *mm, uint64_t gfn, bool shared)
-{
-	const struct held page = page_hold(mm, gfn, shared);
-	const unsigned seen = held_seen_key(&page);
-
-	if (shared)
-		pgste_unlock(mm, gfn, page.rest);
-	return seen;
-}
-
 /* The kernel looks, lets go of the lock, and sets; here nobody comes between. */
 static unsigned pgtable_key_cond_set(struct mm *mm, uint64_t gfn, unsigned key, bool mr, bool mc,
 				     bool shared, uint8_t *old)
@@ -81,7 +71,6 @@ static void pgtable_key_reset(struct mm *mm, uint64_t gfn)
 
 const struct skey_ops skey_ops_pgtable = {
 	.set = pgtable_key_set,
-	.get = pgtable_key_get,
 	.cond_set = pgtable_key_cond_set,
 	.reset_reference = pgtable_key_reset_reference,
 	.reset = pgtable_key_reset,

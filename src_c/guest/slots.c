@@ -74,11 +74,14 @@ static uint32_t place_of(const struct memslots *slots, uint32_t id)
 
 static uint32_t lowest_free_id(const struct memslots *slots)
 {
-	uint32_t id = 0;
+	uint64_t used[PGSTE_MAX_SLOTS / 64 + 1] = { 0 };
+	uint32_t word = 0;
 
-	while (place_of(slots, id) < slots->nr)
-		id++;
-	return id;
+	for (uint32_t i = 0; i < slots->nr; i++)
+		used[slots->at[i].id / 64] |= UINT64_C(1) << slots->at[i].id % 64;
+	while (!~used[word]) /* at most PGSTE_MAX_SLOTS ids are used */
+		word++;
+	return word * 64 + (uint32_t)__builtin_ctzll(~used[word]);
 }
 
 /* ---- pages ---- */
@@ -184,9 +187,9 @@ static void gone_cut(struct pgste_guest *guest, const struct pgste_slot *by)
 
 static bool overlaps(const struct memslots *slots, uint64_t base, uint64_t pages, uint32_t but)
 {
-	for (uint32_t i = 0; i < slots->nr; i++)
-		if (slots->at[i].id != but && base < slots->at[i].base + slots->at[i].pages &&
-		    slots->at[i].base < base + pages)
+	for (uint32_t i = memslots_above(slots, base);
+	     i < slots->nr && slots->at[i].base < base + pages; i++)
+		if (slots->at[i].id != but)
 			return true;
 	return false;
 }
@@ -201,21 +204,21 @@ static bool host_overlaps(const struct memslots *slots, uint64_t host, uint64_t 
 }
 
 /* The arguments alone; no sum of theirs can wrap after it. */
-static bool sane(const struct pgste_guest *guest, uint64_t base, uint64_t pages)
+static bool sane(uint64_t base, uint64_t pages)
 {
-	return pages >= 1 && pages <= guest->mm.nr_pages && base < PGSTE_MAX_HOST_PAGE;
+	return pages >= 1 && pages < PGSTE_MAX_HOST_PAGE && base < PGSTE_MAX_HOST_PAGE;
 }
 
 static bool beyond(const struct pgste_guest *guest, uint64_t base, uint64_t pages)
 {
-	return base > guest->mm.nr_pages - pages;
+	return base + pages > guest->mm.nr_pages;
 }
 
 static int check_new(const struct pgste_guest *guest, const struct pgste_slot *slot)
 {
 	const struct memslots *slots = &guest->slots;
 
-	if (!sane(guest, slot->base, slot->pages) || slots->nr >= PGSTE_MAX_SLOTS)
+	if (!sane(slot->base, slot->pages) || slots->nr >= PGSTE_MAX_SLOTS)
 		return PGSTE_E_KVM_INVAL;
 	if (overlaps(slots, slot->base, slot->pages, UINT32_MAX))
 		return PGSTE_E_KVM_EXIST;
@@ -236,11 +239,11 @@ static void may_stop_migration(struct pgste_guest *guest, const struct pgste_slo
 
 /* ---- calls ---- */
 
-static int slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
+/* The caller sees to the id, and settles. */
+static int add(struct pgste_guest *guest, const struct pgste_slot *slot)
 {
 	struct memslots *slots = &guest->slots;
-	const int error = guest->mm.generation == PGSTE_GEN_ZVM ? PGSTE_E_KVM_NXIO :
-								  check_new(guest, slot);
+	const int error = check_new(guest, slot);
 
 	if (error)
 		return error;
@@ -249,20 +252,27 @@ static int slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
 		return PGSTE_E_NOMEM;
 	guest_settle(guest);
 	may_stop_migration(guest, slot);
-	slot->id = lowest_free_id(slots);
 	gone_cut(guest, slot);
 	insert(slots, slot);
-	settle(guest);
 	return PGSTE_OK;
 }
 
 int pgste_slot_add(struct pgste_guest *guest, struct pgste_slot *slot)
 {
-	const int error = slot_add(guest, slot);
+	struct pgste_slot new = *slot;
+	int error;
 
-	if (!error && guest->mm.generation == PGSTE_GEN_DAT)
+	if (guest->mm.generation == PGSTE_GEN_ZVM)
+		return PGSTE_E_KVM_NXIO;
+	new.id = lowest_free_id(&guest->slots);
+	error = add(guest, &new);
+	if (error)
+		return error;
+	slot->id = new.id;
+	settle(guest);
+	if (guest->mm.generation == PGSTE_GEN_DAT)
 		tables_change(guest, slot->base, slot->pages);
-	return error;
+	return PGSTE_OK;
 }
 
 int pgste_slot_delete(struct pgste_guest *guest, uint32_t id)
@@ -303,7 +313,7 @@ int pgste_slot_move(struct pgste_guest *guest, uint32_t id, uint64_t base)
 
 	if (guest->mm.generation == PGSTE_GEN_ZVM)
 		return PGSTE_E_KVM_NXIO;
-	if (i == slots->nr || !sane(guest, base, slots->at[i].pages))
+	if (i == slots->nr || !sane(base, slots->at[i].pages))
 		return PGSTE_E_KVM_INVAL;
 	slot = slots->at[i];
 	from = slot.base;
@@ -366,7 +376,8 @@ int slots_init(struct pgste_guest *guest, const struct pgste_guest_config *confi
 	for (uint32_t i = 0; config->slots && i < config->nr_slots && !error; i++) {
 		struct pgste_slot slot = config->slots[i];
 
-		error = slot_add(guest, &slot);
+		slot.id = i;
+		error = add(guest, &slot);
 	}
 	settle(guest);
 	return error;

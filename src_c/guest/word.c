@@ -105,7 +105,7 @@ static bool need_notes(struct pgste_guest *guest, uint64_t nr_gfns, const uint64
 	uint64_t nr_notify = 0;
 
 	for (uint64_t i = 0; i < nr; i++)
-		nr_notify += (pgste[i] & mask) != 0;
+		nr_notify += (READ_ONCE(pgste[i]) & mask) != 0;
 	return notes_need(&guest->mm, nr == 1 ? nr_gfns : nr_notify);
 }
 
@@ -116,7 +116,7 @@ static int need_room(struct pgste_guest *guest, uint64_t nr_gfns, const uint64_t
 	uint64_t seen = 0;
 
 	for (uint64_t i = 0; i < nr; i++)
-		seen |= pgste[i];
+		seen |= READ_ONCE(pgste[i]);
 	if ((seen & pte_ops_of(&guest->mm)->notify_bits) &&
 	    !need_notes(guest, nr_gfns, pgste, nr))
 		return PGSTE_E_NOMEM;
@@ -147,9 +147,9 @@ int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
 			return PGSTE_E_CHANGED;
 		if (pte)
-			pte_load(&guest->mm, gfn, pte[pte_step ? i : 0]);
+			pte_load(&guest->mm, gfn, READ_ONCE(pte[pte_step ? i : 0]));
 		if (pgste)
-			pgste_decompose(guest, gfn, pgste[pgste_step ? i : 0]);
+			pgste_decompose(guest, gfn, READ_ONCE(pgste[pgste_step ? i : 0]));
 	}
 	return PGSTE_OK;
 }

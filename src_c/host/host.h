@@ -97,9 +97,11 @@ static inline uint8_t key_reset_reference(struct pgste_host *host, uint64_t fram
 
 	if (!host->keys || frame >= host->config.nr_frames)
 		return 0;
+	was = __atomic_load_n(&host->keys[frame], __ATOMIC_RELAXED);
+	if (!(was & PGSTE_KEY_R))
+		return was;
 	if (shared)
 		return __atomic_fetch_and(&host->keys[frame], mask, __ATOMIC_RELAXED);
-	was = host->keys[frame];
 	host->keys[frame] = was & mask;
 	return was;
 }

@@ -24,7 +24,8 @@ struct snapshot {
 	struct pgste_guest_stats *stats; /* of each address space of the host */
 	struct two_counts *counts;
 	struct notes *notes;		 /* the same; those that fired since are forgotten */
-	uint8_t *keys;			 /* of frames, if there are any */
+	uint8_t *keys;			 /* of frames that the call may use, if there are any */
+	uint64_t nr_keys;
 	struct page_words *pages;
 	uint64_t *gfns; /* of the call */
 	uint64_t nr_pages;
@@ -75,7 +76,10 @@ static bool save_tables(struct snapshot *s, const struct pgste_host *host, uint6
 	s->pages = calloc(host->fresh_frame + nr_gfns + 1, sizeof(*s->pages));
 	s->gfns = calloc(nr_gfns + 1, sizeof(*s->gfns));
 	s->notes = calloc(host->room_mms, sizeof(*s->notes));
-	s->keys = copy_of(host->keys, host->keys ? host->config.nr_frames : 0, 1);
+	/* a gfn takes one frame at most that was never used */
+	if (host->keys)
+		s->nr_keys = min_u64(host->config.nr_frames, host->fresh_frame + nr_gfns);
+	s->keys = copy_of(host->keys, s->nr_keys, 1);
 	return s->frames && s->slots && s->notes && s->keys && s->stats && s->counts &&
 	       s->pages && s->gfns;
 }
@@ -136,8 +140,8 @@ void snapshot_restore(struct snapshot *s)
 	*host = s->host;
 	memcpy(host->frames, s->frames, host->fresh_frame * sizeof(*s->frames));
 	memcpy(host->slots, s->slots, host->fresh_slot * sizeof(*s->slots));
-	if (host->keys)
-		memcpy(host->keys, s->keys, host->config.nr_frames);
+	if (s->nr_keys)
+		memcpy(host->keys, s->keys, s->nr_keys);
 	for (uint32_t i = 0; i < host->room_mms; i++)
 		if (host->mms[i]) {
 			host->mms[i]->stats = s->stats[i];

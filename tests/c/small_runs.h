@@ -10,6 +10,7 @@
 #include "pgste.h"
 
 #define LISTED 511u
+#define WIDE 16u /* pages of a wide range: a shared one goes in words of eight */
 
 enum call {
 	C_ESSA, C_ESSA_ARRAY, C_ESSA_RANGE, C_FREE, C_ALLOC, C_FREE_ARRAY, C_INTERCEPT,
@@ -30,6 +31,7 @@ struct run {
 	struct pgste_host *host;
 	struct pgste_guest *guest;
 	unsigned pages, vcpus, threads, limit;
+	unsigned range; /* pages of a range: those looked at, and maybe some more */
 	bool dat, interpreted, migrating, keys;
 	unsigned nr[THREADS];
 	struct made made[THREADS][OPS];
@@ -102,7 +104,8 @@ static int call_on_keys(struct made *m, const struct pgste_gfns *array)
 
 static void call_vcpu(struct made *m, uint32_t vcpu)
 {
-	const struct pgste_gfns range = { .nr = run.pages };
+	const struct pgste_gfns range = { .nr = run.range };
+	uint8_t results[WIDE];
 	uint32_t gfns[STEPS];
 	const struct pgste_gfns array = array_of(m, gfns);
 
@@ -112,7 +115,8 @@ static void call_vcpu(struct made *m, uint32_t vcpu)
 		m->answer = pgste_essa(run.guest, vcpu, m->orc, &array, m->results);
 		break;
 	case C_ESSA_RANGE:
-		m->answer = pgste_essa(run.guest, vcpu, m->orc, &range, m->results);
+		m->answer = pgste_essa(run.guest, vcpu, m->orc, &range, results);
+		memcpy(m->results, results, run.pages);
 		break;
 	case C_FREE: m->answer = pgste_free_page(run.guest, vcpu, m->page); break;
 	case C_ALLOC: m->answer = pgste_alloc_page(run.guest, vcpu, m->page); break;

@@ -183,6 +183,32 @@ static void no_memory_is_not_a_limit(void)
 	CHECK(pgste_trace_summarize_within(events, 1, &too_few, &summary) == PGSTE_LIMIT_BYTES);
 }
 
+/* A guest that nobody asked to be told of anything has no array of what fired. */
+static void no_notifications_at_all(void)
+{
+	struct pgste_host *host = host_of(4, 4);
+	struct pgste_guest *guest = guest_of(host, "cmma", PGSTE_GEN_PGTABLE);
+	uint64_t gfns[2], bits[2];
+
+	CHECK(pgste_notifications(guest, gfns, bits, 2) == 0);
+	pgste_guest_free(guest);
+	CHECK(pgste_host_free(host) == PGSTE_OK);
+}
+
+/* KVM looks for an overlap before it looks at the machine's limit. */
+static void a_slot_that_is_too_large_and_overlaps(void)
+{
+	struct pgste_host *host = host_of(4, 4);
+	struct pgste_guest *guest = guest_of(host, "cmma", PGSTE_GEN_PGTABLE);
+	struct pgste_slot slot = { .base = 4, .pages = 100, .host = 1000 };
+
+	CHECK(pgste_slot_add(guest, &slot) == PGSTE_E_KVM_EXIST);
+	CHECK(pgste_slot_delete(guest, 0) == PGSTE_OK);
+	CHECK(pgste_slot_add(guest, &slot) == PGSTE_E_KVM_INVAL);
+	pgste_guest_free(guest);
+	CHECK(pgste_host_free(host) == PGSTE_OK);
+}
+
 int main(void)
 {
 	foreign_entry_that_is_valid_is_given_up_whole();
@@ -191,6 +217,8 @@ int main(void)
 	no_guest_twice_in_a_replay();
 	long_lines_take_no_longer_than_short_ones();
 	no_memory_is_not_a_limit();
+	no_notifications_at_all();
+	a_slot_that_is_too_large_and_overlaps();
 	puts("test_fuzzed: passed");
 	return 0;
 }

@@ -197,7 +197,7 @@ static void history_of(unsigned page, const struct page_now *first, struct histo
 	h->dat = run.dat;
 	h->interpreted = run.interpreted || run.migrating;
 	h->dirtying = run.dat || run.migrating;
-	h->counts = run.pages == 1;
+	h->counts = run.pages == 1; /* other pages of a wide range are never on swap, nor freed */
 	h->keys = run.keys;
 	h->first.page = *first;
 	h->last.page = look_at(page, true);
@@ -242,7 +242,9 @@ static void open_run(void)
 	run.migrating = chance(4) == 0;
 	run.keys = chance(2);
 	run.limit = run.pages == 1 && chance(2) ? 1 + chance(3) : LISTED;
-	gc.nr_pages = run.pages;
+	run.range = run.limit < LISTED || run.interpreted || run.migrating || chance(2) ?
+			    run.pages : WIDE;
+	gc.nr_pages = run.range;
 	gc.nr_vcpus = run.vcpus;
 	gc.cbrl_entries = run.limit;
 	gc.interpretation = run.interpreted;

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one co
 # file, what it says, what the faulty copy says, which test sees it
 FAULTS = {
     "ESSA stores what it made of an old state": (
-        "guest/essa.c",
+        "guest/essa_list.h",
         "\tdo {\n\t\tentry = row[old];\n\t} while (!__atomic_compare_exchange_n("
         "state, &old, ESSA_NEW(entry), true,\n"
         "\t\t\t\t\t      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));\n",
@@ -33,8 +33,8 @@ FAULTS = {
     ),
     "pages are marked free without an atomic operation": (
         "guest/alloc.c",
-        "\tif (shared) {\n\t\told = ",
-        "\tif (false) {\n\t\told = ",
+        "\tuint64_t old;\n\n\t/* in this form",
+        "\tuint64_t old;\n\n\tshared = false; /* in this form",
         "test_linear",
     ),
     "an entry of a list is left out": (
@@ -73,6 +73,18 @@ FAULTS = {
         "\tif (at == gfns->nr)\n\t\tvcpu->nr = list.nr;\n\tvcpu->essa += at - from;",
         "test_vcpus",
     ),
+    "eight pages of a range are stored whatever became of them": (
+        "guest/essa_shared.c",
+        "if (new[i] == old[i] ||\n",
+        "__atomic_store_n(&words[i], new[i], __ATOMIC_RELAXED);\n\t\tif (true ||\n",
+        "test_linear",
+    ),
+    "pages of a range that are done again are listed twice": (
+        "guest/essa_shared.c",
+        "\t\tlist_forget(list, before, gfn + i * WORD);\n",
+        "",
+        "test_vcpus",
+    ),
     "a key operation takes no lock": (
         "guest/skey_ops.h",
         "page.rest = shared ? pgste_lock(mm, gfn) : mm->rest[gfn];",
@@ -93,9 +105,9 @@ FAULTS = {
         "test_vcpus",
     ),
     "a key is looked at without the lock": (
-        "guest/skey_pgtable.c",
-        "\tconst struct held page = page_hold(mm, gfn, shared);",
-        "\tconst struct held page = page_hold(mm, gfn, shared = false);",
+        "guest/skey.c",
+        "\tconst struct held page = page_hold(mm, gfn, true);",
+        "\tconst struct held page = page_hold(mm, gfn, false);",
         "test_vcpus",
     ),
     "R of a frame is reset without an atomic operation": (
@@ -114,6 +126,7 @@ FAULTS = {
 
 # A faulty header: who is compiled with it.
 USERS = {
+    "guest/essa_list.h": ("guest/essa.c", "guest/essa_shared.c"),
     "guest/skey_ops.h": ("guest/skey.c", "guest/skey_dat.c", "guest/skey_pgtable.c"),
     "host/host.h": ("guest/skey_dat.c", "guest/skey_pgtable.c"),
 }

@@ -44,13 +44,17 @@ SKIP_KNOWN = bool(os.environ.get("PGSTE_FUZZ_SKIP_KNOWN"))
 
 @dataclass(frozen=True)
 class Harness:
-    """A program, or the module fuzz.readers if it is Python, and its options."""
+    """A program of the build folder, or a script here that starts Python, and its options."""
 
     name: str
     max_len: int
-    in_c: bool = True
+    script: str | None = None
     dictionary: str | None = None
     timeout: int = 10
+
+    @property
+    def in_c(self) -> bool:
+        return self.script is None
 
     def options(self) -> list[str]:
         extra = [] if self.dictionary is None else [f"-dict={HERE / self.dictionary}"]
@@ -63,8 +67,9 @@ HARNESSES = [
     Harness("summary", 600),
     Harness("search", 16),
     Harness("api", 1500, timeout=20),
-    Harness("pgt", 20_000, in_c=False, timeout=30),
-    Harness("dat", 20_000, in_c=False, dictionary="dat.dict", timeout=30),
+    Harness("pgt", 20_000, "read", timeout=30),
+    Harness("dat", 20_000, "read", dictionary="dat.dict", timeout=30),
+    Harness("stream", 4096, "load", timeout=30),
 ]
 
 
@@ -100,7 +105,7 @@ class Runner:
         self.corpus = CORPUS / harness.name
         self.work = WORK / harness.name
         built = ROOT / "build" / f"fuzz-{Path(cc).name}" / harness.name
-        self.program = str(built if harness.in_c else HERE / "read")
+        self.program = str(HERE / harness.script if harness.script else built)
         self.report = Report(harness.name)
 
     def _files(self) -> list[Path]:
@@ -250,7 +255,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    os.environ["PYTHON"] = sys.executable  # of tests/fuzz/read
+    os.environ["PYTHON"] = sys.executable  # of tests/fuzz/read and load
     by_name = {harness.name: harness for harness in HARNESSES}
     chosen = [by_name[name] for name in options.harness or by_name]
     if any(harness.in_c for harness in chosen):

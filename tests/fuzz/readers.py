@@ -69,7 +69,7 @@ def _address_space() -> int:
 
 
 @contextlib.contextmanager
-def _budget(memory_bytes: int) -> Iterator[None]:
+def budget(memory_bytes: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     start = time.process_time()
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + memory_bytes, hard))
@@ -126,7 +126,7 @@ class Target:
         os.pwrite(self.file, data, 0)
         progress = _check_progress if len(data) % 2 else None
         try:
-            with _budget(MEMORY_BYTES + XZ_BYTES * data.startswith(b"\xfd7zXZ\0")):
+            with budget(MEMORY_BYTES + XZ_BYTES * data.startswith(b"\xfd7zXZ\0")):
                 trace = pgste.Trace.open(self.path, progress, budget=BUDGET)
         except pgste.TraceError as error:
             if error.path != self.path or not error.reason or not str(error):
@@ -135,7 +135,7 @@ class Target:
                 raise Finding(f"an error before the file: {error}") from error
         else:
             _check_trace(trace)
-            with _budget(MEMORY_BYTES), contextlib.suppress(pgste.TraceError):
+            with budget(MEMORY_BYTES), contextlib.suppress(pgste.TraceError):
                 if trace.summary(BUDGET)["events"] != len(trace):
                     raise Finding("a summary of other events")
 
@@ -159,8 +159,11 @@ def _inputs(paths: list[Path]) -> list[bytes]:
     return [file.read_bytes() for file in files if file.is_file()]
 
 
-def plain_fuzz(target: Target, argv: list[str]) -> int:
-    """The corpus as it is, then changed files; the changes follow from the seed alone."""
+def plain_fuzz(target: Any, argv: list[str], packed: bool = True) -> int:
+    """The corpus as it is, then changed files; the changes follow from the seed alone.
+
+    packed: changes are made behind checksums and compression, too.
+    """
     options, paths = _options(argv)
     corpus = _inputs(paths) or [b""]
     runs = int(options.get("runs", -1))
@@ -168,7 +171,7 @@ def plain_fuzz(target: Target, argv: list[str]) -> int:
     if runs < 0 and not options.get("max_total_time"):
         runs = 1000
     choose = random.Random(int(options.get("seed", 1)))
-    mutator = Mutator(lambda data, size: plain_change(data, size, choose))
+    behind = Mutator(lambda data, size: plain_change(data, size, choose))
     max_len = int(options.get("max_len", MAX_LEN))
     done = 0
     while runs < 0 or done < runs + len(corpus):
@@ -177,7 +180,10 @@ def plain_fuzz(target: Target, argv: list[str]) -> int:
             if time.monotonic() >= end:
                 break
             for _ in range(1 + choose.randrange(4)):
-                data = mutator(data, max_len, choose.getrandbits(32))
+                if packed:
+                    data = behind(data, max_len, choose.getrandbits(32))
+                else:
+                    data = plain_change(data, max_len, choose)
         try:
             target(data)
         except BaseException as error:
@@ -190,19 +196,20 @@ def plain_fuzz(target: Target, argv: list[str]) -> int:
     return 0
 
 
-def main(argv: list[str]) -> int:
-    target = Target()
+def fuzz(target: Any, argv: list[str], atheris: Any, program: Path, packed: bool = False) -> int:
+    """Run a target, under atheris if it is there; `program` is what libFuzzer starts anew."""
     if atheris is None:
-        return plain_fuzz(target, argv[1:])
+        return plain_fuzz(target, argv[1:], packed)
     if not any(arg.startswith("-max_len=") for arg in argv):
         argv = [*argv, f"-max_len={MAX_LEN}"]
-    argv = [str(Path(__file__).parent / "read"), *argv[1:]]
+    argv = [str(program), *argv[1:]]
     # looked up late: atheris puts its own in place when it starts
     mutator = Mutator(lambda data, size: bytes(atheris.Mutate(data, size)))
-    atheris.Setup(argv, target, custom_mutator=mutator)
+    options = {"custom_mutator": mutator} if packed else {}
+    atheris.Setup(argv, target, **options)
     atheris.Fuzz()  # does not come back
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(fuzz(Target(), sys.argv, atheris, Path(__file__).parent / "read", packed=True))

@@ -7,18 +7,26 @@ is what the fuzzers made of it, minimised.
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from fuzz.formats import ALLOC, FREE, FREE_BATCHED, Machine, compress, dat_v6, dat_v7, pgt
+from pgste import Guest, Host, migration
+from pgste.migration import Flag, wire
 
 TRACES = Path(__file__).parents[1] / "golden" / "traces"
 
 # The numbers that tests/fuzz/api/api.c gives to calls.
 CALL_GUEST_NEW, CALL_HOST_NEW = 55, 59
+# Calls that stand for many: slots, the CMMA log, keys, the PTE layer, the host's table.
+FAMILIES = (3, 28, 11, 8, 17)
+OPTIONS = 96  # a generation from there on is followed by two bytes of options
 
 
 def texts() -> Iterator[bytes]:
@@ -69,6 +77,7 @@ def searches() -> Iterator[bytes]:
 
 def apis() -> Iterator[bytes]:
     """A host, some guests, then calls by chance."""
+    yield from apis_of_families()
     choose = random.Random(7)
     for seed in range(120):
         data = bytearray([choose.choice((0, 1, 5, 7, 3))])
@@ -83,6 +92,31 @@ def apis() -> Iterator[bytes]:
             for _ in range(choose.randrange(40, 500))
         )
         yield bytes(data)
+
+
+def apis_of_families() -> Iterator[bytes]:
+    """Guests with slots, keys, two tables and several vcpus, and the calls about these."""
+    choose = random.Random(11)
+    for seed in range(120):
+        data = bytearray([choose.choice((0, 1, 5, 7, 3)), CALL_HOST_NEW, 0, choose.choice((0, 1))])
+        data += choose.randbytes(2)
+        for _ in range(1 + seed % 2):
+            generation = OPTIONS + seed % 3 + 3 * choose.randrange(40)
+            numbers = choose.choice((0, 9, 3, 7))  # of vcpus, and of entries of the list
+            data += bytes([CALL_GUEST_NEW, 0, choose.randrange(8, 128), choose.choice((1, 1, 3))])
+            data += bytes([numbers, generation, choose.choice((0, 16, 16, 1, 21, 4))])
+            slots = bytes(choose.randrange(254) for _ in range(9))
+            data += bytes([choose.choice((0, 0, 1, 2, 4, 6, 9))])
+            if choose.random() < 0.5:
+                data[-1] |= 16
+                data += bytes([2]) + slots[:6]
+            data += bytes(1)
+        for _ in range(choose.randrange(10, 90)):
+            family = choose.choice(FAMILIES) if seed % 4 else FAMILIES[seed // 4 % 5]
+            other = choose.randrange(CALL_GUEST_NEW)
+            data += bytes([family if choose.random() < 0.7 else other])
+            data += bytes(choose.randrange(250) for _ in range(choose.randrange(3, 14)))
+        yield bytes(data[:1500])
 
 
 def pgts() -> Iterator[bytes]:
@@ -111,6 +145,24 @@ def dats() -> Iterator[bytes]:
             yield compress(name, dat_v7(machine, cpus, packed=False))
 
 
+def streams() -> Iterator[bytes]:
+    """Saved by guests with a hole and without, framed and not; the last byte tells the guest."""
+    for generation in ("pgtable", "dat"):
+        for slots in ([(0, 40, 100, True), (50, 30, 500, True)], None):
+            for framed in (True, False):
+                guest = Guest(80, Host(8, 8), generation=generation, slots=slots, nodat=True)
+                guest.essa(2, range(0, 40, 3))
+                guest.essa(7, range(50, 60))
+                for rate_limit in (None, 1):
+                    file = io.BytesIO()
+                    migration.save(guest, file, framed=framed, rate_limit=rate_limit, iterations=3)
+                    yield file.getvalue()
+    words = (wire.word(flag) for flag in (Flag.EOS, Flag.DONE, Flag.EOS))
+    yield b"".join(words)
+    yield wire.word(Flag.EOS) + wire.word(Flag.ERROR)
+    yield wire.more(0, np.zeros(0, np.uint8)) + wire.word(Flag.DONE) + wire.word(Flag.EOS)
+
+
 SEEDS = {
     "text": texts,
     "ring": rings,
@@ -119,6 +171,7 @@ SEEDS = {
     "api": apis,
     "pgt": pgts,
     "dat": dats,
+    "stream": streams,
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import pgste
-from fuzz import known, seeds
+from fuzz import known, seeds, streams
 from fuzz.formats import ALLOC, FREE, Dat7, Machine, compress, dat_v6, dat_v7, pgt, repair_pgt
 from fuzz.mutate import Mutator, plain_change
 from fuzz.readers import Target, plain_fuzz
@@ -105,6 +105,15 @@ def test_the_corpus_of_the_readers(harness: str) -> None:
     with contextlib.closing(Target()) as target:
         for path in sorted((CORPUS / harness).iterdir()):
             target(path.read_bytes())
+
+
+def test_damaged_streams() -> None:
+    """The corpus of migration streams, and 3000 that are damaged by chance."""
+    with contextlib.closing(streams.Target()) as target:
+        for path in sorted((CORPUS / "stream").iterdir()):
+            target(path.read_bytes())
+        arguments = ["-runs=3000", "-seed=5", "-max_len=4096", str(CORPUS / "stream")]
+        assert plain_fuzz(target, arguments, packed=False) == 0
 
 
 def test_the_driver_without_coverage(capsys: pytest.CaptureFixture[str]) -> None:

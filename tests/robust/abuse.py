@@ -12,6 +12,7 @@ import ctypes
 import datetime
 import decimal
 import fractions
+import io
 import math
 import pathlib
 from collections import OrderedDict, UserList, deque
@@ -21,9 +22,12 @@ from typing import Any
 import numpy as np
 
 import pgste
+from pgste import migration
 
 PAGES = 24
 FRAMES, SLOTS = 12, 20
+#: Of the dat guest: two slots, a hole of four pages between them, two pages behind them.
+DAT_SLOTS = [(0, 10, 100, True), (14, 8, 200, True)]
 
 
 class Hostile(Exception):
@@ -47,7 +51,7 @@ def _giving(**values: object) -> Any:
 
 
 class World:
-    """A host with three guests, a replay, and one guest of another host: all in use."""
+    """A host with four guests, a replay, and one guest of another host: all in use."""
 
     def __init__(self) -> None:
         self.host = pgste.Host(FRAMES, SLOTS, low=1, high=3)
@@ -61,6 +65,14 @@ class World:
         self.strict.write(range(3), 5)
         self.strict.free(range(2))
         self.guest.set_problem_state(1, True)
+        self.dat = pgste.Guest(
+            PAGES, self.host, generation="dat", slots=DAT_SLOTS, storage_keys=True, vcpus=2
+        )
+        self.dat.write([1, 2, 15], 4)
+        self.dat.essa(2, [2, 15, 16], vcpu=1)
+        self.dat.set_storage_key([1, 2, 20], [0x30, 0xF8, 0x12])
+        self.dat.set_notify([1, 2], pgste.PgsteBits.DAT_VSIE)
+        self.dat.start_migration()
         self.foreign = pgste.Guest(PAGES)
         self.closed = pgste.Guest(PAGES)
         self.closed.close()
@@ -71,7 +83,9 @@ class World:
         self.replay = pgste.Replay(self.replayed, events, np.arange(4))
         self.replay.run(1)
         self.trace = pgste.Trace(events, np.arange(4, dtype=np.uint64))
-        self.guests = [self.guest, self.reporting, self.strict, self.foreign, self.replayed]
+        self.saver = migration.Saver(pgste.Guest(PAGES), io.BytesIO())
+        self.guests = [self.guest, self.reporting, self.strict, self.dat, self.foreign]
+        self.guests.append(self.replayed)
         self.hosts = [self.host, self.foreign.host, self.replayed.host]
 
     def close(self) -> None:
@@ -102,16 +116,34 @@ class World:
                 guest.now_ns,
                 guest.migration_mode,
                 guest.count_states(),
+                guest.host_ptes().tobytes(),
+                guest.host_pte_stats(),
+                guest.soft_dirty().tobytes(),
+                guest.host_gfn(slice(None)).tobytes(),
+                list(guest.slots.items()),
+                (guest.cmma_enabled, guest.uses_storage_keys, guest.dirty_count),
+                self.keys(guest),
             ]
         told += [self.reporting.reporting(), self.reporting.parked_blocks()]
         told += [self.reporting.free_blocks(order) for order in range(6)]
         for host in self.hosts:
             told += [host.stats(), host.low, host.high, host.rearm]
             told += [host.frame_list(name).tobytes() for name in ("active", "inactive", "lazyfree")]
+        told += [self.host.frame_key(range(FRAMES)).tobytes()]
         told += [self.host.frame_info(frame) for frame in range(FRAMES)]
         told += [self.host.slot_info(slot) for slot in range(SLOTS)]
         told += [self.replay.position, self.replay.stats(), self.trace.events.tobytes()]
         return told
+
+    @staticmethod
+    def keys(guest: pgste.Guest) -> bytes:
+        """Of all pages in slots that are not between a start and a commit."""
+        keys = bytearray()
+        for slot in guest.slots.values():
+            for gfn in range(slot.base, slot.base + slot.pages):
+                with contextlib.suppress(pgste.StateError):
+                    keys += guest.get_storage_key(gfn).tobytes()
+        return bytes(keys)
 
     def validate(self) -> None:
         for host in self.hosts:

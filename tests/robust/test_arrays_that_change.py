@@ -21,6 +21,7 @@ from robust import beside
 N = 1 << 16
 RANDOM = np.random.default_rng(2019)
 BAD = 2**63 - 1
+NOTIFY = int(pgste.PgsteBits.DAT_VSIE)
 
 
 # ESSA asks twice: is a gfn outside the guest, and if so, has the machine such a page at all?
@@ -35,6 +36,19 @@ def guest_and_gfns(mechanism="cmma", **options):
     guest = Guest(N, host=Host(N // 2, N), mechanism=mechanism, **options)
     guest.write(range(N), 1)
     return guest, RANDOM.integers(0, N, 8 * N, dtype=np.int64)
+
+
+def dat_guest_and_gfns(**options):
+    # two slots and a hole between them, keys, and every notification on
+    half = N // 2
+    slots = [(0, half, 0, True), (half + 64, half - 64, N, True)]
+    guest = Guest(
+        N, Host(N // 4, N), generation="dat", slots=slots, storage_keys=True, **options
+    )
+    inside = np.concatenate([np.arange(half), np.arange(half + 64, N)])
+    guest.write(inside, 1)
+    guest.set_notify(inside, NOTIFY)
+    return guest, RANDOM.choice(inside, 4 * N)
 """
 
 CALLS = {
@@ -54,7 +68,39 @@ CALLS = {
     "set_changed": "guest.set_changed(gfns, True)",
     "swap_out": "guest.host.swap_out(guest, gfns)",
     "pin": "guest.host.pin(guest, gfns, True)",
+    "host_ptes": "guest.host_ptes(gfns)",
+    "host_gfn": "guest.host_gfn(gfns)",
+    "set_pte_at": "guest.set_pte_at(gfns, 0x400)",
+    "xchg_pte": "guest.xchg_pte(gfns, 0x400)",
+    "age": "guest.age(gfns)",
+    "test_and_clear_dirty": "guest.test_and_clear_dirty(gfns)",
+    "soft_dirty": "guest.soft_dirty(gfns)",
+    "clear_soft_dirty": "guest.clear_soft_dirty(gfns)",
+    "set_pgste_bits": "guest.set_pgste_bits(gfns, 1 << 24, 1 << 24)",
+    "force_prot": "guest.force_prot(gfns, 1, NOTIFY)",
+    "set_notify": "guest.set_notify(gfns, NOTIFY)",
+    "unshadow_pte": "guest.unshadow_pte(gfns)",
+    "set_storage_key": "guest.set_storage_key(gfns, 0x30)",
+    "get_storage_key": "guest.get_storage_key(gfns)",
+    "insert_storage_key": "guest.insert_storage_key(gfns)",
+    "cond_set_storage_key": "guest.cond_set_storage_key(gfns, 0x30, True, True)",
+    "reset_reference": "guest.reset_reference(gfns)",
+    "frame keys": "guest.host.set_frame_key(gfns % 1024, 0x30)",
 }
+#: Of generations, mechanism "cmma" alone.
+OF_DAT = {
+    "map_pte": "guest.map_pte(gfns, 0x7000021)",
+    "unmap_pte": "guest.unmap_pte(gfns)",
+    "set_host_ptes": "guest.set_host_ptes(gfns, 0x400)",
+    "notifier_unmap": "guest.notifier_unmap(gfns, 'xchg')",
+    "hold_host_locks": "guest.hold_host_locks(gfns, True)",
+    "mark_dirty": "guest.mark_dirty(gfns)",
+    "set_log": "guest.set_log(gfns)",
+    "modify_prot_start": "guest.modify_prot_start(gfns)",
+    "shadow_pte": "guest.shadow_pte(gfns, guest, gfns[::-1].copy(), 0x200)",
+    **{name: call for name, call in CALLS.items() if name not in ("essa, migration", "frame keys")},
+}
+OF_DAT["shadow_pte, targets"] = "guest.shadow_pte(gfns[::-1].copy(), guest, gfns, 0x200)"
 
 
 run = partial(beside.run, PROLOGUE)
@@ -66,6 +112,7 @@ def test_gfns(name: str, mechanism: str) -> None:
     if "essa" in name and mechanism != "cmma":
         pytest.skip("a guest without ESSA")
     out = run(f"""
+        NOTIFY = int(pgste.PgsteBits.IN)
         guest, gfns = guest_and_gfns({mechanism!r}, vcpus={2 if "vcpus" in name else 1})
         if {"migration" in name}:
             guest.migration_mode = True
@@ -74,6 +121,74 @@ def test_gfns(name: str, mechanism: str) -> None:
         assert all(gfn < N for vcpu in range(guest.vcpus) for gfn in guest.cbrl(vcpu))
     """)
     assert out.endswith("of 40\n")
+
+
+@pytest.mark.parametrize("name", OF_DAT)
+def test_gfns_of_a_dat_guest(name: str) -> None:
+    """Overwritten with what is no page, and with a page between two memory slots."""
+    out = run(f"""
+        guest, gfns = dat_guest_and_gfns(vcpus={2 if "vcpus" in name else 1})
+        for bad in BAD, N // 2 + 3:
+            while_it_changes(
+                lambda: {OF_DAT[name]}, gfns, bad, times=8,
+                allowed=(*REFUSED, pgste.StateError, pgste.ForeignPteError),
+            )
+            guest.host.validate()
+        pages, bits = guest.notifications()
+        assert (pages < N).all() and ((bits & NOTIFY) != 0).all()
+    """)
+    assert out.count("of 8\n") == 2
+
+
+#: A call with an array beside gfns, what overwrites it, and how many elements it has.
+BESIDE = {
+    "set_storage_key": ("guest.set_storage_key(slice(None), values)", "uint8", "0xff"),
+    "cond_set_storage_key": (
+        "guest.cond_set_storage_key(slice(None), values, True, False)", "uint8", "0xff",
+    ),
+    "set_frame_key": ("guest.host.set_frame_key(slice(None), values[:N // 4])", "uint8", "0xff"),
+    "set_cmma_bits": ("guest.set_cmma_bits(0, values, 2**64 - 1)", "uint8", "0x43"),
+    "set_words, pgste": ("guest.set_words(slice(None), pgste=values)", "uint64", "2**64 - 1"),
+    "set_words, pte": ("guest.set_words(slice(None), pte=values)", "uint64", "WORD"),
+    "set_words, none": ("guest.set_words(slice(None), pte=values)", "uint64", "0x400"),
+    "set_host_ptes": ("guest.set_host_ptes(slice(None), values)", "uint64", "WORD"),
+    "set_pte_at": ("guest.set_pte_at(slice(None), values)", "uint64", "WORD"),
+    "xchg_pte": ("guest.xchg_pte(slice(None), values)", "uint64", "WORD"),
+    "map_pte": ("guest.map_pte(slice(None), values)", "uint64", "WORD"),
+    "shadow_pte": (
+        "guest.shadow_pte(slice(None), guest, range(N), values)", "uint64", "WORD",
+    ),
+    "modify_prot": (
+        "(guest.modify_prot_start(slice(None)), guest.modify_prot_commit(slice(None), values))",
+        "uint64", "WORD",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("generation", ["pgtable", "dat"])
+def test_values_beside_gfns(name: str, generation: str) -> None:
+    """Keys, words and values: each is looked at once, and what it names is bounded."""
+    call, dtype, other = BESIDE[name]
+    if name in ("set_host_ptes", "map_pte") and generation == "pgtable":
+        pytest.skip("one table")
+    out = run(f"""
+        WORD = (2**52 - 1) << 12 | 0x13f  # of a frame that no host has
+        guest = Guest(
+            N, host=Host(N // 4, N), generation={generation!r}, storage_keys=True
+        )
+        guest.write(range(N // 8), 1)
+        guest.host.swap_out(guest, range(100))
+        values = np.zeros(N, np.{dtype})
+        values[:] = guest.pte().astype(np.{dtype})
+        while_it_changes(
+            lambda: {call}, values, {other}, times=12, allowed=(pgste.ChangedError,)
+        )
+        guest.host.validate()
+        guest.get_storage_key(slice(None))
+        guest.close()
+    """)
+    assert out.endswith("of 12\n")
 
 
 def test_gfns_of_a_call_that_is_undone() -> None:

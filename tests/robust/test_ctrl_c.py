@@ -21,6 +21,7 @@ MOMENTS = (0.1, 0.35, 0.8)  # seconds after the call began
 TIMEOUT = 120
 
 PROLOGUE = """
+import io
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ import time
 import numpy as np
 
 import pgste
-from pgste import Guest, Host, Replay
+from pgste import Guest, Host, Replay, migration
 from pgste._engine import trace as engine_trace
 
 MOST = 1 << 30  # pages
@@ -54,6 +55,7 @@ def for_ever(call):
 
 
 guest = None
+finish = lambda: None  # what is there to check or to mend for the next moment
 """
 
 EPILOGUE = """
@@ -67,6 +69,7 @@ def moment():
         print("ended", flush=True)
     threads = [thread.name for thread in threading.enumerate()]
     assert len(threads) == 1, threads
+    finish()
     if guest is not None:
         guest.host.validate()
         guest.write(range(4), 1)
@@ -230,6 +233,94 @@ CALLS = {
             while True:
                 guest.write(slice(None), 1)
                 guest.host.reclaim(1 << 23)
+    """,
+    "storage keys": """
+        guest = Guest(1 << 24, Host(16, 16), generation="dat")
+        call = lambda: for_ever(lambda: guest.set_storage_key(slice(None), 0x30))
+    """,
+    "storage keys of an array": """
+        guest = Guest(1 << 24, Host(16, 16))
+        gfns = np.random.default_rng(2019).integers(0, 1 << 24, 1 << 25)
+        call = lambda: for_ever(lambda: guest.cond_set_storage_key(gfns, 0x30, True, False))
+    """,
+    "reset of storage keys": """
+        guest = Guest(1 << 24, Host(16, 16))
+        call = lambda: for_ever(guest.reset_storage_keys)
+    """,
+    "keys of frames": """
+        guest = Guest(16, Host(1 << 28, 16))
+        call = lambda: for_ever(lambda: guest.host.set_frame_key(slice(None), 0x30))
+    """,
+    "PTEs": """
+        guest = Guest(1 << 22, Host(16, 16), generation="dat")
+        def call():
+            while True:
+                guest.map_pte(slice(None), 0x7000021)
+                guest.age(slice(None))
+                guest.xchg_pte(slice(None), int(pgste.PteBits.INVALID))
+                guest.clear_soft_dirty(slice(None))
+                guest.notifier_unmap(slice(None))
+        finish = lambda: guest.set_words(range(4), pte=0x400)
+    """,
+    "a CMMA log that is clean": """
+        guest = Guest(1 << 28, Host(16, 16))
+        guest.essa(1, 0)
+        guest.start_migration()
+        def call():
+            while True:
+                guest.set_log([guest.pages - 1])
+                guest.get_cmma_bits(0, 1 << 20)
+    """,
+    "a CMMA log that is dirty": """
+        guest = Guest(1 << 26, Host(16, 16), generation="dat")
+        guest.start_migration()
+        call = lambda: for_ever(lambda: guest.mark_dirty(slice(None)))
+    """,
+    "host pages": """
+        guest = Guest(1 << 26, Host(16, 16), slots=[(0, 1 << 25, 5), (1 << 25, 1 << 20, 1 << 30)])
+        call = lambda: for_ever(lambda: guest.host_gfn(slice(None)))
+    """,
+    "slots that move": """
+        guest = Guest(1 << 23, Host(16, 16), slots=[(0, 1 << 22)])
+        def call():
+            while True:
+                guest.move_slot(0, 1 << 22)
+                guest.move_slot(0, 0)
+        finish = lambda: guest.move_slot(0, 0)
+    """,
+    "many slots": """
+        slots = [(2 * i, 1) for i in range(1 << 13)]
+        call = lambda: for_ever(lambda: Guest(1 << 16, Host(16, 16), slots=slots))
+    """,
+    "saving page states": """
+        guest = Guest(1 << 26, Host(16, 16), generation="dat", log_revision="dat_new")
+        guest.essa(1, 0)
+        nowhere = open("/dev/null", "wb")
+        call = lambda: for_ever(lambda: migration.save(guest, nowhere))
+        def finish():
+            assert not guest.migration_mode
+    """,
+    "loading page states": """
+        guest = Guest(1 << 23, Host(16, 16))
+        source = Guest(1 << 23, Host(16, 16))
+        source.essa(2, slice(None))
+        stream = io.BytesIO()
+        migration.save(source, stream)
+        call = lambda: for_ever(lambda: migration.load(guest, io.BytesIO(stream.getvalue())))
+        def finish():
+            usages = guest.states() & 3
+            assert (usages == 1).all() or not usages.any(), "half of it was set"
+            guest.reset_cmma()
+    """,
+    "reading a stream of page states": """
+        stream = bytearray(b"QEVM\\0\\0\\0\\3\\1\\0\\0\\0\\0\\x17s390-storage_attributes")
+        stream += bytes(8) + (1).to_bytes(8, "big") + b"\\x7e" + bytes(4) + b"\\2" + bytes(4)
+        stream += migration.wire.more(0, np.zeros(1, np.uint8)) * (1 << 22)
+        stream = bytes(stream)
+        def call():
+            while True:
+                for record in migration.records(io.BytesIO(stream)):
+                    pass
     """,
     "advance": """
         guest = Guest(1 << 10, mechanism="reporting")

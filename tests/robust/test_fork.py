@@ -7,17 +7,21 @@ own alarm, and counted.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-TIMEOUT = 120
-FORKS = 20
+SLOW = "PGSTE_SANITIZED" in os.environ
+TIMEOUT = 290 if SLOW else 120
+FORKS = 5 if SLOW else 20
+ALARM = 60 if SLOW else 10  # seconds after which a child counts as one that hangs
 
 SCRIPT = """
 import collections
+import io
 import os
 import signal
 import threading
@@ -26,7 +30,7 @@ import time
 import numpy as np
 
 import pgste
-from pgste import Guest, Host, Replay
+from pgste import Guest, Host, Replay, migration
 
 FORKS = {forks}
 
@@ -62,6 +66,9 @@ def in_child():
         lambda: busy.essa(0, slice(None), vcpu=1), lambda: busy.essa_page(0, 1),
         lambda: busy.free_page(3), lambda: busy.free(range(10)), lambda: Guest(8, busy.host),
         lambda: Replay(busy, np.zeros(1, np.uint64)), replay.run,
+        lambda: busy.get_storage_key(0), lambda: busy.slots, lambda: busy.age(0),
+        lambda: busy.add_slot(0, 1), lambda: busy.get_cmma_bits(0, 1), busy.host_ptes,
+        lambda: migration.save(busy, io.BytesIO()), lambda: busy.host.frame_key(0),
     ]
     assert all(refused(call) for call in calls)
     return 0
@@ -74,6 +81,10 @@ busy.write(range(1 << 12), 1)
 numbers = np.arange(1 << 22, dtype=np.uint64)
 events = (numbers >> np.uint64(1) & np.uint64(0x3FF)) << np.uint64(8) | numbers & np.uint64(1)
 replay = Replay(busy, events)
+saved = io.BytesIO()
+busy.essa(2, range(100))
+migration.save(busy, saved)
+STREAM = saved.getvalue()
 stop = False
 
 
@@ -91,7 +102,7 @@ for n in range(FORKS):
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(10)
+        signal.alarm({alarm})
         status = 1
         try:
             status = in_child()
@@ -119,6 +130,11 @@ BUSY = {
     "two vcpus": "busy.essa(2, slice(None), vcpu=threading.get_native_id() % 2)",
     "swap": "busy.write(range(1 << 13), 1)",
     "replay": "Replay(busy, events).run()",
+    "storage keys": "busy.set_storage_key(slice(None), 0x30)",
+    "PTEs": "busy.age(slice(None)); busy.clear_soft_dirty(slice(None)); busy.pgste()",
+    "saving page states": "migration.save(busy, io.BytesIO())",
+    "the CMMA log": "busy.get_cmma_bits(0, 1 << 18, peek=True); busy.host_gfn(slice(None))",
+    "loading page states": "migration.load(busy, io.BytesIO(STREAM))",
     "zaps": "busy.host.swap_out(busy, range(1 << 12)); busy.free(range(1 << 12)); "
     "busy.zap_scan(threads=2); busy.write(range(1 << 12), 1)",
 }
@@ -127,7 +143,7 @@ BUSY = {
 @pytest.mark.parametrize("name", BUSY)
 def test_fork_beside_a_call(name: str) -> None:
     threads = 1 + 2 * (list(BUSY).index(name) % 2)
-    script = SCRIPT.format(busy=BUSY[name], forks=FORKS, threads=threads)
+    script = SCRIPT.format(busy=BUSY[name], forks=FORKS, threads=threads, alarm=ALARM)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=TIMEOUT, check=False
     )

@@ -25,6 +25,8 @@ import pgste
 
 MIB = 1 << 20
 TRIM = getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: 0)
+# what is large is had from the kernel each time, or earlier calls would decide about later ones
+getattr(ctypes.CDLL(None), "mallopt", lambda *option: 0)(-3, 1 << 16)  # M_MMAP_THRESHOLD
 _, HARD = resource.getrlimit(resource.RLIMIT_AS)
 
 
@@ -66,6 +68,9 @@ def state(*guests):
         seen += [guest.is_free().tobytes(), guest.peek(slice(None)).tobytes()]
         seen += [guest.cbrl().tobytes(), guest.stats(), host.stats()]
         seen += [host.frame_list(name).tobytes() for name in ("active", "inactive", "lazyfree")]
+        seen += [list(guest.slots.items()), guest.migration_mode, guest.dirty_count]
+        seen += [guest.uses_storage_keys, guest.host_ptes().tobytes(), guest.host_pte_stats()]
+        seen += [host.frame_key(range(host.frames)).tobytes()]
     return seen
 
 
@@ -180,6 +185,131 @@ CASES = {
             guest.pgste(), guest.pte(), guest.states(), guest.is_free(), guest.peek(slice(None))
             guest.find(3, 1, threads=4), guest.count_states(threads=4)
         unchanged_if_refused(call, guest, 64 * MIB)
+    """,
+    "memory slots": """
+        # their array doubles at 8192, and so does that of slots that are gone
+        slots = [(2 * i, 1, 2 * i, True) for i in range(8192)]
+        guest = pgste.Guest(1 << 16, pgste.Host(256, 256), slots=slots, generation="dat")
+        guest.write(range(0, 512, 2), 3)
+        added = iter(range(2 * 8192, 1 << 16))
+        at = next(added)
+        def add():
+            global at
+            guest.add_slot(at, 1, None, True)
+            at = next(added)
+        unchanged_if_refused(add, guest, 4 * MIB)
+        for number in range(8189):
+            guest.delete_slot(number)
+        number = 8189
+        def delete():
+            global number
+            guest.delete_slot(number)
+            number += 1
+        guest.add_slot(0, 1, 0, True)
+        assert not unchanged_if_refused(delete, guest, 4 * MIB)[-1:] == [False]
+    """,
+    "slots that move": """
+        guest = pgste.Guest(1 << 18, pgste.Host(256, 256), slots=[(0, 1 << 16, 0, True)])
+        guest.write(range(200), 3)
+        guest.set_words(3, pgste=1 << 40)  # with an array of odd bits
+        places = iter(range(1 << 18))
+        def move():
+            guest.move_slot(0, 1 << 17)
+            guest.move_slot(0, 0)
+        unchanged_if_refused(move, guest, 1 * MIB)
+    """,
+    "new guests with slots and keys": """
+        small = pgste.Guest(64, storage_keys=True)
+        slots = [(2 * i, 1) for i in range(20000)]
+        def call():
+            guest = pgste.Guest(1 << 20, pgste.Host(1 << 22, 16), slots=slots, storage_keys=True)
+            guest.close()
+        done = sweep(call, lambda done: works(small), 300 * MIB)
+        assert not done[0]
+    """,
+    "storage keys are enabled": """
+        host = pgste.Host(1 << 23, 16)
+        guest = pgste.Guest(256, host, generation="dat")
+        guest.write(range(100), 1)
+        calls = [
+            guest.enable_storage_keys, guest.reset_storage_keys,
+            lambda: guest.set_storage_key(3, 0x30), lambda: guest.insert_storage_key(3),
+            lambda: guest.cond_set_storage_key(3, 0x30, False, False),
+            lambda: guest.reset_reference(3), lambda: host.set_frame_key(3, 0x30),
+        ]
+        for call in calls:
+            assert not limited(call, 0)
+            assert not guest.uses_storage_keys
+            guest.host.validate()
+        assert limited(guest.enable_storage_keys, 64 * MIB)
+        works(guest)
+    """,
+    "results of the PTE layer and of keys": """
+        guest = pgste.Guest(1 << 20, pgste.Host(256, 256), generation="dat", storage_keys=True)
+        guest.write(range(100), 1)
+        every, bit = slice(None), int(pgste.PgsteBits.DAT_VSIE)
+        calls = [
+            lambda: guest.get_storage_key(every), lambda: guest.host_gfn(every),
+            lambda: guest.soft_dirty(every), lambda: guest.reset_reference(every),
+            lambda: guest.test_and_clear_dirty(every), lambda: guest.age(every),
+            lambda: guest.force_prot(every, 1, bit), lambda: guest.set_notify(every, bit),
+            lambda: guest.xchg_pte(every, 0x400), lambda: guest.notifications(),
+            lambda: guest.unmap_pte(every), lambda: guest.modify_prot_start(every),
+        ]
+        refused = 0
+        for call in calls:
+            before = state(guest)
+            for extra in (0, 256 * 1024, 4 * MIB, 64 * MIB):
+                if limited(call, extra):
+                    break
+                refused += 1
+                assert state(guest) == before
+            else:
+                raise SystemExit("not done with all that memory")
+            guest.host.validate()
+        assert refused >= 12, refused
+    """,
+    "the CMMA log": """
+        guest = pgste.Guest(1 << 21, pgste.Host(256, 256), generation="dat")
+        guest.essa(1, 0)
+        guest.start_migration()
+        call = lambda: guest.get_cmma_bits(0, 1 << 20, peek=True)
+        assert not sweep(call, lambda done: guest.host.validate(), 8 * MIB)[0]
+        before = guest.dirty_count
+        def call():
+            guest.get_cmma_bits(0, 1 << 20)
+        def after(done):
+            global before
+            assert done or guest.dirty_count == before, "taken from the log, and not told"
+            before = guest.dirty_count
+            guest.set_log(slice(None))
+            before = guest.dirty_count
+        assert not sweep(call, after, 8 * MIB)[0]
+    """,
+    "a stream of page states": """
+        import io
+        from pgste import migration
+        source = pgste.Guest(1 << 21, pgste.Host(256, 256))
+        source.essa(2, range(0, 1 << 21, 2))
+        stream = io.BytesIO()
+        migration.save(source, stream)
+        data = stream.getvalue()
+        guest = pgste.Guest(1 << 21, pgste.Host(256, 256))
+        def load():
+            migration.load(guest, io.BytesIO(data))
+        def after(done):
+            usages = guest.states() & 3
+            counts = np.bincount(usages, minlength=4), done
+            assert (usages[::2] == 1).all() if done else not usages.any(), counts
+            guest.reset_cmma()
+            works(guest)
+        assert not sweep(load, after, 24 * MIB)[0]
+        def save():
+            migration.save(source, io.BytesIO())
+        def after(done):
+            assert not source.migration_mode
+            source.host.validate()
+        assert not sweep(save, after, 24 * MIB)[0]
     """,
     "replay": """
         trace = pgste.sample_trace()

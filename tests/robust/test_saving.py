@@ -25,7 +25,7 @@ from pgste.study import figure
 from pgste.study.costs import Profile
 
 ROOT = os.geteuid() == 0
-KILLS = 1000
+KILLS = 100 if "PGSTE_SANITIZED" in os.environ else 1000
 OLD, NEW = Trace.from_arrays([0] * 3000, range(3000), [0] * 3000), Trace.from_arrays([1], [7], [0])
 
 

@@ -19,6 +19,7 @@ TIMEOUT = 60 + 5 * SECONDS
 SCRIPT = """
 import collections
 import faulthandler
+import io
 import random
 import sys
 import threading
@@ -27,7 +28,7 @@ import time
 import numpy as np
 
 import pgste
-from pgste import Guest, Host, Replay
+from pgste import Guest, Host, Replay, migration
 
 seed, seconds = int(sys.argv[1]), float(sys.argv[2])
 faulthandler.enable()
@@ -104,6 +105,30 @@ CALLS = {
     "validate": lambda rng, guest, host, gfns, vcpu: host.validate(),
     "replay": lambda rng, guest, host, gfns, vcpu: Replay(
         guest, np.asarray(gfns, np.uint64) << np.uint64(8)).run(),
+    "reset keys": lambda rng, guest, host, gfns, vcpu: guest.reset_storage_keys(),
+    "frame keys": lambda rng, guest, host, gfns, vcpu: host.set_frame_key(range(50), 6),
+    "xchg_pte": lambda rng, guest, host, gfns, vcpu: guest.xchg_pte(gfns, 0x400),
+    "age": lambda rng, guest, host, gfns, vcpu: guest.age(gfns),
+    "dirty": lambda rng, guest, host, gfns, vcpu: guest.test_and_clear_dirty(gfns),
+    "notify": lambda rng, guest, host, gfns, vcpu: guest.set_notify(
+        gfns, pgste.PgsteBits.IN if guest.generation == "pgtable" else pgste.PgsteBits.DAT_VSIE),
+    "notifications": lambda rng, guest, host, gfns, vcpu: guest.notifications(),
+    "unmap": lambda rng, guest, host, gfns, vcpu: guest.notifier_unmap(gfns, "set"),
+    "host_ptes": lambda rng, guest, host, gfns, vcpu: guest.set_host_ptes(gfns, 0x400),
+    "add_slot": lambda rng, guest, host, gfns, vcpu: guest.add_slot(
+        rng.randrange(PAGES), 64, None, True),
+    "move_slot": lambda rng, guest, host, gfns, vcpu: guest.move_slot(
+        rng.choice([*guest.slots, 7]), rng.randrange(PAGES)),
+    "delete_slot": lambda rng, guest, host, gfns, vcpu: guest.delete_slot(
+        rng.choice([*guest.slots, 7])),
+    "split": lambda rng, guest, host, gfns, vcpu: (
+        guest.delete_slot(0), guest.add_slot(0, PAGES // 2, None, True),
+        guest.add_slot(PAGES // 2 + 9, 900, None, True)),
+    "get_cmma_bits": lambda rng, guest, host, gfns, vcpu: guest.get_cmma_bits(
+        int(gfns[0]), 200, peek=rng.random() < 0.5),
+    "set_cmma_bits": lambda rng, guest, host, gfns, vcpu: guest.set_cmma_bits(
+        int(gfns[0]), bytes(range(64)), 2**64 - 1),
+    "save": lambda rng, guest, host, gfns, vcpu: migration.save(guest, io.BytesIO(), iterations=2),
     "close": lambda rng, guest, host, gfns, vcpu: rng.random() < 0.2 and guest.close(),
 }
 

@@ -108,6 +108,25 @@ def test_calls_go_down(symbols: dict[Path, tuple[set[str], set[str]]]) -> None:
     assert_no_circle(uses)
 
 
+def test_rooms_that_are_one_unit_have_no_name_twice() -> None:
+    """setup.py compiles these rooms as one file: static names and macros must not meet."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    listed = re.search(r"^UNIT_ROOMS = \((.+)\)$", (CORE.parent / "setup.py").read_text(), re.M)
+    assert listed
+    rooms = re.findall(r'"(\w+)"', listed[1])
+    assert set(rooms) < set(ALLOWED)
+    unit = "".join(f'#include "{path}"\n' for path in files("*.c") if room(path) in rooms)
+    assert unit.count("\n") > 40
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Werror", f"-I{CORE}", "-fsyntax-only"]
+    done = subprocess.run(
+        [compiler, *flags, "-x", "c", "-"], input=unit, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
 #: Files that write a PTE, or a state byte, and what of it; nobody else does.
 PTE_WRITERS = {
     "memory/pte.c": "how a PTE changes",

@@ -20,18 +20,18 @@
 #define MOST_INPUT 2048u
 
 static call *const calls[64] = {
-	call_essa, call_essa, call_essa, call_essa, call_essa_page, call_essa_page, call_free,
-	call_free, call_free, call_alloc, call_alloc, call_alloc, call_free_page, call_alloc_page,
-	call_write, call_write, call_write, call_write, call_read, call_read, call_read,
+	call_essa, call_essa, call_essa, call_slots, call_essa_page, call_essa_page, call_free,
+	call_free, call_pte, call_alloc, call_alloc, call_keys, call_free_page, call_alloc_page,
+	call_write, call_write, call_write, call_tables, call_read, call_read, call_read,
 	call_peek, call_set_words, call_set_words, call_set_words, call_get, call_swap_out,
-	call_swap_out, call_swap_out,
+	call_swap_out, call_log,
 	call_pin, call_reclaim, call_reclaim, call_rearm, call_zap, call_zap_scan,
 	call_count, call_find, call_look, call_intercept, call_cbrl, call_set_changed,
 	call_reset_cmma, call_migration, call_problem_state, call_advance, call_advance,
 	call_configure, call_report, call_replay_new, call_replay_new, call_replay_run,
 	call_replay_run, call_replay_run, call_replay_free, call_reset_stats, call_guest_new,
 	call_guest_new, call_guest_new, call_guest_free, call_host_new, call_host_free,
-	call_write, call_read, call_zap_scan,
+	call_slots, call_pte, call_log,
 };
 
 static bool go_on(void *data)
@@ -49,7 +49,7 @@ void call_begins(struct world *w)
 {
 	w->cancelled = false;
 	if (w->patience) {
-		w->watch = (struct pgste_watch){ go_on, w };
+		w->watch = (struct pgste_watch){ .go_on = go_on, .data = w };
 		pgste_set_watch(&w->watch);
 	}
 	faults_arm(w->fault);

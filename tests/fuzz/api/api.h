@@ -7,6 +7,7 @@
  *	world.c    hosts and guests come and go
  *	args.c     gfns of every type, orders, vcpus
  *	state.c    everything that can be seen of the world, as bytes
+ *	slots.c    the memory slots of a guest as the calls left them, and what is in them
  *	calls_*.c  the calls, each with what its result has to be
  */
 #ifndef API_H
@@ -18,6 +19,7 @@
 
 #define HOSTS 2u
 #define GUESTS 4u
+#define MOST_SLOTS 12u
 #define WHOLE_PAGES 1024u /* the state of larger guests is compared in windows */
 #define MOST_WORK (UINT64_C(1) << 18) /* pages of all blocks in one call */
 
@@ -32,6 +34,11 @@ struct guest {
 	struct pgste_guest_config config;
 	uint64_t nr_pages;
 	uint64_t problem_state; /* a bit for each of the first vcpus */
+	struct pgste_slot slots[MOST_SLOTS]; /* in no order */
+	unsigned nr_slots;
+	bool cmma;	/* enabled */
+	bool contended; /* locks of the host's tables are held, or tries fail */
+	bool opened;	/* pgste_modify_prot_start was called */
 };
 
 struct replay {
@@ -112,6 +119,27 @@ static inline struct pgste_gfns one_page(uint64_t gfn)
 	return (struct pgste_gfns){ .first = gfn, .nr = 1 };
 }
 
+/* Is an array to be passed?  Then words, keys, ... with step 0, 1, or one that is wrong. */
+unsigned take_step(struct world *w);
+/* The element for the i-th gfn. */
+#define ELEMENT(array, step, i) ((array)[(step) ? (i) : 0])
+static inline uint64_t nr_elements(const struct gfns *gfns, unsigned step)
+{
+	return step == 1 ? gfns->nr : 1;
+}
+
+/* ---- slots.c ---- */
+
+/* Are the nr pages from gfn on in slots?  In guests of z/VM they are if they exist. */
+bool present(const struct guest *guest, uint64_t gfn, uint64_t nr);
+/* The same of the blocks of nr pages at each gfn, and 1 at most if it is a range. */
+bool all_present(const struct guest *guest, const struct gfns *gfns, uint64_t nr);
+/* As many as a new guest is to have. */
+unsigned take_slots(struct world *w, uint64_t nr_pages, struct pgste_slot *slots);
+/* What pgste_slot_add has to say, and the slot is added if that is PGSTE_OK. */
+int slots_add(struct guest *guest, struct pgste_slot *slot);
+void check_slots(const struct guest *guest);
+
 /* ---- state.c ---- */
 
 void state_take(const struct world *w, struct bytes *to);
@@ -121,6 +149,14 @@ void state_take(const struct world *w, struct bytes *to);
 struct guest *take_guest(struct world *w);
 struct pgste_host *take_host(struct world *w);
 bool has_mechanism(const struct guest *guest, const char *name);
+static inline bool is_kvm(const struct guest *guest)
+{
+	return guest->config.generation != PGSTE_GEN_ZVM;
+}
+static inline bool is_dat(const struct guest *guest)
+{
+	return guest->config.generation == PGSTE_GEN_DAT;
+}
 void world_free(struct world *w);
 void replay_end(struct world *w);
 
@@ -130,7 +166,11 @@ call call_host_new, call_host_free, call_guest_new, call_guest_free;
 call call_essa, call_essa_page, call_free, call_alloc, call_free_page, call_alloc_page;
 call call_cbrl, call_intercept, call_problem_state, call_migration, call_reset_cmma;
 call call_set_changed;
+/* slots.c and calls_*.c: the next byte says which of them */
+call call_slots, call_log, call_keys, call_pte, call_tables;
 /* calls_memory.c */
+/* A word near one that some page has, so that slots and frames are shared and names hit. */
+uint64_t take_word(struct world *w, const struct guest *guest, bool pte);
 call call_write, call_read, call_peek, call_set_words, call_get, call_swap_out, call_pin;
 /* calls_host.c */
 call call_reclaim, call_rearm, call_zap, call_zap_scan, call_count, call_find, call_look;

@@ -199,3 +199,10 @@ unsigned take_threads(struct world *w)
 
 	return threads[take_byte(&w->in) % 8];
 }
+
+unsigned take_step(struct world *w)
+{
+	const uint8_t byte = take_byte(&w->in);
+
+	return byte < 250 ? byte & 1 : byte;
+}

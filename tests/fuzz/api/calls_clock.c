@@ -132,6 +132,23 @@ static uint64_t take_event(struct world *w, uint64_t base, uint64_t nr_pages)
 	return PGSTE_EVENT(form & 1, order, base + (at >> order << order));
 }
 
+/* Does every event lie in slots of each guest that the replay drives? */
+static bool events_present(const struct replay *r, uint64_t base, struct pgste_guest **guests,
+			   const struct world *w)
+{
+	for (unsigned k = 0; k < GUESTS; k++) {
+		bool driven = false;
+
+		for (unsigned i = 0; i < r->nr_guests; i++)
+			driven |= guests[i] == w->guests[k].g;
+		for (uint64_t i = 0; driven && i < r->nr; i++)
+			if (!present(&w->guests[k], PGSTE_EVENT_PFN(r->events[i]) - base,
+				     UINT64_C(1) << PGSTE_EVENT_ORDER(r->events[i])))
+				return false;
+	}
+	return true;
+}
+
 /* Does every event lie in the smallest of the guests? */
 static bool events_fit(const uint64_t *events, uint64_t nr, uint64_t base, uint64_t nr_pages)
 {
@@ -189,7 +206,8 @@ struct outcome call_replay_new(struct world *w)
 	take_events(w, &r, base, nr_pages == UINT64_MAX ? 1 : nr_pages);
 	result = CALL(w, pgste_replay_new(guests, r.nr_guests, base, r.events, r.times, r.nr,
 					  &r.r));
-	if (!r.nr_guests || twice || !events_fit(r.events, r.nr, base, nr_pages))
+	if (!r.nr_guests || twice || !events_fit(r.events, r.nr, base, nr_pages) ||
+	    !events_present(&r, base, guests, w))
 		REQUIRE(result == PGSTE_E_ARG || ended_early(w, result));
 	else
 		REQUIRE(result == PGSTE_OK || result == PGSTE_E_NO_FRAME ||
@@ -216,7 +234,7 @@ struct outcome call_replay_run(struct world *w)
 	at = pgste_replay_position(w->replay.r);
 	result = CALL(w, pgste_replay_run(w->replay.r, n));
 	REQUIRE(result == PGSTE_E_NO_FRAME || result == PGSTE_E_FOREIGN ||
-		pgste_pgm_code((int)result) || result >= 0);
+		result == PGSTE_E_GFN || pgste_pgm_code((int)result) || result >= 0);
 	if (result >= 0) {
 		const uint64_t left = w->replay.nr - at;
 

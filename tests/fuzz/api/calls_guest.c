@@ -9,7 +9,7 @@ static int essa_refused(const struct guest *guest, uint32_t vcpu, unsigned orc)
 {
 	if (vcpu >= guest->config.nr_vcpus)
 		return PGSTE_E_ARG;
-	if (!has_mechanism(guest, "cmma"))
+	if (!guest->cmma)
 		return PGSTE_E_PGM_OPERATION;
 	if (guest->problem_state >> (vcpu % 64) & 1)
 		return PGSTE_E_PGM_PRIVILEGED;
@@ -47,13 +47,12 @@ struct outcome call_essa(struct world *w)
 	error = essa_refused(guest, vcpu, orc);
 	if (!error && !all_below(&gfns, MAX_GFN))
 		error = PGSTE_E_GFN;
-	else if (!error && !all_below(&gfns, guest->nr_pages) &&
-		 guest->config.generation != PGSTE_GEN_DAT)
+	else if (!error && !all_present(guest, &gfns, 1) && !is_dat(guest))
 		error = PGSTE_E_PGM_ADDRESSING;
 	REQUIRE(result == error || (!error && ended_early(w, result)));
 	for (uint64_t i = 0; results && !result && i < gfns.nr && gfns.nr == gfns.arg.nr; i++)
-		REQUIRE((gfn_of(&gfns, i) >= guest->nr_pages) ==
-			(results[i] == PGSTE_RESULT_EXCEPTION));
+		REQUIRE(present(guest, gfn_of(&gfns, i), 1) ==
+			(results[i] != PGSTE_RESULT_EXCEPTION));
 	if (results)
 		w->hash = hash_bytes(w->hash, results, gfns.nr);
 	free(results);
@@ -79,10 +78,10 @@ struct outcome call_essa_page(struct world *w)
 	error = essa_refused(guest, vcpu, orc);
 	if (!error && gfn >= MAX_GFN)
 		error = PGSTE_E_GFN;
-	else if (!error && gfn >= guest->nr_pages && guest->config.generation != PGSTE_GEN_DAT)
+	else if (!error && !present(guest, gfn, 1) && !is_dat(guest))
 		error = PGSTE_E_PGM_ADDRESSING;
 	REQUIRE(error ? result == error : result >= 0 && result < 256);
-	REQUIRE(error || (gfn >= guest->nr_pages) == (result == PGSTE_RESULT_EXCEPTION));
+	REQUIRE(error || present(guest, gfn, 1) == (result != PGSTE_RESULT_EXCEPTION));
 	return did(result);
 }
 
@@ -112,8 +111,7 @@ static struct outcome change(struct world *w, bool to_free)
 	result = CALL(w, (to_free ? pgste_free : pgste_alloc)(guest->g, vcpu, &gfns.arg, order));
 	if (vcpu >= guest->config.nr_vcpus || order > PGSTE_MAX_ORDER)
 		error = PGSTE_E_ARG;
-	else if (gfns.arg.nr && (UINT64_C(1) << order > guest->nr_pages ||
-				 !all_below(&gfns, guest->nr_pages - (UINT64_C(1) << order) + 1)))
+	else if (!all_present(guest, &gfns, UINT64_C(1) << order))
 		error = PGSTE_E_GFN;
 	REQUIRE(result == error || (!error && ended_early(w, result)) ||
 		(!error && guest->config.strict && result == PGSTE_E_STATE));
@@ -148,7 +146,7 @@ static struct outcome change_page(struct world *w, bool to_free)
 	gfn = take_gfn(w, guest);
 	if (vcpu >= guest->config.nr_vcpus)
 		error = PGSTE_E_ARG;
-	else if (gfn >= guest->nr_pages)
+	else if (!present(guest, gfn, 1))
 		error = PGSTE_E_GFN;
 	else if (guest->config.strict && page_is_free(guest, gfn) == to_free)
 		error = PGSTE_E_STATE;
@@ -228,13 +226,30 @@ struct outcome call_problem_state(struct world *w)
 struct outcome call_migration(struct world *w)
 {
 	struct guest *guest = take_guest(w);
-	const bool on = take_byte(&w->in) & 1;
+	const uint8_t form = take_byte(&w->in);
+	const bool on = form & 1;
+	int64_t result;
+	bool was, may = true;
 
 	if (!guest)
 		return NOTHING;
-	pgste_set_migration(guest->g, on);
-	REQUIRE(pgste_get_migration(guest->g) == on);
-	return did(0);
+	was = pgste_get_migration(guest->g);
+	if (form & 2 && on)
+		result = CALL(w, pgste_start_migration(guest->g));
+	else if (form & 2)
+		result = CALL(w, pgste_stop_migration(guest->g));
+	else
+		result = CALL(w, pgste_set_migration(guest->g, on));
+	for (unsigned i = 0; i < guest->nr_slots; i++)
+		may &= guest->slots[i].log_dirty || !guest->cmma;
+	if (!is_kvm(guest))
+		REQUIRE(result == (form & 2 ? PGSTE_E_KVM_NXIO : PGSTE_OK));
+	else if (on && !was && (!guest->nr_slots || !may))
+		REQUIRE(result == PGSTE_E_KVM_INVAL);
+	else
+		REQUIRE(result == PGSTE_OK);
+	REQUIRE(pgste_get_migration(guest->g) == (result ? was : on));
+	return did(result);
 }
 
 struct outcome call_reset_cmma(struct world *w)

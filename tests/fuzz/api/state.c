@@ -111,11 +111,58 @@ static void put_reporting(const struct guest *guest, struct bytes *to)
 			       s.blocks_reported }, 15 * sizeof(uint64_t));
 }
 
+/* What the guest and its slots have of a page more: its key, and the host's own PTE. */
+static void put_more(const struct guest *guest, uint64_t first, uint64_t nr, struct bytes *to)
+{
+	const struct pgste_gfns gfns = { .first = first, .nr = nr };
+	uint64_t words[64];
+
+	REQUIRE(pgste_get_host_ptes(guest->g, &gfns, words) == PGSTE_OK);
+	put(to, words, nr * sizeof(*words));
+	REQUIRE(pgste_host_gfns(guest->g, &gfns, words) == PGSTE_OK);
+	put(to, words, nr * sizeof(*words));
+	for (uint64_t i = first; i < first + nr && pgste_uses_storage_keys(guest->g); i++) {
+		const struct pgste_gfns one = one_page(i);
+		uint8_t key = 0;
+		const int error = pgste_get_storage_key(guest->g, &one, &key);
+
+		if (!present(guest, i, 1))
+			REQUIRE(error == (guest->opened ? error : PGSTE_E_PGM_ADDRESSING));
+		else
+			REQUIRE(!error || (error == PGSTE_E_STATE && guest->opened));
+		put(to, &key, 1);
+	}
+}
+
+static void put_slots(const struct guest *guest, struct bytes *to)
+{
+	struct pgste_slot slots[MOST_SLOTS];
+	const uint32_t nr = pgste_slots(guest->g, slots, MOST_SLOTS);
+	struct pgste_host_pte_stats stats;
+
+	for (uint32_t i = 0; i < nr && i < MOST_SLOTS; i++) {
+		put_number(to, slots[i].base);
+		put_number(to, slots[i].pages);
+		put_number(to, slots[i].host);
+		put_number(to, slots[i].id | (uint64_t)slots[i].log_dirty << 32);
+	}
+	pgste_host_pte_get_stats(guest->g, &stats);
+	put(to, &stats, sizeof(stats));
+	put_number(to, pgste_cmma_dirty_count(guest->g));
+	put_number(to, (uint64_t)pgste_notifications(guest->g, NULL, NULL, 0));
+	put_number(to, (uint64_t)pgste_cmma_enabled(guest->g) |
+		   (uint64_t)pgste_uses_storage_keys(guest->g) << 1);
+}
+
 static void put_guest(const struct guest *guest, struct bytes *to)
 {
+	const uint64_t nr = guest->nr_pages;
 	struct pgste_guest_stats stats;
 
 	put_pages(guest, to);
+	put_more(guest, 0, nr < 64 ? nr : 64, to);
+	put_more(guest, nr < 96 ? 0 : nr - 32, nr < 32 ? nr : 32, to);
+	put_slots(guest, to);
 	put_lists(guest, to);
 	put_reporting(guest, to);
 	pgste_guest_get_stats(guest->g, &stats);
@@ -142,6 +189,8 @@ static void put_host(const struct pgste_host *host, struct bytes *to)
 			   (uint64_t)f.pinned << 34);
 		put_number(to, f.gfn);
 		put_number(to, f.tag | (uint64_t)f.slot << 32);
+		REQUIRE(pgste_frame_key(host, &(struct pgste_gfns){ .first = i, .nr = 1 },
+					put_room(to, 1)) == PGSTE_OK);
 	}
 	for (uint64_t i = 0; i < stats.swap_slots && i < 1024; i++) {
 		REQUIRE(pgste_host_slot(host, i, &slot) == PGSTE_OK);

@@ -21,7 +21,7 @@ struct pgste_host *take_host(struct world *w)
 
 bool has_mechanism(const struct guest *guest, const char *name)
 {
-	return !strcmp(guest->config.mechanism, name);
+	return guest->config.mechanism && !strcmp(guest->config.mechanism, name);
 }
 
 /* Mostly small, so that memory runs out; sometimes as large as can be. */
@@ -119,14 +119,35 @@ static uint64_t take_nr_pages(struct world *w)
 	}
 }
 
-static struct pgste_guest_config take_guest_config(struct world *w)
+/* What only some guests have; slots has room for MOST_SLOTS. */
+static void take_options(struct world *w, struct pgste_guest_config *c, struct pgste_slot *slots)
+{
+	const uint8_t form = take_byte(&w->in), more = take_byte(&w->in);
+
+	c->cmma_later = (form & 3) == 1;
+	c->interpretation = (form & 12) == 4;
+	c->storage_keys = form & 16;
+	c->own_memory = form >= 240;
+	c->revision = (enum pgste_revision)(more & 3); /* 3 is none */
+	c->log_revision = (enum pgste_log_revision)(more >> 2 & 3);
+	if (!(more & 16))
+		return;
+	c->nr_slots = take_slots(w, c->nr_pages, slots);
+	c->slots = slots;
+}
+
+static struct pgste_guest_config take_guest_config(struct world *w, struct pgste_slot *slots)
 {
 	static const char *const unknown[] = { "", "KSM", "none ", NULL };
 	struct pgste_guest_config c = { .nr_pages = take_nr_pages(w) };
 	const uint8_t form = take_byte(&w->in), numbers = take_byte(&w->in);
+	uint8_t generation;
 
 	c.mechanism = form < 250 ? pgste_mechanism_name(form % 5) : unknown[form % 4];
-	c.generation = (enum pgste_generation)(take_byte(&w->in) % 3);
+	generation = take_byte(&w->in);
+	c.generation = (enum pgste_generation)(generation % 3);
+	if (generation >= 96)
+		take_options(w, &c, slots);
 	c.nr_vcpus = 1u + (numbers & 1u) * (numbers >> 1 & 3u);
 	c.cbrl_entries = numbers & 8 ? PGSTE_CBRL_MAX : 1u + (numbers >> 4);
 	c.nodat = form / 5 & 1;
@@ -146,9 +167,23 @@ static struct pgste_guest_config take_guest_config(struct world *w)
 	return c;
 }
 
-/* What pgste_guest_new has to say of it. */
-static int guest_error(const struct pgste_guest_config *c)
+static bool options_fit(const struct pgste_guest_config *c)
 {
+	const bool dat = c->generation == PGSTE_GEN_DAT, zvm = c->generation == PGSTE_GEN_ZVM;
+
+	if ((unsigned)c->revision > PGSTE_REVISION_7_0 ||
+	    (unsigned)c->log_revision > PGSTE_LOG_DAT_NEW)
+		return false;
+	return dat || (!c->revision && !c->log_revision &&
+		       !(zvm && (c->slots || c->cmma_later || c->interpretation ||
+				 c->storage_keys || c->own_memory)));
+}
+
+/* What pgste_guest_new has to say of it; the slots are added to guest as it goes. */
+static int guest_error(const struct pgste_guest_config *c, struct guest *guest)
+{
+	int error = PGSTE_OK;
+
 	bool known = false, kvm_only;
 
 	for (unsigned i = 0; c->mechanism && pgste_mechanism_name(i); i++)
@@ -159,15 +194,25 @@ static int guest_error(const struct pgste_guest_config *c)
 	if (c->nr_pages < 1 || c->nr_pages > PGSTE_MAX_PAGES || c->nr_vcpus < 1 ||
 	    c->nr_vcpus > PGSTE_MAX_VCPUS || c->cbrl_entries < 1 ||
 	    c->cbrl_entries > PGSTE_CBRL_MAX || (unsigned)c->generation > PGSTE_GEN_ZVM ||
-	    (kvm_only && c->generation == PGSTE_GEN_ZVM))
+	    (kvm_only && c->generation == PGSTE_GEN_ZVM) || !options_fit(c))
 		return PGSTE_E_ARG;
-	return PGSTE_OK;
+	if (!c->slots)
+		guest->slots[guest->nr_slots++] =
+			(struct pgste_slot){ .pages = c->nr_pages, .log_dirty = true };
+	for (uint32_t i = 0; c->slots && i < c->nr_slots && !error; i++)
+		error = slots_add(guest, &(struct pgste_slot){ c->slots[i].base,
+							       c->slots[i].pages,
+							       c->slots[i].host, 0,
+							       c->slots[i].log_dirty });
+	return error;
 }
 
 struct outcome call_guest_new(struct world *w)
 {
 	const unsigned host = take_byte(&w->in) % HOSTS;
-	const struct pgste_guest_config c = take_guest_config(w);
+	struct pgste_slot slots[MOST_SLOTS];
+	const struct pgste_guest_config c = take_guest_config(w, slots);
+	struct guest guest = { .host = host, .config = c, .nr_pages = c.nr_pages };
 	struct pgste_guest *g = NULL;
 	int64_t result;
 
@@ -175,10 +220,15 @@ struct outcome call_guest_new(struct world *w)
 		if (w->guests[i].g || !w->hosts[host])
 			continue;
 		result = CALL(w, pgste_guest_new(w->hosts[host], &c, &g));
-		REQUIRE(result == guest_error(&c) || ended_early(w, result));
+		REQUIRE(result == guest_error(&c, &guest) || ended_early(w, result));
 		REQUIRE(!result == (g != NULL));
-		if (g)
-			w->guests[i] = (struct guest){ g, host, c, c.nr_pages, 0 };
+		guest.g = g;
+		guest.config.slots = NULL; /* they are not kept */
+		guest.cmma = has_mechanism(&guest, "cmma") && !c.cmma_later;
+		if (g) {
+			w->guests[i] = guest;
+			check_slots(&guest);
+		}
 		return did(result);
 	}
 	return NOTHING;

@@ -551,3 +551,63 @@ def test_a_guest_that_runs(generation: str, revision: str) -> None:
 def test_a_guest_of_4_million_pages_that_runs(generation: str, revision: str) -> None:
     """16 GiB of guest memory."""
     migrate_while_running(1 << 22, generation, revision, 12)
+
+
+# ---- Ctrl-C, at the worst moments ---------------------------------------------------------------
+
+
+class Interrupted(pgste.Guest):
+    """KeyboardInterrupt right after a call was carried out, as the binding raises it."""
+
+    after: str = ""
+    calls = 0
+
+    def _called(self, name: str) -> None:
+        if name == self.after:
+            self.calls -= 1
+            if self.calls == 0:
+                raise KeyboardInterrupt
+
+    def set_cmma_bits(self, *args: object) -> None:
+        super().set_cmma_bits(*args)  # type: ignore[arg-type]
+        self._called("set_cmma_bits")
+
+    def start_migration(self) -> None:
+        super().start_migration()
+        self._called("start_migration")
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4])
+def test_a_load_that_is_interrupted_sets_nothing(calls: int) -> None:
+    pages = (1 << 20) + 100  # three calls with values, and one before them that sets none
+    source = pgste.Guest(pages)
+    source.essa(Orc.SET_UNUSED, slice(None))
+    stream = io.BytesIO()
+    migration.save(source, stream)
+    guest = Interrupted(pages)
+    guest.essa(Orc.SET_VOLATILE, [0, 5, pages - 1])
+    before = attributes(guest)
+    guest.after, guest.calls = "set_cmma_bits", calls
+    with pytest.raises(KeyboardInterrupt):
+        migration.load(guest, io.BytesIO(stream.getvalue()))
+    assert (attributes(guest) == before).all()
+    migration.load(guest, io.BytesIO(stream.getvalue()))
+    assert (attributes(guest) == 1).all()
+
+
+def test_a_save_that_is_interrupted_leaves_migration_mode() -> None:
+    guest = Interrupted(64)
+    guest.after, guest.calls = "start_migration", 1
+    with pytest.raises(KeyboardInterrupt):
+        migration.save(guest, io.BytesIO())
+    assert not guest.migration_mode
+    migration.save(guest, io.BytesIO())
+
+
+def test_a_read_that_gives_more_than_was_asked_for_is_refused() -> None:
+    class Generous(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return bytes(super().read(size) + b"\0")
+
+    with pytest.raises(pgste.ArgumentTypeError, match=r"read\(4\) gives 5 bytes"):
+        list(migration.records(Generous(framed(*SMALL))))
