@@ -263,22 +263,26 @@ def explanation(cell: Cell) -> Group:
     grid = Grid(labels=2, dense=True)
     grid.add_column("", justify="right")
     grid.add_column("step", wraps=True)
-    for title in ("state", "PGSTE", "PTE", "list", "a load gives"):
+    moments = cell.moments()
+    two = moments[0].host_pte is not None
+    ptes = ("PTE", "host PTE") if two else ("PTE",)
+    digits = 16 if any(moment.pgste >> 32 for moment in moments) else 8
+    for title in ("state", "PGSTE", *ptes, "list", "a load gives"):
         grid.add_column(title)
-    for number, moment in enumerate(cell.moments()):
+    for number, moment in enumerate(moments):
+        words = (moment.pte, moment.host_pte) if two else (moment.pte,)
         grid.add_row(
             str(number) if number else "",
             moment.what,
             moment.state,
-            f"{moment.pgste:016x}",
-            f"{moment.pte:x}" + ("" if moment.host_pte is None else f" {moment.host_pte:x}"),
+            f"{moment.pgste:0{digits}x}",
+            *(f"{word:x}" for word in words),
             " ".join(map(str, moment.listed)),
             moment.reads,
         )
     foot = Text(
         f"Page 0, on {cell.system}; no shorter run shows it.\nState: S stable, U unused,"
-        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept."
-        + (" PTE: the guest's, and the host's own." if subject.generation == "dat" else ""),
+        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept.",
         style="dim",
     )
     return Group(head, Text(), grid, Text(), foot)

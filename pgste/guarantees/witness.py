@@ -145,6 +145,7 @@ class _Player:
         """Carry a step out: what it was, in words."""
         value: str | int = ""
         waits = step.action == "alloc" and "waits" in self._reported(step.gfn)
+        processed = self.guest.stats()["processed"]
         try:
             value = self._act(step)
         except ProgramInterruption as error:
@@ -152,8 +153,14 @@ class _Player:
             if step.action != "read":
                 return self._words(step, "") + f": {refused}"
             value = refused
-        # page_reporting has the block: the ack, and so the host's discard, comes first
-        return self._words(step, value) + (", after the ack of its report" if waits else "")
+        words = self._words(step, value)
+        if waits:  # page_reporting has the block: the ack, and so the host's discard, comes first
+            words += ", after the ack of its report"
+        if step.action in ("free", "free_raced", "alloc") and (
+            self.guest.stats()["processed"] > processed
+        ):
+            words += "; the host processes the list"
+        return words
 
     def _act(self, step: Step) -> str | int:
         host, guest, gfn = self.host, self.guest, step.gfn
