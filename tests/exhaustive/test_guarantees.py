@@ -166,7 +166,10 @@ def test_7_2_answers_as_7_1_5() -> None:
     """The two differ in the CMMA log alone, so there is one column for both."""
     kinds = ("dat", "7.1.5", "referenced"), ("dat", "7.2", "referenced")
     one, other = (
-        search("cmma", *kind, "none", ("xchg",), False, 2, 1, 2, 1, 1, False, 10_000_000)
+        search(
+            *("cmma", *kind, "none", ("xchg",), False, "madv_dontneed", False),
+            *(2, 1, 2, 1, 1, False, 10_000_000),
+        )
         for kind in kinds
     )
     assert one == other
@@ -177,12 +180,14 @@ def test_what_is_left_out_of_keys_changes_no_answer(generation: str) -> None:
     """`plain` tells pages apart that nobody watches, and marks that nobody reads."""
     notifiers = ("xchg",) if generation == "dat" else ()
     shapes = [(2, 1, 2, 1, 1, False), (3, 1, 1, 1, 1, True)]
-    for shape in shapes[: 1 if generation == "dat" else 2]:
+    for *shape, obedient in shapes[: 1 if generation == "dat" else 2]:
+        pages, frames, slots, entries, vcpus = shape
         short, plain = (
             search(
                 *("cmma", generation, "7.2", "referenced", "none", notifiers, False),
-                *shape,
-                10_000_000,
+                *("madv_dontneed", False, pages, frames, slots, entries, vcpus),
+                obedient=bool(obedient),
+                max_states=10_000_000,
                 plain=plain,
             )
             for plain in (False, True)
