@@ -31,6 +31,8 @@ def search(
     poison: str,
     notifiers: tuple[str, ...],
     shifted: bool,
+    advice: str,
+    busy: bool,
     pages: int,
     frames: int,
     swap_slots: int,
