@@ -147,6 +147,9 @@ cdef extern from "pgste.h" nogil:
         bool_t referenced
         bool_t dirty
         bool_t pinned
+        bool_t locked
+        bool_t writeback
+        bool_t shared
 
     void pgste_host_defaults(pgste_host_config *config)
     int pgste_host_new(const pgste_host_config *config, pgste_host **host)
@@ -162,7 +165,14 @@ cdef extern from "pgste.h" nogil:
         PGSTE_REARM_DIRTY
 
     int pgste_host_set_rearm(pgste_host *host, pgste_rearm rearm)
-    int64_t pgste_set_pinned(pgste_guest *guest, const pgste_gfns *gfns, bool_t on)
+    cdef enum pgste_folio:
+        PGSTE_FOLIO_PINNED
+        PGSTE_FOLIO_LOCKED
+        PGSTE_FOLIO_WRITEBACK
+        PGSTE_FOLIO_SHARED
+
+    int64_t pgste_set_folio(pgste_guest *guest, const pgste_gfns *gfns, pgste_folio what,
+        bool_t on)
     int pgste_host_frame(const pgste_host *host, uint64_t frame, pgste_frame_info *info)
     int64_t pgste_host_list(const pgste_host *host, pgste_frame_list list, uint32_t *frames,
         uint64_t max)
@@ -375,6 +385,10 @@ cdef extern from "pgste.h" nogil:
         PGSTE_POISON_INIT_ON_FREE
         PGSTE_POISON_PAGE_POISON
 
+    cdef enum pgste_advice:
+        PGSTE_ADVICE_MADV_DONTNEED
+        PGSTE_ADVICE_MADV_FREE
+
     cdef struct pgste_reporting_config:
         uint32_t order
         uint32_t max_order
@@ -390,6 +404,7 @@ cdef extern from "pgste.h" nogil:
         pgste_poison poison
         bool_t negotiated
         bool_t inhibited
+        pgste_advice advice
 
     cdef enum pgste_reporting_status:
         PGSTE_REPORTING_OFF
@@ -526,6 +541,8 @@ cdef extern from "pgste.h" nogil:
         pgste_poison poison
         unsigned notifiers
         bool_t shifted
+        pgste_advice advice
+        bool_t busy
         uint32_t nr_pages
         uint32_t nr_frames
         uint32_t nr_swap_slots

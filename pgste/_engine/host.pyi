@@ -17,6 +17,9 @@ class FrameInfo(TypedDict):
     referenced: bool
     dirty: bool
     pinned: bool
+    locked: bool
+    writeback: bool
+    shared: bool
 
 class SlotInfo(TypedDict):
     count: int
@@ -50,6 +53,13 @@ class Host(Unit):
     def reclaim(self, n: SupportsIndex) -> int: ...
     def swap_out(self, guest: Member, gfns: Gfns) -> int: ...
     def pin(self, guest: Member, gfns: Gfns, on: Flag = True) -> int: ...
+    def set_folio(
+        self,
+        guest: Member,
+        gfns: Gfns,
+        what: Literal["pinned", "locked", "writeback", "shared"],
+        on: Flag = True,
+    ) -> int: ...
     def set_frame_key(self, frames: Gfns, keys: Values) -> None: ...
     def frame_key(self, frames: Gfns) -> npt.NDArray[np.uint8]: ...
     def stats(self) -> dict[str, int]: ...

@@ -7,10 +7,13 @@ from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uin
 from libc.string cimport memset
 
 from pgste._engine._c cimport (
+    PGSTE_E_ARG,
     PGSTE_E_GFN,
+    PGSTE_FOLIO_PINNED,
     PGSTE_LIST_ACTIVE,
     PGSTE_LIST_FREE,
     PGSTE_MAX_FRAMES,
+    pgste_folio,
     pgste_frame_info,
     pgste_frame_key,
     pgste_frame_list,
@@ -28,8 +31,8 @@ from pgste._engine._c cimport (
     pgste_host_stats,
     pgste_host_stats_name,
     pgste_rearm,
+    pgste_set_folio,
     pgste_set_frame_key,
-    pgste_set_pinned,
     pgste_slot_info,
     pgste_swap_out,
     pgste_validate,
@@ -40,7 +43,7 @@ from pgste._engine.member cimport Member
 from pgste._engine.names cimport names_of, shown, strerror, with_names
 from pgste._engine.unit cimport PyThreadState, Unit
 
-from pgste._engine.names import REARM_RULES
+from pgste._engine.names import FOLIOS, REARM_RULES
 from pgste.errors import BY_CODE, ArgumentError, ArgumentTypeError, ValidationError
 
 cdef tuple STATS = names_of(pgste_host_stats_name)
@@ -216,8 +219,53 @@ cdef class Host(Unit):
         cdef Member member = self.guest_argument(guest)
         cdef Gfns pages = gfns_argument(gfns, member.nr_pages)
         cdef PyThreadState *ts = member.begin(pages.c.nr)
-        cdef int64_t changed = pgste_set_pinned(member.c, &pages.c, value)
+        cdef int64_t changed = pgste_set_folio(member.c, &pages.c, PGSTE_FOLIO_PINNED, value)
         member.end(ts)
+        member.check(changed, pages)
+        return changed
+
+    def set_folio(self, guest, gfns, what, on=True):
+        """What the folios of pages are in beside their mapping, on or off.
+
+        Reclaim and MADV_FREE look at it (mm/vmscan.c, madvise_free_pte_range).  It ends when
+        the page loses its frame.
+
+        Parameters
+        ----------
+        guest : Guest
+            A guest of this host.
+        gfns : int, range, slice or array of int
+            Pages; those without a frame are skipped.
+        what : {"pinned", "locked", "writeback", "shared"}
+            "pinned": as `pin`.  "locked": somebody has the folio lock, so reclaim leaves the
+            page alone.  "writeback": the page is being written to its swap slot (others are
+            skipped), so reclaim makes it active.  "shared": a forked child maps it too, so the
+            PTE is write-protected and a store takes a copy (generation pgtable only; the child
+            itself is not modelled).  With any of the last three, MADV_FREE passes the page over
+            if it is dirty or in the swap cache.
+        on : bool
+
+        Returns
+        -------
+        int
+            Pages that it changed.
+
+        Raises
+        ------
+        UnknownNameError
+            No such `what`.
+        ArgumentError
+            The guest's generation does not have it.
+        """
+        cdef int which = choice(what, "what", FOLIOS)
+        cdef bint value = boolean(on, "on")
+        cdef Member member = self.guest_argument(guest)
+        cdef Gfns pages = gfns_argument(gfns, member.nr_pages)
+        cdef PyThreadState *ts = member.begin(pages.c.nr)
+        cdef int64_t changed = pgste_set_folio(member.c, &pages.c, <pgste_folio>which, value)
+        member.end(ts)
+        if changed == PGSTE_E_ARG:
+            raise ArgumentError(f"what: {what!r} is not for guests of this generation")
         member.check(changed, pages)
         return changed
 
@@ -304,7 +352,8 @@ cdef class Host(Unit):
         dict
             ``list`` ("free", "active", "inactive", "lazyfree"), ``guest`` (`Guest.number`)
             and ``gfn`` of its page (None when free), ``tag`` (content), ``slot`` (swap slot
-            of the swap cache, None when not in it), ``referenced``, ``dirty``, ``pinned``.
+            of the swap cache, None when not in it), ``referenced``, ``dirty``, and what its folio
+            is in (`set_folio`): ``pinned``, ``locked``, ``writeback``, ``shared``.
         """
         cdef pgste_frame_info info
         cdef uint64_t i = integer(frame, "frame", 0, self.config.nr_frames - 1)
@@ -324,6 +373,9 @@ cdef class Host(Unit):
             "referenced": bool(info.referenced),
             "dirty": bool(info.dirty),
             "pinned": bool(info.pinned),
+            "locked": bool(info.locked),
+            "writeback": bool(info.writeback),
+            "shared": bool(info.shared),
         }
 
     def slot_info(self, slot):

@@ -8,6 +8,8 @@ REVISIONS: Final[tuple[str, ...]]
 REWRITES: Final[tuple[str, ...]]
 REARM_RULES: Final[tuple[str, ...]]
 POISONS: Final[tuple[str, ...]]
+ADVICES: Final[tuple[str, ...]]
+FOLIOS: Final[tuple[str, ...]]
 
 def strerror(error: int) -> str: ...
 def generations() -> dict[str, str]: ...

@@ -14,6 +14,7 @@ from pgste._engine._c cimport (
     PGSTE_MAX_PAGES,
     PGSTE_REPORTING_CAPACITY,
     pgste_advance,
+    pgste_advice,
     pgste_block,
     pgste_now,
     pgste_poison,
@@ -30,7 +31,7 @@ from pgste._engine.names cimport strerror
 from pgste._engine.ptes cimport Ptes
 from pgste._engine.unit cimport PyThreadState
 
-from pgste._engine.names import POISONS
+from pgste._engine.names import ADVICES, POISONS
 from pgste.errors import BY_CODE, ArgumentError, StateError, UnknownNameError
 
 cdef tuple STATUSES = ("off", "idle", "requested", "active")
@@ -69,7 +70,7 @@ cdef class Reporting(Ptes):
     def set_reporting(
         self, *, order=None, max_order=None, parked_order=None, parked_high=None,
         parked_batch=None, capacity=None, delay_ns=None, ack_ns=None, min=None, low=None,
-        spare=None, poison=None, negotiated=None, inhibited=None,
+        spare=None, poison=None, negotiated=None, inhibited=None, advice=None,
     ):
         """Change settings of free page reporting; those left None stay (mm/page_reporting.c).
 
@@ -99,11 +100,13 @@ cdef class Reporting(Ptes):
             The device has PAGE_POISON.
         inhibited : bool
             The host acks reports and does not discard.
+        advice : {"madv_dontneed", "madv_free"}
+            How the host discards: QEMU's way, or MADV_FREE in its place.
 
         Raises
         ------
         UnknownNameError
-            The guest has another mechanism, or `poison` is not known.
+            The guest has another mechanism, or `poison` or `advice` is not known.
         StateError
             Too late.
         """
@@ -148,6 +151,8 @@ cdef class Reporting(Ptes):
             to.negotiated = boolean(negotiated, "negotiated")
         if inhibited is not None:
             to.inhibited = boolean(inhibited, "inhibited")
+        if advice is not None:
+            to.advice = <pgste_advice>choice(advice, "advice", ADVICES)
         self.begin(0)
         error = pgste_reporting_configure(self.c, to)
         self.end(NULL)
@@ -187,6 +192,7 @@ cdef class Reporting(Ptes):
             "poison": POISONS[<int>state.config.poison],
             "negotiated": bool(state.config.negotiated),
             "inhibited": bool(state.config.inhibited),
+            "advice": ADVICES[<int>state.config.advice],
             "status": STATUSES[<int>state.status],
             "due_ns": None if state.due_ns == UINT64_MAX else state.due_ns,
             "pages_free": state.pages_free,

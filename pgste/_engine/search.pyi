@@ -28,6 +28,8 @@ def search(
     poison: str,
     notifiers: tuple[str, ...],
     shifted: bool,
+    advice: str,
+    busy: bool,
     pages: int,
     frames: int,
     swap_slots: int,

@@ -10,6 +10,7 @@ from pgste._engine._c cimport (
     bool_t,
     pgste_action_name,
     pgste_action_words,
+    pgste_advice,
     pgste_generation,
     pgste_poison,
     pgste_question,
@@ -30,7 +31,14 @@ from pgste._engine.watch cimport (
     watch_raise,
 )
 
-from pgste._engine.names import GENERATIONS, POISONS, REARM_RULES, REVISIONS, REWRITES
+from pgste._engine.names import (
+    ADVICES,
+    GENERATIONS,
+    POISONS,
+    REARM_RULES,
+    REVISIONS,
+    REWRITES,
+)
 from pgste.errors import BY_CODE, ModelMemoryError
 
 ACTIONS = names_of(pgste_action_name)
@@ -92,6 +100,7 @@ cdef bool_t go_on(void *data, uint64_t states) noexcept nogil:
 def search(
     str mechanism not None, str generation not None, str revision not None,
     str rearm not None, str poison not None, tuple notifiers not None, bint shifted,
+    str advice not None, bint busy,
     int pages, int frames, int swap_slots, int cbrl_entries, int vcpus, bint obedient,
     max_states, Progress progress=None, bint plain=False,
     tuple until=(), uint32_t below=PGSTE_SEARCH_STEPS,
@@ -129,6 +138,8 @@ def search(
     for rewrite in notifiers:
         config.notifiers |= 1u << <int>REWRITES.index(rewrite)
     config.shifted = shifted
+    config.advice = <pgste_advice><int>ADVICES.index(advice)
+    config.busy = busy
     config.nr_pages = pages
     config.nr_frames = frames
     config.nr_swap_slots = swap_slots

@@ -13,11 +13,11 @@ from pgste.guarantees.questions import Question
 __all__ = ["histories"]
 
 
-def _answer(answer: Answer, colours: bool) -> Text:
+def _answer(answer: Answer) -> Text:
     if answer.cell is None or answer.cell.answer == "n/a":
         return Text(answer.text, style="dim")
     good = answer.cell.is_promise
-    mark = "" if colours or good else "!"
+    mark = "" if good else "!"  # colours are not for everybody
     text = answer.text.replace(answer.cell.answer, answer.cell.answer + mark, 1)
     return Text(text, style="green" if good else "red")
 
@@ -31,7 +31,7 @@ def _commits(answer: Answer) -> Text:
     return Text("\nor ").join(found)
 
 
-def _history(question: Question, places: list[list[Answer]], colours: bool) -> RenderableType:
+def _history(question: Question, places: list[list[Answer]]) -> RenderableType:
     grid = Grid(labels=2, dense=True)
     for title in ("where", "releases", "answer"):
         grid.add_column(title)
@@ -41,30 +41,26 @@ def _history(question: Question, places: list[list[Answer]], colours: bool) -> R
             grid.add_row(
                 "" if number else answer.span.where,
                 Text(answer.span.releases),
-                _answer(answer, colours),
+                _answer(answer),
                 _commits(answer),
             )
     return Group(Text(question.whole, style="bold"), grid, Text())
 
 
-def histories(found: Bisect, colours: bool) -> Group:
+def histories(found: Bisect) -> Group:
     """For each question a table: where, in which releases, the answer, what changed it."""
-    tables = [_history(question, places, colours) for question, places in found.histories()]
+    tables = [_history(question, places) for question, places in found.histories()]
     spans = dict.fromkeys(answer.span for answer in found.answers)
     notes = [
         Text(f"{span.where}, {span.releases}: {span.note}.", style="dim")
         for span in spans
         if span.note
     ]
-    marks = (
-        [("green", "green"), ": a promise to the guest; ", ("red", "red"), ": no promise."]
-        if colours
-        else ["!: no promise to the guest; other answers are promises."]
-    )
     legend = Text.assemble(
-        *marks,
-        " In brackets: the steps of the shortest run that shows it. No brackets: the answer holds "
-        "in all states. n/a: the question cannot arise.",
+        ("!", "red"),
+        ": no promise to the guest; ",
+        "other answers are promises. In brackets: the steps of the shortest run that shows it. No "
+        "brackets: the answer holds in all states. n/a: the question cannot arise.",
     )
     if not tables:
         tables = [Text("No answer changed in these releases.")]

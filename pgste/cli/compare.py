@@ -105,6 +105,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="reporting: whether pages that no event names are in use or free (default used)",
     )
     parser.add_argument(
+        "--report-advice",
+        choices=("madv_dontneed", "madv_free"),
+        help="reporting: how the host discards (default madv_dontneed, as QEMU does)",
+    )
+    parser.add_argument(
         "--costs",
         metavar="PROFILE",
         help="a cost profile that pgste calibrate saved: estimate the time of each mechanism",
@@ -183,15 +188,18 @@ def _reporting(used: dict[str, Any] | None) -> str:
     if used is None:
         return ""
     unseen = "free" if used["unseen_free"] else "in use"
+    advice = used["advice"].upper()
     return (
         f"\nreporting: free blocks of order {used['order']} and more, {used['delay_ns'] * 1e-9:g} s"
         f" after a free, up to {used['capacity']} a call;\n"
-        f"      pages that no event names count as {unseen}"
+        f"      discarded by {advice}; pages that no event names count as {unseen}"
     )
 
 
-def _reporting_settings(args: argparse.Namespace) -> dict[str, int]:
-    settings = {}
+def _reporting_settings(args: argparse.Namespace) -> dict[str, int | str]:
+    settings: dict[str, int | str] = {}
+    if args.report_advice is not None:
+        settings["advice"] = args.report_advice
     if args.report_order is not None:
         settings["order"] = args.report_order
     if args.report_delay is not None:

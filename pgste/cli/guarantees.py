@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pgste.cli.bisect import histories
-from pgste.cli.terminal import Grid, has_colours, print_json, progress_bar
+from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.errors import ArgumentError
 from pgste.guarantees import (
+    ASSUMPTIONS,
     DEEP_SYSTEMS,
     MECHANISMS,
     QUESTIONS,
@@ -33,7 +34,6 @@ from pgste.guarantees import (
 from pgste.guarantees.result import named
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
-
 
 _ALL = "all"  # questions, of --kernels
 
@@ -62,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=_ALL,
         metavar="QUESTION",
-        help="in which releases of Linux an answer changed and by which commit; without a"
-        " question, all that changed",
+        help="in which releases of Linux an answer changed and by which commit; a question as"
+        " above, or all that changed",
     )
     parser.add_argument(
         "--deep",
@@ -116,7 +116,7 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
     if args.mechanisms is not None:
         raise ArgumentError("--kernels, --mechanisms: one of them")
     systems = DEEP_SYSTEMS if args.deep else SYSTEMS
-    question = None if args.kernels == _ALL else args.kernels
+    question = None if args.kernels == _ALL else named("question", args.kernels, _TEXTS)
     with _progress() as advance:
         found = bisect(question, systems, advance)
     if args.format == "json":
@@ -124,7 +124,7 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
     elif args.format == "markdown":
         console.out(found.to_markdown(), end="", highlight=False)
     else:
-        console.print(histories(found, has_colours(console)))
+        console.print(histories(found))
     return 0
 
 
@@ -197,8 +197,7 @@ def _grid(
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     grid.add_column("", width=widths[0])
     for subject in subjects:
-        title = subject.title.replace("MADV_", "MADV\n")
-        title = title if "\n" in title else title.replace(" ", "\n")
+        title = subject.title.replace("MADV_", "MADV ").replace(" ", "\n")
         grid.add_column(title, width=widths[1], vertical="bottom", no_wrap=True)
     for question in QUESTIONS:
         found = [result.cell(subject.key, question.key) for subject in subjects]
@@ -231,6 +230,7 @@ def table(result: Guarantees, seconds: float, width: int) -> Group:
     )
     for mark, note in zip(_MARKS, notes, strict=False):
         legend.append(f" {mark}: {note}.")
+    legend.append(f"\nAssumed: {', '.join(ASSUMPTIONS)}.")
     legend.append(
         f"\n{sum(result.states.values()):,} states, {sum(result.transitions.values()):,}"
         f" transitions, {seconds:.0f} s."
@@ -263,22 +263,26 @@ def explanation(cell: Cell) -> Group:
     grid = Grid(labels=2, dense=True)
     grid.add_column("", justify="right")
     grid.add_column("step", wraps=True)
-    for title in ("state", "PGSTE", "PTE", "list", "a load gives"):
+    moments = cell.moments()
+    two = moments[0].host_pte is not None
+    ptes = ("PTE", "host PTE") if two else ("PTE",)
+    digits = 16 if any(moment.pgste >> 32 for moment in moments) else 8
+    for title in ("state", "PGSTE", *ptes, "list", "a load gives"):
         grid.add_column(title)
-    for number, moment in enumerate(cell.moments()):
+    for number, moment in enumerate(moments):
+        words = (moment.pte, moment.host_pte) if two else (moment.pte,)
         grid.add_row(
             str(number) if number else "",
             moment.what,
             moment.state,
-            f"{moment.pgste:016x}",
-            f"{moment.pte:x}" + ("" if moment.host_pte is None else f" {moment.host_pte:x}"),
+            f"{moment.pgste:0{digits}x}",
+            *(f"{word:x}" for word in words),
             " ".join(map(str, moment.listed)),
             moment.reads,
         )
     foot = Text(
         f"Page 0, on {cell.system}; no shorter run shows it.\nState: S stable, U unused,"
-        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept."
-        + (" PTE: the guest's, and the host's own." if subject.generation == "dat" else ""),
+        " V volatile, P potentially volatile; r resident, p on swap, z nothing kept.",
         style="dim",
     )
     return Group(head, Text(), grid, Text(), foot)

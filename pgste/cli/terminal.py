@@ -31,7 +31,7 @@ from rich.text import Text
 
 from pgste.cli.words import printable
 
-__all__ = ["Grid", "Screen", "has_colours", "print_json", "progress_bar"]
+__all__ = ["Grid", "Screen", "print_json", "progress_bar"]
 
 _NARROWEST, _WIDEST = 40, 1000
 _LEAST_LABEL = 12  # columns that a row's title keeps before tables are stacked
@@ -68,11 +68,6 @@ class Screen(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text, keep="\n"), **options)
-
-
-def has_colours(console: Console) -> bool:
-    """Whether colours are seen: a legend that names them is of no use otherwise."""
-    return console.color_system is not None and not console.no_color
 
 
 def print_json(data: object) -> None:

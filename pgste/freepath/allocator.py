@@ -189,7 +189,8 @@ class AllocatorPath:
         try:
             if tag is not None:
                 self.guest.write(pages, tag)
-                return self._did(name, f"stores {describe(tag)}")
+                tags = "sets its tags, " if name.startswith("kasan") else ""
+                return self._did(name, f"{tags}stores {describe(tag)}")
             contents = [int(content) for content in self.guest.read(pages)]
         except AddressingException as refusal:
             return self._dies(name, str(refusal))

@@ -60,6 +60,22 @@ def _crash_2019() -> Iterator[Act]:
         yield run.end()
 
 
+def _crash_2021() -> Iterator[Act]:
+    boot = Boot(kasan="hw_tags", debug_pagealloc=True, init_on_free=True)
+    for order, title in (
+        ("v5.11", "before the fix"),
+        ("v5.12", "after the fix"),
+        ("v5.13", "tags and zeroes at once"),
+    ):
+        run = Run(title, "kvm", order, boot, mechanism="none")
+        run.user(_OLD)
+        run.free()
+        if not run.dead:
+            run.alloc(gfp_zero=True)
+            run.use("load", wants_zero=True)
+        yield run.end()
+
+
 def _kvm_2019() -> Iterator[Act]:
     for boot in (Boot(init_on_free=True), Boot(page_poison=True)):
         for title, reclaim in (("no pressure", False), ("the host reclaims", True)):
@@ -277,6 +293,14 @@ SCENARIOS: dict[str, Scenario] = {
             "arch_free_page makes the page unused, and z/VM answers every access to an unused "
             "page with an addressing exception. v5.3 zeroed the page after that hook; commit "
             "234fdce892f9 put the hook behind everything that touches content.",
+        ),
+        Scenario(
+            "crash-2021",
+            "How did the crash of 2019 come back on arm64, which has no arch_free_page?",
+            _crash_2021,
+            "KASAN with hardware tags stores them by the page's address, and v5.11 did so behind "
+            "debug_pagealloc, which had unmapped the page. Commit f9d79e8dce40 put it before both "
+            "hooks. From v5.13 the instruction that sets a tag zeroes the page too.",
         ),
         Scenario(
             "kvm-2019",

@@ -13,7 +13,7 @@
 ============= =========================================================================
 """
 
-from pgste.guarantees.columns import MECHANISMS, Subject
+from pgste.guarantees.columns import ASSUMPTIONS, MECHANISMS, Subject
 from pgste.guarantees.kernels import SPANS, Bisect, Span, bisect
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.result import Cell, Guarantees, cell_text
@@ -21,6 +21,7 @@ from pgste.guarantees.search import explain, guarantees
 from pgste.guarantees.systems import DEEP_SYSTEMS, SYSTEMS, System
 
 __all__ = [
+    "ASSUMPTIONS",
     "DEEP_SYSTEMS",
     "MECHANISMS",
     "QUESTIONS",

@@ -5,9 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgste.guarantees.witness import Poison
+from pgste.guarantees.witness import Advice, Poison
 
-__all__ = ["MECHANISMS", "Subject"]
+__all__ = ["ASSUMPTIONS", "MECHANISMS", "Subject"]
+
+#: What every column takes for granted of the guest's memory.
+ASSUMPTIONS = (
+    "private anonymous memory",
+    "no mlock",
+    "no VFIO",
+    "no userfaultfd",
+    "pages of 4 KiB",
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class Subject:
     revision: str = "7.2"
     notifiers: tuple[str, ...] = ()
     shifted: bool = False
+    advice: Advice = "madv_dontneed"
+    busy: bool = False  # folios may be locked, under writeback, mapped by a child
 
 
 MECHANISMS = (
@@ -75,14 +86,23 @@ MECHANISMS = (
     Subject("cmma_zvm", "z/VM", "CMMA on z/VM", "cmma", "zvm"),
     Subject(
         "madv_free",
-        "MADV_FREE",
-        "madvise(MADV_FREE); reclaim re-arms dirty and referenced pages (v6.1)",
+        "MADV_FREE v5.18",
+        "MADV_FREE, Linux v5.18 to v6.14: reclaim re-arms dirty and referenced pages"
+        " (6c8e2a256915)",
         "madv_free",
     ),
     Subject(
         "madv_free_dirty",
-        "MADV_FREE '25",
-        "madvise(MADV_FREE); reclaim re-arms dirty pages only (2025)",
+        "MADV_FREE v6.15",
+        "MADV_FREE, Linux v6.15 on: reclaim re-arms dirty pages only (faeb2831b517)",
+        "madv_free",
+        rearm="dirty",
+        busy=True,
+    ),
+    Subject(
+        "madv_free_alone",
+        "MADV_FREE v6.15 alone",
+        "MADV_FREE, Linux v6.15 on, of folios that are unshared, not under writeback, lock free",
         "madv_free",
         rearm="dirty",
     ),
@@ -94,9 +114,23 @@ MECHANISMS = (
         "reporting",
     ),
     Subject(
+        "reporting_madv_free",
+        "FPR MADV_FREE",
+        "free page reporting to a hypervisor that uses MADV_FREE where QEMU uses MADV_DONTNEED",
+        "reporting",
+        advice="madv_free",
+    ),
+    Subject(
+        "reporting_init",
+        "FPR zeroed",
+        "free page reporting by a guest with init_on_free, negotiated: QEMU discards",
+        "reporting",
+        poison="init_on_free",
+    ),
+    Subject(
         "reporting_poison",
         "FPR poison",
-        "free page reporting, page poison negotiated (0xaa): QEMU acks and keeps",
+        "free page reporting by a guest with page_poison (0xaa), negotiated: QEMU acks and keeps",
         "reporting",
         poison="page_poison",
     ),

@@ -22,8 +22,8 @@ from pgste.guarantees.systems import SYSTEMS, System
 
 __all__ = ["NO_RELEASE", "SPANS", "Answer", "Bisect", "Span", "bisect"]
 
-#: Columns that are not those of a release of Linux as most have it.
-NO_RELEASE = ("none", "cmma_zvm", "cmma_7_0_shifted", "cmma_7_1_5_left")
+#: Columns that are not those of a release of Linux.
+NO_RELEASE = ("none", "cmma_zvm", "reporting_madv_free")
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,13 @@ class Span:
 
 
 _KVM = "CMMA on KVM"
+_SHIFTED = "CMMA, shifted slot"
+_LEFT = "CMMA, PTE left alone"
 _FREE = "MADV_FREE"
+_ALONE = "MADV_FREE, page alone"
 _REPORTS = "free page reporting"
 _POISONED = "reporting, page_poison"
+_ZEROED = "reporting, init_on_free"
 
 _LISTED = "a list of the commits merged for this release"
 _EMULATION = Commit(
@@ -64,11 +68,24 @@ _NEW_GMAP = Commit(
     "v7.0",
     f"{_LISTED}, and later commits' Fixes lines",
 )
-_UNUSED_FIX = Commit(
-    "d4bb00704a66",
+_ZERO_RESET = Commit(
+    "9029496abfae",
+    "KVM: s390: Properly reset zero bit in PGSTE",
+    "v7.1",
+    f"the patch, and {_LISTED}",
+)
+_ADDRESSES = Commit(
+    "ca42c16638d5",
+    "KVM: s390: Fix guest / virtual address confusion in _essa_clear_cbrl()",
+    "v7.1",
+    f"the patch, and {_LISTED}",
+)
+_UNUSED_BIT = Commit(
+    "fda07c8e4b54",
     "s390/mm: Fix handling of _PAGE_UNUSED pte bit",
-    "v7.2",
-    "the advisory of CVE-2026-72412; backported as fda07c8e4b54",
+    "v7.1.5",
+    "the CVE-2026-72412 record; upstream d4bb00704a66",
+    stable=("v7.2",),
 )
 _LAZYFREE = Commit(
     "802a3a92ad7a", "mm: reclaim MADV_FREE pages", "v4.12", "later commits' Fixes lines"
@@ -95,23 +112,35 @@ _NO_POISON = Commit(
 
 #: What a span says beside its answers.
 _OLDEST = "older releases were not looked at"
-_TO_7_1_4 = "v7.1 has the two other fixes, and UNUSED lingers as in v7.0 up to 7.1.4"
-_WRITTEN = "in 7.1.5 as fda07c8e4b54; operations of the host write its PTE"
+_RELEASED = "as released; stable 7.0 was not looked at"
+_LINGERS = "UNUSED lingers as in v7.0 (CVE-2026-72412)"
+_WRITTEN = "operations of the host write its PTE"
+_OPEN = "an operation of the host may leave its PTE alone; whether one does is open"
 _ANY_CLEAN = "drops a clean page whatever refers to it; the fix was backported in April 2022"
 _OR_HELD = "a page that is dirty or has another reference is ordinary again"
 _DIRTY = "only a page that is dirty is ordinary again"
+_NOT_BUSY = "unshared, not under writeback, its lock free"
 _IN_GUEST = "in the guest; QEMU from 5.1"
 
 #: Oldest first for each place.  A column joins by a line.
 SPANS = (
     Span(_KVM, "cmma", "v4.13", "v6.19", (_EMULATION,), _OLDEST),
-    Span(_KVM, "cmma_7_0", "v7.0", "v7.1", (_NEW_GMAP,), _TO_7_1_4),
-    Span(_KVM, "cmma_7_1_5", "v7.2", None, (_UNUSED_FIX,), _WRITTEN),
+    Span(_KVM, "cmma_7_0", "v7.0", "v7.0", (_NEW_GMAP,), _RELEASED),
+    Span(_KVM, None, "v7.1", "v7.1.4", (_ZERO_RESET, _ADDRESSES), _LINGERS),
+    Span(_KVM, "cmma_7_1_5", "v7.1.5", None, (_UNUSED_BIT,), _WRITTEN),
+    Span(_SHIFTED, "cmma", "v4.13", "v6.19", (_EMULATION,), _OLDEST),
+    Span(_SHIFTED, "cmma_7_0_shifted", "v7.0", "v7.0", (_NEW_GMAP,), _RELEASED),
+    Span(_SHIFTED, None, "v7.1", "v7.1.4", (_ZERO_RESET, _ADDRESSES), _LINGERS),
+    Span(_SHIFTED, "cmma_7_1_5", "v7.1.5", None, (_UNUSED_BIT,), _WRITTEN),
+    Span(_LEFT, "cmma_7_1_5_left", "v7.1.5", None, (_UNUSED_BIT,), _OPEN),
     Span(_FREE, None, "v4.12", "v5.17", (_LAZYFREE,), _ANY_CLEAN),
     Span(_FREE, "madv_free", "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
     Span(_FREE, "madv_free_dirty", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),
+    Span(_ALONE, None, "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
+    Span(_ALONE, "madv_free_alone", "v6.15", None, (_DIRTY_ONLY,), _NOT_BUSY),
     Span("MADV_DONTNEED", "madv_dontneed", "v2.6", None, ()),
     Span(_REPORTS, "reporting", "v5.7", None, (_REPORTED,), _IN_GUEST),
+    Span(_ZEROED, "reporting_init", "v5.8", None, (_NO_POISON,), _IN_GUEST),
     Span(_POISONED, "reporting_poison", "v5.8", None, (_NO_POISON,), _IN_GUEST),
 )
 

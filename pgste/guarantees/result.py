@@ -11,7 +11,7 @@ from typing import Any
 
 from pgste._engine.names import shown
 from pgste.errors import UnknownNameError
-from pgste.guarantees.columns import Subject
+from pgste.guarantees.columns import ASSUMPTIONS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.systems import System
 from pgste.guarantees.witness import Moment, Step, play
@@ -29,7 +29,7 @@ def known(name: str, value: str, choices: Sequence[str]) -> None:
 def named(name: str, value: str, choices: Mapping[str, Sequence[str]]) -> str:
     """The key of which `value` is one of the names, as a table prints them, or the key itself.
 
-    Case, blanks and signs make no difference: "MADV FREE '25" is "MADV_FREE '25".
+    Case, blanks and signs make no difference: "MADV FREE v6.15" is "MADV_FREE v6.15".
     UnknownNameError as `known` raises it.
     """
     plain = _plain(value)
@@ -118,6 +118,7 @@ class Cell:
             revision=subject.revision,
             notifiers=subject.notifiers,
             shifted=subject.shifted,
+            advice=subject.advice,
         )
 
     def plot(self, path: str | os.PathLike[str]) -> None:
@@ -166,6 +167,7 @@ class Guarantees:
         """Everything as plain data for JSON."""
         return {
             "systems": [str(system) for system in self.systems],
+            "assumptions": list(ASSUMPTIONS),
             "mechanisms": {
                 subject.key: {
                     "title": subject.title,

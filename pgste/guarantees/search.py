@@ -132,12 +132,14 @@ def explain(
     """
     known("mechanism", mechanism, [subject.key for subject in MECHANISMS])
     known("question", question, [each.key for each in QUESTIONS])
-    systems = _checked(systems)
     check_callable("progress", progress)
     subject = next(subject for subject in MECHANISMS if subject.key == mechanism)
+    systems = tuple(y for y in _checked(systems) if y.fits(subject))
+    if not systems:
+        raise ArgumentError(f"systems: none that fits {mechanism!r}")
     until = (question, *_DETAILS.get(question, ()))
     results: list[tuple[System, SearchResult]] = []
-    for system in (each for each in systems if each.fits(subject)):
+    for system in systems:
         best = _shortest(question, results)
         # what has been found needs no longer run; a detail that has not may need any
         sure = best is not None and all(_shortest(name, results) for name in until)
@@ -229,6 +231,8 @@ def _search(
         subject.poison,
         subject.notifiers,
         subject.shifted,
+        subject.advice,
+        subject.busy,
         system.pages,
         system.frames,
         system.swap_slots,

@@ -193,6 +193,7 @@ _LOOKS = (
     (("free, reported",), "#f6d7a7", "xxx"),
     (("unused", "free", "lazyfree", "used,"), "#f6d7a7", "///"),
     (("waits", "volatile", "potentially"), "#f6d7a7", "---"),
+    (("present, UNUSED",), "#f6d7a7", "\\\\\\"),
     (("swap entry",), "#e4dcee", "..."),
     (("addressing", "discard"), "#f3d3cd", "|||"),
 )

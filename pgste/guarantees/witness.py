@@ -20,8 +20,9 @@ from pgste.errors import ProgramInterruption
 if TYPE_CHECKING:
     from pgste._engine.host import FrameInfo, SlotInfo
 
-__all__ = ["Moment", "Page", "Poison", "Step", "play"]
+__all__ = ["Advice", "Moment", "Page", "Poison", "Step", "play"]
 
+Advice: TypeAlias = Literal["madv_dontneed", "madv_free"]
 Poison: TypeAlias = Literal["none", "init_on_free", "page_poison"]
 Rewrite: TypeAlias = Literal["none", "xchg", "set"]
 
@@ -98,14 +99,44 @@ _USAGES = {
 }
 
 
+_POISONED = 0xAAAAAAAA
+
+
+@dataclass(frozen=True)
+class _Fill:
+    """What a guest fills a page with before it frees it, and how that is told."""
+
+    tag: int
+    frees: str
+
+
+_FILLS: dict[Poison, _Fill] = {
+    "none": _Fill(0, "guest frees"),
+    "init_on_free": _Fill(0, "guest zeroes and frees"),
+    "page_poison": _Fill(_POISONED, "guest poisons and frees"),
+}
+
+
+#: What a folio may be in, and the words for its beginning and end, by action.
+_FLIPS: dict[str, tuple[Literal["pinned", "locked", "writeback", "shared"], str, str]] = {
+    "pin": ("pinned", "taken", "dropped"),
+    "lock": ("locked", "taken", "dropped"),
+    "writeback": ("writeback", "goes on", "ends"),
+    "fork": ("shared", "a forked child maps", "no child any more maps"),
+}
+_HOLDS: tuple[Literal["pinned", "locked", "writeback"], ...] = ("pinned", "locked", "writeback")
+
+
 def _pages(blocks: list[tuple[int, int, bool]]) -> str:
     pages = [page for gfn, order, _ in blocks for page in range(gfn, gfn + (1 << order))]
     return ("pages " if len(pages) > 1 else "page ") + ", ".join(map(str, pages))
 
 
 class _Player:
-    def __init__(self, host: Host, guest: Guest, notifiers: tuple[str, ...] = ()) -> None:
-        self.host, self.guest = host, guest
+    def __init__(
+        self, host: Host, guest: Guest, poison: Poison, notifiers: tuple[str, ...] = ()
+    ) -> None:
+        self.host, self.guest, self.poison = host, guest, poison
         self.tag = 0
         # what an operation does to the host's PTE that changes least
         self.least: Rewrite = "none" if "none" in notifiers else "xchg"
@@ -114,6 +145,7 @@ class _Player:
         """Carry a step out: what it was, in words."""
         value: str | int = ""
         waits = step.action == "alloc" and "waits" in self._reported(step.gfn)
+        processed = self.guest.stats()["processed"]
         try:
             value = self._act(step)
         except ProgramInterruption as error:
@@ -121,22 +153,30 @@ class _Player:
             if step.action != "read":
                 return self._words(step, "") + f": {refused}"
             value = refused
-        # page_reporting has the block: the ack, and so the host's discard, comes first
-        return self._words(step, value) + (", after the ack of its report" if waits else "")
+        words = self._words(step, value)
+        if waits:  # page_reporting has the block: the ack, and so the host's discard, comes first
+            words += ", after the ack of its report"
+        if step.action in ("free", "free_raced", "alloc") and (
+            self.guest.stats()["processed"] > processed
+        ):
+            words += "; the host processes the list"
+        return words
 
     def _act(self, step: Step) -> str | int:
         host, guest, gfn = self.host, self.guest, step.gfn
         match step.action:
-            case "write" | "free_raced":
-                self.tag += 1
-                guest.write(gfn, self.tag)
-                if step.action == "free_raced":
-                    guest.free_page(gfn)
+            case "write":
+                self._store(gfn)
+            case "free_raced":
+                self._fill(gfn)
+                self._store(gfn)
+                guest.free_page(gfn)
             case "read" | "swap_in":
                 return int(guest.read(gfn)[0]) or "zero"
             case "swap_out":
                 host.swap_out(guest, gfn)
             case "free":
+                self._fill(gfn)
                 guest.free_page(gfn)
             case "alloc":
                 guest.alloc_page(gfn)
@@ -150,11 +190,8 @@ class _Player:
                 guest.age(gfn)
             case "zap":
                 guest.zap(gfn)
-            case "pin":
-                taken = host.pin(guest, gfn, True)
-                if not taken:
-                    host.pin(guest, gfn, False)
-                return "taken" if taken else "dropped"
+            case "pin" | "lock" | "writeback" | "fork":
+                return self._flip(step)
             case "reclaim":
                 host.reclaim(1)
             case "intercept":
@@ -168,7 +205,8 @@ class _Player:
             case "report":
                 return self._report()
             case "pressure":
-                host.pin(guest, slice(None), False)
+                for what in _HOLDS[: 1 if guest.flavour == "zvm" else None]:
+                    host.set_folio(guest, slice(None), what, False)
                 for _ in range(4):
                     host.reclaim(host.frames)
             case _:
@@ -204,6 +242,23 @@ class _Player:
         yield
         self.guest.hold_host_locks(slice(None), False)
 
+    def _flip(self, step: Step) -> str:
+        """What a folio is in begins, or ends."""
+        what, begins, ends = _FLIPS[step.action]
+        if self.host.set_folio(self.guest, step.gfn, what):
+            return begins
+        self.host.set_folio(self.guest, step.gfn, what, False)
+        return ends
+
+    def _store(self, gfn: int) -> None:
+        self.tag += 1
+        self.guest.write(gfn, self.tag)
+
+    def _fill(self, gfn: int) -> None:
+        """What the guest does to a page before it frees it."""
+        if self.poison != "none":
+            self.guest.write(gfn, _FILLS[self.poison].tag)
+
     def _report(self) -> str:
         """Free page reporting: what is due next happens."""
         guest = self.guest
@@ -216,11 +271,14 @@ class _Player:
         return "; ".join(said) or "guest finds nothing to report"
 
     def _words(self, step: Step, value: str | int) -> str:
-        return ACTION_WORDS[step.action].format(
+        words = ACTION_WORDS[step.action].replace("guest frees", _FILLS[self.poison].frees)
+        return words.format(
             gfn=step.gfn,
             tag=self.tag,
             value=value,
             pinned=value,
+            writing=value,
+            child=value,
             report=value,
             held="leaves" if self.least == "none" else "writes",
             mode="starts" if self.guest.migration_mode else "stops",
@@ -311,7 +369,19 @@ class _Player:
 
 
 def _content(tag: int) -> str:
+    if tag == _POISONED:
+        return "poison"
     return f"store {tag}" if tag else "zero"
+
+
+def _in(frame: FrameInfo) -> tuple[tuple[str, bool], ...]:
+    """What its folio is in."""
+    return (
+        ("pinned", frame["pinned"]),
+        ("locked", frame["locked"]),
+        ("under writeback", frame["writeback"]),
+        ("shared", frame["shared"]),
+    )
 
 
 def _pte_words(word: int, frame: FrameInfo | None) -> str:
@@ -324,8 +394,7 @@ def _pte_words(word: int, frame: FrameInfo | None) -> str:
     said = ["lazyfree" if frame["list"] == "lazyfree" else "present"]
     if said == ["lazyfree"] and (frame["dirty"] or word & PteBits.DIRTY):
         said.append("dirty")
-    if frame["pinned"]:
-        said.append("pinned")
+    said += [what for what, is_so in _in(frame) if is_so]
     return ", ".join(said)
 
 
@@ -344,6 +413,7 @@ def play(
     revision: str = "7.2",
     notifiers: tuple[str, ...] = (),
     shifted: bool = False,
+    advice: Advice = "madv_dontneed",
 ) -> list[Moment]:
     """Play steps on a new guest; a `Moment` for the start and after each step."""
     host = Host(frames, swap_slots, rearm=rearm)
@@ -372,8 +442,9 @@ def play(
             low=0,
             spare=32,
             poison=poison,
+            advice=advice,
         )
-    player = _Player(host, guest, notifiers)
+    player = _Player(host, guest, poison, notifiers)
     moments = [player.look("a new guest")]
     moments.extend(player.look(player.do(step)) for step in steps)
     return moments

@@ -52,6 +52,7 @@ _REPORTING = (
     "poison",
     "negotiated",
     "inhibited",
+    "advice",
 )
 
 

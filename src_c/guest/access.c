@@ -58,12 +58,19 @@ int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns)
 	return mm_pageout(&guest->mm, gfns);
 }
 
-int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on)
+int64_t pgste_set_folio(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			enum pgste_folio what, bool on)
 {
+	const enum pgste_generation generation = guest->mm.generation;
+
+	if ((unsigned)what > PGSTE_FOLIO_SHARED ||
+	    (generation == PGSTE_GEN_ZVM && what != PGSTE_FOLIO_PINNED) ||
+	    (generation == PGSTE_GEN_DAT && what == PGSTE_FOLIO_SHARED))
+		return PGSTE_E_ARG;
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
 	guest_settle(guest);
-	return mm_set_pinned(&guest->mm, gfns, on);
+	return mm_set_folio(&guest->mm, gfns, what, on);
 }
 
 int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n)

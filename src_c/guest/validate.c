@@ -51,7 +51,7 @@ static const char *check_free_stacks(const struct pgste_host *host)
 
 static const char *check_frames(const struct pgste_host *host)
 {
-	uint64_t nr_cached = 0, nr_pinned = 0;
+	uint64_t nr_cached = 0, nr_held = 0;
 
 	for (uint64_t i = 0; i < host->fresh_frame; i++) {
 		const struct frame *f = &host->frames[i];
@@ -67,7 +67,9 @@ static const char *check_frames(const struct pgste_host *host)
 		    (mm->pte[f->gfn] & COLD_FOREIGN) ||
 		    mm->pte[f->gfn] >> PTE_PFRA_SHIFT != i)
 			return "a frame's page does not map it";
-		nr_pinned += f->pinned;
+		nr_held += frame_holds(f);
+		if (f->writeback && f->slot == NIL)
+			return "a frame under writeback has no swap slot";
 		if (f->slot == NIL)
 			continue;
 		if (f->slot >= host->fresh_slot || host->slots[f->slot].frame != i ||
@@ -77,8 +79,8 @@ static const char *check_frames(const struct pgste_host *host)
 			return "a lazyfree frame is in the swap cache";
 		nr_cached++;
 	}
-	if (nr_pinned != host->nr_pinned)
-		return "the count of pinned frames is wrong";
+	if (nr_held != host->nr_held)
+		return "the count of frames that are held is wrong";
 	return nr_cached == host->nr_cached ? NULL : "the count of cached slots is wrong";
 }
 

@@ -58,7 +58,7 @@ void frame_put(struct pgste_host *host, uint32_t frame)
 	list_del(host, frame);
 	if (f->slot != NIL)
 		slot_uncache(host, frame);
-	host->nr_pinned -= f->pinned;
+	host->nr_held -= frame_holds(f);
 	f->list = PGSTE_LIST_FREE;
 	f->next = host->free_frame;
 	host->free_frame = frame;
@@ -86,6 +86,9 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 		.referenced = f->referenced,
 		.dirty = f->dirty,
 		.pinned = f->pinned,
+		.locked = f->locked,
+		.writeback = f->writeback,
+		.shared = f->shared,
 	};
 	return PGSTE_OK;
 }

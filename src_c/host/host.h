@@ -24,7 +24,8 @@ struct frame {
 	uint64_t list : 2;
 	uint64_t referenced : 1;
 	uint64_t dirty : 1;
-	uint64_t pinned : 1; /* somebody holds a reference beside the mapping */
+	/* what its folio is in besides: enum pgste_folio */
+	uint64_t pinned : 1, locked : 1, writeback : 1, shared : 1;
 };
 
 #define SLOT_FREE UINT32_MAX /* count of a slot on the free stack */
@@ -47,7 +48,7 @@ struct pgste_host {
 	struct pgste_host_config config;
 	uint32_t free_frame, free_slot; /* tops of the free stacks, or NIL */
 	uint64_t fresh_frame, fresh_slot; /* lowest never used */
-	uint64_t nr_free, nr_slots_free, nr_cached, nr_pinned;
+	uint64_t nr_free, nr_slots_free, nr_cached, nr_held; /* held: pinned, locked, writeback */
 	struct list lists[4]; /* by enum pgste_frame_list; the first is unused */
 	struct mm **mms;      /* by number; NULL where there is none */
 	uint32_t nr_mms, room_mms;
@@ -120,6 +121,12 @@ void list_del(struct pgste_host *host, uint32_t frame);
 uint32_t frame_take(struct pgste_host *host);
 /* Off its list, out of the swap cache, onto the free stack. */
 void frame_put(struct pgste_host *host, uint32_t frame);
+
+/* How many things keep reclaim from an ordinary page's frame. */
+static inline unsigned frame_holds(const struct frame *f)
+{
+	return (unsigned)(f->pinned + f->locked + f->writeback);
+}
 
 /* ---- swap slots (swap.c) ---- */
 

@@ -63,7 +63,9 @@ bool slot_put_use(struct pgste_host *host, uint32_t slot)
 		return false;
 	if (s->frame == NIL)
 		return slot_maybe_free(host, slot);
-	if (!swap_nearly_full(host))
+	/* __try_to_reclaim_swap: the folio lock is tried, folio_free_swap refuses writeback */
+	if (!swap_nearly_full(host) || host->frames[s->frame].locked ||
+	    host->frames[s->frame].writeback)
 		return false;
 	/* the only copy is now in memory */
 	host->frames[s->frame].dirty = 1;

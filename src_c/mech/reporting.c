@@ -2,7 +2,7 @@
 /*
  * reporting: free page reporting (mm/page_reporting.c, Linux 6.1) over the buddy view of the
  * guest, with the rules of the virtio balloon about poisoned pages and a host that discards
- * by MADV_DONTNEED (hw/virtio/virtio-balloon.c).  docs/model.md section 11.
+ * by MADV_DONTNEED (hw/virtio/virtio-balloon.c), or by MADV_FREE.  docs/model.md section 11.
  *
  * A pass is cut where a report call waits for its ack, so that the guest can run meanwhile:
  * order, in_list and budget say where it goes on.
@@ -124,6 +124,17 @@ static void begin_call(struct pgste_guest *guest, struct reporting *r)
 	r->calling = true;
 }
 
+static void discard(struct pgste_guest *guest, const struct reporting *r, uint64_t block)
+{
+	const uint64_t end = block + (UINT64_C(1) << r->buddy.nodes[block].order);
+
+	for (uint64_t page = block; page < end; page++)
+		if (r->config.advice == PGSTE_ADVICE_MADV_FREE)
+			madvise_free(&guest->mm, page);
+		else
+			madvise_dontneed(&guest->mm, page);
+}
+
 /* The ack: page_reporting_drain, and before it the last moment for the host to discard. */
 static void end_call(struct pgste_guest *guest, struct reporting *r)
 {
@@ -134,12 +145,8 @@ static void end_call(struct pgste_guest *guest, struct reporting *r)
 	r->due = guest->now_ns;
 	if (r->in_list)
 		r->budget--;
-	for (uint32_t i = nr; host_discards(r) && i--;) {
-		const unsigned order = r->buddy.nodes[r->batch[i]].order;
-
-		for (uint64_t page = 0; page < UINT64_C(1) << order; page++)
-			madvise_dontneed(&guest->mm, r->batch[i] + page);
-	}
+	for (uint32_t i = nr; host_discards(r) && i--;)
+		discard(guest, r, r->batch[i]);
 	for (uint32_t i = nr; i--;) {
 		const uint64_t block = r->batch[i];
 		const unsigned order = r->buddy.nodes[block].order;

@@ -56,5 +56,6 @@ bool reporting_config_valid(const struct pgste_reporting_config *c)
 	       c->ack_ns <= PGSTE_MAX_NS && c->min <= PGSTE_MAX_PAGES &&
 	       c->low <= PGSTE_MAX_PAGES && c->spare <= PGSTE_MAX_PAGES &&
 	       (c->poison == PGSTE_POISON_NONE || c->poison == PGSTE_POISON_INIT_ON_FREE ||
-		c->poison == PGSTE_POISON_PAGE_POISON);
+		c->poison == PGSTE_POISON_PAGE_POISON) &&
+	       (c->advice == PGSTE_ADVICE_MADV_DONTNEED || c->advice == PGSTE_ADVICE_MADV_FREE);
 }

@@ -26,7 +26,6 @@ static int fault_zero(struct mm *mm, uint64_t gfn, enum pte_access access,
 	*frame = frame_for(mm, gfn);
 	if (*frame == NIL)
 		return PGSTE_E_NO_FRAME;
-	host->frames[*frame].dirty = 1;
 	list_add(host, PGSTE_LIST_INACTIVE, *frame);
 	chunk_touch(mm, gfn);
 	pte_map_zero(mm, gfn, *frame, access);
@@ -73,9 +72,13 @@ static int fault_mapped(struct mm *mm, uint64_t gfn, enum pte_access access,
 		return fault_swap(mm, gfn, access, frame);
 	if (!pte_is_present(cold, state))
 		return mm->own_memory ? PGSTE_E_FOREIGN : fault_zero(mm, gfn, access, frame);
-	if (!pte_is_young(mm, gfn) || (access == PTE_STORE && (cold & PTE_PROTECT)))
-		pte_touch(mm, gfn, access);
 	*frame = pte_index(cold);
+	if (pte_is_young(mm, gfn) && (access == PTE_LOAD || !(cold & PTE_PROTECT)))
+		return PGSTE_OK;
+	if (access == PTE_STORE && (cold & PTE_PROTECT) && mm->host->frames[*frame].shared)
+		folio_copy(mm, gfn);
+	else
+		pte_touch(mm, gfn, access);
 	return PGSTE_OK;
 }
 
@@ -111,14 +114,14 @@ uint32_t content_of(const struct mm *mm, uint64_t gfn)
 
 /*
  * May the call fail half way?  Each access takes at most one frame or slot for good, and
- * reclaim turns a free slot into a free frame whenever there is one and no frame is pinned;
+ * reclaim turns a free slot into a free frame whenever there is one and no frame is held;
  * so with as many of the two as accesses it cannot.
  */
 static bool may_run_dry(const struct mm *mm, const struct pgste_gfns *gfns)
 {
 	const struct pgste_host *host = mm->host;
 
-	return gfns->nr > host->nr_free + host->nr_slots_free || host->nr_pinned ||
+	return gfns->nr > host->nr_free + host->nr_slots_free || host->nr_held ||
 	       mm->nr_foreign || mm->rules;
 }
 

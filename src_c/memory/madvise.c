@@ -36,17 +36,27 @@ void madvise_dontneed(struct mm *mm, uint64_t gfn)
 	}
 }
 
+/*
+ * A folio that is dirty or in the swap cache has to be locked, must not be mapped elsewhere, and
+ * leaves the swap cache, which fails while it is written or somebody else uses the slot.
+ */
+static bool is_passed_over(const struct pgste_host *host, const struct frame *f)
+{
+	if (!f->dirty && f->slot == NIL)
+		return false;
+	return f->locked || f->shared || f->writeback ||
+	       (f->slot != NIL && host->slots[f->slot].count != 0);
+}
+
 static void lazyfree(struct mm *mm, uint64_t gfn, uint32_t frame)
 {
 	struct pgste_host *host = mm->host;
 	struct frame *f = &host->frames[frame];
 
-	if (f->slot != NIL) {
-		/* folio_free_swap fails while somebody else uses the slot */
-		if (host->slots[f->slot].count != 0)
-			return;
+	if (is_passed_over(host, f))
+		return;
+	if (f->slot != NIL)
 		mm->stats.hint_slots_freed += slot_uncache(host, frame);
-	}
 	f->dirty = 0;
 	pte_lazyfree(mm, gfn);
 	if (f->list == PGSTE_LIST_LAZYFREE)

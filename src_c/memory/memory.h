@@ -294,8 +294,13 @@ void reclaim(struct pgste_host *host, uint64_t n);
 int64_t reclaim_resting(struct pgste_host *host, uint64_t n);
 /* Pages that left memory, or an error with nothing changed: pgste_swap_out, gfns inside. */
 int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns);
-/* Pages whose pin changed: pgste_set_pinned, gfns inside. */
-int64_t mm_set_pinned(struct mm *mm, const struct pgste_gfns *gfns, bool on);
+
+/* ---- what a folio is in beside its mapping (folio.c) ---- */
+
+/* Pages that changed: pgste_set_folio, gfns inside. */
+int64_t mm_set_folio(struct mm *mm, const struct pgste_gfns *gfns, enum pgste_folio what, bool on);
+/* A store to a page that a forked child maps, too: a copy of its own. */
+void folio_copy(struct mm *mm, uint64_t gfn);
 
 /* ---- madvise (madvise.c): what the host does for one page ---- */
 

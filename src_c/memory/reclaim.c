@@ -65,6 +65,7 @@ static bool drop_lazyfree(struct pgste_host *host, uint32_t frame)
 	bool dirty = f->dirty || (mm->pte[f->gfn] & PTE_DIRTY);
 
 	if (dirty || f->pinned) {
+		f->dirty = dirty;
 		pte_restore(mm, f->gfn);
 		if (dirty || host->rearm == PGSTE_REARM_REFERENCED) {
 			list_move(host, PGSTE_LIST_ACTIVE, frame);
@@ -135,6 +136,12 @@ static bool is_kept(const struct frame *f)
 	return f->pinned && f->list != PGSTE_LIST_LAZYFREE;
 }
 
+/* shrink_folio_list looks no further at a folio whose lock it does not get, or at writeback. */
+static bool is_busy(const struct frame *f)
+{
+	return f->locked || f->writeback;
+}
+
 /* pgtable: the PTE's exchange returns UNUSED; dat: the host's own PTE has it, or not. */
 static bool drops_unused(struct mm *mm, uint64_t gfn)
 {
@@ -187,6 +194,10 @@ static bool shrink(struct pgste_host *host, uint32_t frame)
 
 	fetch_victims(host, &host->lists[list]);
 	host->stats.scanned++;
+	if (is_busy(f)) {
+		list_move(host, f->locked ? list : PGSTE_LIST_ACTIVE, frame);
+		return false;
+	}
 	f->referenced = 0;
 	if (!page_is_young(mm, f->gfn)) {
 		if (!is_kept(f) && !(needs_slot(host, frame) && !host->nr_slots_free) &&
@@ -310,7 +321,7 @@ static int page_out(struct mm *mm, uint64_t gfn)
 	if (cold & COLD_FOREIGN)
 		return PGSTE_E_FOREIGN;
 	f = &host->frames[frame];
-	if (is_kept(f))
+	if (is_kept(f) || is_busy(f))
 		return 0;
 	if (needs_slot(host, frame) && !host->nr_slots_free)
 		return PGSTE_E_NO_SWAP;
@@ -339,29 +350,4 @@ int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns)
 		snapshot_restore(snapshot);
 	snapshot_free(snapshot);
 	return out < 0 ? out : nr_out;
-}
-
-int64_t mm_set_pinned(struct mm *mm, const struct pgste_gfns *gfns, bool on)
-{
-	int64_t changed = 0;
-
-	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
-		uint64_t cold;
-		struct frame *f;
-
-		if (watch_stops_at(i))
-			return PGSTE_E_CANCELLED;
-		if (!gfn_get(gfns, i, mm->nr_pages, &gfn))
-			return PGSTE_E_CHANGED;
-		cold = mm->pte[gfn];
-		if (!pte_is_present(cold, mm->state[gfn]) || (cold & COLD_FOREIGN))
-			continue;
-		f = &mm->host->frames[pte_index(cold)];
-		if (f->pinned == on)
-			continue;
-		f->pinned = on;
-		mm->host->nr_pinned += on ? UINT64_C(1) : UINT64_MAX;
-		changed++;
-	}
-	return changed;
 }

@@ -43,11 +43,27 @@ int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n);
 int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns);
 
 /*
- * An extra reference to the frames of these pages (get_user_pages and the like), on or off:
- * pages without a frame are skipped.  Reclaim leaves pinned pages alone, lazyfree ones see
- * above.  It ends when the page loses the frame.  Pages that it changed, or PGSTE_E_GFN.
+ * What the folios of these pages are in beside their mapping, on or off; pages without a frame
+ * are skipped.  It ends when the page loses the frame.
+ *
+ *   PINNED	somebody holds a reference (get_user_pages and the like): reclaim leaves the page
+ *		alone, a lazyfree one see above
+ *   LOCKED	somebody has the folio lock: reclaim leaves the page alone, MADV_FREE passes it
+ *		over if it is dirty or in the swap cache
+ *   WRITEBACK	it is being written to its swap slot (pages in the swap cache only): reclaim
+ *		makes it active, MADV_FREE passes it over
+ *   SHARED	a forked child maps it, too: the PTE is write-protected, a store takes a copy
+ *		of its own, MADV_FREE passes the page over if it is dirty or in the swap cache.
+ *		The child itself, and what it keeps when this guest's page goes, is not modelled.
+ *
+ * Pages that it changed, or PGSTE_E_GFN, PGSTE_E_ARG (what; z/VM has PINNED alone, and dat no
+ * SHARED: its fork is a notifier, pgste_notifier_unmap).
  */
-int64_t pgste_set_pinned(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on);
+enum pgste_folio {
+	PGSTE_FOLIO_PINNED = 0, PGSTE_FOLIO_LOCKED, PGSTE_FOLIO_WRITEBACK, PGSTE_FOLIO_SHARED
+};
+int64_t pgste_set_folio(struct pgste_guest *guest, const struct pgste_gfns *gfns,
+			enum pgste_folio what, bool on);
 
 #define PGSTE_HOST_STATS(X)                                                                 \
 	X(frames)	     /* frames in all */                                             \
@@ -97,7 +113,7 @@ struct pgste_frame_info {
 	uint64_t gfn;
 	uint32_t tag;
 	uint32_t slot;	/* swap slot of the swap cache, UINT32_MAX: none */
-	bool referenced, dirty, pinned;
+	bool referenced, dirty, pinned, locked, writeback, shared;
 };
 int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste_frame_info *info);
 /* Frames of a list, head (newest) first, at most max of them: how many the list has. */

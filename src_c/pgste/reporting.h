@@ -14,6 +14,9 @@ enum pgste_poison {
 	PGSTE_POISON_NONE = 0, PGSTE_POISON_INIT_ON_FREE, PGSTE_POISON_PAGE_POISON
 };
 
+/* The advice by which the host's hypervisor discards: QEMU's, or MADV_FREE in its place. */
+enum pgste_advice { PGSTE_ADVICE_MADV_DONTNEED = 0, PGSTE_ADVICE_MADV_FREE };
+
 /* Settings of the mechanism "reporting"; docs/model.md section 11. */
 struct pgste_reporting_config {
 	uint32_t order;	       /* smallest order that is reported, <= max_order */
@@ -29,6 +32,7 @@ struct pgste_reporting_config {
 	enum pgste_poison poison;
 	bool negotiated;       /* the device has PAGE_POISON */
 	bool inhibited;	       /* the host acks and does not discard */
+	enum pgste_advice advice;
 };
 /* The kernel's, for a guest of this size and number of vcpus. */
 void pgste_reporting_defaults(const struct pgste_guest *guest,

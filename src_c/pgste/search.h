@@ -16,7 +16,8 @@ PGSTE_BEGIN
  * knowledge that no state does.  docs/guarantees.md.
  *
  * Constant, name, and words for one step of a run, in which {gfn}, {tag} (number of the store),
- * {value} (what a load gave), {pinned}, {mode}, {held} and {report} stand for what it did.
+ * {value} (what a load gave), {pinned}, {writing}, {child}, {mode}, {held} and {report} stand for
+ * what it did.
  */
 #define PGSTE_ACTIONS(X)                                                                      \
 	X(WRITE, "write", "guest stores {tag} to page {gfn}")                                 \
@@ -33,6 +34,10 @@ PGSTE_BEGIN
 	/* if it may, however late */                                                         \
 	X(ZAP, "zap", "host zaps page {gfn}")                                                 \
 	X(PIN, "pin", "a reference to page {gfn} is {pinned}")                                \
+	/* what a folio may be in, if config.busy */                                          \
+	X(LOCK, "lock", "the folio lock of page {gfn} is {pinned}")                           \
+	X(WRITEBACK, "writeback", "writing page {gfn} to swap {writing}")                     \
+	X(FORK, "fork", "{child} page {gfn}")                                                 \
 	X(AGE, "age", "host ages page {gfn}")                                                 \
 	/* on another vcpu, which has a list of its own */                                    \
 	X(FREE_ELSEWHERE, "free_elsewhere", "guest frees page {gfn} on vcpu 1")               \
@@ -142,13 +147,15 @@ struct pgste_search_config {
 	enum pgste_generation generation;
 	enum pgste_revision revision; /* of dat */
 	enum pgste_rearm rearm;
-	enum pgste_poison poison; /* of free page reporting */
+	enum pgste_poison poison; /* of free page reporting; the guest fills what it frees */
+	enum pgste_advice advice; /* of free page reporting */
 	/*
 	 * dat: what operations of the host do to its PTEs between notifier start and end, a bit
 	 * 1 << enum pgste_rewrite for each.  0: no operation but reclaim, and no lock is held.
 	 */
 	unsigned notifiers;
 	bool shifted; /* dat: the memory slot's host addresses are a page above the guest's */
+	bool busy; /* folios may be locked, under writeback, mapped by a child; not in dat */
 	uint32_t nr_pages;	 /* 1 .. 3 */
 	uint32_t nr_frames;	 /* 1 .. nr_pages */
 	uint32_t nr_swap_slots;	 /* 0 .. nr_pages */

@@ -37,6 +37,19 @@ static int store(struct search_system *s, uint64_t gfn)
 	return (int)noted(s, pgste_write(s->guest, &one, &tag, 0));
 }
 
+/* free_pages_prepare: before its free init_on_free zeroes a page, page_poison makes it 0xaa. */
+static int fill(struct search_system *s, uint64_t gfn)
+{
+	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
+	uint32_t tag = 0;
+
+	if (s->config->poison == PGSTE_POISON_NONE)
+		return PGSTE_OK;
+	if (s->config->poison == PGSTE_POISON_PAGE_POISON)
+		tag = tag_of(gfn, LABEL_POISON);
+	return (int)noted(s, pgste_write(s->guest, &one, &tag, 0));
+}
+
 static int load(struct search_system *s, uint64_t gfn, uint32_t *tag)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
@@ -107,6 +120,8 @@ static bool do_read(struct search_system *s, uint64_t gfn, bool *found)
 
 static bool do_free(struct search_system *s, uint64_t gfn, bool raced, uint32_t vcpu)
 {
+	if ((gfn != WATCHED && raced) || fill(s, gfn))
+		return false;
 	if (gfn != WATCHED)
 		return !raced && !pgste_free_page(s->guest, vcpu, gfn);
 	if (raced && (s->watched.phase == PHASE_FREE || store(s, gfn)))
@@ -153,12 +168,22 @@ static bool do_age(struct search_system *s, uint64_t gfn)
 	return !pgste_age(s->guest, &one, &young, &before);
 }
 
-/* All pins are dropped, and the host reclaims until nothing more can be reclaimed. */
+/* A folio begins to be in something, or ends. */
+static bool flip(struct search_system *s, uint64_t gfn, enum pgste_folio what)
+{
+	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
+
+	return pgste_set_folio(s->guest, &one, what, true) > 0 ||
+	       pgste_set_folio(s->guest, &one, what, false) > 0;
+}
+
+/* All that holds a folio is dropped, and the host reclaims until nothing more can be reclaimed. */
 static void run_short(struct search_system *s)
 {
 	const struct pgste_gfns all = { .nr = s->guest->mm.nr_pages };
 
-	pgste_set_pinned(s->guest, &all, false);
+	for (unsigned what = 0; what < PGSTE_FOLIO_SHARED; what++)
+		pgste_set_folio(s->guest, &all, (enum pgste_folio)what, false);
 	for (unsigned tries = 0; tries < 4; tries++)
 		pgste_host_reclaim(s->host, s->config->nr_frames);
 }
@@ -186,9 +211,10 @@ static bool act_on_page(struct search_system *s, enum pgste_action action, uint6
 	case PGSTE_ACTION_SWAP_OUT: return noted(s, pgste_swap_out(s->guest, &one)) > 0;
 	case PGSTE_ACTION_SWAP_IN: return do_swap_in(s, gfn);
 	case PGSTE_ACTION_ZAP: return pgste_zap(s->guest, gfn) > 0;
-	case PGSTE_ACTION_PIN:
-		return pgste_set_pinned(s->guest, &one, true) > 0 ||
-		       pgste_set_pinned(s->guest, &one, false) > 0;
+	case PGSTE_ACTION_PIN: return flip(s, gfn, PGSTE_FOLIO_PINNED);
+	case PGSTE_ACTION_LOCK: return flip(s, gfn, PGSTE_FOLIO_LOCKED);
+	case PGSTE_ACTION_WRITEBACK: return flip(s, gfn, PGSTE_FOLIO_WRITEBACK);
+	case PGSTE_ACTION_FORK: return flip(s, gfn, PGSTE_FOLIO_SHARED);
 	case PGSTE_ACTION_AGE: return do_age(s, gfn);
 	default: return search_notifier_act(s, action, gfn);
 	}
@@ -228,6 +254,9 @@ static bool belongs(const struct search_system *s, enum pgste_action action)
 	case PGSTE_ACTION_RESET: return s->guest->mech->cmma;
 	case PGSTE_ACTION_REPORT: return search_reporting_due(s);
 	case PGSTE_ACTION_PIN: return s->guest->mech == &mech_madv_free;
+	case PGSTE_ACTION_LOCK:
+	case PGSTE_ACTION_WRITEBACK:
+	case PGSTE_ACTION_FORK: return s->config->busy;
 	case PGSTE_ACTION_AGE: return !zvm;
 	case PGSTE_ACTION_FREE_ELSEWHERE:
 	case PGSTE_ACTION_ALLOC_ELSEWHERE:
@@ -237,13 +266,19 @@ static bool belongs(const struct search_system *s, enum pgste_action action)
 	}
 }
 
+/* The host still has something of the page; zeros count if the guest put them there. */
+static bool kept(const struct search_system *s)
+{
+	return content_of(&s->guest->mm, WATCHED) ||
+	       (s->config->poison == PGSTE_POISON_INIT_ON_FREE && has_content(s, WATCHED));
+}
+
 /* Would the page's content go if the host ran short now?  The state is not kept. */
 static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
 {
 	const struct observed *w = &s->watched;
 
-	if (w->phase == PHASE_FREE && w->store == STORE_NONE &&
-	    content_of(&s->guest->mm, WATCHED)) {
+	if (w->phase == PHASE_FREE && w->store == STORE_NONE && kept(s)) {
 		run_short(s);
 		ASK(ZAPPED_UNDER_PRESSURE, true, has_content(s, WATCHED));
 	}
@@ -268,7 +303,10 @@ bool action_applies(const struct search_system *s, enum pgste_action action, uin
 	case PGSTE_ACTION_FREE_RACED:
 	case PGSTE_ACTION_TAKE: return gfn == WATCHED;
 	case PGSTE_ACTION_SWAP_OUT:
-	case PGSTE_ACTION_PIN: return pte_is_present(s->guest->mm.pte[gfn], state);
+	case PGSTE_ACTION_PIN:
+	case PGSTE_ACTION_LOCK:
+	case PGSTE_ACTION_WRITEBACK:
+	case PGSTE_ACTION_FORK: return pte_is_present(s->guest->mm.pte[gfn], state);
 	case PGSTE_ACTION_SWAP_IN: return state & PGSTE_STATE_SWAP;
 	case PGSTE_ACTION_ZAP: return state_zappable(state);
 	case PGSTE_ACTION_AGE: return page_is_young(&s->guest->mm, gfn);

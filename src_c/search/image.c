@@ -17,7 +17,7 @@ void system_remember(const struct search_system *s, struct search_image *image)
 	image->nr_free = host->nr_free;
 	image->nr_slots_free = host->nr_slots_free;
 	image->nr_cached = host->nr_cached;
-	image->nr_pinned = host->nr_pinned;
+	image->nr_held = host->nr_held;
 	memcpy(image->lists, host->lists, sizeof(image->lists));
 	memcpy(image->frames, host->frames, s->config->nr_frames * sizeof(*image->frames));
 	memcpy(image->slots, host->slots, s->config->nr_swap_slots * sizeof(*image->slots));
@@ -47,7 +47,7 @@ static void put_back_host(struct search_system *s, const struct search_image *im
 	host->nr_free = image->nr_free;
 	host->nr_slots_free = image->nr_slots_free;
 	host->nr_cached = image->nr_cached;
-	host->nr_pinned = image->nr_pinned;
+	host->nr_held = image->nr_held;
 	memcpy(host->lists, image->lists, sizeof(image->lists));
 	memcpy(host->frames, image->frames, s->config->nr_frames * sizeof(*image->frames));
 	memcpy(host->slots, image->slots, s->config->nr_swap_slots * sizeof(*image->slots));

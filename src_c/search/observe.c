@@ -127,7 +127,8 @@ static void observe_content(struct search_system *s, enum pgste_action action,
 	ASK(ZAPPED_EVER, w->phase == PHASE_FREE && none, dropped);
 	if (dropped)
 		w->dropped = true;
-	ASK(STALE, v.readable && none, v.tag != 0);
+	ASK(STALE, v.readable && none,
+	    v.tag != 0 && tag_label(v.tag) != LABEL_POISON);
 	ASK(ZERO_AFTER_ZAP, v.readable && none && w->dropped, v.tag != 0);
 	ASK(STALE_AFTER_ZERO, v.readable && none && w->read_zero, v.tag != 0);
 	lost = v.readable && v.tag != tag_of(WATCHED, LABEL_NEW);

@@ -29,6 +29,7 @@ int search_reporting_configure(struct search_system *s)
 	config.min = config.low = 0;
 	config.spare = PGSTE_REPORTING_CAPACITY; /* the watermarks never stop a pass */
 	config.poison = s->config->poison;
+	config.advice = s->config->advice;
 	return pgste_reporting_configure(s->guest, &config);
 }
 

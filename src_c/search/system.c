@@ -18,6 +18,7 @@
  *   reporting      34-40
  *   host's own PTE 41-43       of a dat guest      notifier's page  27-28
  *                                                  list of vcpu 1   29-34
+ *   folio: locked, under writeback, shared  44-46
  */
 #include <string.h>
 
@@ -148,6 +149,12 @@ static bool asks_for_free(const struct search_system *s, uint64_t gfn)
 	return (s->config->obedient && gfn != WATCHED) || s->guest->mech == &mech_reporting;
 }
 
+/* Whether it makes a difference: a frame that gets its slot only now is written anyway. */
+static bool dirty_matters(const struct search_system *s, const struct frame *f)
+{
+	return f->slot != NIL || f->list == PGSTE_LIST_LAZYFREE || s->config->busy;
+}
+
 static uint64_t page_key(const struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_guest *guest = s->guest;
@@ -162,9 +169,12 @@ static uint64_t page_key(const struct search_system *s, uint64_t gfn)
 		word &= ~(uint64_t)PGSTE_STATE_DIRTY;
 	if (f) {
 		word |= (uint64_t)f->list << 21 | position(s->host, f) << 23;
-		word |= (uint64_t)f->referenced << 25 | (uint64_t)f->dirty << 26;
+		word |= (uint64_t)f->referenced << 25;
+		word |= (uint64_t)(f->dirty && dirty_matters(s, f)) << 26;
 		word |= (uint64_t)f->pinned << 27 | (uint64_t)(f->slot != NIL) << 28;
 		word |= (uint64_t)tag_label(f->tag) << 29;
+		word |= (uint64_t)f->locked << 44 | (uint64_t)f->writeback << 45;
+		word |= (uint64_t)f->shared << 46;
 	}
 	if (slot)
 		word |= (uint64_t)tag_label(slot->tag) << 31;
@@ -244,7 +254,7 @@ static void empty_host(struct pgste_host *host)
 	host->fresh_frame = host->fresh_slot = 0;
 	host->nr_free = host->config.nr_frames;
 	host->nr_slots_free = host->config.nr_swap_slots;
-	host->nr_cached = host->nr_pinned = 0;
+	host->nr_cached = host->nr_held = 0;
 	for (unsigned i = 0; i < 4; i++)
 		host->lists[i] = (struct list){ .head = NIL, .tail = NIL };
 }
@@ -261,7 +271,10 @@ static void restore_frame(struct search_system *s, uint64_t gfn, uint64_t word)
 	f->referenced = word >> 25 & 1;
 	f->dirty = word >> 26 & 1;
 	f->pinned = word >> 27 & 1;
-	s->host->nr_pinned += f->pinned;
+	f->locked = word >> 44 & 1;
+	f->writeback = word >> 45 & 1;
+	f->shared = word >> 46 & 1;
+	s->host->nr_held += frame_holds(f);
 	if (word >> 28 & 1)
 		slot_cache(s->host, slot_get(s->host), number);
 	s->guest->mm.pte[gfn] |= (uint64_t)number << PTE_PFRA_SHIFT;

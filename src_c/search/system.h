@@ -19,6 +19,7 @@ enum label {
 	LABEL_ZERO = 0,
 	LABEL_NEW, /* the last store, the page not freed since */
 	LABEL_OLD, /* an earlier store, or one from before the last free */
+	LABEL_POISON, /* what the guest fills pages with when it frees them */
 };
 /* A content tag says whose it is: no page may ever show another's. */
 static inline uint32_t tag_of(uint64_t gfn, enum label label)
@@ -59,7 +60,7 @@ struct observed {
 /* All that an action can change, as it lies in memory: put back faster than a key is. */
 struct search_image {
 	uint32_t free_frame, free_slot;
-	uint64_t fresh_frame, fresh_slot, nr_free, nr_slots_free, nr_cached, nr_pinned;
+	uint64_t fresh_frame, fresh_slot, nr_free, nr_slots_free, nr_cached, nr_held;
 	struct list lists[4];
 	struct frame frames[SEARCH_MAX_PAGES];
 	struct slot slots[SEARCH_MAX_PAGES];

@@ -132,6 +132,7 @@ def draw_settings(rng: random.Random) -> dict[str, Any]:
         "poison": rng.choice(("none", "none", "init_on_free", "page_poison")),
         "negotiated": rng.random() < 0.8,
         "inhibited": rng.random() < 0.2,
+        "advice": rng.choice(("madv_dontneed", "madv_free")),
     }
 
 

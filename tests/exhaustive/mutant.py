@@ -76,9 +76,11 @@ def _run(*command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def table(library: Path, mechanisms: Sequence[str], systems: Sequence[int]) -> Table | str:
+def table(
+    library: Path, mechanisms: Sequence[str], systems: Sequence[tuple[int, int, int, int]]
+) -> Table | str:
     """The cells that the core of a folder gives, or in a word why it gives none."""
-    call = [sys.executable, __file__, ",".join(mechanisms), ",".join(map(str, systems))]
+    call = [sys.executable, __file__, json.dumps((list(mechanisms), list(systems)))]
     where = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environ = {**os.environ, "LD_LIBRARY_PATH": str(library), "PYTHONPATH": where}
     try:
@@ -94,19 +96,19 @@ def table(library: Path, mechanisms: Sequence[str], systems: Sequence[int]) -> T
     return {mechanism: dict(cells) for mechanism, cells in found.items()}
 
 
-def difference(sound: Table, faulty: Table) -> Table:
-    """The cells that differ, as "before -> after"; states that are searched are no cell."""
-    return {
-        mechanism: cells
-        for mechanism in faulty
-        if (
-            cells := {
-                question: f"{sound[mechanism][question]} -> {cell}"
-                for question, cell in faulty[mechanism].items()
-                if sound[mechanism][question] != cell
-            }
-        )
-    }
+def difference(sound: Table, faulty: Table, answers: bool = False) -> Table:
+    """The cells that differ, as "before -> after"; with `answers` by their answers alone."""
+
+    def told(cell: str) -> str:
+        return re.split(r"[ ,]", cell)[0] if answers else cell
+
+    found: Table = {}
+    for mechanism, cells in faulty.items():
+        for question, cell in cells.items():
+            before, after = told(sound[mechanism][question]), told(cell)
+            if before != after:
+                found.setdefault(mechanism, {})[question] = f"{before} -> {after}"
+    return found
 
 
 def _loaded() -> str:
@@ -117,11 +119,10 @@ def _loaded() -> str:
 
 
 def _main() -> None:
-    from pgste.guarantees import SYSTEMS, cell_text, guarantees
+    from pgste.guarantees import System, cell_text, guarantees
 
-    mechanisms = sys.argv[1].split(",")
-    systems = [SYSTEMS[int(index)] for index in sys.argv[2].split(",")]
-    result = guarantees(mechanisms, systems, threads=1)
+    mechanisms, systems = json.loads(sys.argv[1])
+    result = guarantees(mechanisms, [System(*shape) for shape in systems], threads=1)
     found: Table = {mechanism: {} for mechanism in mechanisms}
     for (mechanism, question), cell in result.cells.items():
         found[mechanism][question] = cell_text(cell)

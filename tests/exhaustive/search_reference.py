@@ -25,7 +25,7 @@ from reference.words import (
     usage,
 )
 
-ZERO, NEW, OLD = 0, 1, 2
+ZERO, NEW, OLD, POISON = 0, 1, 2, 3
 PAGE_ACTIONS = (
     "write",
     "read",
@@ -37,6 +37,9 @@ PAGE_ACTIONS = (
     "take",
     "zap",
     "pin",
+    "lock",
+    "writeback",
+    "fork",
     "age",
     "free_elsewhere",
     "alloc_elsewhere",
@@ -50,6 +53,7 @@ PAGE_ACTIONS = (
     "end_xchg",
     "end_set",
 )
+FOLIO = {"pin": "pinned", "lock": "locked", "writeback": "writeback", "fork": "shared"}
 OTHER_ACTIONS = (
     "reclaim",
     "intercept",
@@ -85,6 +89,8 @@ class System:
     notifiers: tuple[str, ...] = ()  # what operations of the host do to its PTE
     notified: int | None = None  # the page whose notifier has started
     shifted: bool = False
+    poison: str = "none"
+    busy: bool = False  # folios may be locked, under writeback, mapped by a child
 
     @property
     def host(self) -> Host:
@@ -100,6 +106,8 @@ def new_system(
     revision: str = "7.2",
     notifiers: tuple[str, ...] = (),
     shifted: bool = False,
+    advice: str = "madv_dontneed",
+    busy: bool = False,
 ) -> System:
     """`shape`: pages, frames, swap slots, entries of a list, and virtual CPUs (1 if left out)."""
     pages, frames, slots, entries, *vcpus = shape
@@ -132,9 +140,10 @@ def new_system(
                 ack_ns=1,
                 spare=32,
                 poison=poison,
+                advice=advice,
             ),
         )
-    return System(guest, notifiers=notifiers)
+    return System(guest, notifiers=notifiers, poison=poison, busy=busy)
 
 
 class ShiftedGuest(DatGuest):
@@ -181,6 +190,8 @@ def actions_of(system: System) -> list[tuple[str, int]]:
         left_out |= {"notify_held", "swap_out_held", "notify_start", "intercept_held"}
     elif isinstance(guest, DatGuest) and guest.revision == "7.0":
         left_out |= {"intercept_held"}  # it waits for the lock
+    if not system.busy:
+        left_out |= {"lock", "writeback", "fork"}
     pages = range(len(guest.pte))
     return [(name, gfn) for name in PAGE_ACTIONS for gfn in pages if name not in left_out] + [
         (name, 0) for name in OTHER_ACTIONS if name not in left_out
@@ -234,6 +245,7 @@ def act(system: System, name: str, gfn: int) -> bool:
         elif name == "read":
             guest.read([gfn])
         elif name == "free":
+            fill(guest, gfn, system.poison)
             guest.free([gfn])
         elif name == "alloc":
             guest.alloc([gfn])
@@ -249,8 +261,8 @@ def act(system: System, name: str, gfn: int) -> bool:
         elif name == "zap":
             if not guest.zap(gfn):
                 return False
-        elif name == "pin":
-            if not guest.pin(gfn, True) and not guest.pin(gfn, False):
+        elif name in FOLIO:
+            if not flip(guest, name, gfn):
                 return False
         elif name == "reclaim":
             host.reclaim(1)
@@ -315,6 +327,17 @@ def act_two_tables(system: System, name: str, gfn: int) -> bool:
     return True
 
 
+def flip(guest: Guest, name: str, gfn: int) -> int:
+    """What a folio is in begins, or ends."""
+    return guest.set_folio(gfn, FOLIO[name], True) or guest.set_folio(gfn, FOLIO[name], False)
+
+
+def fill(guest: Guest, gfn: int, poison: str) -> None:
+    """free_pages_prepare: what the guest stores to a page that it is about to free."""
+    if poison != "none":
+        guest.write([gfn], [POISON if poison == "page_poison" else ZERO])
+
+
 def report(guest: Guest) -> bool:
     """Free page reporting: what is due next happens."""
     reporting = guest.reporting
@@ -337,6 +360,8 @@ def act_watched(system: System, name: str) -> bool:
     if name in ("write", "free_raced"):
         if name == "free_raced" and seen.phase == "free":
             return False
+        if name == "free_raced":
+            fill(guest, 0, system.poison)
         relabel(guest)
         guest.write([0], [NEW])
         raced = seen.phase == "free" and waits_for_report(guest)
@@ -347,6 +372,7 @@ def act_watched(system: System, name: str) -> bool:
             system.watched = replace(seen, read_zero=True)
     vcpu = int(name.endswith("_elsewhere"))
     if name in ("free", "free_elsewhere"):
+        fill(guest, 0, system.poison)
         relabel(guest)
     if name in ("free", "free_raced", "free_elsewhere"):
         system.watched = Watched("free", store="raced" if name == "free_raced" else "none")
@@ -380,7 +406,12 @@ def key_of(system: System) -> tuple[Any, ...]:
                 guest.pgste[gfn] & ~(PGSTE_UC | PGSTE_CMMA_D),
                 guest.free_bit[gfn] and guest.reporting is not None,
                 key_of_host_pte(guest, gfn),
-                frame and (frame.list, frame.tag, frame.referenced, frame.dirty, frame.pinned),
+                frame and (frame.list, frame.tag, frame.referenced, frame.pinned),
+                frame and (frame.locked, frame.writeback, frame.shared),
+                # a frame that gets its slot only now is written, dirty or not
+                frame
+                and frame.dirty
+                and (frame.slot is not None or frame.list == "lazyfree" or system.busy),
                 slot and (slot.count, slot.frame is not None, slot.tag),
             )
         )

@@ -259,6 +259,11 @@ class Guest(Layer):
             return 0
         return self.host.slots[swap_offset(self.pte[gfn])].tag
 
+    def _folio(self, gfn: int) -> Frame:
+        index = self.frame[gfn]
+        assert index is not None
+        return self.host.frames[index]
+
     def _access(self, gfn: int, store: bool) -> Frame:
         """A load or store, faulting if need be: the frame that the guest then sees."""
         pte = self.pte[gfn]
@@ -270,6 +275,8 @@ class Guest(Layer):
             self._map_zeroed(gfn, store)
         elif is_swap(pte):
             self._map_from_swap(gfn, store)
+        elif store and pte & PTE_PROTECT and self._folio(gfn).shared:
+            self._copy(gfn)
         else:
             self._touch(gfn, store)
         frame = self.frame[gfn]
@@ -317,6 +324,30 @@ class Guest(Layer):
         frame = self.host.frames[index]
         was, frame.pinned = frame.pinned, on
         return int(was != on)
+
+    def set_folio(self, gfn: int, what: str, on: bool) -> int:
+        """What the folio is in; "shared" is a fork (on), or the end of the child."""
+        index = self.frame[gfn]
+        if index is None:
+            return 0
+        frame = self.host.frames[index]
+        if getattr(frame, what) == on or (what == "writeback" and frame.slot is None):
+            return 0
+        setattr(frame, what, on)
+        if what == "shared" and on and self.pte[gfn] & PTE_WRITE:
+            self.xchg_pte(gfn, self.pte[gfn] & ~PTE_WRITE | PTE_PROTECT)
+        return 1
+
+    def _copy(self, gfn: int) -> None:
+        """wp_page_copy: a folio of its own, by the old one's frame."""
+        index = self.frame[gfn]
+        assert index is not None
+        old = self.host.frames[index]
+        self.host.leave_swap_cache(index)
+        self.host.to_head(index, "inactive")
+        self.host.frames[index] = Frame("inactive", old.guest, old.gfn, old.tag)
+        self.xchg_pte(gfn, PTE_NONE)  # ptep_clear_flush
+        self.set_pte(gfn, index << 12 | FAULT_BITS[self.generation][3])
 
     def is_young(self, gfn: int) -> bool:
         if self.flavour == "zvm":
@@ -520,10 +551,12 @@ class Guest(Layer):
             else:
                 self._madvise_dontneed(gfn)
 
-    def discard(self, gfn: int) -> None:
-        """MADV_DONTNEED of one page, not counted as a call."""
+    def discard(self, gfn: int, advice: str) -> None:
+        """What a host does with a reported page; not counted as a call."""
         if self.frame[gfn] is None:
             self._madvise_no_frame(gfn)
+        elif advice == "madv_free":
+            self._madvise_free(gfn)
         else:
             self._madvise_dontneed(gfn)
 
@@ -543,14 +576,24 @@ class Guest(Layer):
         else:
             self._store_pte(gfn, PTE_NONE)
 
+    def _passes_over(self, frame: Frame) -> bool:
+        """madvise_free_pte_range goes on with the next page."""
+        if frame.slot is None and not frame.dirty:
+            return False
+        if frame.locked or frame.shared:  # folio_trylock, folio_mapcount
+            return True
+        if frame.slot is None:
+            return False
+        return frame.writeback or self.host.slots[frame.slot].count > 0  # folio_free_swap
+
     def _madvise_free(self, gfn: int) -> None:
         """madvise_free_pte_range for a page with a frame."""
         index = self.frame[gfn]
         assert index is not None
         frame = self.host.frames[index]
+        if self._passes_over(frame):
+            return
         if frame.slot is not None:
-            if self.host.slots[frame.slot].count > 0:
-                return
             self.host.leave_swap_cache(index)
             self.count["hint_slots_freed"] += 1
         frame.dirty = False
@@ -585,7 +628,10 @@ def snapshot(host: Host, guests: Sequence[Guest]) -> dict[str, object]:
         "frames": [
             None
             if f.list == "free"
-            else (f.list, f.guest, f.gfn, f.tag, f.slot, f.referenced, f.dirty, f.pinned)
+            else (
+                *(f.list, f.guest, f.gfn, f.tag, f.slot, f.referenced, f.dirty),
+                *(f.pinned, f.locked, f.writeback, f.shared),
+            )
             for f in host.frames
         ],
         "lists": {name: list(host.lists[name]) for name in LISTS},

@@ -53,6 +53,9 @@ class Frame:
     referenced: bool = False
     dirty: bool = False
     pinned: bool = False
+    locked: bool = False  # PG_locked
+    writeback: bool = False  # PG_writeback
+    shared: bool = False  # mapcount is not 1: a forked child maps it
 
 
 @dataclass
@@ -196,18 +199,19 @@ class Host:
         if slot.frame is None:
             self.free_slots.append(number)
             return True
+        cached = self.frames[slot.frame]
+        if cached.locked or cached.writeback:
+            return False  # __try_to_reclaim_swap: folio_trylock; folio_free_swap
         if self.swap_nearly_full():
-            cached = slot.frame
-            self.leave_swap_cache(cached)
-            self.frames[cached].dirty = True
+            self.leave_swap_cache(slot.frame)
+            cached.dirty = True
             return True
         return False
 
     # ---- faults ------------------------------------------------------------------------
 
     def zero_fill(self, guest: int, gfn: int) -> int:
-        index = self.get_frame(guest, gfn)
-        self.frames[index].dirty = True
+        index = self.get_frame(guest, gfn)  # do_anonymous_page makes the PTE dirty, not the folio
         self.count["zero_fills"] += 1
         return index
 
@@ -283,6 +287,12 @@ class Host:
         """False if the page stays although it is old and nothing about it changes."""
         frame = self.frames[index]
         guest = self.guests[frame.guest]
+        if frame.locked:  # folio_trylock: keep
+            self.to_head(index, frame.list)
+            return False
+        if frame.writeback:  # activate_locked
+            self.to_head(index, "active")
+            return False
         was_referenced, frame.referenced = frame.referenced, False
         if guest.is_young(frame.gfn):
             self.age(index)
@@ -316,6 +326,7 @@ class Host:
         guest.xchg_pte(gfn, PTE_NONE)
         if frame.list == "lazyfree":
             if dirty or frame.pinned:
+                frame.dirty = dirty
                 guest.set_pte(gfn, pte)
                 if dirty or self.rearm == "referenced":
                     self.to_head(index, "active")
@@ -356,7 +367,7 @@ class Host:
     def page_out(self, index: int) -> bool:
         """MADV_PAGEOUT of one page with a frame: whether it lost it."""
         frame = self.frames[index]
-        if self.is_kept(frame):
+        if self.is_kept(frame) or frame.locked or frame.writeback:
             return False
         if self.needs_slot(frame) and not self.free_slots:
             raise OutOfSwap

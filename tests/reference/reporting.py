@@ -34,6 +34,7 @@ class Settings:
     poison: str = "none"
     negotiated: bool = True
     inhibited: bool = False
+    advice: str = "madv_dontneed"
 
     @classmethod
     def for_guest(cls, pages: int, vcpus: int) -> Settings:
@@ -271,7 +272,7 @@ class Reporting:
         for block in batch:
             if self.discards():
                 for page in pages_of(block):
-                    self.guest.discard(page)
+                    self.guest.discard(page, self.settings.advice)
         for block in batch:
             self.blocks += 1
             if self.to_buddy(block, returned=True) == block:

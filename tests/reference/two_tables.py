@@ -332,8 +332,7 @@ class DatGuest(Guest):
     def _madvise_free(self, gfn: int) -> None:
         index = self.frame[gfn]
         assert index is not None
-        slot = self.host.frames[index].slot
-        if slot is None or self.host.slots[slot].count == 0:
+        if not self._passes_over(self.host.frames[index]):
             word = self.host_pte[gfn]
             if word & (PTE_YOUNG | PTE_DIRTY):
                 word &= ~(PTE_YOUNG | PTE_DIRTY | PTE_UNUSED)

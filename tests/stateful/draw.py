@@ -86,6 +86,13 @@ def pgste_word(random: Random) -> int:
     return state | rest & ~0x0002_0000_C300_8000
 
 
+def folios(model: Any) -> tuple[str, ...]:
+    """What a folio of this guest's may be in."""
+    if model.flavour == "zvm":
+        return ("pinned",)
+    return ("pinned", "locked", "writeback", "shared")[: 4 if model.generation == "pgtable" else 3]
+
+
 def step(pair: Pair, random: Random) -> None:
     """One random call; most of them ESSA, free, alloc, loads and stores."""
     if not pair.guests or (len(pair.guests) < MAX_GUESTS and random.random() < 0.01):
@@ -128,6 +135,9 @@ def step(pair: Pair, random: Random) -> None:
         pair.intercept(i, vcpu)
     elif kind == "pin":
         pair.pin(i, gfns(random, pages), random.random() < 0.5)
+    elif kind == "set_folio":
+        what = random.choice(folios(model))
+        pair.set_folio(i, gfns(random, pages), what, random.random() < 0.6)
     elif kind == "set_changed":
         pair.set_changed(i, random.randrange(pages), random.random() < 0.5)
     elif kind == "zap":
@@ -162,6 +172,7 @@ FREQUENCY = {
     "intercept": 3,
     "zap": 2,
     "pin": 2,
+    "set_folio": 3,
     "set_changed": 1,
     "zap_scan": 1,
     "reset_cmma": 0.5,

@@ -61,7 +61,10 @@ def engine_snapshot(host: pgste.Host, guests: Sequence[pgste.Guest]) -> dict[str
 
 
 def _frame(info: Mapping[str, object]) -> tuple[object, ...] | None:
-    names = ("list", "guest", "gfn", "tag", "slot", "referenced", "dirty", "pinned")
+    names = (
+        *("list", "guest", "gfn", "tag", "slot", "referenced", "dirty"),
+        *("pinned", "locked", "writeback", "shared"),
+    )
     return None if info["list"] == "free" else tuple(info[name] for name in names)
 
 
@@ -191,6 +194,13 @@ class Pair:
         self.both(
             lambda: self.host.pin(engine, gfns, on),
             lambda: sum(model.pin(gfn, on) for gfn in plain(gfns)),
+        )
+
+    def set_folio(self, i: int, gfns: Any, what: Any, on: bool) -> None:
+        engine, model = self.guests[i]
+        self.both(
+            lambda: self.host.set_folio(engine, gfns, what, on),
+            lambda: sum(model.set_folio(gfn, what, on) for gfn in plain(gfns)),
         )
 
     def set_changed(self, i: int, gfn: int, on: bool) -> None:

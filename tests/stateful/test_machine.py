@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from stateful.draw import DTYPES, GENERATIONS, MAX_GUESTS, MECHANISMS
+from stateful.draw import DTYPES, GENERATIONS, MAX_GUESTS, MECHANISMS, folios
 from stateful.pair import Pair
 
 MAX_PAGES = 12
@@ -201,6 +201,13 @@ class EngineAndReference(RuleBasedStateMachine):
     def pin(self, guest: int, gfns: list[int], form: str, on: bool) -> None:
         i, end, _ = self.at(guest)
         self.pair.pin(i, as_form(gfns, form, end), on)
+
+    @precondition(has_guest)
+    @rule(guest=guest, gfns=pages, form=form, which=st.integers(0, 3), on=st.booleans())
+    def set_folio(self, guest: int, gfns: list[int], form: str, which: int, on: bool) -> None:
+        i, end, _ = self.at(guest)
+        could = folios(self.pair.guests[i][1])
+        self.pair.set_folio(i, as_form(gfns, form, end), could[which % len(could)], on)
 
     @precondition(has_guest)
     @rule(guest=guest, gfn=page, on=st.booleans())

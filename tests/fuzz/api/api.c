@@ -25,7 +25,7 @@ static call *const calls[64] = {
 	call_write, call_write, call_write, call_tables, call_read, call_read, call_read,
 	call_peek, call_set_words, call_set_words, call_set_words, call_get, call_swap_out,
 	call_swap_out, call_log,
-	call_pin, call_reclaim, call_reclaim, call_rearm, call_zap, call_zap_scan,
+	call_set_folio, call_reclaim, call_reclaim, call_rearm, call_zap, call_zap_scan,
 	call_count, call_find, call_look, call_intercept, call_cbrl, call_set_changed,
 	call_reset_cmma, call_migration, call_problem_state, call_advance, call_advance,
 	call_configure, call_report, call_replay_new, call_replay_new, call_replay_run,

@@ -171,7 +171,7 @@ call call_slots, call_log, call_keys, call_pte, call_tables;
 /* calls_memory.c */
 /* A word near one that some page has, so that slots and frames are shared and names hit. */
 uint64_t take_word(struct world *w, const struct guest *guest, bool pte);
-call call_write, call_read, call_peek, call_set_words, call_get, call_swap_out, call_pin;
+call call_write, call_read, call_peek, call_set_words, call_get, call_swap_out, call_set_folio;
 /* calls_host.c */
 call call_reclaim, call_rearm, call_zap, call_zap_scan, call_count, call_find, call_look;
 call call_reset_stats, call_settle;

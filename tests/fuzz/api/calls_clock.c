@@ -45,6 +45,7 @@ static struct pgste_reporting_config take_report_config(struct world *w, const s
 	c.poison = (enum pgste_poison)(more >> 3 & 3); /* 3 is none */
 	c.negotiated = more & 32;
 	c.inhibited = more & 64;
+	c.advice = more & 128 ? PGSTE_ADVICE_MADV_FREE : PGSTE_ADVICE_MADV_DONTNEED;
 	if (more == 255)
 		c.max_order = PGSTE_MAX_ORDER + (form & 1);
 	else if (more == 254)

@@ -238,18 +238,21 @@ struct outcome call_swap_out(struct world *w)
 	return did(result);
 }
 
-struct outcome call_pin(struct world *w)
+struct outcome call_set_folio(struct world *w)
 {
 	struct guest *guest = take_guest(w);
-	const bool on = take_byte(&w->in) & 1;
+	const unsigned form = take_byte(&w->in);
+	const enum pgste_folio what = (enum pgste_folio)(form >> 1 & 7);
 	struct gfns gfns;
 	int64_t result;
 
 	if (!guest)
 		return NOTHING;
 	gfns = take_gfns(w, guest, 0);
-	result = CALL(w, pgste_set_pinned(guest->g, &gfns.arg, on));
-	if (!all_below(&gfns, guest->nr_pages))
+	result = CALL(w, pgste_set_folio(guest->g, &gfns.arg, what, form & 1));
+	if (result == PGSTE_E_ARG)
+		REQUIRE(what != PGSTE_FOLIO_PINNED);
+	else if (!all_below(&gfns, guest->nr_pages))
 		REQUIRE(result == PGSTE_E_GFN);
 	else
 		REQUIRE((result >= 0 && (uint64_t)result <= gfns.nr) || ended_early(w, result));

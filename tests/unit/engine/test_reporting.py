@@ -364,6 +364,27 @@ def test_poison_rules(settings: dict[str, Any], expected: tuple[str, int, int]) 
     assert host_side(**settings) == expected
 
 
+def test_a_host_that_uses_madv_free() -> None:
+    """The page stays until reclaim comes; a store after the ack makes it an ordinary one."""
+    host = pgste.Host(1024, 1024)
+    guest = pgste.Guest(1024, host, mechanism="reporting")
+    guest.set_reporting(spare=1 << 20, advice="madv_free")
+    guest.write(range(512), range(1, 513))
+    host.swap_out(guest, range(100))
+    guest.free(0, order=9)
+    guest.advance(2 * SECOND)
+    stats = guest.stats()
+    assert (stats["hint_frames_freed"], stats["hint_slots_freed"]) == (0, 100)
+    assert host.stats()["frames_lazyfree"] == 412
+    assert guest.peek(range(512)).tolist() == [0] * 100 + list(range(101, 513))
+    guest.write(200, 7)
+    host.reclaim(1024)
+    assert guest.peek(range(512)).tolist() == [0] * 200 + [7] + [0] * 311
+    assert host.stats()["lazyfree_discards"] == 411
+    with pytest.raises(pgste.UnknownNameError, match="advice: 'madv_cold' is not one of"):
+        guest_of(advice="madv_cold")
+
+
 def test_a_discard_gives_back_frames_and_swap_slots() -> None:
     host = pgste.Host(2048, 2048)
     guest = pgste.Guest(2048, host, mechanism="reporting")

@@ -2,7 +2,8 @@
 """Every scenario's outcome, with expectations from the kernel's history and manuals.
 
 The panic of 2019 and its fix: commit 234fdce892f9 and the mails around it.  KVM raises no
-exception for an unused page and drops it at reclaim (try_to_unmap_one).  The poison rules are
+exception for an unused page and drops it at reclaim (try_to_unmap_one).  KASAN's tags: commit
+f9d79e8dce40 and "integrate page_alloc init with HW_TAGS" (1bb5eab30d68).  The poison rules are
 those of virtio_balloon.c and QEMU.
 """
 
@@ -17,6 +18,11 @@ from pgste.freepath.scenarios import SCENARIOS, Act, Outcome, run_scenario
 
 EXPECTED: dict[str, list[tuple[str, str]]] = {
     "crash-2019": [("before the fix", Outcome.PANIC), ("after the fix", Outcome.FINE)],
+    "crash-2021": [
+        ("before the fix", Outcome.PANIC),
+        ("after the fix", Outcome.FINE),
+        ("tags and zeroes at once", Outcome.FINE),
+    ],
     "kvm-2019": [
         ("init_on_free=1, no pressure", Outcome.FINE),
         ("init_on_free=1, the host reclaims", Outcome.FINE),
@@ -104,6 +110,17 @@ def test_the_crash_is_in_the_zeroing_after_the_hook() -> None:
         ("free", "arch_free_page"),
     ]
     assert fixed.lines[-1].page.content == 0
+
+
+def test_tags_are_set_while_the_page_is_mapped() -> None:
+    crash = act("crash-2021", "before the fix")
+    assert steps(crash)[-2:] == [("free", "debug_unmap"), ("free", "kasan_poison")]
+    assert crash.evidence.startswith("page fault in the kernel")
+    fixed = [step for _, step in steps(act("crash-2021", "after the fix"))]
+    assert fixed.index("kasan_poison") < fixed.index("debug_unmap")
+    assert fixed.index("zero_on_free") < fixed.index("kasan_poison")
+    both = [step for _, step in steps(act("crash-2021", "tags and zeroes at once"))]
+    assert "zero_on_free" not in both
 
 
 def test_under_kvm_the_same_store_succeeds_and_is_dropped() -> None:
