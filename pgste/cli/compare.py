@@ -107,7 +107,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report-advice",
         choices=("madv_dontneed", "madv_free"),
-        help="reporting: how the host discards (default madv_dontneed, as QEMU does)",
+        metavar="HOW",
+        help="reporting: madv_dontneed or madv_free, how the host discards (default madv_dontneed, as QEMU does)",
     )
     parser.add_argument(
         "--costs",

@@ -13,7 +13,6 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pgste.cli.bisect import histories
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.errors import ArgumentError
@@ -115,6 +114,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _kernels(args: argparse.Namespace, console: Console) -> int:
     if args.mechanisms is not None:
         raise ArgumentError("--kernels, --mechanisms: one of them")
+    from pgste.cli.bisect import histories  # of no use to the rest of the verb
+
     systems = DEEP_SYSTEMS if args.deep else SYSTEMS
     question = None if args.kernels == _ALL else named("question", args.kernels, _TEXTS)
     with _progress() as advance:

@@ -102,7 +102,7 @@ enum pgste_usage {
 #define PGSTE_STATE_SWAP 0x80  /* PTE is a swap entry: PROTECT without PRESENT */
 
 /*
- * Of the 256 state bytes a page has those that no line below forbids: 176 in pgtable, 78 in dat,
+ * Of the 256 state bytes a page has those that no line below forbids: 176 in pgtable, 122 in dat,
  * 64 on z/VM.  A line is a mask, a value and the generations in which no page has it.
  *
  *   mask   value   never in          because
@@ -110,9 +110,6 @@ enum pgste_usage {
  *   0x87   0x81    pgtable           reclaim drops an unused page; ESSA on swap sets ZERO
  *   0x87   0x86    pgtable           potentially volatile needs a valid page; swap-out clears ZERO
  *   0x44   0x44    dat               mapping and touching clear ZERO (but not in revision 7.0)
- *   0x21   0x01    dat               every ESSA but orc 0 sets DIRTY, a reset clears both
- *   0x22   0x02    dat               the same
- *   0x28   0x08    dat               the same
  *   0x07   0x06    dat               each ESSA sets or clears ZERO, set with unused or volatile
  *   0x0f   0x0c    dat               the same
  *   0x04   0x04    zvm               z/VM keeps no such bit

@@ -60,7 +60,11 @@ def exists(call: str) -> bool:
     """A method of Guest, of a class that is named, or an argument (`name=`)."""
     if call.endswith("="):
         guest, calls = pgste.Guest, vars(pgste.Guest).values()
-        texts = [str(getattr(each, "__doc__", "")) for each in (guest, *calls)]
+        texts = [
+            str(getattr(each, what, ""))
+            for each in (guest, *calls)
+            for what in ("__doc__", "__text_signature__")
+        ]
         return any(re.search(rf"\b{call[:-1]}\b", text) for text in texts)
     owner, _, name = call.rpartition(".")
     return hasattr(getattr(pgste, owner) if owner else pgste.Guest, name)
