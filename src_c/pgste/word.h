@@ -102,7 +102,7 @@ enum pgste_usage {
 #define PGSTE_STATE_SWAP 0x80  /* PTE is a swap entry: PROTECT without PRESENT */
 
 /*
- * Of the 256 state bytes a page has those that no line below forbids: 176 in pgtable, 122 in dat,
+ * Of the 256 state bytes a page has those that no line below forbids: 176 in pgtable, 136 in dat,
  * 64 on z/VM.  A line is a mask, a value and the generations in which no page has it.
  *
  *   mask   value   never in          because

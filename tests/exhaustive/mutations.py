@@ -195,7 +195,7 @@ FAULTS = (
         "\t\terror = hint_all(guest, v, all, order, to_free);\n\tguest_settle(guest);",
         "\t\terror = hint_all(guest, v, all, order, to_free);",
         {
-            "madv_free_dirty": {
+            "madv_free_alone": {
                 **_LOST_AND_ANNOUNCED,
                 "zap-harms": "no -> yes",
                 "zapped-under-pressure": "yes -> no",
@@ -276,7 +276,7 @@ FAULTS = (
                 "entry-twice": "no -> yes",
                 "stable-zero": "no -> yes",
             },
-            "madv_free_dirty": {"zapped-under-pressure": "yes -> no"},
+            "madv_free_alone": {"zapped-under-pressure": "yes -> no"},
         },
         "store, reclaim, free, process: the page is still zappable, and its slot has no use",
     ),
@@ -376,7 +376,7 @@ FAULTS = (
             "none": _LOST_ALWAYS,
             "cmma": {"lost-after-alloc": "no -> yes"},
             "cmma_zvm": _LOST,
-            "madv_free_dirty": _LOST_AND_ANNOUNCED,
+            "madv_free_alone": _LOST_AND_ANNOUNCED,
         },
         "store, reclaim, load (a clean copy stays on swap), store, reclaim: not written",
     ),
@@ -393,7 +393,7 @@ FAULTS = (
         _PTE,
         "PTE_MAPPED | PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY;",
         "PTE_MAPPED | PTE_WRITE;",
-        {"madv_free_dirty": _LOST_AND_ANNOUNCED},
+        {"madv_free_alone": _LOST_AND_ANNOUNCED},
         "a page that is aged has neither YOUNG nor DIRTY, so MADV_FREE leaves it writable; a store"
         " after that is not seen",
     ),
@@ -402,7 +402,7 @@ FAULTS = (
         _PTE,
         _LAZYFREE,
         "(pte & ~PTE_YOUNG) | PTE_INVALID | PTE_PROTECT);",
-        {"madv_free_dirty": {"zapped-under-pressure": "yes -> no", "lost-racing": "yes -> no"}},
+        {"madv_free_alone": {"zapped-under-pressure": "yes -> no", "lost-racing": "yes -> no"}},
         "reclaim takes every such page for one that was stored to",
     ),
     Fault(
@@ -410,7 +410,7 @@ FAULTS = (
         _PTE,
         _LAZYFREE,
         "(pte & ~(PTE_YOUNG | PTE_DIRTY)) | PTE_INVALID);",
-        {"madv_free_dirty": _LOST_AND_ANNOUNCED},
+        {"madv_free_alone": _LOST_AND_ANNOUNCED},
         "store, free, store (not seen), reclaim",
     ),
     Fault(
@@ -418,7 +418,7 @@ FAULTS = (
         _PTE,
         "\t\tpte |= PTE_INVALID;\n\tif (mm->generation == PGSTE_GEN_DAT)\n\t\tpte = (pte",
         "\t\tpte |= 0;\n\tif (mm->generation == PGSTE_GEN_DAT)\n\t\tpte = (pte",
-        {"madv_free_dirty": {"zapped-under-pressure": "yes -> no"}},
+        {"madv_free_alone": {"zapped-under-pressure": "yes -> no"}},
         "a page that was loaded while lazyfree is young for ever, and reclaim never takes it",
     ),
     # ---- faults ----
@@ -443,25 +443,26 @@ FAULTS = (
         _FAULT,
         "return fault_swap(mm, gfn, access, frame);",
         "return fault_swap(mm, gfn, PTE_LOAD, frame);",
-        {"none": _LOST_ALWAYS, "madv_free_dirty": _LOST_AND_ANNOUNCED},
+        {"none": _LOST_ALWAYS, "madv_free_alone": _LOST_AND_ANNOUNCED},
         "store, reclaim, store, reclaim: the page is clean",
     ),
     Fault(
         "a store to a read-only page takes no fault",
         _FAULT,
-        "(access == PTE_STORE && (cold & PTE_PROTECT))",
-        "false",
+        "(access == PTE_LOAD || !(cold & PTE_PROTECT))",
+        "true",
         {"none": _LOST_ALWAYS, "cmma_zvm": _LOST},
         "store, reclaim, load, store, reclaim: not dirty",
     ),
     Fault(
         "a fresh page has content of page 0",
         _FAULT,
-        "\thost->frames[*frame].dirty = 1;\n\tlist_add",
-        "\thost->frames[*frame].dirty = 1;\n\thost->frames[*frame].tag = 5;\n\tlist_add",
+        "\tlist_add(host, PGSTE_LIST_INACTIVE, *frame);\n\tchunk_touch",
+        "\thost->frames[*frame].tag = 5;\n\tlist_add(host, PGSTE_LIST_INACTIVE, *frame);\n"
+        "\tchunk_touch",
         {
             "none": {"stale-after-zero": "no -> n/a", "zap-harms": "n/a -> yes"},
-            "madv_free_dirty": {
+            "madv_free_alone": {
                 "zero-after-zap": "yes -> no",
                 "zapped-under-pressure": "yes -> no",
                 "stale-after-zero": "no -> n/a",
@@ -476,7 +477,7 @@ FAULTS = (
         _RECLAIM,
         _DIRTY,
         "bool dirty = false;",
-        {"madv_free": _LOST_AND_ANNOUNCED, "madv_free_dirty": _LOST_AND_ANNOUNCED},
+        {"madv_free": _LOST_AND_ANNOUNCED, "madv_free_alone": _LOST_AND_ANNOUNCED},
         "store, free, store, reclaim",
     ),
     Fault(
@@ -484,7 +485,7 @@ FAULTS = (
         _RECLAIM,
         _DIRTY,
         "bool dirty = f->dirty;",
-        {"madv_free_dirty": _LOST_AND_ANNOUNCED},
+        {"madv_free_alone": _LOST_AND_ANNOUNCED},
         "the same: the frame was made clean by MADV_FREE, the store is in the PTE alone",
     ),
     Fault(
@@ -496,11 +497,19 @@ FAULTS = (
         "the reference was the only thing that made the page ordinary again",
     ),
     Fault(
+        "a frame that gets a slot is not made dirty",
+        _RECLAIM,
+        "\t\tslot_cache(host, slot_get(host), frame);\n\t\tf->dirty = 1;",
+        "\t\tslot_cache(host, slot_get(host), frame);",
+        {"none": _LOST_ALWAYS, "madv_free": _LOST_AND_ANNOUNCED},
+        "store, reclaim: the slot is new, and nothing is written to it",
+    ),
+    Fault(
         "any reference makes a lazyfree page ordinary",
         _RECLAIM,
         _REARM,
         "if (true) {",
-        {"madv_free_dirty": {"zapped-under-pressure": "yes -> no"}},
+        {"madv_free_alone": {"zapped-under-pressure": "yes -> no"}},
         "the rule before v6.15",
     ),
     Fault(
@@ -647,7 +656,7 @@ FAULTS = (
         _MADVISE,
         "\tf->dirty = 0;\n",
         "",
-        {"madv_free_dirty": {"zapped-under-pressure": "yes -> no"}},
+        {"madv_free_alone": {"zapped-under-pressure": "yes -> no"}},
         "store, free, pressure: the page is taken for one that was stored to, and written",
     ),
     Fault(
@@ -655,7 +664,7 @@ FAULTS = (
         _MADVISE,
         "\t\tdrop_swap(mm, gfn);\n\telse if (cold & PTE_PRESENT)\n\t\tlazyfree",
         "\t\t;\n\telse if (cold & PTE_PRESENT)\n\t\tlazyfree",
-        {"madv_free_dirty": {"zapped-under-pressure": "yes -> no"}},
+        {"madv_free_alone": {"zapped-under-pressure": "yes -> no"}},
         "store, reclaim, free, pressure: the slot keeps it",
     ),
     Fault(
@@ -663,7 +672,7 @@ FAULTS = (
         _MADVISE,
         "\tif (f->list == PGSTE_LIST_LAZYFREE)\n\t\treturn;",
         "\tif (f)\n\t\treturn;",
-        {"madv_free_dirty": {"zapped-under-pressure": "yes -> no", "lost-racing": "yes -> no"}},
+        {"madv_free_alone": {"zapped-under-pressure": "yes -> no", "lost-racing": "yes -> no"}},
         "store, free, pressure: written like any other",
     ),
     Fault(
@@ -671,15 +680,15 @@ FAULTS = (
         _MADVISE,
         "\tpte_lazyfree(mm, gfn);\n",
         "",
-        {"madv_free_dirty": {"zapped-under-pressure": "yes -> no", "lost-racing": "yes -> no"}},
+        {"madv_free_alone": {"zapped-under-pressure": "yes -> no", "lost-racing": "yes -> no"}},
         "the PTE stays dirty, which makes the page ordinary again",
     ),
     # ---- free page reporting ----
     Fault(
         "QEMU acks and discards nothing",
         _REPORTING,
-        "for (uint32_t i = nr; host_discards(r) && i--;) {",
-        "for (uint32_t i = nr; false && i--;) {",
+        "for (uint32_t i = nr; host_discards(r) && i--;)\n",
+        "for (uint32_t i = nr; false && i--;)\n",
         {
             "reporting": {
                 "zero-after-zap": "yes -> n/a",
@@ -888,7 +897,7 @@ SAME = (
         _PTE,
         "bits |= access == PTE_STORE ? PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY : PTE_PROTECT;",
         "bits |= PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY;",
-        ("none", "madv_free_dirty"),
+        ("none", "madv_free_alone"),
         "A page that is taken for dirty is written once more. What a load gives is the same.",
     ),
     Same(
@@ -896,7 +905,7 @@ SAME = (
         _FAULT,
         " && access == PTE_LOAD && !swap",
         " && !swap",
-        ("none", "madv_free_dirty"),
+        ("none", "madv_free_alone"),
         "A store maps with DIRTY, so the copy is never taken for the page: it is written over.",
     ),
     Same(
@@ -906,23 +915,6 @@ SAME = (
         "\t\tslot_put_use",
         ("none", "madv_free"),
         "drop_or_write makes every frame dirty that gets a slot, before it is written.",
-    ),
-    Same(
-        "a fresh page's frame is not dirty",
-        _FAULT,
-        "\thost->frames[*frame].dirty = 1;\n\tlist_add",
-        "\tlist_add",
-        ("none", "madv_free"),
-        "drop_or_write makes it dirty when it gets its slot, and the PTE is dirty anyway.",
-    ),
-    Same(
-        "a frame that gets a slot is not made dirty",
-        _RECLAIM,
-        "\t\tslot_cache(host, slot_get(host), frame);\n\t\tf->dirty = 1;",
-        "\t\tslot_cache(host, slot_get(host), frame);",
-        ("none", "madv_free"),
-        "The other half: faults make frames dirty. A lazyfree page that became ordinary again is"
-        " clean, and then holds only what was there before the free.",
     ),
     Same(
         "young pages are taken like others",
@@ -954,8 +946,8 @@ SAME = (
     Same(
         "MADV_FREE does not see that somebody else uses the slot",
         _MADVISE,
-        "if (host->slots[f->slot].count != 0)",
-        "if (false)",
+        "(f->slot != NIL && host->slots[f->slot].count != 0)",
+        "false",
         ("madv_free",),
         "Only a fork makes two users of a slot, and the search has none.",
     ),

@@ -19,7 +19,7 @@ from pgste import Guest, Host, PgsteError
 
 HEADER = (Path(pgste.get_include()) / "pgste" / "word.h").read_text(encoding="utf-8")
 GENERATIONS = ("pgtable", "dat", "zvm")
-MOST_STEPS = 400_000
+MOST_STEPS = 2_000_000
 PAGES = 3
 
 
@@ -90,7 +90,7 @@ def act(random: Random, host: Host, guest: Guest, step: int) -> None:
             guest.zap(gfn)
         case 13 if random.random() < 0.2:
             guest.zap_scan()
-        case 14 if random.random() < 0.2:
+        case 14:
             guest.migration_mode = not guest.migration_mode
         case 15 if random.random() < 0.5:
             guest.set_changed(gfn, random.random() < 0.5)
