@@ -59,7 +59,8 @@ def test_calls_and_tests_are_there(row: list[str]) -> None:
 def exists(call: str) -> bool:
     """A method of Guest, of a class that is named, or an argument (`name=`)."""
     if call.endswith("="):
-        guest, calls = pgste.Guest, vars(pgste.Guest).values()
+        guest = pgste.Guest
+        calls = [getattr(guest, name) for name in dir(guest)]
         texts = [
             str(getattr(each, what, ""))
             for each in (guest, *calls)

@@ -54,6 +54,7 @@ GOOD: dict[str, Callable[[World], Any]] = {
     "mr": lambda world: True,
     "mc": lambda world: False,
     "prot": lambda world: 1,
+    "what": lambda world: "locked",
     "bits": lambda world: pgste.PgsteBits.IN,
     "shadow": lambda world: world.guest,
     "targets": lambda world: range(4),
