@@ -4,6 +4,7 @@
  * hook of the mechanism (arch_free_page, arch_alloc_page).  docs/model.md section 7.
  */
 #include "guest/essa.h"
+#include "guest/paths.h"
 
 /* Mark the pages of one word, or some of them: how many were marked already. */
 static uint64_t mark_bits(uint64_t *word, uint64_t bits, bool to_free, bool shared)

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "guest/guest.h"
+#include "guest/paths.h"
 
 /* Slots ahead of the one that is given up. */
 #define CBRL_AHEAD 16u

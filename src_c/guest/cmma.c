@@ -5,6 +5,7 @@
  */
 #include "guest/cmma_log.h"
 #include "guest/essa.h"
+#include "guest/paths.h"
 
 /* ---- CMMA and virtual CPUs ---- */
 

@@ -11,6 +11,7 @@
 
 #include "guest/cmma_log.h"
 #include "guest/cmma_peek.h"
+#include "guest/paths.h"
 
 /* KVM_S390_MAX_BIT_DISTANCE: a block goes on where a new one would cost as much. */
 #define DISTANCE 16u

@@ -8,6 +8,7 @@
  * for it at each page.  Interpretation path (migration mode): every ESSA intercepts.
  */
 #include "guest/essa_list.h"
+#include "guest/paths.h"
 
 /* Measured on random gfns: 96 to 128 pages ahead are best, for a bare loop as well. */
 #define ESSA_AHEAD 128u

@@ -26,14 +26,6 @@ int essa_array(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 int essa_all(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,
 	     const struct pgste_gfns *gfns, bool inside, uint8_t *results);
 
-/* The first ESSA of a guest, or one while it is not known to use CMMA (cmma.c). */
-void essa_first(struct pgste_guest *guest);
-static inline bool essa_is_first(const struct pgste_guest *guest)
-{
-	return (!__atomic_load_n(&guest->uses_cmm, __ATOMIC_RELAXED) && !guest->migration) ||
-	       !__atomic_load_n(&guest->vcpus_created, __ATOMIC_RELAXED);
-}
-
 static ALWAYS_INLINE bool page_exists(const struct pgste_guest *guest, uint64_t gfn)
 {
 	return gfn < guest->mm.nr_pages && memslots_have(&guest->slots, gfn, 1);

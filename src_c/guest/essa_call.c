@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "guest/essa.h"
+#include "guest/paths.h"
 
 /* One by one; a gfn outside the guest has a result of its own (dat). */
 static int essa_singly(struct pgste_guest *guest, struct vcpu *vcpu, unsigned orc,

@@ -99,18 +99,6 @@ static inline bool guest_rest(const struct pgste_guest *guest)
 	return guest->mech->cmma ? watch_rest() : !watch_stops();
 }
 
-/*
- * The way that ESSA takes, and essa_one's short way, after a change of what they depend on.  With
- * nobody else in: what vcpus that share a guest find out in their calls changes no way.
- */
-void guest_set_paths(struct pgste_guest *guest);
-/* A vcpu does something, so there are some. */
-static inline void guest_runs(struct pgste_guest *guest)
-{
-	if (!__atomic_load_n(&guest->vcpus_created, __ATOMIC_RELAXED))
-		pgste_create_vcpus(guest);
-}
-
 /* ---- ESSA as a table (essa_table.c); essa.h has the instruction ---- */
 
 /* dirtying: the interpretation path, which makes pages attribute-dirty in pgtable too. */

@@ -3,7 +3,7 @@
  * Which way ESSA takes, by what the guest is at the moment: its list or the host at once, and
  * whether there is something that the short way of essa_one() would miss.
  */
-#include "guest/essa.h"
+#include "guest/paths.h"
 
 void guest_set_paths(struct pgste_guest *guest)
 {

@@ -104,21 +104,30 @@ static void mark_open(struct mm *mm, uint64_t gfn, bool open)
 	mm->open[gfn / 64] = open ? mm->open[gfn / 64] | bit : mm->open[gfn / 64] & ~bit;
 }
 
+/* As layer_begin, and no page is named twice. */
+static int prot_begin(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool exists,
+		      bool open)
+{
+	int error = layer_look(guest, gfns, exists, open);
+
+	if (!error)
+		error = layer_once(&guest->mm, gfns);
+	if (!error)
+		guest_settle(guest);
+	return error;
+}
+
 int pgste_modify_prot_start(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 			    uint64_t *old)
 {
 	const struct pte_ops *ops = pte_ops_of(&guest->mm);
 	struct mm *mm = &guest->mm;
-	int error = layer_look(guest, gfns, ops->prot_start != NULL, false);
+	int error = prot_begin(guest, gfns, ops->prot_start != NULL, false);
 
-	if (!error)
-		error = layer_once(mm, gfns);
 	if (!error && !mm->open) {
 		mm->open = table_new(bitmap_bytes(mm->nr_pages));
 		error = mm->open ? PGSTE_OK : PGSTE_E_NOMEM;
 	}
-	if (!error)
-		guest_settle(guest);
 	for (uint64_t gfn, was, i = 0; i < gfns->nr && !error; i++) {
 		error = layer_gfn(mm, gfns, i, &gfn);
 		if (!error && page_is_open(mm, gfn))
@@ -141,11 +150,7 @@ int pgste_modify_prot_commit(struct pgste_guest *guest, const struct pgste_gfns 
 	int error = PGSTE_E_ARG;
 
 	if (words && step <= 1)
-		error = layer_look(guest, gfns, ops->prot_commit != NULL, true);
-	if (!error)
-		error = layer_once(mm, gfns);
-	if (!error)
-		guest_settle(guest);
+		error = prot_begin(guest, gfns, ops->prot_commit != NULL, true);
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
 		error = layer_gfn(mm, gfns, i, &gfn);
 		if (!error && !page_is_open(mm, gfn))

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "guest/cmma_log.h"
+#include "guest/paths.h"
 #include "guest/slots.h"
 #include "memory/key.h"
 

@@ -3,7 +3,7 @@
  * What a page's folio may be in beside its one mapping: pinned, locked, under writeback, mapped
  * by a forked child.  Reclaim and MADV_FREE look at it; pgste/host.h says how.
  */
-#include "memory/key.h"
+#include "memory/exchange.h"
 
 static void set(struct pgste_host *host, struct frame *f, enum pgste_folio what, bool on)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a change of a PTE does beside: the storage key moves between the frame and the PGSTE, and
- * notifications fire.  Both only in address spaces that have them: others see one branch on
- * mm->extra.  docs/pte.md.
+ * notifications fire.  Both only in address spaces that have them; exchange.h has the branch that
+ * others see.  docs/pte.md.
  */
 #ifndef MEMORY_KEY_H
 #define MEMORY_KEY_H
@@ -80,46 +80,9 @@ void pte_notify(struct mm *mm, uint64_t gfn);
 /* Tell of bits of rest, and clear them. */
 void notes_add(struct mm *mm, uint64_t gfn, unsigned bits);
 
-/* ---- dat (key_dat.c) ---- */
+/* ---- pgtable ---- */
 
-/*
- * Beside the PTE and ZERO: _gmap_ptep_xchg (notifications) and __dat_ptep_xchg (keys).  Which
- * bits of rest it told of.
- */
-unsigned dat_exchanged(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
-/* The same for faults, reclaim and ageing. */
-void dat_exchanged_inside(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
-/* gmap_clear_young_pte: PREFIX alone is told. */
-void dat_aged(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
-/* __dat_ptep_xchg alone. */
-void dat_move_keys(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
-/* SOFT_DIRTY if the guest's empty PTE has it, which it then loses: its next word has it. */
-static inline uint64_t dat_take_soft_dirty(struct mm *mm, uint64_t gfn)
-{
-	if (!mm->extra || !(mm->rest[gfn] & REST_DAT_SD) || !mm->two.bits)
-		return 0;
-	mm->rest[gfn] &= (uint16_t)~REST_DAT_SD;
-	return PTE_SOFT_DIRTY;
-}
-
-/* ---- what pte.c calls ---- */
-
+/* An exchange beside the PTE itself, in a guest that has keys or notifications. */
 void pte_exchanged_slow(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new);
-/* An exchange (ptep_xchg_start, ptep_xchg_commit), beside the PTE itself. */
-static inline void pte_exchanged(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new)
-{
-	if (mm->extra && mm->generation == PGSTE_GEN_DAT)
-		dat_exchanged_inside(mm, gfn, old, new);
-	else if (mm->extra)
-		pte_exchanged_slow(mm, gfn, old, new);
-}
-/* ptep_set_pte_at, beside the PTE and ZERO. */
-static inline void pte_was_set(struct mm *mm, uint64_t gfn, uint64_t new)
-{
-	if (mm->extra && mm->generation == PGSTE_GEN_DAT)
-		dat_exchanged_inside(mm, gfn, PTE_NONE, new);
-	else if (mm->extra)
-		key_to_frame(mm, gfn, new);
-}
 
 #endif

@@ -3,7 +3,7 @@
  * What an exchange of a guest's PTE does beside in the dat generation: notifications by
  * _gmap_ptep_xchg (arch/s390/kvm/gmap.h), storage keys by __dat_ptep_xchg (dat.c).  docs/dat.md.
  */
-#include "memory/key.h"
+#include "memory/key_dat.h"
 
 #define PTE_SW_BITS UINT64_C(0xff) /* _PAGE_SW_BITS */
 

@@ -5,7 +5,7 @@
  * (gmap_ptep_xchg), which clears ZERO when a page is mapped, unmapped or made young; but not
  * in v7.0.  In dat the host's own PTE changes with the guest's, docs/dat.md.
  */
-#include "memory/key.h"
+#include "memory/exchange.h"
 
 #define PTE_MAPPED (PTE_NOEXEC | PTE_READ | PTE_YOUNG | PTE_PRESENT)
 #define PTE_DAT_MAPPED (PTE_WRITE | PTE_YOUNG | PTE_PRESENT)

@@ -5,7 +5,7 @@
  * table: arch/s390/kvm/gmap.c, dat.c, gaccess.c.  pte_load() sees to it that the host gets back
  * what a word held.  docs/dat.md has the table.
  */
-#include "memory/key.h"
+#include "memory/key_dat.h"
 #include "memory/pte_layer.h"
 
 static bool on_swap(const struct mm *mm, uint64_t gfn)

@@ -22,6 +22,7 @@
  */
 #include <string.h>
 
+#include "guest/paths.h"
 #include "search/system.h"
 
 #define PTE_LOW UINT64_C(0xfff)
