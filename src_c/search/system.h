@@ -93,9 +93,8 @@ void system_restore(struct search_system *s, const uint64_t *key);
 /* The mode alone: attribute-dirty bits are in the state bytes. */
 void system_set_migration(struct pgste_guest *guest, bool on);
 /* The same (image.c) for the state that the system was restored to last. */
-void system_remember(const struct search_system *s, struct search_image *image);
-void system_put_back(struct search_system *s, const struct search_image *image,
-		     const uint64_t *key);
+void system_remember(struct search_system *s, struct search_image *image);
+void system_put_back(struct search_system *s, struct search_image *image, const uint64_t *key);
 /*
  * Pages that nobody watches are alike: of two keys that differ in their order alone the smaller
  * stands for both.  True: key was changed to the other.
