@@ -12,7 +12,6 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pgste._releases import span_text
 from pgste.cli.terminal import Grid, print_json
 from pgste.freepath.judge import Finding, judge
 from pgste.freepath.kernels import BUGS, KERNELS, Bug, Kernel, reproduce
@@ -20,6 +19,7 @@ from pgste.freepath.orders import NOT_ASKED_FOR, STEPS, Order, Stage, order_of
 from pgste.freepath.page import PageView
 from pgste.freepath.page import describe as describe_content
 from pgste.freepath.scenarios import SCENARIOS, Act, Line, Outcome, Report, run_scenario
+from pgste.kernels.releases import span_text
 
 __all__ = ["add_arguments", "run"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgste._releases import Commit, release_number, span_text
 from pgste.errors import ArgumentError
 from pgste.freepath.orders import ORDERS, Boot, Order, order_of
 from pgste.freepath.run import Act, Flavour, Outcome, Run
+from pgste.kernels.releases import Commit, release_number, span_text
 
 __all__ = ["BUGS", "KERNELS", "Bug", "Kernel", "reproduce"]
 

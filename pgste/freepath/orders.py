@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pgste._releases import release_number
 from pgste.errors import ArgumentError, ArgumentTypeError
+from pgste.kernels.releases import release_number
 
 __all__ = [
     "KASAN",

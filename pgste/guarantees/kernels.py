@@ -13,12 +13,12 @@ from itertools import groupby
 from typing import Any
 
 from pgste._engine.names import shown
-from pgste._releases import Commit, span_text
 from pgste.errors import ArgumentTypeError
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.result import Cell, Guarantees, cell_text, known
 from pgste.guarantees.search import Progress, guarantees
 from pgste.guarantees.systems import SYSTEMS, System
+from pgste.kernels.releases import Commit, span_text
 
 __all__ = ["NO_RELEASE", "SPANS", "Answer", "Bisect", "Span", "bisect"]
 

@@ -13,12 +13,12 @@ from itertools import pairwise
 import pytest
 
 import pgste
-from pgste._releases import Commit, release_number, span_text
 from pgste.cli import main
 from pgste.freepath import BUGS, KERNELS, ORDERS, Bug
 from pgste.freepath.judge import judge
 from pgste.freepath.kernels import reproduce
 from pgste.freepath.run import Outcome
+from pgste.kernels.releases import Commit, release_number, span_text
 
 #: Orders that have each bug; all others are free of it.
 AFFECTED = {

@@ -13,11 +13,11 @@ from itertools import groupby, pairwise
 import pytest
 
 import pgste
-from pgste._releases import Commit, release_number
 from pgste.cli import guarantees as verb
 from pgste.cli import main
 from pgste.guarantees import MECHANISMS, SPANS, Span, System, bisect, kernels
 from pgste.guarantees.kernels import NO_RELEASE
+from pgste.kernels.releases import Commit, release_number
 
 SMALL = (System(1, 1, 1, 1), System(2, 1, 2, 2))  # enough for both changes, in a second
 
