@@ -6,7 +6,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from pgste.cli.terminal import Grid
+from pgste.cli.terminal import NO_PROMISE, Grid
 from pgste.guarantees.kernels import Answer, Bisect
 from pgste.guarantees.questions import Question
 
@@ -17,7 +17,7 @@ def _answer(answer: Answer) -> Text:
     if answer.cell is None or answer.cell.answer == "n/a":
         return Text(answer.text, style="dim")
     good = answer.cell.is_promise
-    mark = "" if good else "!"  # colours are not for everybody
+    mark = "" if good else NO_PROMISE
     text = answer.text.replace(answer.cell.answer, answer.cell.answer + mark, 1)
     return Text(text, style="green" if good else "red")
 
@@ -57,7 +57,7 @@ def histories(found: Bisect) -> Group:
         if span.note
     ]
     legend = Text.assemble(
-        ("!", "red"),
+        (NO_PROMISE, "red"),
         ": no promise to the guest; ",
         "other answers are promises. In brackets: the steps of the shortest run that shows it. No "
         "brackets: the answer holds in all states. n/a: the question cannot arise.",

@@ -108,7 +108,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--report-advice",
         choices=("madv_dontneed", "madv_free"),
         metavar="HOW",
-        help="reporting: madv_dontneed or madv_free, how the host discards (default madv_dontneed, as QEMU does)",
+        help="reporting: madv_dontneed or madv_free, how the host discards (default"
+        " madv_dontneed, as QEMU does)",
     )
     parser.add_argument(
         "--costs",

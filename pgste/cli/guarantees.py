@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.terminal import NO_PROMISE, Grid, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.errors import ArgumentError
 from pgste.guarantees import (
@@ -22,6 +22,7 @@ from pgste.guarantees import (
     MECHANISMS,
     QUESTIONS,
     SYSTEMS,
+    Bisect,
     Cell,
     Guarantees,
     Subject,
@@ -102,13 +103,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with _progress() as advance:
         result = guarantees(wanted, systems, progress=advance)
     seconds = time.perf_counter() - start
-    if args.format == "json":
-        print_json(result.to_dict())
-    elif args.format == "markdown":
-        console.out(result.to_markdown(), end="", highlight=False)
-    else:
-        console.print(table(result, seconds, console.width))
+    _show(result, lambda: table(result, seconds, console.width), args.format, console)
     return 0
+
+
+def _show(
+    found: Guarantees | Bisect, screen: Callable[[], Group], form: str, console: Console
+) -> None:
+    if form == "json":
+        print_json(found.to_dict())
+    elif form == "markdown":
+        console.out(found.to_markdown(), end="", highlight=False)
+    else:
+        console.print(screen())
 
 
 def _kernels(args: argparse.Namespace, console: Console) -> int:
@@ -120,12 +127,7 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
     question = None if args.kernels == _ALL else named("question", args.kernels, _TEXTS)
     with _progress() as advance:
         found = bisect(question, systems, advance)
-    if args.format == "json":
-        print_json(found.to_dict())
-    elif args.format == "markdown":
-        console.out(found.to_markdown(), end="", highlight=False)
-    else:
-        console.print(histories(found))
+    _show(found, lambda: histories(found), args.format, console)
     return 0
 
 
@@ -171,7 +173,7 @@ def _answer(cell: Cell, notes: list[str]) -> Text:
         return Text("-", style="dim")
     text = Text(cell.answer, style="green" if cell.is_promise else "red")
     if not cell.is_promise:
-        text.append(_NO_PROMISE)
+        text.append(NO_PROMISE)
     if cell.steps is not None:
         text.append(f" {len(cell.steps)}", style="dim")
     if cell.note:
@@ -182,7 +184,6 @@ def _answer(cell: Cell, notes: list[str]) -> Text:
 
 
 _MARKS = "abc"
-_NO_PROMISE = "!"  # colours are not for everybody
 _QUESTION_WIDTH = max(len(question.text) for question in QUESTIONS)
 _COLUMN_WIDTH = 8  # "DONTNEED", "987,384"
 _ENDS_OF_GROUPS = ("zero-after-alloc", "zapped-under-pressure", "stale-after-zero")
@@ -223,7 +224,7 @@ def table(result: Guarantees, seconds: float, width: int) -> Group:
         for at in range(0, len(result.subjects), size)
     ]
     legend = Text.assemble(
-        (_NO_PROMISE, "red"),
+        (NO_PROMISE, "red"),
         ": no promise to the guest; other answers are promises.",
         " A number: the steps of the shortest run that shows it (",
         ("--explain MECHANISM QUESTION", "bold"),
@@ -254,7 +255,7 @@ def explanation(cell: Cell) -> Group:
     head = Text.assemble(
         (f"{subject.title}: {question.whole} ", "bold"),
         (cell.answer, "bold green" if cell.is_promise else "bold red"),
-        "" if cell.is_promise or cell.answer == "n/a" else (_NO_PROMISE, "bold red"),
+        "" if cell.is_promise or cell.answer == "n/a" else (NO_PROMISE, "bold red"),
         f"\n{subject.meaning}",
     )
     if cell.answer == "n/a":

@@ -31,8 +31,9 @@ from rich.text import Text
 
 from pgste.cli.words import printable
 
-__all__ = ["Grid", "Screen", "print_json", "progress_bar"]
+__all__ = ["NO_PROMISE", "Grid", "Screen", "print_json", "progress_bar"]
 
+NO_PROMISE = "!"  # behind a word that is red, too: colours are not for everybody
 _NARROWEST, _WIDEST = 40, 1000
 _LEAST_LABEL = 12  # columns that a row's title keeps before tables are stacked
 _LONG_LABEL = 28  # that they keep before tables are cut

@@ -144,34 +144,17 @@ def explain(
         # what has been found needs no longer run; a detail that has not may need any
         sure = best is not None and all(_shortest(name, results) for name in until)
         below = len(best[1]) if best is not None and sure else _MAX_STEPS
-        results.append((system, _search_one(subject, system, progress, until, below)))
+        [result] = _search_all([(subject, system)], 1, progress, until, below)
+        results.append((system, result))
     return _cell(next(each for each in QUESTIONS if each.key == question), subject, results)
 
 
-def _search_one(
-    subject: Subject,
-    system: System,
-    progress: Progress | None,
-    until: tuple[str, ...],
-    below: int,
-) -> SearchResult:
-    count = Searched()
-
-    def report() -> None:
-        assert progress is not None
-        total = max(STATES.get((subject.key, system), 0), count.found)
-        progress(subject.key, count.searched, max(total, count.searched))
-
-    return run_each(
-        lambda system: _search(subject, system, count, until, below),
-        [system],
-        1,
-        report if progress is not None else None,
-    )[0]
-
-
 def _search_all(
-    jobs: Sequence[tuple[Subject, System]], threads: int, progress: Progress | None
+    jobs: Sequence[tuple[Subject, System]],
+    threads: int,
+    progress: Progress | None,
+    until: tuple[str, ...] = (),
+    below: int = _MAX_STEPS,
 ) -> list[SearchResult]:
     counts = [Searched() for _ in jobs]
     known = [STATES.get((subject.key, system), 0) for subject, system in jobs]
@@ -187,7 +170,7 @@ def _search_all(
     if progress is not None:
         progress(jobs[0][0].key, 0, sum(known))
     return run_each(
-        lambda n: _search(*jobs[n], counts[n]),
+        lambda n: _search(*jobs[n], counts[n], until, below),
         range(len(jobs)),
         threads,
         report if progress is not None else None,
