@@ -9,7 +9,6 @@ from libc.string cimport memset
 from pgste._engine._c cimport (
     PGSTE_E_ARG,
     PGSTE_E_GFN,
-    PGSTE_FOLIO_PINNED,
     PGSTE_LIST_ACTIVE,
     PGSTE_LIST_FREE,
     PGSTE_MAX_FRAMES,
@@ -215,14 +214,7 @@ cdef class Host(Unit):
         int
             Pages that it changed.
         """
-        cdef bint value = boolean(on, "on")
-        cdef Member member = self.guest_argument(guest)
-        cdef Gfns pages = gfns_argument(gfns, member.nr_pages)
-        cdef PyThreadState *ts = member.begin(pages.c.nr)
-        cdef int64_t changed = pgste_set_folio(member.c, &pages.c, PGSTE_FOLIO_PINNED, value)
-        member.end(ts)
-        member.check(changed, pages)
-        return changed
+        return self.set_folio(guest, gfns, "pinned", on)
 
     def set_folio(self, guest, gfns, what, on=True):
         """What the folios of pages are in beside their mapping, on or off.

@@ -123,8 +123,8 @@ def search(
     -------
     dict
         ``states``, ``transitions``, ``depth``, ``seen`` (state bytes that some page had),
-        ``met_unused``, ``met_stable`` (those that these ESSA requests met), ``all`` (whether every state was searched), and
-        ``answers``: for each question's name the
+        ``met_unused``, ``met_stable`` (those that these ESSA requests met), ``all`` (whether every
+        state was searched), and ``answers``: for each question's name the
         premises counted and the steps, (action, gfn) each, of the shortest run, None if no
         state answers it with yes.
     """
