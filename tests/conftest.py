@@ -59,6 +59,15 @@ def _nothing_stays_set_up() -> Iterator[None]:
         assert ending.things() == []
 
 
+@pytest.fixture
+def quick_switches() -> Iterator[None]:
+    """Let threads take turns often, so that more interleavings happen."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
 def _whole_state(guests: tuple[pgste.Guest, ...]) -> list[Any]:
     """Everything that can be seen of guests and their hosts."""
     state: list[Any] = []

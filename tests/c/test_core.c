@@ -8,14 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_or_exit.h"
 #include "pgste.h"
-
-#define CHECK(x) do {                                                                        \
-		if (!(x)) {                                                                  \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);              \
-			exit(1);                                                             \
-		}                                                                            \
-	} while (0)
 
 #define PAGES 200u
 

@@ -5,14 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "check_or_exit.h"
 #include "pgste.h"
-
-#define CHECK(x) do {                                                                        \
-		if (!(x)) {                                                                  \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);              \
-			exit(1);                                                             \
-		}                                                                            \
-	} while (0)
 
 /* The nth calloc from now on fails, and only that one; 0: none does. */
 static unsigned failing;

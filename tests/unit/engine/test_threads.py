@@ -16,42 +16,17 @@ from types import FrameType
 
 import numpy as np
 import pytest
+from together import run_together
 
 import pgste
 from pgste import Orc
 from pgste._engine import trace as engine_trace
 
 TIMEOUT = 60
+_run = partial(run_together, seconds=TIMEOUT)
+
+pytestmark = pytest.mark.usefixtures("quick_switches")
 NODAT_RESULT = 0x20  # of an ESSA result: the page had NODAT
-
-
-@pytest.fixture(autouse=True)
-def _quick_switches() -> Iterator[None]:
-    """Let threads take turns often, so that more interleavings happen."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
-
-
-def _run(*bodies: Callable[[], object]) -> None:
-    """Run each in a thread; fails with the first exception, or if one never ends."""
-    errors: list[BaseException] = []
-
-    def guarded(body: Callable[[], object]) -> None:
-        try:
-            body()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(body,), daemon=True) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(TIMEOUT)
-    if errors:
-        raise errors[0]
-    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_many_threads_on_one_guest() -> None:
@@ -368,11 +343,36 @@ def test_a_guest_is_closed_while_its_calls_rest() -> None:
             _run(partial(use, 0), partial(use, 1), end)
 
 
+@contextlib.contextmanager
+def _alarms(
+    handler: Callable[[int, FrameType | None], None], other: Callable[[], object]
+) -> Iterator[None]:
+    """SIGALRM has a handler, and two threads make another call all the time."""
+    stop = threading.Event()
+
+    def forever() -> None:
+        while not stop.is_set():
+            other()
+
+    threads = [threading.Thread(target=forever, daemon=True) for _ in range(2)]
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for thread in threads:
+            thread.start()
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        stop.set()
+    for thread in threads:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+
+
 def test_a_call_that_rests_is_interrupted() -> None:
     """A handler that raises ends the call, in its turn or while it waits for the next one."""
     guest = pgste.Guest(1 << 20, vcpus=2)
     gfns = np.tile(np.arange(1 << 20), 8)
-    stop = threading.Event()
     interrupted = 0
 
     class Interrupted(Exception):
@@ -381,16 +381,8 @@ def test_a_call_that_rests_is_interrupted() -> None:
     def handler(signum: int, frame: FrameType | None) -> None:
         raise Interrupted
 
-    def look() -> None:
-        while not stop.is_set():
-            guest.count_states()
-
-    threads = [threading.Thread(target=look, daemon=True) for _ in range(2)]
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        for thread in threads:
-            thread.start()
-        deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + TIMEOUT
+    with _alarms(handler, guest.count_states):
         while interrupted < 20 and time.monotonic() < deadline:
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0.003)
@@ -398,13 +390,6 @@ def test_a_call_that_rests_is_interrupted() -> None:
                     guest.essa(Orc.SET_UNUSED, gfns)
             except Interrupted:
                 interrupted += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        stop.set()
-    for thread in threads:
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
     assert interrupted == 20
     guest.essa(Orc.SET_UNUSED, 3, 1)
     guest.host.validate()
@@ -413,7 +398,6 @@ def test_a_call_that_rests_is_interrupted() -> None:
 def test_a_handler_uses_the_host_for_which_its_thread_waits() -> None:
     """It would wait behind its own thread, whose turn never ends: an error instead."""
     guest = pgste.Guest(1 << 22)
-    stop = threading.Event()
     refused = 0
 
     def handler(signum: int, frame: FrameType | None) -> None:
@@ -423,26 +407,11 @@ def test_a_handler_uses_the_host_for_which_its_thread_waits() -> None:
         except pgste.HostBusyError:
             refused += 1
 
-    def scan() -> None:
-        while not stop.is_set():
-            guest.find(255, 255)
-
-    threads = [threading.Thread(target=scan, daemon=True) for _ in range(2)]
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        for thread in threads:
-            thread.start()
-        deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + TIMEOUT
+    with _alarms(handler, lambda: guest.find(255, 255)):
         while refused < 5 and time.monotonic() < deadline:
             signal.setitimer(signal.ITIMER_REAL, 0.0002)
             guest.stats()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        stop.set()
-    for thread in threads:
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
     assert refused == 5
 
 
@@ -501,7 +470,6 @@ def test_closing_while_others_are_in() -> None:
 def test_an_interrupted_wait_leaves_the_host_usable() -> None:
     """A signal handler that raises (Ctrl-C) ends the wait; the turn is not lost."""
     guest = pgste.Guest(1 << 22)
-    stop = threading.Event()
 
     class Interrupted(Exception):
         pass
@@ -509,17 +477,9 @@ def test_an_interrupted_wait_leaves_the_host_usable() -> None:
     def handler(signum: int, frame: FrameType | None) -> None:
         raise Interrupted
 
-    def scan() -> None:
-        while not stop.is_set():
-            guest.find(255, 255)
-
-    threads = [threading.Thread(target=scan, daemon=True) for _ in range(2)]
-    before = signal.signal(signal.SIGALRM, handler)
     interrupted = 0
-    try:
-        for thread in threads:
-            thread.start()
-        deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + TIMEOUT
+    with _alarms(handler, lambda: guest.find(255, 255)):
         while interrupted < 20 and time.monotonic() < deadline:
             with contextlib.suppress(Interrupted):
                 try:
@@ -528,13 +488,6 @@ def test_an_interrupted_wait_leaves_the_host_usable() -> None:
                         guest.stats()
                 except Interrupted:
                     interrupted += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        stop.set()
-    for thread in threads:
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
     assert interrupted == 20
     guest.free_page(1)
     guest.host.validate()

@@ -9,52 +9,26 @@ lost, and nothing is given up twice.  docs/vcpus.md; the C tests of the same are
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from together import run_together
 
 import pgste
 from pgste import Guest, Host, Orc, State
 
 TIMEOUT = 120
+_run = partial(run_together, seconds=TIMEOUT)
+
+pytestmark = pytest.mark.usefixtures("quick_switches")
 ACC_F, R, C = 0xF8, 0x04, 0x02
 Keys = npt.NDArray[np.uint8]
 GENERATIONS = ("pgtable", "dat")
-
-
-@pytest.fixture(autouse=True)
-def _quick_switches() -> Iterator[None]:
-    """Let threads take turns often, so that more interleavings happen."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
-
-
-def _run(*bodies: Callable[[], object]) -> None:
-    """Run each in a thread; fails with the first exception, or if one never ends."""
-    errors: list[BaseException] = []
-
-    def guarded(body: Callable[[], object]) -> None:
-        try:
-            body()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(body,), daemon=True) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(TIMEOUT)
-    if errors:
-        raise errors[0]
-    assert not any(thread.is_alive() for thread in threads)
 
 
 def whole(acc: npt.ArrayLike) -> Keys:
