@@ -119,7 +119,7 @@ static void check_keys(void)
 	}
 }
 
-/* ---- two pages of a caller's memory with one frame: each R that was set is taken once ---- */
+/* ---- pages of a caller's memory with one frame: each R that was set is taken once ---- */
 
 static void *set_reference(void *data)
 {
@@ -149,31 +149,33 @@ static void *take_reference(void *data)
 	return NULL;
 }
 
-static void run_two(struct job *jobs, void *(*one)(void *), void *(*other)(void *))
+static void run_these(struct job *jobs, unsigned nr, void *(*const bodies[])(void *))
 {
-	pthread_t threads[2];
+	pthread_t threads[VCPUS];
 
-	CHECK(pthread_create(&threads[0], NULL, one, &jobs[0]) == 0);
-	CHECK(pthread_create(&threads[1], NULL, other, &jobs[1]) == 0);
-	pthread_join(threads[0], NULL);
-	pthread_join(threads[1], NULL);
+	for (unsigned i = 0; i < nr; i++)
+		CHECK(pthread_create(&threads[i], NULL, bodies[i], &jobs[i]) == 0);
+	for (unsigned i = 0; i < nr; i++)
+		pthread_join(threads[i], NULL);
 }
 
 static void test_one_frame(void)
 {
-	const struct pgste_gfns pages = { .nr = 2 }, frame = { .first = 5, .nr = 1 };
+	const struct pgste_gfns pages = { .nr = VCPUS }, frame = { .first = 5, .nr = 1 };
 	const uint64_t words = 5 << PTE_PFRA_SHIFT | PTE_PRESENT | PTE_WRITE | PTE_YOUNG;
-	struct job jobs[2] = { { .vcpu = 0 }, { .vcpu = 1 } };
+	struct job jobs[VCPUS] = { { .vcpu = 0 }, { .vcpu = 1 }, { .vcpu = 2 } };
+	/* one that takes could do so without an atomic step */
+	void *(*const bodies[])(void *) = { set_reference, take_reference, take_reference };
 	const uint8_t key = 0x20;
 	uint8_t real;
 
 	open_guest(PGSTE_GEN_DAT, O_KEYS | O_CALLER, 511);
 	CHECK(pgste_map_pte(guest, &pages, &words, 0) == 0);
 	CHECK(pgste_set_storage_key(guest, &pages, &key, 0, false) == 0);
-	run_two(jobs, set_reference, take_reference);
+	run_these(jobs, VCPUS, bodies);
 	CHECK(pgste_frame_key(host, &frame, &real) == 0);
 	CHECK(jobs[0].frees > 0);
-	CHECK(jobs[0].frees == jobs[1].frees + !!(real & PGSTE_KEY_R));
+	CHECK(jobs[0].frees == jobs[1].frees + jobs[2].frees + !!(real & PGSTE_KEY_R));
 	close_guest();
 }
 
@@ -214,10 +216,11 @@ static void *change_nodat(void *data)
 static void test_essa_beside_keys(void)
 {
 	struct job jobs[2] = { { .vcpu = 0 }, { .vcpu = 1 } };
+	void *(*const bodies[])(void *) = { change_c, change_nodat };
 
 	open_guest(PGSTE_GEN_PGTABLE, O_KEYS, 511);
 	running = 1;
-	run_two(jobs, change_c, change_nodat);
+	run_these(jobs, 2, bodies);
 	CHECK(!pgste_validate(host));
 	close_guest();
 }

@@ -225,8 +225,9 @@ static void *run_lists(void *data)
 		if (i % 2 && job->vcpu) /* some of them take pages back meanwhile */
 			CHECK(pgste_essa(guest, job->vcpu, PGSTE_ORC_SET_STABLE, &pages, NULL) ==
 			      0);
-		if (has_keys && job->vcpu == i % VCPUS) /* or change their keys */
-			change_keys(&pages, (uint8_t)(i << 3));
+		/* or change their keys, again and again, as the others may begin a little later */
+		for (unsigned k = 0; has_keys && job->vcpu == i % VCPUS && k < 20; k++)
+			change_keys(&pages, (uint8_t)((i + k) << 3));
 		job->frees += (uint64_t)pgste_intercept(guest, job->vcpu);
 		pthread_barrier_wait(&barrier);
 	}
