@@ -128,13 +128,10 @@ def _replay(
     try:
         replay = Replay(guests, trace.events, trace.time, base)
     except OutOfFramesError:
-        host.reset_stats()  # as a set-up that ends does
-        for guest in guests:
-            guest.reset_stats()
         sample(0)
         if progress:
             progress(mechanism, len(trace), len(trace))
-        nothing = Replay(guests, []).stats()
+        nothing = Replay(guests, []).stats()  # it resets the counters, too
         return _result(mechanism, host, guests, nothing, 0.0, rows, OutOfMemory(None, 0.0))
     sample(0)
     elapsed, done = 0.0, 0
