@@ -90,7 +90,6 @@ class BuildExtensions(build_ext):
 
     def _translated(self) -> Iterator[Extension]:
         """Each extension once it is C: in this process, as a further one takes long to start."""
-        import numpy
         from Cython.Build import cythonize
 
         def length(ext: Extension) -> float:
@@ -107,7 +106,6 @@ class BuildExtensions(build_ext):
                     compiler_directives=DIRECTIVES,
                 )
                 ext.sources = in_c.sources
-                ext.include_dirs.append(numpy.get_include())
                 ext.library_dirs.append(os.path.dirname(self._built(LIBRARY)))
                 yield ext
         finally:
@@ -216,7 +214,7 @@ def extension(source: str) -> Extension:
         libraries=["pgste"],
         runtime_library_dirs=[f"$ORIGIN{above}"],
         depends=[*PUBLIC_HEADERS, *glob("pgste/**/*.pxd", recursive=True)],
-        define_macros=[*MACROS, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        define_macros=MACROS,
         extra_compile_args=HOT_CFLAGS if module in HOT else BINDING_CFLAGS,
         extra_link_args=LDFLAGS,
     )

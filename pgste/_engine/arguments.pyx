@@ -20,7 +20,7 @@ from pgste.errors import (
     UnknownNameError,
 )
 
-cnp.import_array()
+cdef cnp.pgste_npy_new new_ndarray = <cnp.pgste_npy_new>cnp.numpy_functions()[cnp.NEW]
 
 # ---- one number or name ----------------------------------------------------------------
 
@@ -119,15 +119,15 @@ cdef object integer_array(object value, str name, object most, object pages=None
         raise ArgumentTypeError(f"{name}: {shown(value)} is neither an integer nor an array of integers")
     else:
         array = as_array(value, name)
-    if array.dtype.kind not in "iu":
-        what = f"{shown(value)}" if cnp.PyArray_NDIM(array) == 0 else f"an array of dtype {array.dtype}"
+    if cnp.array_width(array) == 0:
+        what = f"{shown(value)}" if cnp.array_nd(array) == 0 else f"an array of dtype {array.dtype}"
         raise ArgumentTypeError(f"{name}: {what} is neither an integer nor an array of integers")
-    if cnp.PyArray_NDIM(array) > 1:
-        shape = tuple([cnp.PyArray_DIM(array, i) for i in range(cnp.PyArray_NDIM(array))])
+    if cnp.array_nd(array) > 1:
+        shape = tuple([cnp.array_dim(array, i) for i in range(cnp.array_nd(array))])
         raise ArgumentError(f"{name}: an array of shape {shape}; it must have one dimension")
-    if cnp.PyArray_NDIM(array) == 0:
+    if cnp.array_nd(array) == 0:
         array = array.reshape(1)
-    if not cnp.PyArray_ISCARRAY_RO(array):
+    if not cnp.array_is_plain(array):
         array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
     return array
 
@@ -146,9 +146,9 @@ cdef object values_for(
         return np.array([integer(value, name, 0, most)], dtype=dtype)
     step[0] = 1
     array = integer_array(value, name, most)
-    if <uint64_t>cnp.PyArray_DIM(array, 0) != nr:
+    if <uint64_t>cnp.array_dim(array, 0) != nr:
         raise ArgumentError(
-            f"{name}: {cnp.PyArray_DIM(array, 0)} values for {nr} gfns; one value, or one for each gfn"
+            f"{name}: {cnp.array_dim(array, 0)} values for {nr} gfns; one value, or one for each gfn"
         )
     return of_dtype(array, name, dtype, most)
 
@@ -165,11 +165,11 @@ cdef object of_dtype(cnp.ndarray array, str name, object dtype, object most):
 
 cdef cnp.ndarray new_array(uint64_t nr, int typenum):
     """An array for results."""
-    cdef cnp.npy_intp shape = <cnp.npy_intp>nr
+    cdef Py_ssize_t shape = <Py_ssize_t>nr
     if nr > <uint64_t>INT64_MAX:
         raise ModelMemoryError(f"gfns: no array can hold {nr} results")
     try:
-        return cnp.PyArray_EMPTY(1, &shape, typenum, 0)
+        return new_ndarray(cnp.ndarray, 1, &shape, typenum, NULL, NULL, 0, 0, NULL)
     except MemoryError as error:
         raise ModelMemoryError(f"gfns: there is no memory for {nr} results") from error
 
@@ -185,7 +185,7 @@ cdef object out_array(object out, uint64_t nr, object gfns):
         raise ArgumentTypeError(f"out: an array of dtype {out.dtype}; results are uint8")
     if out.shape != (nr,):
         raise ArgumentError(f"out: an array of shape {out.shape}; there are {nr} gfns")
-    if not cnp.PyArray_ISCARRAY(<cnp.ndarray>out):
+    if not (cnp.array_is_plain(<cnp.ndarray>out) and cnp.array_is_writeable(<cnp.ndarray>out)):
         raise ArgumentError("out: the array must be contiguous and writeable")
     if gfns is not None and np.may_share_memory(out, gfns):
         raise ArgumentError("out: the array shares memory with gfns")

@@ -20,8 +20,6 @@ import numpy as np
 
 from pgste.errors import ArgumentError, ArgumentTypeError, GfnError
 
-cnp.import_array()
-
 
 @cython.final
 @cython.freelist(8)
@@ -121,11 +119,11 @@ cdef int set_range(Gfns gfns, object value, uint64_t pages, bint inside, str nam
 
 cdef int set_array(Gfns gfns, cnp.ndarray array) except -1:
     """Take an array as integer_array gives it."""
-    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(array)
+    cdef int size = cnp.array_width(array)
     cdef int width = 0 if size == 1 else 1 if size == 2 else 2 if size == 4 else 3
-    cdef int base = PGSTE_GFN_I8 if cnp.PyArray_ISSIGNED(array) else PGSTE_GFN_U8
+    cdef int base = PGSTE_GFN_I8 if cnp.array_kind(array) == b'i' else PGSTE_GFN_U8
     gfns.c.type = <pgste_gfn_type>(base + width)
-    gfns.c.data = cnp.PyArray_DATA(array)
-    gfns.c.nr = cnp.PyArray_DIM(array, 0)
+    gfns.c.data = cnp.array_data(array)
+    gfns.c.nr = cnp.array_dim(array, 0)
     gfns.array = array
     return 0

@@ -274,7 +274,7 @@ cdef class Host(Unit):
         cdef Gfns which = gfns_argument(frames, self.config.nr_frames, True, "frames")
         cdef unsigned step = 0
         array = values_for(keys, "keys", which.c.nr, cnp.NPY_UINT8, &step)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(array)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(array)
         cdef PyThreadState *ts = self.begin(which.c.nr)
         cdef int error = pgste_set_frame_key(self.c, &which.c, data, step)
         self.end(ts)
@@ -289,7 +289,7 @@ cdef class Host(Unit):
         """
         cdef Gfns which = gfns_argument(frames, self.config.nr_frames, True, "frames")
         keys = new_array(which.c.nr, cnp.NPY_UINT8)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(keys)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(keys)
         cdef PyThreadState *ts = self.begin(which.c.nr)
         cdef int error = pgste_frame_key(self.c, &which.c, data)
         self.end(ts)
@@ -417,7 +417,7 @@ cdef class Host(Unit):
         cdef PyThreadState *ts
         frames = new_array(0, cnp.NPY_UINT32)
         while True:  # the list may have grown while the array was made
-            data = <uint32_t *>cnp.PyArray_DATA(frames)
+            data = <uint32_t *>cnp.array_data(frames)
             ts = self.begin(room)
             length = pgste_host_list(self.c, which, data, room)
             self.end(ts)

@@ -340,7 +340,7 @@ cdef class Replay:
         self.mapping = mapping
         self.in_use = taken
         self.c.live = mapping.live
-        self.c.in_use = <uint8_t *>cnp.PyArray_DATA(taken)
+        self.c.in_use = <uint8_t *>cnp.array_data(taken)
         self.c.advice = advice
 
     cdef int begin(self) except -1:
