@@ -49,8 +49,10 @@ from pgste._engine._c cimport (
     pgste_zap_scan_entries,
 )
 from pgste._engine.arguments cimport (
+    Gfns,
     boolean,
     choice,
+    gfns_argument,
     integer,
     is_integer,
     new_array,
@@ -59,7 +61,6 @@ from pgste._engine.arguments cimport (
     threads_argument,
     values_for,
 )
-from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.host cimport Host
 from pgste._engine.names cimport names_of, shown, with_names
 from pgste._engine.ptes cimport entries_array

@@ -36,8 +36,15 @@ from pgste._engine._c cimport (
     pgste_swap_out,
     pgste_validate,
 )
-from pgste._engine.arguments cimport boolean, choice, integer, new_array, values_for
-from pgste._engine.gfns cimport Gfns, gfns_argument
+from pgste._engine.arguments cimport (
+    Gfns,
+    boolean,
+    choice,
+    gfns_argument,
+    integer,
+    new_array,
+    values_for,
+)
 from pgste._engine.member cimport Member
 from pgste._engine.names cimport names_of, shown, strerror, with_names
 from pgste._engine.unit cimport PyThreadState, Unit

@@ -28,14 +28,15 @@ from pgste._engine._c cimport (
     pgste_state_counts,
 )
 from pgste._engine.arguments cimport (
+    Gfns,
     boolean,
     choice,
+    gfns_argument,
     integer,
     new_array,
     threads_argument,
     values_for,
 )
-from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.member cimport Member
 from pgste._engine.names cimport names_of, shown, with_names
 from pgste._engine.unit cimport PyThreadState

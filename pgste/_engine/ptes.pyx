@@ -42,8 +42,7 @@ from pgste._engine._c cimport (
     pgste_xchg_pte,
     pgste_zap_key,
 )
-from pgste._engine.arguments cimport boolean, integer, new_array, values_for
-from pgste._engine.gfns cimport Gfns, gfns_argument
+from pgste._engine.arguments cimport Gfns, boolean, gfns_argument, integer, new_array, values_for
 from pgste._engine.names cimport shown
 from pgste._engine.pagetable cimport PageTable
 from pgste._engine.unit cimport PyThreadState

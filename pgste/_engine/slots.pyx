@@ -41,14 +41,15 @@ from pgste._engine._c cimport (
     pgste_vcpus_created,
 )
 from pgste._engine.arguments cimport (
+    Gfns,
     boolean,
     choice,
+    gfns_argument,
     integer,
     integer_array,
     new_array,
     of_dtype,
 )
-from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.names cimport names_of, shown, strerror
 from pgste._engine.reporting cimport Reporting
 from pgste._engine.unit cimport PyThreadState

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sysconfig
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_functions_have_the_places_of_numpys_headers(ours: str, theirs: str) -> 
 
 @pytest.mark.parametrize("code", np.typecodes["AllInteger"])
 @pytest.mark.parametrize("order", "<>")
-def test_every_integer_of_numpys_is_a_gfn(code: str, order: str) -> None:
+def test_every_integer_of_numpys_is_a_gfn(code: str, order: Literal["<", ">"]) -> None:
     guest = pgste.Guest(200)
     gfns = np.array([3, 100, 7], dtype=np.dtype(code).newbyteorder(order))
     guest.essa(pgste.Orc.SET_UNUSED, gfns)
