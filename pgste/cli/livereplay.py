@@ -173,6 +173,10 @@ def _read(args: argparse.Namespace) -> LiveReplay:
 
 
 def run_replay(args: argparse.Namespace, console: Console) -> int:
+    if args.plot is not None:
+        from pgste.study.picture import check_picture  # of no use without a picture
+
+        check_picture(args.plot, "--plot")
     costs = Profile.load(args.costs) if args.costs is not None else None
     result = _read(args)
     if args.plot is not None:

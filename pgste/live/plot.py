@@ -19,7 +19,8 @@ _KERNEL, _MODEL = "#0072b2", "#d55e00"
 def plot_live_replay(result: LiveReplay, path: str | os.PathLike[str]) -> None:
     """Memory and swap over the events: a column for each mechanism, a line for each run.
 
-    ``path`` ends in .png, .svg or .pdf; ValueError otherwise.
+    ``path`` ends in .png, .svg or .pdf; ArgumentError otherwise.  MissingPackageError without
+    matplotlib.
     """
     names = list(result.mechanisms)
     figure = new_figure(4 + 3 * len(names), 6)
