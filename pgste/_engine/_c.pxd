@@ -460,6 +460,10 @@ cdef extern from "pgste.h" nogil:
         PGSTE_EVENT_ALLOC
         PGSTE_EVENT_FREE
 
+    cdef enum pgste_access_kind:
+        PGSTE_ACCESS_LOAD
+        PGSTE_ACCESS_STORE
+
     uint64_t PGSTE_EVENT(unsigned kind, unsigned order, uint64_t pfn)
     unsigned PGSTE_EVENT_KIND(uint64_t event)
     unsigned PGSTE_EVENT_ORDER(uint64_t event)
@@ -478,6 +482,8 @@ cdef extern from "pgste.h" nogil:
     int pgste_replay_new(pgste_guest *const *guests, unsigned nr_guests, uint64_t base_pfn,
         const uint64_t *events, const uint64_t *times_ns, uint64_t nr, pgste_replay **replay)
     void pgste_replay_free(pgste_replay *replay)
+    int pgste_replay_set_accesses(pgste_replay *replay, const uint64_t *accesses,
+        const uint64_t *places, uint64_t nr)
     int64_t pgste_replay_run(pgste_replay *replay, uint64_t n)
     uint64_t pgste_replay_position(const pgste_replay *replay)
     void pgste_replay_get_stats(const pgste_replay *replay, pgste_replay_stats *stats)
@@ -649,6 +655,9 @@ cdef extern from "pgste.h" nogil:
         int advice
         uint32_t tag
         uint64_t pending_gfn, pending_nr
+        const uint64_t *accesses
+        const uint64_t *places
+        uint64_t nr_accesses, next_access
         pgste_live_replay_stats stats
 
     void pgste_live_replay_setup(pgste_live_replay *replay)

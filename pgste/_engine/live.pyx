@@ -329,10 +329,12 @@ cdef class Replay:
 
     cdef Mapping mapping
     cdef object in_use
+    cdef cnp.ndarray accesses
+    cdef cnp.ndarray places
     cdef pgste_live_replay c
 
     @cython.embedsignature.format("c")  # into the text of the class
-    def __init__(self, Mapping mapping not None, in_use, int advice):
+    def __init__(self, Mapping mapping not None, in_use, int advice, accesses=None, places=None):
         cdef cnp.ndarray taken = np.array(in_use, dtype=np.uint8)  # a copy that nobody else has
         if (<object>taken).shape != (mapping.pages,):
             raise ArgumentError(f"in_use: shape {(<object>taken).shape}, not ({mapping.pages},)")
@@ -344,6 +346,14 @@ cdef class Replay:
         self.c.live = mapping.live
         self.c.in_use = <uint8_t *>cnp.array_data(taken)
         self.c.advice = advice
+        if accesses is not None:
+            self.accesses = plain_array(accesses, "accesses", sizeof(uint64_t))
+            self.places = plain_array(places, "places", sizeof(uint64_t))
+            if cnp.array_dim(self.accesses, 0) != cnp.array_dim(self.places, 0):
+                raise ArgumentError(f"places: {len(places)} places for {len(accesses)} accesses")
+            self.c.accesses = <const uint64_t *>cnp.array_data(self.accesses)
+            self.c.places = <const uint64_t *>cnp.array_data(self.places)
+            self.c.nr_accesses = <uint64_t>cnp.array_dim(self.accesses, 0)
 
     cdef int begin(self) except -1:
         """Be in the mapping alone, which this replay's own state is under too."""

@@ -11,6 +11,9 @@ cdef class Replay:
     cdef readonly Unit host
     cdef object event_array
     cdef object time_array
+    cdef object access_array
+    cdef object place_array
 
     cdef int begin(self) except -1
+    cdef int take_accesses(self, object accesses, object places, uint64_t base) except -1
     cdef int raise_ended(self, uint64_t position) except -1

@@ -13,6 +13,8 @@ class Replay:
         events: Integers,
         times: Integers | None = None,
         base_pfn: SupportsIndex = 0,
+        accesses: Integers | None = None,
+        places: Integers | None = None,
     ) -> None: ...
     def run(self, n: SupportsIndex | None = None) -> int: ...
     @property

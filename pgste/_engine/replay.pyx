@@ -9,6 +9,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from pgste._engine._c cimport (
+    PGSTE_ACCESS_LOAD,
     PGSTE_E_ARG,
     PGSTE_E_NOMEM,
     PGSTE_EVENT_FREE,
@@ -22,6 +23,7 @@ from pgste._engine._c cimport (
     pgste_replay_new,
     pgste_replay_position,
     pgste_replay_run,
+    pgste_replay_set_accesses,
     pgste_replay_stats,
     pgste_replay_stats_name,
 )
@@ -59,6 +61,11 @@ cdef class Replay:
         Time of each event in nanoseconds.
     base_pfn : int
         The pfn that is gfn 0.
+    accesses : ndarray of uint64, optional
+        What the guests do with their pages beside the first store after an alloc: one word an
+        access, kind 2 (load) or 3 (store), order 0, pfn.  Those of free pages are left out.
+    places : ndarray of uint64
+        For each access how many events come before it, ascending.
 
     Attributes
     ----------
@@ -75,7 +82,7 @@ cdef class Replay:
     """
 
     @cython.embedsignature.format("c")  # into the text of the class
-    def __init__(self, guests, events, times=None, base_pfn=0):
+    def __init__(self, guests, events, times=None, base_pfn=0, accesses=None, places=None):
         cdef uint64_t base = integer(base_pfn, "base_pfn", 0, UINT64_MAX)
         cdef unsigned step = 0
         cdef pgste_guest **all_guests
@@ -99,6 +106,7 @@ cdef class Replay:
                 raise ArgumentError(f"times: {times.shape[0]} times for {nr} events")
             self.time_array = values_for(times, "times", nr, cnp.NPY_UINT64, &step)
             time_data = <const uint64_t *>cnp.array_data(self.time_array)
+        self.take_accesses(accesses, places, base)
         all_guests = <pgste_guest **>malloc(len(self.guests) * sizeof(pgste_guest *))
         if all_guests == NULL:
             raise ModelMemoryError(f"guests: {strerror(PGSTE_E_NOMEM)}")
@@ -117,6 +125,40 @@ cdef class Replay:
             raise ArgumentError(wrong_event(self.event_array, self.guests, base))
         if error < 0:
             raise BY_CODE[error](f"events: during the setup: {strerror(error)}")
+        if self.access_array is not None:
+            self.begin()
+            error = pgste_replay_set_accesses(
+                self.c,
+                <const uint64_t *>cnp.array_data(self.access_array),
+                <const uint64_t *>cnp.array_data(self.place_array),
+                <uint64_t>cnp.array_dim(self.access_array, 0),
+            )
+            self.host.unlock()
+            if error < 0:  # changed since they were looked at
+                raise ArgumentError(f"accesses: {strerror(error)}")
+
+    cdef int take_accesses(self, object accesses, object places, uint64_t base) except -1:
+        """Keep the accesses, once they have been checked; nothing has changed yet."""
+        cdef unsigned step = 0
+        cdef uint64_t nr
+        cdef str wrong
+        if (accesses is None) != (places is None):
+            raise ArgumentError("accesses and places: one without the other")
+        if accesses is None:
+            return 0
+        accesses = integer_array(accesses, "accesses", UINT64_MAX)
+        places = integer_array(places, "places", UINT64_MAX)
+        nr = accesses.shape[0]
+        if <uint64_t>places.shape[0] != nr:
+            raise ArgumentError(f"places: {places.shape[0]} places for {nr} accesses")
+        self.access_array = values_for(accesses, "accesses", nr, cnp.NPY_UINT64, &step)
+        self.place_array = values_for(places, "places", nr, cnp.NPY_UINT64, &step)
+        wrong = wrong_access(
+            self.access_array, self.place_array, cnp.array_dim(self.event_array, 0), self.guests, base
+        )
+        if wrong is not None:
+            raise ArgumentError(wrong)
+        return 0
 
     def __dealloc__(self):
         pgste_replay_free(self.c)
@@ -276,6 +318,35 @@ cdef str wrong_event(cnp.ndarray events, tuple guests, uint64_t base):
                     f" has a page outside every memory slot of {shown(guest)}"
                 )
     return f"events: {strerror(PGSTE_E_ARG)}"
+
+
+cdef str wrong_access(
+    cnp.ndarray accesses, cnp.ndarray places, uint64_t events, tuple guests, uint64_t base
+):
+    """A sentence on the first access or place that is wrong; None if all are right."""
+    cdef const uint64_t *words = <const uint64_t *>cnp.array_data(accesses)
+    cdef const uint64_t *at = <const uint64_t *>cnp.array_data(places)
+    cdef uint64_t pages = min([guest.pages for guest in guests])
+    cdef uint64_t pfn, i, before = 0
+    cdef bint holes = any([
+        sum([slot.pages for slot in guest.slots.values()]) != guest.pages for guest in guests
+    ])
+    for i in range(<uint64_t>cnp.array_dim(accesses, 0)):
+        pfn = PGSTE_EVENT_PFN(words[i])
+        if PGSTE_EVENT_KIND(words[i]) < PGSTE_ACCESS_LOAD or PGSTE_EVENT_ORDER(words[i]):
+            return f"accesses[{i}]: {words[i]:#x} is not a load (2) or store (3) of one page"
+        if pfn < base or pfn - base >= pages:
+            return f"accesses[{i}]: pfn {pfn} is not inside the {pages} pages from base_pfn {base}"
+        if at[i] > events:
+            return f"places[{i}]: {at[i]} is more than the {events} events"
+        if at[i] < before:
+            return f"places[{i}]: {at[i]} is before {before}, the place above it"
+        before = at[i]
+        if holes:
+            for guest in guests:
+                if outside(guest.slots.values(), pfn - base, 1):
+                    return f"accesses[{i}]: pfn {pfn} is outside every memory slot of {shown(guest)}"
+    return None
 
 
 cdef bint outside(object slots, uint64_t gfn, uint64_t pages):

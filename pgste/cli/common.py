@@ -10,21 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from rich.progress import Progress
 
 from pgste.cli.words import printable
 from pgste.errors import ArgumentError
 from pgste.traces import Budget, Trace, sample_trace
-from pgste.units import parse_bytes
+from pgste.traces.events import STORE
+from pgste.traces.touch import touched
+from pgste.units import format_count, parse_bytes
 
 __all__ = [
     "PARTLY",
     "TRACE_HELP",
+    "accesses_line",
     "add_budget",
     "add_live_arguments",
+    "add_touch",
     "kernel_name",
     "open_trace",
     "terminable",
+    "touch",
     "trace_name",
 ]
 
@@ -72,6 +78,34 @@ def open_trace(path: str | None, progress: Progress, budget: Budget | None = Non
 def trace_name(path: str | None) -> str:
     """What a trace is called where it is printed."""
     return "the package's sample trace" if path is None else printable(path)
+
+
+def add_touch(parser: argparse.ArgumentParser) -> None:
+    """The option of the verbs that replay a trace."""
+    parser.add_argument(
+        "--touch",
+        metavar="HOW",
+        help="loads and stores beside the first store after an allocation: none, uniform:RATE"
+        " (accesses an event), zipf:S, or recorded (default: those of the trace, if it has any)",
+    )
+
+
+def touch(trace: Trace, how: str | None) -> Trace:
+    """The trace with the accesses that were asked for."""
+    return trace if how is None else touched(trace, how)
+
+
+def accesses_line(trace: Trace, how: str | None) -> str:
+    """What a table must say of accesses: how many there are, or what is missing without them."""
+    nr = len(trace.accesses)
+    if not nr:
+        return (
+            "no accesses: pages are touched once, after their allocation, so that what is read\n"
+            "from swap is a lower bound; --touch uniform:RATE or zipf:S makes some up"
+        )
+    stores = int((trace.accesses & np.uint64(3) == STORE).sum())
+    kind = "recorded" if how in (None, "recorded") else f"made up, {how}"
+    return f"accesses, {kind}: {format_count(nr - stores)} loads, {format_count(stores)} stores"
 
 
 def add_live_arguments(parser: argparse.ArgumentParser) -> None:

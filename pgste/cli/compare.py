@@ -10,7 +10,15 @@ from rich.console import Console
 from rich.text import Text
 
 from pgste._engine import flavour_of, generations, mechanisms
-from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
+from pgste.cli.common import (
+    TRACE_HELP,
+    accesses_line,
+    add_budget,
+    add_touch,
+    open_trace,
+    touch,
+    trace_name,
+)
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
 from pgste.study.compare import compare
@@ -25,6 +33,7 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
     add_budget(parser)
+    add_touch(parser)
     parser.add_argument(
         "--mechanisms",
         metavar="LIST",
@@ -250,7 +259,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     costs = Profile.load(args.costs) if args.costs is not None else None
     names = args.mechanisms.split(",") if args.mechanisms is not None else None
     with progress_bar() as progress:
-        trace = open_trace(args.trace, progress, args.budget)
+        trace = touch(open_trace(args.trace, progress, args.budget), args.touch)
         frames = None
         if args.host_frames is not None:
             peak = args.guests * trace.summary()["peak_in_use"]
@@ -300,7 +309,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.print(_settings(comparison, trace_name(args.trace)))
     console.print()
     console.print(comparison_table(comparison, costs))
-    console.print("\n" + _costs_line(comparison, args.costs, costs))
+    console.print("\n" + accesses_line(trace, args.touch))
+    console.print(_costs_line(comparison, args.costs, costs))
     if volatile:
         console.print()
         pagecache.print_tables(console, volatile)

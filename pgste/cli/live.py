@@ -18,6 +18,7 @@ from pgste.cli.common import (
     PARTLY,
     add_budget,
     add_live_arguments,
+    add_touch,
     kernel_name,
     terminable,
 )
@@ -81,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     job = jobs.add_parser("replay", help=text, description=text)
     job.add_argument("trace", nargs="?", metavar="TRACE", help="default: the package's sample")
     add_budget(job)
+    add_touch(job)
     job.add_argument(
         "--mechanism",
         choices=tuple(HINTS),

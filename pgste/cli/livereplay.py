@@ -12,12 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from pgste.cli.common import kernel_name, open_trace
+from pgste.cli.common import accesses_line, kernel_name, open_trace, touch
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.live.memory import HINTS
 from pgste.live.replay import Figure, LiveReplay, MechanismReplay, live_replay
 from pgste.study.costs import Estimate, Profile, estimate
+from pgste.traces import Trace
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
 
 __all__ = ["run_replay"]
@@ -142,10 +143,10 @@ def _costs_table(result: LiveReplay, costs: Profile) -> Grid:
     return table
 
 
-def _read(args: argparse.Namespace) -> LiveReplay:
+def _read(args: argparse.Namespace) -> tuple[Trace, LiveReplay]:
     names = tuple(dict.fromkeys(args.mechanism or HINTS))
     with progress_bar() as progress:
-        trace = open_trace(args.trace, progress, args.budget)
+        trace = touch(open_trace(args.trace, progress, args.budget), args.touch)
     with progress_bar(told=True) as progress:
         tasks: dict[str, Any] = {}
 
@@ -161,7 +162,7 @@ def _read(args: argparse.Namespace) -> LiveReplay:
             if args.limit is not None
             else None
         )
-        return live_replay(
+        return trace, live_replay(
             trace,
             names,
             runs=args.runs,
@@ -178,13 +179,13 @@ def run_replay(args: argparse.Namespace, console: Console) -> int:
 
         check_picture(args.plot, "--plot")
     costs = Profile.load(args.costs) if args.costs is not None else None
-    result = _read(args)
+    trace, result = _read(args)
     if args.plot is not None:
         from pgste.live.plot import plot_live_replay
 
         plot_live_replay(result, args.plot)
     if args.json:
-        data = {"system": kernel_name(), **result.to_dict()}
+        data = {"system": kernel_name(), "accesses": len(trace.accesses), **result.to_dict()}
         if costs:
             for name, one in result.mechanisms.items():
                 data["mechanisms"][name]["estimated_seconds"] = {
@@ -193,6 +194,9 @@ def run_replay(args: argparse.Namespace, console: Console) -> int:
         print_json(data)
         return 0
     _print(args, result, costs, console)
+    console.print("\n" + accesses_line(trace, args.touch))
+    if args.plot is not None:
+        console.print(f"drawn: {printable(args.plot)}")
     return 0
 
 
@@ -222,5 +226,3 @@ def _print(
     if costs:
         console.print()
         console.print(_costs_table(result, costs))
-    if args.plot is not None:
-        console.print(f"\ndrawn: {printable(args.plot)}")

@@ -186,7 +186,9 @@ def _run_model(scaled: Scaled, mechanism: str, frames: int, swap_slots: int, sam
     # No watermarks: a memory cgroup reclaims when it is at its limit, not before.
     host = Host(frames, swap_slots)
     guest = Guest(scaled.pages, host=host, mechanism=mechanism)
-    replay = ModelReplay([guest], scaled.events, scaled.times)
+    replay = ModelReplay(
+        [guest], scaled.events, scaled.times, accesses=scaled.accesses, places=scaled.places
+    )
     rows = []
     steps = np.linspace(0, len(scaled.events), samples + 1).astype(np.int64)
     for first, end in zip([0, *steps[:-1]], steps, strict=True):

@@ -29,6 +29,9 @@ class Scaled:
     """1 for a page whose first event is a free: in use at the start."""
     peak: int
     """Most pages in use at once, those of the start included."""
+    accesses: npt.NDArray[np.uint64]
+    places: npt.NDArray[np.uint64]
+    """As of a trace, of these events."""
     share: float
     """Of the trace's pages, those that are taken."""
 
@@ -72,6 +75,7 @@ def _compact(
     pfn = trace.pfn[kept]
     gfn = chunk[kept].astype(np.uint64) * np.uint64(CHUNK_PAGES) + pfn % np.uint64(CHUNK_PAGES)
     cut = Trace.from_arrays(trace.kind[kept], gfn, trace.order[kept], trace.time[kept])
+    accesses, places = _cut_accesses(trace, kept, gfn)
     summary = cut.summary() if len(cut) else {"peak_in_use": 0, "unique_pages": 0}
     pages = max(nr, 1) * CHUNK_PAGES
     return Scaled(
@@ -80,8 +84,25 @@ def _compact(
         pages=pages,
         in_use=_first_is_free(cut, pages),
         peak=int(summary["peak_in_use"]),
+        accesses=accesses,
+        places=places,
         share=summary["unique_pages"] / whole if whole else 0.0,
     )
+
+
+def _cut_accesses(
+    trace: Trace, kept: npt.NDArray[np.bool_], gfn: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Those of the pages that are taken, with their gfns, and how many kept events come before."""
+    chunk = np.uint64(CHUNK_PAGES)
+    was, first = np.unique(trace.pfn[kept] // chunk, return_index=True)
+    now = gfn[first] // chunk
+    pfn = trace.accesses >> np.uint64(8)
+    taken = np.isin(pfn // chunk, was)
+    pfn, kinds = pfn[taken], trace.accesses[taken] & np.uint64(3)
+    moved = now[np.searchsorted(was, pfn // chunk)] * chunk + pfn % chunk if len(was) else pfn
+    before = np.concatenate([[0], np.cumsum(kept)]).astype(np.uint64)
+    return moved << np.uint64(8) | kinds, before[trace.places[taken].astype(np.int64)]
 
 
 def _first_is_free(trace: Trace, pages: int) -> npt.NDArray[np.uint8]:

@@ -126,7 +126,9 @@ def _replay(
         rows.append((now, len(guests) * in_use, used, swap))
 
     try:
-        replay = Replay(guests, trace.events, trace.time, base)
+        replay = Replay(
+            guests, trace.events, trace.time, base, accesses=trace.accesses, places=trace.places
+        )
     except OutOfFramesError:
         sample(0)
         if progress:

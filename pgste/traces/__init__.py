@@ -10,6 +10,7 @@
 `dat`         trace.dat of trace-cmd
 `dat_parts`   numbers, strings and packed parts of it
 `pgt`         the package's own format
+`touch`       accesses that are made up
 `sample`      the trace that comes with the package (`data/`)
 ============= =========================================================================
 """

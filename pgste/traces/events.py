@@ -13,12 +13,25 @@ from pgste._engine.arguments import as_array
 from pgste._engine.names import shown
 from pgste.errors import ArgumentError, ArgumentTypeError
 
-__all__ = ["FREE", "MAX_ORDER", "MAX_PFN", "Words", "check_events", "check_times", "integers"]
+__all__ = [
+    "FREE",
+    "LOAD",
+    "MAX_ORDER",
+    "MAX_PFN",
+    "STORE",
+    "Words",
+    "check_accesses",
+    "check_events",
+    "check_times",
+    "integers",
+]
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 
 FREE = 1
 """The higher of the two kinds; 0 is an alloc."""
+LOAD, STORE = 2, 3
+"""The kinds of an access."""
 MAX_ORDER = 39
 MAX_PFN = 1 << 56
 CHECK_EVENTS = 1 << 16
@@ -82,3 +95,30 @@ def check_times(times: Words) -> None:
         if wrong.any():
             i = int(wrong.argmax()) + 1
             raise ArgumentError(f"time: {part[i]} at position {start + i} is before {part[i - 1]}")
+
+
+def check_accesses(words: Words, places: Words, events: int) -> None:
+    """Loads and stores of single pages, and for each how many of the events come before it."""
+    if len(words) != len(places):
+        raise ArgumentError(f"places: {len(places)} values for {len(words)} accesses")
+    for start in range(0, len(words), CHECK_EVENTS):
+        part = words[start : start + CHECK_EVENTS]
+        wrong = (part & np.uint64(2) == 0) | (part & np.uint64(0xFC) != 0)
+        if wrong.any():
+            i = int(wrong.argmax())
+            raise ArgumentError(
+                f"accesses: {part[i]} at position {start + i} is no load or store of one page"
+            )
+        where = places[start : start + CHECK_EVENTS + 1]
+        wrong = where > events
+        if wrong.any():
+            i = int(wrong.argmax())
+            raise ArgumentError(
+                f"places: {where[i]} at position {start + i} is more than the {events} events"
+            )
+        wrong = where[1:] < where[:-1]
+        if wrong.any():
+            i = int(wrong.argmax()) + 1
+            raise ArgumentError(
+                f"places: {where[i]} at position {start + i} is before {where[i - 1]}"
+            )

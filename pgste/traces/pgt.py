@@ -22,31 +22,47 @@ from pgste.files.texts import load_json
 from pgste.traces.events import Words
 from pgste.traces.source import Source
 
-__all__ = ["MAGIC", "parse", "write"]
+__all__ = ["MAGIC", "Parts", "parse", "write"]
 
 MAGIC = b"\x89PGT\r\n\x1a\n"
-VERSION = 1
+VERSION, VERSION_ACCESSES = 1, 2
+"""Without accesses, and with them: a file has the lower version that can hold it."""
 HEADER_BYTES = 128
 ALIGN_BYTES = 64
 BLOCK_BYTES = 1 << 20
 _JSON_BYTES = 64  # of memory for a byte of JSON, at most: "[],[],[]" as lists
 # magic, version, header bytes, file bytes, events, offsets of event words, times, description,
-# bytes of description, offset of checksums, block bytes, zeros, checksum of checksums
-_HEADER = struct.Struct("<8sIIQQQQQQQQ40sI")
+# bytes of description, offset of checksums, block bytes, accesses (version 2), zeros, checksum of
+# checksums
+_HEADER = struct.Struct("<8sIIQQQQQQQQQ32sI")
 _CRC = struct.Struct("<I")
+_NONE: Words = np.empty(0, np.uint64)
 
 
 def _align(offset: int) -> int:
     return -(-offset // ALIGN_BYTES) * ALIGN_BYTES
 
 
-def _layout(nr_events: int, description_bytes: int) -> tuple[int, int, int, int, int]:
+def _layout(
+    nr_events: int, nr_accesses: int, description_bytes: int
+) -> tuple[int, int, int, int, int]:
     """Offsets of event words, times, description, checksums; bytes of the file."""
     times = _align(HEADER_BYTES + 8 * nr_events)
-    description = _align(times + 8 * nr_events)
+    description = _at_places(times, nr_events, nr_accesses)
+    if nr_accesses:
+        description = _align(description + 8 * nr_accesses)
     checksums = _align(description + description_bytes)
     nr_blocks = -(-(checksums - HEADER_BYTES) // BLOCK_BYTES)
     return HEADER_BYTES, times, description, checksums, checksums + 4 * nr_blocks
+
+
+def _at_accesses(times: int, nr_events: int) -> int:
+    """Offset of the words of accesses, or of what comes where there are none."""
+    return _align(times + 8 * nr_events)
+
+
+def _at_places(times: int, nr_events: int, nr_accesses: int) -> int:
+    return _align(_at_accesses(times, nr_events) + 8 * nr_accesses)
 
 
 class _BlockWriter:
@@ -78,15 +94,31 @@ def _put_words(out: _BlockWriter, words: Words) -> None:
         out.put(part.data)
 
 
+class Parts(NamedTuple):
+    """What a file holds: event words, times, description, words and places of accesses."""
+
+    events: Words
+    times: Words
+    description: dict[str, Any]
+    accesses: Words
+    places: Words
+
+
 def write(
-    path: str | os.PathLike[str], events: Words, times: Words, description: dict[str, Any]
+    path: str | os.PathLike[str],
+    events: Words,
+    times: Words,
+    description: dict[str, Any],
+    accesses: Words = _NONE,
+    places: Words = _NONE,
 ) -> None:
-    """Write a trace file, whole or not at all (`pgste.files.saving.save`).
+    """Write a trace file, whole or not at all.
 
     ``description`` is kept as JSON.  OSError if it cannot be written.
     """
     text = json.dumps(description, sort_keys=True).encode()
-    at_events, at_times, at_text, at_checksums, file_bytes = _layout(len(events), len(text))
+    nr, nr_accesses = len(events), len(accesses)
+    at_events, at_times, at_text, at_checksums, file_bytes = _layout(nr, nr_accesses, len(text))
 
     def put(file: IO[bytes]) -> None:
         file.write(bytes(HEADER_BYTES))
@@ -94,14 +126,20 @@ def write(
         _put_words(out, events)
         out.pad_to(at_times)
         _put_words(out, times)
+        if nr_accesses:
+            out.pad_to(_at_accesses(at_times, nr))
+            _put_words(out, accesses)
+            out.pad_to(_at_places(at_times, nr, nr_accesses))
+            _put_words(out, places)
         out.pad_to(at_text)
         out.put(text)
         out.pad_to(at_checksums)
         table = struct.pack(f"<{len(out.checksums)}I", *out.checksums)
         file.write(table)
         header = _HEADER.pack(
-            MAGIC, VERSION, HEADER_BYTES, file_bytes, len(events), at_events, at_times,
-            at_text, len(text), at_checksums, BLOCK_BYTES, bytes(40), zlib.crc32(table),
+            MAGIC, VERSION_ACCESSES if nr_accesses else VERSION, HEADER_BYTES, file_bytes, nr,
+            at_events, at_times, at_text, len(text), at_checksums, BLOCK_BYTES, nr_accesses,
+            bytes(32), zlib.crc32(table),
         )  # fmt: skip
         file.seek(0)
         file.write(header + _CRC.pack(zlib.crc32(header)))
@@ -116,6 +154,7 @@ class _Header(NamedTuple):
     at_text: int
     text_bytes: int
     at_checksums: int
+    nr_accesses: int
     table_crc: int
 
 
@@ -126,21 +165,27 @@ def _check_header(header: bytes, size: int | None) -> _Header:
     fields = _HEADER.unpack_from(header)
     if fields[0] != MAGIC:
         raise TraceError("not a trace file of pgste", offset=0)
-    if fields[1] != VERSION:
+    if fields[1] not in (VERSION, VERSION_ACCESSES):
         raise TraceError(f"version {fields[1]} of the format is not known", offset=8)
     if zlib.crc32(header[: _HEADER.size]) != _CRC.unpack_from(header, _HEADER.size)[0]:
         raise TraceError("the header is altered: its checksum differs", offset=0)
     file_bytes, nr_events, at_events, at_times, at_text, text_bytes, at_checksums = fields[3:10]
     layout = (at_events, at_times, at_text, at_checksums, file_bytes)
-    if fields[2] != HEADER_BYTES or fields[10] != BLOCK_BYTES or any(fields[11]):
-        raise TraceError("the header has a value that version 1 does not allow", offset=12)
-    if layout != _layout(nr_events, text_bytes):
+    nr_accesses = fields[11]
+    fits = (nr_accesses > 0) == (fields[1] == VERSION_ACCESSES)
+    if fields[2] != HEADER_BYTES or fields[10] != BLOCK_BYTES or any(fields[12]) or not fits:
+        raise TraceError(
+            f"the header has a value that version {fields[1]} does not allow", offset=12
+        )
+    if layout != _layout(nr_events, nr_accesses, text_bytes):
         raise TraceError("the offsets in the header do not fit together", offset=16)
     if size is not None and size < file_bytes:
         raise _cut_off(file_bytes, size)
     if size is not None and size > file_bytes:
         raise TraceError("there is something behind the end of the trace", offset=file_bytes)
-    return _Header(file_bytes, nr_events, at_times, at_text, text_bytes, at_checksums, fields[12])
+    return _Header(
+        file_bytes, nr_events, at_times, at_text, text_bytes, at_checksums, nr_accesses, fields[13]
+    )
 
 
 def _cut_off(file_bytes: int, size: int) -> TraceError:
@@ -192,12 +237,12 @@ def _description(text: bytes, offset: int) -> dict[str, Any]:
     return description
 
 
-def parse(source: Source) -> tuple[Words, Words, dict[str, Any]]:
-    """Event words, times (views of private memory on a little-endian machine), description.
+def parse(source: Source) -> Parts:
+    """All that the file holds (words are views of private memory on a little-endian machine).
 
     The header is checked, and what it says held against the budget, before the rest is read or
     unpacked.  Every byte is covered by a checksum.  TraceError with the byte offset (for an
-    altered block that of its first byte).  The event words themselves are not looked at.
+    altered block that of its first byte).  The words themselves are not looked at.
     """
     start = bytearray(HEADER_BYTES)
     header = _check_header(bytes(start[: source.read_into(memoryview(start))]), source.size)
@@ -208,8 +253,16 @@ def parse(source: Source) -> tuple[Words, Words, dict[str, Any]]:
     body = _read_body(source, header)
     at_text = header.at_text - HEADER_BYTES
     description = _description(bytes(body[at_text : at_text + header.text_bytes]), header.at_text)
-    events = np.frombuffer(body, "<u8", header.nr_events, 0)
-    times = np.frombuffer(body, "<u8", header.nr_events, header.at_times - HEADER_BYTES)
-    if sys.byteorder == "big":
-        return events.astype(np.uint64), times.astype(np.uint64), description
-    return events, times, description
+
+    def words(at: int, nr: int) -> Words:
+        found = np.frombuffer(body, "<u8", nr, at - HEADER_BYTES) if nr else np.empty(0, "<u8")
+        return found.astype(np.uint64) if sys.byteorder == "big" else found
+
+    nr, nr_accesses, times = header.nr_events, header.nr_accesses, header.at_times
+    return Parts(
+        words(HEADER_BYTES, nr),
+        words(times, nr),
+        description,
+        words(_at_accesses(times, nr), nr_accesses),
+        words(_at_places(times, nr, nr_accesses), nr_accesses),
+    )

@@ -11,7 +11,7 @@ from pgste._engine.trace import TextDecoder
 from pgste.errors import ArgumentError, TraceError
 from pgste.traces import dat, pgt
 from pgste.traces.budget import LINE, Meter
-from pgste.traces.events import Words, check_events, check_times
+from pgste.traces.events import Words, check_accesses, check_events, check_times
 from pgste.traces.source import OnDisk, Progress, Source
 
 __all__ = ["Progress", "Recording", "read"]
@@ -27,6 +27,8 @@ class Recording(NamedTuple):
     format: str
     counters: dict[str, int]
     compression: str | None
+    accesses: Words = np.empty(0, np.uint64)
+    places: Words = np.empty(0, np.uint64)
 
 
 def read(file: IO[bytes], progress: Progress | None, meter: Meter) -> Recording:
@@ -50,7 +52,7 @@ def read(file: IO[bytes], progress: Progress | None, meter: Meter) -> Recording:
 
 
 def _read_own(source: Source) -> Recording:
-    events, times, description = pgt.parse(source)
+    events, times, description, accesses, places = pgt.parse(source)
     counters = description.get("counters", {})
     recorder = description.get("format", "arrays")
     if (
@@ -62,9 +64,10 @@ def _read_own(source: Source) -> Recording:
     try:
         check_events(events)
         check_times(times)
+        check_accesses(accesses, places, len(events))
     except ArgumentError as error:
         raise TraceError(str(error)) from error
-    return Recording(events, times, recorder, counters, source.compression)
+    return Recording(events, times, recorder, counters, source.compression, accesses, places)
 
 
 def _read_text(source: Source) -> Recording:

@@ -18,7 +18,18 @@ from pgste._engine.trace import summarize
 from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError, TraceError
 from pgste.traces import pgt
 from pgste.traces.budget import PAGE, Budget, Meter
-from pgste.traces.events import FREE, MAX_ORDER, MAX_PFN, Words, check_events, check_times, integers
+from pgste.traces.events import (
+    FREE,
+    LOAD,
+    MAX_ORDER,
+    MAX_PFN,
+    STORE,
+    Words,
+    check_accesses,
+    check_events,
+    check_times,
+    integers,
+)
 from pgste.traces.reading import read
 from pgste.traces.source import Progress
 
@@ -42,6 +53,14 @@ class Trace:
     ``events`` uint64  all but the time in one word: ``pfn << 8 | order << 2 | kind``
     ========== ======= =================================================================
 
+    A trace may have accesses too (`with_accesses`): loads and stores of pages, which are no events
+    and have two arrays of their own:
+
+    ============ ======= ===============================================================
+    ``accesses`` uint64  ``pfn << 8 | kind``, kind 2: load, 3: store
+    ``places``   uint64  how many events come before it, never going back
+    ============ ======= ===============================================================
+
     A clock that counts no nanoseconds ("counter", "x86-tsc") gives its own units as time.
     Traces are equal if their events and times are.  ``trace[a:b]`` is the trace of these events.
     """
@@ -57,8 +76,10 @@ class Trace:
         counters: Mapping[str, int] | None = None,
         path: str | None = None,
         compression: str | None = None,
+        accesses: npt.ArrayLike = (),
+        places: npt.ArrayLike = (),
     ) -> None:
-        """A trace of packed events and their times (two uint64 arrays of one length).
+        """A trace of packed events and their times (two uint64 arrays of one length), and accesses.
 
         Errors as from `from_arrays`.
         """
@@ -70,6 +91,10 @@ class Trace:
             raise ArgumentError(f"time: {len(times)} values for {len(words)} events")
         check_events(words)
         check_times(times)
+        words_touched = integers("accesses", accesses, (1 << 64) - 1, np.uint64)
+        touched_at = integers("places", places, (1 << 64) - 1, np.uint64)
+        check_accesses(words_touched, touched_at, len(words))
+        self._accesses, self._places = _read_only(words_touched), _read_only(touched_at)
         self._events, self._time = _read_only(words), _read_only(times)
         self._format = format
         self._counters = dict(counters or {})
@@ -133,6 +158,8 @@ class Trace:
             path=name,
             compression=recording.compression,
         )
+        trace._accesses = _read_only(recording.accesses)
+        trace._places = _read_only(recording.places)
         trace._budget = budget
         return trace
 
@@ -161,6 +188,71 @@ class Trace:
         times = np.arange(len(words), dtype=np.uint64) if time is None else time
         return cls(words, times)
 
+    def with_accesses(
+        self, pfn: npt.ArrayLike, time: npt.ArrayLike, store: npt.ArrayLike = False
+    ) -> Trace:
+        """This trace with loads and stores in place of those that it has.
+
+        Parameters
+        ----------
+        pfn : array of int
+            The page of each access; pages that no event names are of no use, since nothing tells
+            whether they are in use, and are left out (`counters`: ``accesses_left_out``).
+        time : array of int
+            When it was made, on the clock of the events and not going back.  An access comes after
+            the events of its time and before later ones.
+        store : array of bool, or a bool for all
+            Whether it was a store; else it was a load.
+
+        Raises
+        ------
+        ArgumentTypeError, ArgumentError
+            With the argument's name, the value and its position.
+        """
+        pages = integers("pfn", pfn, MAX_PFN - 1, np.uint64)
+        times = integers("time", time, (1 << 64) - 1, np.uint64)
+        stores = np.asarray(store)
+        if stores.dtype != np.bool_:
+            raise ArgumentTypeError(f"store: dtype {stores.dtype} instead of bool")
+        if stores.ndim == 0:
+            stores = np.broadcast_to(stores, pages.shape)
+        for name, array in (("time", times), ("store", stores)):
+            if array.shape != pages.shape:
+                raise ArgumentError(f"{name}: {array.size} values for {len(pages)} pages")
+        check_times(times)
+        named = self._names(pages)
+        words = pages << np.uint64(8) | np.where(stores, STORE, LOAD).astype(np.uint64)
+        places = np.searchsorted(self._time, times, side="right").astype(np.uint64)
+        left_out = int(np.count_nonzero(~named))
+        counters = {**self._counters, "accesses_left_out": left_out} if left_out else self._counters
+        return self._touched(words[named], places[named], counters)
+
+    def _touched(self, accesses: Words, places: Words, counters: Mapping[str, int]) -> Trace:
+        """This trace with accesses that are known to be right."""
+        trace = Trace._trusted(
+            self._events,
+            self._time,
+            format=self._format,
+            counters=counters,
+            path=self._path,
+            compression=self._compression,
+        )
+        trace._accesses, trace._places = _read_only(accesses), _read_only(places)
+        trace._budget = self._budget
+        return trace
+
+    def _names(self, pages: Words) -> npt.NDArray[np.bool_]:
+        """For each page whether an event is about it."""
+        blocks = np.unique(self.pfn | self.order.astype(np.uint64) << np.uint64(56))
+        found = np.zeros(len(pages), np.bool_)
+        for order in np.unique(self.order).tolist():
+            heads = blocks[blocks >> np.uint64(56) == order] & np.uint64(MAX_PFN - 1)
+            found |= np.isin(pages >> np.uint64(order) << np.uint64(order), heads)
+            uneven = heads[heads & np.uint64((1 << order) - 1) != 0]
+            for head in uneven.tolist():  # no block of the kernel's is
+                found |= (pages >= head) & (pages < head + (1 << order))
+        return found
+
     @classmethod
     def _trusted(cls, events: Words, times: Words, **about: Any) -> Trace:
         """Without copies and checks: for what the decoders in C made."""
@@ -175,7 +267,7 @@ class Trace:
         written.
         """
         description = {"format": self._format, "counters": self._counters}
-        pgt.write(path, self._events, self._time, description)
+        pgt.write(path, self._events, self._time, description, self._accesses, self._places)
 
     def summary(self, budget: Budget | None = None) -> dict[str, Any]:
         """What the trace holds, counted in the order of the events; the live set starts empty.
@@ -239,6 +331,16 @@ class Trace:
         return column
 
     @property
+    def accesses(self) -> Words:
+        """Loads and stores, uint64: ``pfn << 8 | kind`` (enum pgste_access_kind in trace.h)."""
+        return self._accesses
+
+    @property
+    def places(self) -> Words:
+        """For each access how many events come before it, uint64."""
+        return self._places
+
+    @property
     def seconds(self) -> float:
         """Time from the first event to the last."""
         return float(int(self._time[-1]) - int(self._time[0])) / 1e9 if len(self) else 0.0
@@ -294,14 +396,26 @@ class Trace:
             path=self._path,
             compression=self._compression,
         )
+        first, end, _ = key.indices(len(self))
+        kept = slice(*np.searchsorted(self._places, [first, end], side="left"))
+        if end == len(self):
+            kept = slice(kept.start, None)
+        part._accesses = self._accesses[kept]
+        part._places = _read_only(self._places[kept] - np.uint64(first))
         part._budget = self._budget
         return part
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Trace):
             return NotImplemented
-        return np.array_equal(self._events, other._events) and np.array_equal(
-            self._time, other._time
+        return all(
+            np.array_equal(mine, its)
+            for mine, its in (
+                (self._events, other._events),
+                (self._time, other._time),
+                (self._accesses, other._accesses),
+                (self._places, other._places),
+            )
         )
 
     def __repr__(self) -> str:

@@ -112,6 +112,43 @@ static int replay_alloc(struct pgste_live_replay *replay, uint64_t gfn, uint64_t
 	return PGSTE_OK;
 }
 
+static void load(struct pgste_live_replay *replay, uint64_t gfn)
+{
+	unsigned char *page = replay->live->base + gfn * replay->live->page_bytes;
+
+	(void)*(volatile uint32_t *)(void *)page;
+}
+
+/* The accesses that come before the event that is next. */
+static int access_pages(struct pgste_live_replay *replay)
+{
+	uint64_t start, access, gfn;
+
+	if (replay->next_access == replay->nr_accesses ||
+	    READ_ONCE(replay->places[replay->next_access]) > replay->stats.events)
+		return PGSTE_OK;
+	start = live_clock();
+	for (; replay->next_access < replay->nr_accesses; replay->next_access++) {
+		if (READ_ONCE(replay->places[replay->next_access]) > replay->stats.events)
+			break;
+		access = READ_ONCE(replay->accesses[replay->next_access]);
+		gfn = PGSTE_EVENT_PFN(access);
+		if (PGSTE_EVENT_KIND(access) < PGSTE_ACCESS_LOAD || gfn >= replay->live->nr_pages)
+			return PGSTE_E_ARG;
+		if (!replay->in_use[gfn]) {
+			replay->stats.ignored_accesses++;
+		} else if (PGSTE_EVENT_KIND(access) == PGSTE_ACCESS_STORE) {
+			touch(replay, gfn);
+			replay->stats.stores++;
+		} else {
+			load(replay, gfn);
+			replay->stats.loads++;
+		}
+	}
+	replay->stats.access_ns += live_clock() - start;
+	return PGSTE_OK;
+}
+
 void pgste_live_replay_setup(struct pgste_live_replay *replay)
 {
 	uint64_t gfn;
@@ -137,13 +174,16 @@ int64_t pgste_live_replay_run(struct pgste_live_replay *replay, const uint64_t *
 		    UINT64_C(1) << order > all - gfn)
 			return PGSTE_E_ARG;
 		pages = UINT64_C(1) << order;
+		ret = access_pages(replay);
+		if (ret)
+			return ret;
 		ret = kind == PGSTE_EVENT_FREE ? replay_free(replay, gfn, pages)
 					       : replay_alloc(replay, gfn, pages);
 		if (ret)
 			return ret;
 		replay->stats.events++;
 	}
-	if (end && (ret = flush(replay)))
+	if (end && ((ret = access_pages(replay)) || (ret = flush(replay))))
 		return ret;
 	return (int64_t)nr;
 }

@@ -103,7 +103,11 @@ int pgste_live_count(struct pgste_live *live, struct pgste_live_counts *counts);
 	X(stale_allocs)	 /* allocs of which a page still held old bytes */                   \
 	X(stale_pages)	 /* such pages */                                                    \
 	X(implied_frees) /* pages allocated while in use: freed first */                     \
-	X(ignored_frees) /* pages freed while free: left out */
+	X(ignored_frees) /* pages freed while free: left out */                              \
+	X(loads)	 /* accesses of pages in use */                                      \
+	X(stores)                                                                            \
+	X(ignored_accesses) /* accesses of free pages: left out */                           \
+	X(access_ns)	 /* time of accesses, page faults and swap-in included */
 
 struct pgste_live_replay_stats {
 	PGSTE_LIVE_REPLAY_STATS(PGSTE_STATS_FIELD)
@@ -117,6 +121,9 @@ struct pgste_live_replay {
 	int advice; /* MADV_* number of a free, -1: none */
 	uint32_t tag;
 	uint64_t pending_gfn, pending_nr; /* run of freed pages not yet told */
+	/* as for pgste_replay_set_accesses; places count events of all calls */
+	const uint64_t *accesses, *places;
+	uint64_t nr_accesses, next_access;
 	struct pgste_live_replay_stats stats;
 };
 /* Store to the pages that are in use, as the setup of pgste_replay does. */

@@ -19,7 +19,10 @@ struct pgste_replay;
 	X(stale_allocs)	  /* alloc events where a read before the first write gives old data */ \
 	X(stale_pages)	  /* pages of these */                                                \
 	X(implied_frees)  /* pages allocated while live: freed first */                       \
-	X(ignored_frees)  /* pages freed while free: left out */
+	X(ignored_frees)  /* pages freed while free: left out */                              \
+	X(loads)	  /* accesses of pages in use, over all guests */                     \
+	X(stores)                                                                            \
+	X(ignored_accesses) /* accesses of free pages: left out */
 
 struct pgste_replay_stats {
 	PGSTE_REPLAY_STATS(PGSTE_STATS_FIELD)
@@ -40,6 +43,15 @@ int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint
 		     const uint64_t *events, const uint64_t *times_ns, uint64_t nr,
 		     struct pgste_replay **replay);
 void pgste_replay_free(struct pgste_replay *replay);
+/*
+ * What the guests do with their pages beside the first store after an alloc.  places: for each
+ * access how many events come before it, ascending, at most the number of events.  Both arrays must
+ * outlive the replay unchanged.  PGSTE_E_ARG: an access that is none or whose page lies outside
+ * the guests or every memory slot, a place too far or before the one above it, events that were
+ * replayed already; nothing has changed then.
+ */
+int pgste_replay_set_accesses(struct pgste_replay *replay, const uint64_t *accesses,
+			      const uint64_t *places, uint64_t nr);
 /*
  * Replay the next n events at most: how many, 0 at the end.  On PGSTE_E_NO_FRAME the events
  * before the failing one are done, pgste_replay_position tells which it is; that one may be

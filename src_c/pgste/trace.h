@@ -17,6 +17,12 @@ enum pgste_event_kind { PGSTE_EVENT_ALLOC = 0, PGSTE_EVENT_FREE = 1 };
 #define PGSTE_EVENT_ORDER(e) ((unsigned)((e) >> 2 & 0x3f))
 #define PGSTE_EVENT_PFN(e) ((e) >> 8)
 
+/*
+ * An access of a page: the same word with order 0.  Accesses are no events: they have an array of
+ * their own, and each has a place, the number of events before it.
+ */
+enum pgste_access_kind { PGSTE_ACCESS_LOAD = 2, PGSTE_ACCESS_STORE = 3 };
+
 /* ---- summary ---- */
 
 /* What a trace holds, counted in file order as traces do: the live set starts empty. */

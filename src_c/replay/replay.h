@@ -12,12 +12,15 @@ struct pgste_replay {
 	uint64_t base_pfn;
 	const uint64_t *events, *times;
 	uint64_t nr, at;
+	const uint64_t *accesses, *places;
+	uint64_t nr_accesses, next_access;
 	uint64_t nr_pages; /* of the smallest guest */
 	uint32_t tag;
 	int error;
 	bool clocked; /* a guest's mechanism acts by the clock */
 	bool holes;   /* a guest has pages outside every memory slot */
 	uint64_t stale_allocs, stale_pages, implied_frees, ignored_frees;
+	uint64_t loads, stores, ignored_accesses;
 	double frame_ns, swap_ns, ns;
 };
 
@@ -46,6 +49,11 @@ static ALWAYS_INLINE bool replay_block(const struct pgste_replay *r, uint64_t ev
 	block->is_free = PGSTE_EVENT_KIND(event) == PGSTE_EVENT_FREE;
 	return gfn < r->nr_pages && block->nr <= r->nr_pages - gfn;
 }
+
+/* Do the accesses that come before the event that is next (access.c). */
+int replay_accesses(struct pgste_replay *r);
+/* Are these pages in a memory slot of every guest? */
+bool replay_in_slots(const struct pgste_replay *r, uint64_t gfn, uint64_t nr);
 
 /* Bring the guests to where the trace begins (setup.c).  PGSTE_E_NOMEM,
  * PGSTE_E_NO_FRAME, PGSTE_E_CHANGED, PGSTE_E_CANCELLED. */

@@ -80,10 +80,10 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	return PGSTE_OK;
 }
 
-static bool block_in_slots(const struct pgste_replay *r, const struct block *block)
+bool replay_in_slots(const struct pgste_replay *r, uint64_t gfn, uint64_t nr)
 {
 	for (unsigned i = 0; i < r->nr_guests; i++)
-		if (!memslots_have(&r->guests[i]->slots, block->gfn, block->nr))
+		if (!memslots_have(&r->guests[i]->slots, gfn, nr))
 			return false;
 	return true;
 }
@@ -103,7 +103,7 @@ static ALWAYS_INLINE int replay_event(struct pgste_replay *r, uint64_t event)
 
 	if (!replay_block(r, event, &block))
 		return PGSTE_E_CHANGED;
-	if (__builtin_expect(r->holes, 0) && !block_in_slots(r, &block))
+	if (__builtin_expect(r->holes, 0) && !replay_in_slots(r, block.gfn, block.nr))
 		return PGSTE_E_GFN;
 	for (unsigned i = 0; i < r->nr_guests; i++) {
 		if (block.is_free) {
@@ -218,12 +218,18 @@ int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 	for (uint64_t at = start; at < end; at++) {
 		if (at + PREFETCH_PAGE < r->nr)
 			prefetch(r->guests[0], events + at, r->base_pfn);
-		r->error = replay_event(r, READ_ONCE(events[at]));
+		r->error = replay_accesses(r);
+		if (!r->error)
+			r->error = replay_event(r, READ_ONCE(events[at]));
 		if (r->error)
 			return r->error;
 		to_next_event(r, at);
 		r->at = at + 1;
 	}
+	if (r->at == r->nr)
+		r->error = replay_accesses(r);
+	if (r->error)
+		return r->error;
 	/* the last run of frees, which nothing can join any more */
 	if (r->at == r->nr)
 		for (unsigned i = 0; i < r->nr_guests; i++)
@@ -240,7 +246,7 @@ static bool events_valid(const struct pgste_replay *r)
 
 	for (uint64_t i = 0; i < r->nr; i++)
 		if (!replay_block(r, READ_ONCE(r->events[i]), &block) ||
-		    (holes && !block_in_slots(r, &block)))
+		    (holes && !replay_in_slots(r, block.gfn, block.nr)))
 			return false;
 	return true;
 }
@@ -317,6 +323,9 @@ void pgste_replay_get_stats(const struct pgste_replay *r, struct pgste_replay_st
 		.stale_pages = r->stale_pages,
 		.implied_frees = r->implied_frees,
 		.ignored_frees = r->ignored_frees,
+		.loads = r->loads,
+		.stores = r->stores,
+		.ignored_accesses = r->ignored_accesses,
 		.frame_seconds = r->frame_ns * 1e-9,
 		.swap_seconds = r->swap_ns * 1e-9,
 		.seconds = r->ns * 1e-9,

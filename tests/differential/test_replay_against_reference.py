@@ -34,8 +34,16 @@ def guests(random: Random, pair: Pair, pages: int) -> None:
 class Both:
     """The same replay on both sides."""
 
-    def __init__(self, pair: Pair, base: int, events: list[Any], times: list[int] | None) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        base: int,
+        events: list[Any],
+        times: list[int] | None,
+        accesses: list[tuple[int, int, int]] | None = None,
+    ) -> None:
         self.pair = pair
+        self.accesses = accesses or []
         words = np.array(packed(events), np.uint64)
         engines = [engine for engine, _ in pair.guests]
         models = [model for _, model in pair.guests]
@@ -47,7 +55,12 @@ class Both:
     def _make(
         self, engines: list[pgste.Guest], words: Any, times: list[int] | None, base: int
     ) -> None:
-        self.engine = pgste.Replay(engines, words, times=times, base_pfn=base)
+        touched = {}
+        if self.accesses:
+            kinds, pfns, places = zip(*self.accesses, strict=True)
+            words_of = [pfn << 8 | kind for kind, pfn in zip(kinds, pfns, strict=True)]
+            touched = {"accesses": np.array(words_of, np.uint64), "places": list(places)}
+        self.engine = pgste.Replay(engines, words, times=times, base_pfn=base, **touched)
 
     def _model(
         self,
@@ -56,7 +69,7 @@ class Both:
         events: list[Any],
         times: list[int] | None,
     ) -> None:
-        self.model = reference.Replay(models, base, events, times)
+        self.model = reference.Replay(models, base, events, times, self.accesses)
 
     def check_stats(self) -> None:
         stats = self.engine.stats()
@@ -90,7 +103,11 @@ def test_random_replay(seed: int) -> None:
     frames = random.randint(2, 3 * PAGES)
     pair = Pair(frames, random.choice((0, 8, 200)))
     guests(random, pair, pages)
-    both = Both(pair, base, events, times)
+    accesses = None
+    if random.random() < 0.7:
+        places = sorted(random.randint(0, len(events)) for _ in range(random.randint(0, 150)))
+        accesses = [(random.choice((2, 3)), base + random.randrange(pages), at) for at in places]
+    both = Both(pair, base, events, times, accesses)
     if both.refused is not None:
         assert both.refused == ("refused", "frames")
         return

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 PGT_MAGIC = b"\x89PGT\r\n\x1a\n"
 DAT_MAGIC = b"\x17\x08\x44tracing"
 PGT_BLOCK = 1 << 20
-_PGT_HEADER = struct.Struct("<8sIIQQQQQQQQ40sI")
+_PGT_HEADER = struct.Struct("<8sIIQQQQQQQQQ32sI")
 
 ALLOC, FREE, FREE_BATCHED = 653, 655, 654
 
@@ -41,41 +41,44 @@ def _align(offset: int) -> int:
     return -(-offset // 64) * 64
 
 
-def pgt(events: Sequence[int], times: Sequence[int], text: bytes) -> bytes:
+def pgt(
+    events: Sequence[int],
+    times: Sequence[int],
+    text: bytes,
+    accesses: Sequence[int] = (),
+    places: Sequence[int] = (),
+) -> bytes:
     """A trace file of this package; ``text`` is its description, JSON or not."""
-    nr = len(events)
-    at_times = _align(128 + 8 * nr)
-    at_text = _align(at_times + 8 * nr)
-    end = _align(at_text + len(text))
-    body = struct.pack(f"<{nr}Q", *events).ljust(at_times - 128, b"\0")
-    body += struct.pack(f"<{nr}Q", *times).ljust(at_text - at_times, b"\0")
-    body += text.ljust(end - at_text, b"\0")
-    return _pgt_of(nr, len(text), body)
+    columns = [events, times, accesses, places] if accesses else [events, times]
+    parts = [struct.pack(f"<{len(words)}Q", *words) for words in columns]
+    body = b"".join(part.ljust(_align(len(part)), b"\0") for part in [*parts, text])
+    return _pgt_of(len(events), len(accesses), len(text), body)
 
 
-def _pgt_of(nr_events: int, text_bytes: int, body: bytes) -> bytes:
+def _pgt_of(nr_events: int, nr_accesses: int, text_bytes: int, body: bytes) -> bytes:
     """Header, body and checksums that fit together."""
     at_times = _align(128 + 8 * nr_events)
-    at_text = _align(at_times + 8 * nr_events)
+    at_text = _align(at_times + 8 * nr_events) + 2 * _align(8 * nr_accesses)
     end = _align(at_text + text_bytes)
     body = body[: end - 128].ljust(end - 128, b"\0")
     blocks = [body[i : i + PGT_BLOCK] for i in range(0, len(body), PGT_BLOCK)]
     table = b"".join(struct.pack("<I", zlib.crc32(block)) for block in blocks)
     header = _PGT_HEADER.pack(
-        PGT_MAGIC, 1, 128, end + len(table), nr_events, 128, at_times, at_text, text_bytes, end,
-        PGT_BLOCK, bytes(40), zlib.crc32(table),
+        PGT_MAGIC, 2 if nr_accesses else 1, 128, end + len(table), nr_events, 128, at_times,
+        at_text, text_bytes, end, PGT_BLOCK, nr_accesses, bytes(32), zlib.crc32(table),
     )  # fmt: skip
     return header + struct.pack("<I", zlib.crc32(header)) + body + table
 
 
 def repair_pgt(data: bytes) -> bytes:
-    """The file with sizes, offsets and checksums that fit its counts of events and of text."""
+    """The file with sizes, offsets and checksums that fit its counts of words and of text."""
     if len(data) < 128 or not data.startswith(PGT_MAGIC):
         return data
     fields = _PGT_HEADER.unpack_from(data)
     nr = min(fields[4], (len(data) - 128) // 16)
+    nr_accesses = min(fields[11], (len(data) - 128) // 16)
     text_bytes = min(fields[8], len(data) - 128)
-    return _pgt_of(nr, text_bytes, data[128:])
+    return _pgt_of(nr, nr_accesses, text_bytes, data[128:])
 
 
 # ---- ring-buffer pages ----------------------------------------------------------------------

@@ -11,7 +11,8 @@ for any bytes whatever:
 - a trace, or `pgste.TraceError` with an offset in the file; no other exception;
 - with a budget of BUDGET_BYTES no more than MEMORY_BYTES of memory (for xz XZ_BYTES more) and
   CPU_SECONDS of time, for files of at most 20 kB;
-- of a trace: events that are events, times that do not go back, a summary or `TraceError`.
+- of a trace: events that are events, times that do not go back, accesses that are accesses and
+  lie between events, a summary or `TraceError`.
 
 Progress is asked for as well, and has to stay in its bounds.
 """
@@ -102,6 +103,12 @@ def _check_trace(trace: pgste.Trace) -> None:
         raise Finding("a block above 2^56")
     if (trace.time[1:] < trace.time[:-1]).any():
         raise Finding("time goes back")
+    if len(trace.accesses) != len(trace.places):
+        raise Finding("accesses without places")
+    if (trace.accesses & np.uint64(254) != 2).any():
+        raise Finding("an access that is no load or store of one page")
+    if (trace.places[1:] < trace.places[:-1]).any() or (trace.places > len(trace)).any():
+        raise Finding("a place that goes back or lies behind the end")
     if any(not isinstance(count, int) for count in trace.counters.values()):
         raise Finding("a counter that is no int")
     if not isinstance(repr(trace), str):

@@ -129,6 +129,11 @@ def pgts() -> Iterator[bytes]:
                 yield compress(name, data)
     yield pgt(words, [3, 2, 1], b"{}")
     yield pgt([2, 40 << 2, 1 << 63], [1, 2, 3], b"{}")
+    touched = [7 << 8 | 2, 8 << 8 | 3]
+    yield pgt(words, range(3), b"{}", touched, [0, 3])
+    yield compress("xz", pgt(words, range(3), b"{}", touched, [1, 1]))
+    yield pgt(words, range(3), b"{}", touched, [1, 4])
+    yield pgt([], [], b"{}", [1, 7 << 8 | 6], [1, 0])
 
 
 def dats() -> Iterator[bytes]:

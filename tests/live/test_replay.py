@@ -17,6 +17,7 @@ from pgste.live.counters import Counters
 from pgste.live.pressure import MemoryLimit, SwapFile, find_hierarchy
 from pgste.live.replay import CHUNK_PAGES, Figure, LiveReplay, live_replay, scale
 from pgste.traces import Trace
+from pgste.traces.touch import touched
 
 SMALL = Path(__file__).parents[1] / "golden/traces/small.trace.dat"
 
@@ -59,6 +60,33 @@ def test_scaling_keeps_each_page_that_it_takes_as_it_was(seed: int) -> None:
     assert (scaled.in_use == expected).all()
 
 
+@pytest.mark.parametrize("most", [1 << 30, 3000])
+def test_scaling_takes_accesses_along(most: int) -> None:
+    rng = np.random.default_rng(5)
+    plain = random_trace(rng, 4000)
+    trace = touched(plain, "uniform:1")
+    scaled = scale(trace, most)
+    assert (scale(plain, most).events == scaled.events).all()
+    chunks = np.unique(trace.pfn >> np.uint64(10))
+    every = next(
+        n
+        for n in range(1, len(chunks) + 1)
+        if len(chunks[::n]) * CHUNK_PAGES == scaled.pages
+        and np.isin(trace.pfn >> np.uint64(10), chunks[::n]).sum() == len(scaled.events)
+    )
+    kept = {int(chunk): number for number, chunk in enumerate(chunks[::every])}
+    place = [0]
+    for pfn in trace.pfn.tolist():
+        place.append(place[-1] + (pfn >> 10 in kept))
+    expected = [
+        ((kept[access >> 18] << 10 | access >> 8 & 1023) << 8 | access & 3, place[at])
+        for access, at in zip(trace.accesses.tolist(), trace.places.tolist(), strict=True)
+        if access >> 18 in kept
+    ]
+    assert list(zip(scaled.accesses.tolist(), scaled.places.tolist(), strict=True)) == expected
+    assert len(expected) > 200
+
+
 def test_scaling_down_is_a_sample_of_chunks() -> None:
     trace = random_trace(np.random.default_rng(3), 4000)
     whole = scale(trace, 1 << 30)
@@ -87,7 +115,10 @@ def test_replay_counts_and_content(advice: Advice | None, seed: int) -> None:
     trace = Trace.from_arrays(rng.integers(0, 2, size=500), gfn, order)
     in_use = rng.integers(0, 2, size=64).astype(np.uint8)
     mapping = Mapping(64)
-    replay = Replay(mapping, in_use, -1 if advice is None else int(advice))
+    nr = int(rng.integers(0, 700))
+    places = np.sort(rng.integers(0, 501, nr)).astype(np.uint64)
+    accesses = (rng.integers(0, 64, nr) << 8 | rng.choice([2, 3], nr)).astype(np.uint64)
+    replay = Replay(mapping, in_use, -1 if advice is None else int(advice), accesses, places)
     replay.setup()
     for first in range(0, 500, 7):
         replay.run(trace.events[first : first + 7], first + 7 >= 500)
@@ -98,8 +129,25 @@ def test_replay_counts_and_content(advice: Advice | None, seed: int) -> None:
         tag += 1
         content[page] = tag
     counts = dict.fromkeys(("touched", "stale_allocs", "stale_pages", "implied_frees",
-                            "ignored_frees", "hint_pages"), 0)  # fmt: skip
-    for event in trace.events.tolist():
+                            "ignored_frees", "hint_pages", "loads", "stores",
+                            "ignored_accesses"), 0)  # fmt: skip
+    queue = list(zip(accesses.tolist(), places.tolist(), strict=True))
+
+    def access(place: int) -> None:
+        nonlocal tag
+        while queue and queue[0][1] == place:
+            word, _ = queue.pop(0)
+            page, is_store = word >> 8, word & 3 == 3
+            if not used[page]:
+                counts["ignored_accesses"] += 1
+                continue
+            counts["stores" if is_store else "loads"] += 1
+            if is_store:
+                tag += 1
+                content[page] = tag
+
+    for number, event in enumerate(trace.events.tolist()):
+        access(number)
         pages = pages_of((event >> 8, event >> 2 & 63))
         freed = [page for page in pages if used[page]]
         if event & 3:
@@ -123,6 +171,7 @@ def test_replay_counts_and_content(advice: Advice | None, seed: int) -> None:
         counts["touched"] += len(pages)
         counts["stale_pages"] += stale
         counts["stale_allocs"] += bool(stale)
+    access(500)
     stats = replay.stats()
     assert {name: stats[name] for name in counts} == counts
     assert stats["events"] == 500
@@ -275,6 +324,18 @@ def test_result_as_data_and_picture(small: LiveReplay, tmp_path: Path) -> None:
     assert (tmp_path / "replay.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="path"):
         plot_live_replay(small, tmp_path / "replay.txt")
+
+
+@pytest.mark.usefixtures("machine", "small")
+def test_accesses_are_replayed_too(tmp_path: Path) -> None:
+    trace = touched(Trace.open(SMALL), "uniform:0.5")
+    result = live_replay(trace, ("madv_dontneed",), runs=1, swap_directory=str(tmp_path))
+    one = result.mechanisms["madv_dontneed"]
+    for key in ("loads", "stores", "ignored_accesses"):
+        assert one.runs[0].values[key] == one.model.values[key], key
+    assert one.runs[0].values["loads"] > 5000
+    assert one.runs[0].values["disk_faults"] > 100, "pages come back from swap now"
+    assert one.model.values["swap_ins"] > 100
 
 
 @pytest.mark.usefixtures("machine", "small")

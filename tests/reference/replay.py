@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from reference.guest import Guest, joined
 
-ALLOC, FREE = 0, 1
+ALLOC, FREE, LOAD, STORE = 0, 1, 2, 3
 Event = tuple[int, int, int]  # kind, order, pfn
+Access = tuple[int, int, int]  # LOAD or STORE, pfn, how many events come before it
 
 
 def first_kinds(events: Sequence[Event]) -> dict[int, int]:
@@ -27,18 +28,31 @@ class Replay:
         base: int,
         events: Sequence[Event],
         times: Sequence[int] | None = None,
+        accesses: Sequence[Access] = (),
     ) -> None:
         self.guests = list(guests)
         self.host = guests[0].host
         self.base = base
         self.events = list(events)
         self.times = [0] * len(events) if times is None else list(times)  # ns
+        self.accesses = list(accesses)
+        self.accesses_done = 0
         self.position = 0
         self.tag = 0
         # Consecutive frees that will be one madvise call, [start, end), for each guest.
         self.pending: list[tuple[int, int] | None] = [None] * len(guests)
         self.stats = dict.fromkeys(
-            ("events", "stale_allocs", "stale_pages", "implied_frees", "ignored_frees"), 0
+            (
+                "events",
+                "stale_allocs",
+                "stale_pages",
+                "implied_frees",
+                "ignored_frees",
+                "loads",
+                "stores",
+                "ignored_accesses",
+            ),
+            0,
         )
         self.frame_ns = self.swap_ns = self.ns = 0
         self._setup()
@@ -73,14 +87,33 @@ class Replay:
             self._step()
         return n
 
+    def _access(self) -> None:
+        """What comes before the next event; a page that is free has no owner to touch it."""
+        while self.accesses_done < len(self.accesses):
+            kind, pfn, before = self.accesses[self.accesses_done]
+            if before > self.position:
+                return
+            for guest in self.guests:
+                if guest.free_bit[pfn - self.base]:
+                    self.stats["ignored_accesses"] += 1
+                elif kind == LOAD:
+                    guest.read([pfn - self.base])
+                    self.stats["loads"] += 1
+                else:
+                    guest.write([pfn - self.base], [self.next_tag()])
+                    self.stats["stores"] += 1
+            self.accesses_done += 1
+
     def _step(self) -> None:
+        self._access()
         for number, guest in enumerate(self.guests):
             self._event(number, guest, self.events[self.position])
             self.stats["events"] += 1
-        if self.position == len(self.events) - 1:
+        self.position += 1
+        if self.position == len(self.events):
+            self._access()
             for number in range(len(self.guests)):
                 self.issue(number)
-        self.position += 1
         if self.position < len(self.events):
             self._pass_time(self.times[self.position] - self.times[self.position - 1])
 

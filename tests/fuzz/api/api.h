@@ -43,7 +43,7 @@ struct guest {
 
 struct replay {
 	struct pgste_replay *r;
-	uint64_t *events, *times;
+	uint64_t *events, *times, *accesses, *places;
 	unsigned host, nr_guests;
 	uint64_t nr;
 };

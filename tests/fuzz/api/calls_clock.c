@@ -182,6 +182,23 @@ static void take_events(struct world *w, struct replay *r, uint64_t base, uint64
 	}
 }
 
+/* An access of the first page of each event, before it; one behind the end is refused first. */
+static void set_accesses(struct replay *r)
+{
+	r->accesses = block_of_size(r->nr * sizeof(*r->accesses));
+	r->places = block_of_size(r->nr * sizeof(*r->places));
+	for (uint64_t i = 0; i < r->nr; i++) {
+		r->accesses[i] = (r->events[i] & ~UINT64_C(0xff)) | PGSTE_ACCESS_LOAD | (i & 1);
+		r->places[i] = i;
+	}
+	if (!r->nr)
+		return;
+	r->places[r->nr - 1] = r->nr + 1;
+	REQUIRE(pgste_replay_set_accesses(r->r, r->accesses, r->places, r->nr) == PGSTE_E_ARG);
+	r->places[r->nr - 1] = r->nr;
+	REQUIRE(pgste_replay_set_accesses(r->r, r->accesses, r->places, r->nr) == PGSTE_OK);
+}
+
 struct outcome call_replay_new(struct world *w)
 {
 	const unsigned form = take_byte(&w->in), host = form & 1;
@@ -215,6 +232,8 @@ struct outcome call_replay_new(struct world *w)
 			result == PGSTE_E_FOREIGN || ended_early(w, result) ||
 			pgste_pgm_code((int)result));
 	REQUIRE(!result == (r.r != NULL));
+	if (!result && r.nr % 2)
+		set_accesses(&r);
 	w->replay = r;
 	w->held = true;
 	if (result)

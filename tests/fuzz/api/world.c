@@ -82,6 +82,8 @@ void replay_end(struct world *w)
 {
 	pgste_replay_free(w->replay.r);
 	free(w->replay.events);
+	free(w->replay.accesses);
+	free(w->replay.places);
 	free(w->replay.times);
 	w->replay = (struct replay){ 0 };
 }

@@ -201,3 +201,78 @@ def test_a_slot_that_goes_ends_the_replay(unchanged: Unchanged) -> None:
         replay.run()
     assert replay.position == 1
     assert guest.is_free([3, 4, 20]).tolist() == [True, False, False]
+
+
+# ---- accesses ----
+
+
+def access(kind: int, pfn: int) -> int:
+    return pfn << 8 | kind
+
+
+LOAD, STORE = 2, 3
+
+
+def test_accesses_come_between_the_events_of_their_places() -> None:
+    guest = pgste.Guest(4)
+    events = [event(ALLOC, 1), event(ALLOC, 2), event(FREE, 1), event(FREE, 2)]
+    words = [
+        access(STORE, 1),
+        access(STORE, 1),
+        access(LOAD, 2),
+        access(STORE, 1),
+        access(STORE, 2),
+    ]
+    replay = pgste.Replay(guest, events, accesses=words, places=[0, 1, 1, 3, 4])
+    assert replay.run(1) == 1  # before it page 1 is free: its first store is left out
+    assert (replay.stats()["stores"], replay.stats()["ignored_accesses"]) == (0, 1)
+    assert guest.peek([1]).tolist() == [1]
+    replay.run(1)  # page 1 is stored to first, page 2, free, is not read
+    assert guest.peek([1, 2]).tolist() == [2, 3]
+    replay.run()
+    stats = replay.stats()
+    assert (stats["loads"], stats["stores"], stats["ignored_accesses"]) == (0, 1, 4)
+    assert stats["events"] == 4
+
+
+def test_a_load_brings_a_page_back_from_swap() -> None:
+    host = pgste.Host(frames=2, swap_slots=8)
+    guest = pgste.Guest(4, host=host, mechanism="none")
+    events = [event(ALLOC, pfn) for pfn in range(4)]
+    words = [access(LOAD, pfn) for pfn in range(4)]
+    replay = pgste.Replay(guest, events, accesses=words, places=[4] * 4)
+    replay.run()
+    assert replay.stats()["loads"] == 4
+    assert guest.stats()["swap_ins"] >= 2
+    assert guest.peek(range(4)).tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("words", "places", "text"),
+    [
+        ([access(ALLOC, 1)], [0], r"accesses\[0\]: 0x100 is not a load"),
+        ([access(LOAD, 1), access(LOAD, 1) | 4], [0, 0], r"accesses\[1\]: 0x106 is not a load"),
+        ([access(STORE, 4)], [0], r"accesses\[0\]: pfn 4 is not inside the 4 pages"),
+        ([access(LOAD, 1)], [2], r"places\[0\]: 2 is more than the 1 events"),
+        ([access(LOAD, 1)] * 2, [1, 0], r"places\[1\]: 0 is before 1"),
+        ([access(LOAD, 1)] * 2, [1], "places: 1 places for 2 accesses"),
+    ],
+)
+def test_wrong_accesses_change_nothing(words: list[int], places: list[int], text: str) -> None:
+    guest = pgste.Guest(4)
+    with pytest.raises(pgste.ArgumentError, match=text):
+        pgste.Replay(guest, [event(FREE, 1)], accesses=words, places=places)
+    assert guest.peek(slice(None)).tolist() == [0] * 4
+    assert not guest.is_free().any()
+
+
+def test_accesses_without_places() -> None:
+    with pytest.raises(pgste.ArgumentError, match="one without the other"):
+        pgste.Replay(pgste.Guest(4), [event(FREE, 1)], accesses=[access(LOAD, 1)])
+
+
+def test_an_access_outside_every_slot() -> None:
+    guest = pgste.Guest(8, slots=[(0, 4), (6, 2)])
+    with pytest.raises(pgste.ArgumentError, match="outside every memory slot"):
+        pgste.Replay(guest, [event(FREE, 1)], accesses=[access(LOAD, 5)], places=[0])
+    pgste.Replay(guest, [event(FREE, 1)], accesses=[access(LOAD, 6)], places=[0]).run()

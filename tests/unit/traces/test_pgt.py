@@ -170,10 +170,10 @@ def test_checked_but_wrong(
 
 def test_other_version(tmp_path: Path) -> None:
     data = bytearray(assemble([0], [0]))
-    data[8] = 2
+    data[8] = 3
     data[124:128] = struct.pack("<I", zlib.crc32(data[:124]))
     error = refused(tmp_path / "a.pgt", bytes(data))
-    assert (error.offset, error.reason) == (8, "version 2 of the format is not known")
+    assert (error.offset, error.reason) == (8, "version 3 of the format is not known")
 
 
 def test_offsets_that_lie(tmp_path: Path) -> None:
