@@ -122,7 +122,8 @@ struct pgste_live_replay {
 	uint32_t tag;
 	uint64_t pending_gfn, pending_nr; /* run of freed pages not yet told */
 	/* as for pgste_replay_set_accesses; places count events of all calls */
-	const uint64_t *accesses, *places;
+	const uint64_t *accesses;
+	const uint64_t *places;
 	uint64_t nr_accesses, next_access;
 	struct pgste_live_replay_stats stats;
 };

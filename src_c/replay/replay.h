@@ -53,7 +53,13 @@ static ALWAYS_INLINE bool replay_block(const struct pgste_replay *r, uint64_t ev
 /* Do the accesses that come before the event that is next (access.c). */
 int replay_accesses(struct pgste_replay *r);
 /* Are these pages in a memory slot of every guest? */
-bool replay_in_slots(const struct pgste_replay *r, uint64_t gfn, uint64_t nr);
+static inline bool replay_in_slots(const struct pgste_replay *r, uint64_t gfn, uint64_t nr)
+{
+	for (unsigned i = 0; i < r->nr_guests; i++)
+		if (!memslots_have(&r->guests[i]->slots, gfn, nr))
+			return false;
+	return true;
+}
 
 /* Bring the guests to where the trace begins (setup.c).  PGSTE_E_NOMEM,
  * PGSTE_E_NO_FRAME, PGSTE_E_CHANGED, PGSTE_E_CANCELLED. */

@@ -80,14 +80,6 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	return PGSTE_OK;
 }
 
-bool replay_in_slots(const struct pgste_replay *r, uint64_t gfn, uint64_t nr)
-{
-	for (unsigned i = 0; i < r->nr_guests; i++)
-		if (!memslots_have(&r->guests[i]->slots, gfn, nr))
-			return false;
-	return true;
-}
-
 /* Does a guest have pages outside every memory slot?  Slots do not change while a call runs. */
 static bool any_holes(const struct pgste_replay *r)
 {

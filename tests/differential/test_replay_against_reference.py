@@ -55,7 +55,7 @@ class Both:
     def _make(
         self, engines: list[pgste.Guest], words: Any, times: list[int] | None, base: int
     ) -> None:
-        touched = {}
+        touched: dict[str, Any] = {}
         if self.accesses:
             kinds, pfns, places = zip(*self.accesses, strict=True)
             words_of = [pfn << 8 | kind for kind, pfn in zip(kinds, pfns, strict=True)]

@@ -62,7 +62,7 @@ def test_blocks_that_lie_unevenly_name_their_pages() -> None:
 )
 def test_bad_accesses(arguments: tuple[object], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
-        small().with_accesses(*arguments)  # type: ignore[arg-type]
+        small().with_accesses(*arguments)  # type: ignore[call-arg,arg-type]
 
 
 @pytest.mark.parametrize(
