@@ -41,6 +41,7 @@ def guest_config(random: Random) -> dict[str, Any]:
         "vcpus": random.randint(1, 2),
         "cbrl_entries": random.choice((1, 2, 3, 511)),
         "strict": random.random() < 0.2,
+        "allow_cow_sharing": not zvm and random.random() < 0.4,
     }
 
 
