@@ -187,7 +187,9 @@ static inline uint64_t pte_word(const struct mm *mm, uint64_t gfn)
  */
 static inline bool is_zero_page_word(const struct mm *mm, uint64_t word)
 {
-	return mm->allow_cow_sharing && (word & PTE_PRESENT) && (word & PTE_PROTECT) &&
+	const uint64_t mask = PTE_PRESENT | PTE_PROTECT | PTE_WRITE;
+
+	return mm->allow_cow_sharing && (word & mask) == (PTE_PRESENT | PTE_PROTECT) &&
 	       word >> PTE_PFRA_SHIFT == mm->host->config.nr_frames;
 }
 /* Is the page mapped so?  Of dat guests in both tables, or in the host's alone (host_pte.c). */

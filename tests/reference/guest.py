@@ -305,10 +305,9 @@ class Guest(Layer):
     # ---- the shared zero page (do_anonymous_page, do_wp_page, gmap.c)
 
     def is_zero_word(self, word: int) -> bool:
-        """A PTE by which the guest reads the zero page and cannot store to it."""
-        return bool(
-            is_present(word) and word & PTE_PROTECT and frame_number(word) == self.zero_page()
-        )
+        """A PTE by which the guest reads the zero page; a store faults, and pte_write() says no."""
+        mask = PTE_PRESENT | PTE_PROTECT | PTE_WRITE
+        return word & mask == PTE_PRESENT | PTE_PROTECT and frame_number(word) == self.zero_page()
 
     def zero_page(self) -> int:
         """my_zero_pfn(): no frame of the host's."""

@@ -212,11 +212,13 @@ def test_a_store_notifies_and_makes_user_dirty() -> None:
 def test_loaded_words() -> None:
     """A word through which no store can go is the zero page; any other of its number is foreign."""
     guest = guest_of("pgtable")
-    guest.set_words(range(3), pte=np.array([ZERO | 0x215, ZERO | 0x615, ZERO | 0x015], np.uint64))
+    words = [ZERO | 0x215, ZERO | 0x615, ZERO | 0x015, ZERO | 0x235]
+    guest.set_words(range(4), pte=np.array(words, np.uint64))
     assert guest.read([0, 1]).tolist() == [0, 0]
     assert guest.pte()[:2].tolist() == [ZERO | 0x215, ZERO | 0x215]
-    with pytest.raises(pgste.ForeignPteError):
-        guest.read(2)
+    for gfn in (2, 3):
+        with pytest.raises(pgste.ForeignPteError):
+            guest.read(gfn)
     guest.write(0, 4)
     assert guest.peek(range(3)).tolist() == [4, 0, 0]
     guest.host.validate()
