@@ -171,7 +171,8 @@ static uint64_t page_key(const struct search_system *s, uint64_t gfn)
 	else
 		word &= ~(uint64_t)PGSTE_STATE_DIRTY;
 	if (f) {
-		word |= (uint64_t)f->list << 21 | position(s->host, pte_index(guest->mm.pte[gfn])) << 23;
+		word |= (uint64_t)f->list << 21;
+		word |= position(s->host, pte_index(guest->mm.pte[gfn])) << 23;
 		word |= (uint64_t)f->referenced << 25;
 		word |= (uint64_t)(f->dirty && dirty_matters(s, f)) << 26;
 		word |= (uint64_t)f->pinned << 27 | (uint64_t)(f->slot != NIL) << 28;
