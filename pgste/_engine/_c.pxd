@@ -117,12 +117,23 @@ cdef extern from "pgste.h" nogil:
     const uint64_t PGSTE_MAX_PAGES, PGSTE_MAX_FRAMES
     const uint32_t PGSTE_MAX_GUESTS
 
+    cdef enum pgste_reclaim:
+        PGSTE_RECLAIM_SIMPLE
+        PGSTE_RECLAIM_LRU
+
+    const uint32_t PGSTE_MAX_SWAPPINESS, PGSTE_MAX_CLUSTER
+
     cdef struct pgste_host_config:
+        pgste_reclaim reclaim
         uint64_t nr_frames
         uint64_t nr_swap_slots
         uint64_t low
         uint64_t high
         uint32_t batch
+        uint8_t swappiness
+        uint8_t page_cluster
+        bool_t rotational
+        bool_t stale_stats
 
     cdef struct pgste_host_stats:
         pass
@@ -137,6 +148,7 @@ cdef extern from "pgste.h" nogil:
         PGSTE_LIST_ACTIVE
         PGSTE_LIST_INACTIVE
         PGSTE_LIST_LAZYFREE
+        PGSTE_LIST_LAZYFREE_ACTIVE
 
     cdef struct pgste_frame_info:
         pgste_frame_list list
@@ -150,7 +162,9 @@ cdef extern from "pgste.h" nogil:
         bool_t locked
         bool_t writeback
         bool_t shared
+        bool_t mapped
 
+    void pgste_host_flush_stats(pgste_host *host)
     void pgste_host_defaults(pgste_host_config *config)
     int pgste_host_new(const pgste_host_config *config, pgste_host **host)
     int pgste_host_free(pgste_host *host)

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* Frames: the free stack, and the LRU lists.  docs/model.md section 4. */
-#include "host/host.h"
+#include "host/lru.h"
 
 void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame)
 {
 	struct list *l = &host->lists[list];
 	struct frame *f = &host->frames[frame];
 
+	if (host->lru) {
+		host->lru->flags[frame] &= (uint8_t)~FRAME_ACTIVE;
+		if (list == PGSTE_LIST_LAZYFREE_ACTIVE) {
+			host->lru->flags[frame] |= FRAME_ACTIVE;
+			list = PGSTE_LIST_LAZYFREE;
+		}
+	}
 	f->list = (unsigned)list & 3;
 	f->prev = NIL;
 	f->next = l->head;
@@ -21,7 +28,7 @@ void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t fram
 void list_del(struct pgste_host *host, uint32_t frame)
 {
 	struct frame *f = &host->frames[frame];
-	struct list *l = &host->lists[f->list];
+	struct list *l = &host->lists[list_number(host, frame)];
 
 	if (f->prev != NIL)
 		host->frames[f->prev].next = f->next;
@@ -44,6 +51,7 @@ uint32_t frame_take(struct pgste_host *host)
 	else
 		frame = (uint32_t)host->fresh_frame++;
 	host->frames[frame] = (struct frame){ .slot = NIL };
+	frame_forget(host, frame);
 	host->nr_free--;
 	used = host->config.nr_frames - host->nr_free;
 	if (used > host->stats.frames_peak)
@@ -51,11 +59,19 @@ uint32_t frame_take(struct pgste_host *host)
 	return frame;
 }
 
+void frame_forget(struct pgste_host *host, uint32_t frame)
+{
+	if (host->lru)
+		host->lru->flags[frame] = 0;
+}
+
 void frame_put(struct pgste_host *host, uint32_t frame)
 {
 	struct frame *f = &host->frames[frame];
 
 	list_del(host, frame);
+	if (frame_is_unmapped(f))
+		host->lru->unmapped--;
 	if (f->slot != NIL)
 		slot_uncache(host, frame);
 	host->nr_held -= frame_holds(f);
@@ -78,7 +94,7 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 	if (frame >= host->fresh_frame || f->list == PGSTE_LIST_FREE)
 		return PGSTE_OK;
 	*info = (struct pgste_frame_info){
-		.list = (enum pgste_frame_list)f->list,
+		.list = (enum pgste_frame_list)list_number(host, (uint32_t)frame),
 		.guest = f->owner,
 		.gfn = f->gfn,
 		.tag = f->tag,
@@ -89,6 +105,7 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 		.locked = f->locked,
 		.writeback = f->writeback,
 		.shared = f->shared,
+		.mapped = !frame_is_unmapped(f),
 	};
 	return PGSTE_OK;
 }
@@ -99,7 +116,7 @@ int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list lis
 	const struct list *l;
 	uint64_t nr = 0;
 
-	if (list < PGSTE_LIST_ACTIVE || list > PGSTE_LIST_LAZYFREE)
+	if (list < PGSTE_LIST_ACTIVE || (unsigned)list >= PGSTE_NR_LISTS)
 		return PGSTE_E_ARG;
 	l = &host->lists[list];
 	for (uint32_t f = l->head; f != NIL && nr < max; f = host->frames[f].next)

@@ -3,7 +3,7 @@
  * Swap slots: use counts, the swap cache, and the free stack.  docs/model.md sections 4 and 6.
  * A slot is free when nobody uses it and no frame caches it.
  */
-#include "host/host.h"
+#include "host/lru.h"
 
 static bool slot_maybe_free(struct pgste_host *host, uint32_t slot)
 {
@@ -13,8 +13,11 @@ static bool slot_maybe_free(struct pgste_host *host, uint32_t slot)
 		return false;
 	s->count = SLOT_FREE;
 	s->frame = host->free_slot;
-	host->free_slot = slot;
 	host->nr_slots_free++;
+	if (host->lru)
+		cluster_free(host, slot);
+	else
+		host->free_slot = slot;
 	return true;
 }
 
@@ -24,7 +27,9 @@ uint32_t slot_get(struct pgste_host *host)
 	uint32_t slot = host->free_slot;
 	uint64_t used;
 
-	if (slot != NIL)
+	if (host->lru)
+		slot = cluster_alloc(host);
+	else if (slot != NIL)
 		host->free_slot = host->slots[slot].frame;
 	else
 		slot = (uint32_t)host->fresh_slot++;
@@ -63,6 +68,10 @@ bool slot_put_use(struct pgste_host *host, uint32_t slot)
 		return false;
 	if (s->frame == NIL)
 		return slot_maybe_free(host, slot);
+	if (frame_is_unmapped(&host->frames[s->frame])) {
+		frame_put(host, s->frame); /* read ahead in vain; the slot goes with it */
+		return true;
+	}
 	/* __try_to_reclaim_swap: the folio lock is tried, folio_free_swap refuses writeback */
 	if (!swap_nearly_full(host) || host->frames[s->frame].locked ||
 	    host->frames[s->frame].writeback)
@@ -80,7 +89,8 @@ int pgste_host_slot(const struct pgste_host *host, uint64_t slot, struct pgste_s
 		return PGSTE_E_ARG;
 	*info = (struct pgste_slot_info){ .frame = NIL };
 	s = &host->slots[slot];
-	if (slot >= host->fresh_slot || s->count == SLOT_FREE)
+	if (slot >= host->fresh_slot || s->count == SLOT_FREE ||
+	    (host->lru && !slot_is_used(host->lru, slot)))
 		return PGSTE_OK;
 	*info = (struct pgste_slot_info){ .count = s->count, .frame = s->frame, .tag = s->tag };
 	return PGSTE_OK;

@@ -18,7 +18,7 @@
 #ifndef MEMORY_MEMORY_H
 #define MEMORY_MEMORY_H
 
-#include "host/host.h"
+#include "host/lru.h"
 #include "pgste/generation.h"
 #include "pgste/guest.h"
 #include "pgste/host_pte.h"
@@ -84,6 +84,7 @@ struct mm {
 	uint64_t nr_open;
 	struct pgste_guest_stats stats; /* what is not counted in the vcpus */
 	struct two_tables two;
+	struct window window; /* of swap readahead, where the device does not rotate */
 };
 
 /* ---- life (mm.c) ---- */
@@ -277,6 +278,11 @@ void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr);
 
 /* One load or store; PGSTE_OK or PGSTE_E_NO_FRAME, PGSTE_E_FOREIGN (no change). */
 int fault_in(struct mm *mm, uint64_t gfn, enum pte_access access, uint32_t *frame);
+/*
+ * The frame of a page whose slot it alone uses, read from swap or found in the swap cache, on a
+ * host of PGSTE_RECLAIM_LRU (readahead.c); the page is not mapped yet.  NIL: none to be had.
+ */
+uint32_t swap_cache_frame(struct mm *mm, uint64_t gfn, uint32_t slot, enum pte_access access);
 /* What a load would give. */
 uint32_t content_of(const struct mm *mm, uint64_t gfn);
 /* Loads or stores of all gfns, which are inside; as pgste_read and pgste_write. */
