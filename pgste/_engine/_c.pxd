@@ -5,7 +5,7 @@ Structs that the header builds from a list of statistics are declared without th
 they are arrays of uint64_t, whose names pgste_*_name() tells.
 """
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "stdbool.h":
@@ -121,7 +121,7 @@ cdef extern from "pgste.h" nogil:
         PGSTE_RECLAIM_SIMPLE
         PGSTE_RECLAIM_LRU
 
-    const uint32_t PGSTE_MAX_SWAPPINESS, PGSTE_MAX_CLUSTER
+    const uint32_t PGSTE_MAX_SWAPPINESS, PGSTE_MAX_CLUSTER, PGSTE_MAX_DELAY
 
     cdef struct pgste_host_config:
         pgste_reclaim reclaim
@@ -132,6 +132,7 @@ cdef extern from "pgste.h" nogil:
         uint32_t batch
         uint8_t swappiness
         uint8_t page_cluster
+        uint16_t write_delay
         bool_t rotational
         bool_t stale_stats
 

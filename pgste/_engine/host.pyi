@@ -40,6 +40,7 @@ class Host(Unit):
         swappiness: SupportsIndex = 60,
         page_cluster: SupportsIndex = 3,
         rotational: Flag = True,
+        write_delay: SupportsIndex = 200,
         fresh_stats: Flag = True,
     ) -> None: ...
     @property

@@ -11,6 +11,7 @@ from pgste._engine._c cimport (
     PGSTE_E_GFN,
     PGSTE_LIST_ACTIVE,
     PGSTE_MAX_CLUSTER,
+    PGSTE_MAX_DELAY,
     PGSTE_MAX_FRAMES,
     PGSTE_MAX_SWAPPINESS,
     pgste_folio,
@@ -83,6 +84,9 @@ cdef class Host(Unit):
     rotational : bool
         Readahead takes neighbours on the swap device, as on one that rotates; else neighbours in
         the guest.
+    write_delay : int
+        Steps that a write to swap takes, 0 .. 4096; a step is a page that reclaim looks at, or a
+        frame that is asked for.  Until then the page keeps its frame.  0: it is done at once.
     fresh_stats : bool
         Reclaim sees how long its lists are.  False: how long they were at the last
         `flush_stats`, as the kernel, which flushes every 2 seconds.
@@ -96,7 +100,8 @@ cdef class Host(Unit):
     @cython.embedsignature.format("c")  # into the text of the class
     def __init__(
         self, frames, swap_slots, low=None, high=None, batch=None, *, rearm="referenced",
-        reclaim="simple", swappiness=60, page_cluster=3, rotational=True, fresh_stats=True
+        reclaim="simple", swappiness=60, page_cluster=3, rotational=True, write_delay=200,
+        fresh_stats=True
     ):
         cdef pgste_host_config config
         cdef int error, rule
@@ -109,6 +114,7 @@ cdef class Host(Unit):
         pgste_host_defaults(&config)
         config.swappiness = integer(swappiness, "swappiness", 0, PGSTE_MAX_SWAPPINESS)
         config.page_cluster = integer(page_cluster, "page_cluster", 0, PGSTE_MAX_CLUSTER)
+        config.write_delay = integer(write_delay, "write_delay", 0, PGSTE_MAX_DELAY)
         config.rotational = boolean(rotational, "rotational")
         config.stale_stats = not boolean(fresh_stats, "fresh_stats")
         if batch is not None:

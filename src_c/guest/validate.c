@@ -86,8 +86,10 @@ static const char *check_frames(const struct pgste_host *host)
 			continue;
 		if (host->lru && frame_is_unmapped(f)) {
 			if (f->slot == NIL || host->slots[f->slot].frame != i || f->dirty ||
-			    frame_holds(f) || host->slots[f->slot].count == 0)
+			    frame_holds(f) != f->writeback ||
+			    (host->slots[f->slot].count == 0 && !host->config.write_delay))
 				return "a frame that nobody maps is no clean copy of a slot in use";
+			nr_held += f->writeback;
 			nr_unmapped++;
 			nr_cached++;
 			continue;

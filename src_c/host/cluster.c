@@ -79,6 +79,10 @@ static bool take_from_cache(struct pgste_host *host, uint32_t slot)
 
 	if (f->locked || f->writeback)
 		return false;
+	if (frame_is_unmapped(f)) {
+		frame_put(host, frame);
+		return true;
+	}
 	slot_uncache(host, frame);
 	f->dirty = 1;
 	return true;

@@ -41,6 +41,22 @@ void list_del(struct pgste_host *host, uint32_t frame)
 	l->nr--;
 }
 
+void list_rotate(struct pgste_host *host, uint32_t frame)
+{
+	struct list *l = &host->lists[list_number(host, frame)];
+	struct frame *f = &host->frames[frame];
+
+	list_del(host, frame);
+	f->prev = l->tail;
+	f->next = NIL;
+	if (l->tail != NIL)
+		host->frames[l->tail].next = frame;
+	else
+		l->head = frame;
+	l->tail = frame;
+	l->nr++;
+}
+
 uint32_t frame_take(struct pgste_host *host)
 {
 	uint32_t frame = host->free_frame;
@@ -61,8 +77,11 @@ uint32_t frame_take(struct pgste_host *host)
 
 void frame_forget(struct pgste_host *host, uint32_t frame)
 {
-	if (host->lru)
-		host->lru->flags[frame] = 0;
+	if (!host->lru)
+		return;
+	if (host->lru->flags[frame] & FRAME_WRITING)
+		write_forget(host, frame);
+	host->lru->flags[frame] = 0;
 }
 
 void frame_put(struct pgste_host *host, uint32_t frame)
@@ -70,6 +89,8 @@ void frame_put(struct pgste_host *host, uint32_t frame)
 	struct frame *f = &host->frames[frame];
 
 	list_del(host, frame);
+	if (host->lru && (host->lru->flags[frame] & FRAME_WRITING))
+		write_forget(host, frame);
 	if (frame_is_unmapped(f))
 		host->lru->unmapped--;
 	if (f->slot != NIL)

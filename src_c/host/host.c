@@ -20,6 +20,7 @@ void pgste_host_defaults(struct pgste_host_config *config)
 	config->swappiness = 60;
 	config->page_cluster = 3;
 	config->rotational = true;
+	config->write_delay = 200; /* fitted to measured runs: docs/reclaim.md */
 }
 
 static bool host_config_valid(const struct pgste_host_config *c)
@@ -28,7 +29,8 @@ static bool host_config_valid(const struct pgste_host_config *c)
 	       c->nr_swap_slots <= PGSTE_MAX_FRAMES && c->low < c->high &&
 	       c->high <= c->nr_frames && c->batch >= 1 &&
 	       (c->reclaim == PGSTE_RECLAIM_SIMPLE || c->reclaim == PGSTE_RECLAIM_LRU) &&
-	       c->swappiness <= PGSTE_MAX_SWAPPINESS && c->page_cluster <= PGSTE_MAX_CLUSTER;
+	       c->swappiness <= PGSTE_MAX_SWAPPINESS && c->page_cluster <= PGSTE_MAX_CLUSTER &&
+	       c->write_delay <= PGSTE_MAX_DELAY;
 }
 
 static void host_destroy(struct pgste_host *host)

@@ -21,7 +21,7 @@ struct frame {
 	uint32_t tag;
 	uint32_t slot;	     /* swap cache, or NIL */
 	uint64_t gfn : 40;
-	uint64_t owner : 16; /* number of its mm; NOBODY: read ahead, not mapped yet */
+	uint64_t owner : 16; /* number of its mm; NOBODY: in the swap cache alone */
 	uint64_t list : 2;
 	uint64_t referenced : 1;
 	uint64_t dirty : 1;
@@ -122,6 +122,8 @@ static inline void key_accessed(struct pgste_host *host, uint32_t frame, bool st
 
 void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame);
 void list_del(struct pgste_host *host, uint32_t frame);
+/* To the tail of its list. */
+void list_rotate(struct pgste_host *host, uint32_t frame);
 /* A free frame, on no list yet; there must be one. */
 uint32_t frame_take(struct pgste_host *host);
 /* Off its list, out of the swap cache, onto the free stack. */

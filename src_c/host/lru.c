@@ -23,6 +23,7 @@ void lru_free(struct lru *lru, const struct pgste_host_config *config)
 	table_free(lru->shadows, config->nr_swap_slots * sizeof(*lru->shadows));
 	table_free(lru->used, bitmap_bytes(config->nr_swap_slots));
 	table_free(lru->clusters, cluster_bytes(config));
+	free(lru->writes);
 	free(lru);
 }
 
@@ -67,7 +68,8 @@ struct lru *lru_new(const struct pgste_host_config *config)
 	lru->shadows = table_new(config->nr_swap_slots * sizeof(*lru->shadows));
 	lru->used = table_new(bitmap_bytes(config->nr_swap_slots));
 	lru->clusters = table_new(cluster_bytes(config));
-	if (!lru->flags || !lru->shadows || !lru->used || !lru->clusters) {
+	lru->writes = calloc(config->write_delay + 1u, sizeof(*lru->writes));
+	if (!lru->flags || !lru->shadows || !lru->used || !lru->clusters || !lru->writes) {
 		lru_free(lru, config);
 		return NULL;
 	}
@@ -95,6 +97,7 @@ void lru_saved_free(struct lru *saved)
 	free(saved->shadows);
 	free(saved->used);
 	free(saved->clusters);
+	free(saved->writes);
 	free(saved);
 }
 
@@ -109,7 +112,10 @@ struct lru *lru_save(const struct pgste_host *host)
 	saved->shadows = lru_copy(lru->shadows, host->fresh_slot * sizeof(*lru->shadows));
 	saved->used = lru_copy(lru->used, bitmap_bytes(host->config.nr_swap_slots));
 	saved->clusters = lru_copy(lru->clusters, cluster_bytes(&host->config));
-	if (!saved->flags || !saved->shadows || !saved->used || !saved->clusters) {
+	saved->writes = lru_copy(lru->writes, (host->config.write_delay + 1u) *
+						      sizeof(*lru->writes));
+	if (!saved->flags || !saved->shadows || !saved->used || !saved->clusters ||
+	    !saved->writes) {
 		lru_saved_free(saved);
 		return NULL;
 	}
@@ -127,6 +133,9 @@ void lru_restore(struct pgste_host *host, const struct lru *saved)
 	lru->shadows = live.shadows;
 	lru->used = live.used;
 	lru->clusters = live.clusters;
+	lru->writes = live.writes;
+	memcpy(lru->writes, saved->writes,
+	       (host->config.write_delay + 1u) * sizeof(*lru->writes));
 	memcpy(lru->flags, saved->flags, host->fresh_frame);
 	memcpy(lru->shadows, saved->shadows, host->fresh_slot * sizeof(*lru->shadows));
 	memcpy(lru->used, saved->used, bitmap_bytes(host->config.nr_swap_slots));

@@ -32,10 +32,18 @@ struct window {
 
 #define FRAME_WORKINGSET 1u /* PG_workingset */
 #define FRAME_ACTIVE 2u	    /* a lazyfree page on the active list */
+#define FRAME_AHEAD 4u	    /* PG_readahead and PG_reclaim, which are one bit */
+#define FRAME_WRITING 8u    /* in lru->writes */
 
 /* Sizes of lists and activations as a reader of the kernel's statistics sees them. */
 struct seen {
 	uint64_t nr[PGSTE_NR_LISTS], activations;
+};
+
+/* Pages on their way to swap, in a ring: each ends write_delay steps after it began. */
+struct write {
+	uint32_t frame; /* NIL: it was taken from its page meanwhile */
+	uint32_t due;	/* lru->clock by then */
 };
 
 struct lru {
@@ -49,7 +57,10 @@ struct lru {
 	uint32_t age;	   /* nonresident_age, modulo 2^30 */
 	uint64_t cost[2];  /* of anonymous and of lazyfree pages */
 	uint64_t activations, activated_before;
-	uint64_t unmapped; /* frames that were read ahead and are not mapped yet */
+	uint64_t unmapped; /* frames of NOBODY */
+	struct write *writes; /* config.write_delay + 1 of them */
+	uint32_t first_write, nr_writes, clock;
+	uint32_t nr_writing; /* frames with FRAME_WRITING: all in the ring but those taken away */
 	struct seen seen;  /* where statistics are flushed by calls only */
 	struct window window;
 };
@@ -90,6 +101,19 @@ static inline bool slot_is_used(const struct lru *lru, uint64_t slot)
 {
 	return lru->used[slot / 64] >> slot % 64 & 1;
 }
+
+/* ---- pages that are being written (writes.c) ---- */
+
+/* A page that was unmapped: it is in the swap cache alone, and stays until it is written. */
+void write_begin(struct pgste_host *host, uint32_t frame);
+/* Its page goes before it is written. */
+void write_forget(struct pgste_host *host, uint32_t frame);
+/* Wait until the write of this frame ends, and so those before it. */
+void write_wait(struct pgste_host *host, uint32_t frame);
+/* Wait for all of them. */
+void writes_finish(struct pgste_host *host);
+/* A step of time: writes that are due end. */
+void writes_step(struct pgste_host *host);
 
 /* ---- refaults and costs (workingset.c; mm/workingset.c, mm/swap.c) ---- */
 

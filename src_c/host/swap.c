@@ -69,6 +69,8 @@ bool slot_put_use(struct pgste_host *host, uint32_t slot)
 	if (s->frame == NIL)
 		return slot_maybe_free(host, slot);
 	if (frame_is_unmapped(&host->frames[s->frame])) {
+		if (host->frames[s->frame].writeback)
+			return false;
 		frame_put(host, s->frame); /* read ahead in vain; the slot goes with it */
 		return true;
 	}

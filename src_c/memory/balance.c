@@ -188,10 +188,14 @@ static void kswapd(struct pgste_host *host)
 
 uint32_t lru_frame_get(struct pgste_host *host)
 {
+	writes_step(host);
 	if (is_machine(host) && host->nr_free <= host->config.low)
 		kswapd(host);
-	for (unsigned tries = 0; tries < RECLAIM_RETRIES && !host->nr_free; tries++)
+	for (unsigned tries = 0; tries < RECLAIM_RETRIES && !host->nr_free; tries++) {
 		direct(host, host->config.batch);
+		if (!host->nr_free)
+			writes_finish(host); /* reclaim_throttle */
+	}
 	return host->nr_free ? frame_take(host) : NIL;
 }
 
@@ -200,12 +204,15 @@ int64_t lru_reclaim(struct pgste_host *host, uint64_t n, bool rests)
 {
 	uint64_t freed = 0;
 
+	n = min_u64(n, host->config.nr_frames);
 	for (unsigned idle = 0; freed < n && idle < RECLAIM_RETRIES;) {
 		const uint64_t before = host->nr_free;
 		const uint64_t goal = min_u64((n - freed) / 4, UINT64_C(1) << 16);
 
 		direct(host, goal > host->config.batch ? goal : host->config.batch);
 		idle = host->nr_free > before ? 0 : idle + 1;
+		if (idle)
+			writes_finish(host);
 		freed += host->nr_free - before;
 		if (rests && !watch_rest())
 			return PGSTE_E_CANCELLED;

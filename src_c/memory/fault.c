@@ -138,7 +138,9 @@ static bool may_run_dry(const struct mm *mm, const struct pgste_gfns *gfns)
 	/* what is read ahead takes frames as well */
 	const uint64_t each = host->lru ? UINT64_C(1) << host->config.page_cluster : 1;
 
-	return gfns->nr > (host->nr_free + host->nr_slots_free) / each || host->nr_held ||
+	return gfns->nr > (host->nr_free + host->nr_slots_free) / each ||
+	       host->nr_held != (host->lru ? host->lru->nr_writing : 0) ||
+	       (host->lru && !host->config.swappiness) || /* anonymous memory stays */
 	       mm->nr_foreign || mm->rules;
 }
 

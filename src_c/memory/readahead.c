@@ -6,7 +6,7 @@
 #include "memory/memory.h"
 
 #define MOST_PAGES (1u << PGSTE_MAX_CLUSTER)
-#define TABLE_PAGES 256u /* of a page table of the host */
+#define HOST_TABLE 256u /* of a page table of the host */
 #define HITS_MOST 63u	 /* of an address space */
 
 /* Slots that are read together, and the frames that they got. */
@@ -57,7 +57,7 @@ static void around_gfn(struct mm *mm, uint64_t gfn, struct reading *r)
 	struct window *w = &mm->window;
 	const uint64_t before = w->before;
 	const uint32_t pages = window_pages(w, gfn, 1u << mm->host->config.page_cluster);
-	const uint64_t table = gfn / TABLE_PAGES * TABLE_PAGES;
+	const uint64_t table = gfn / HOST_TABLE * HOST_TABLE;
 	uint64_t back = (pages - 1) / 2;
 
 	w->before = gfn;
@@ -72,7 +72,7 @@ static void around_gfn(struct mm *mm, uint64_t gfn, struct reading *r)
 	for (uint64_t k = 0; k < pages; k++) {
 		const uint64_t at = gfn + k - back; /* below 0 it is above all pages */
 
-		if (at < table || at >= min_u64(mm->nr_pages, table + TABLE_PAGES))
+		if (at < table || at >= min_u64(mm->nr_pages, table + HOST_TABLE))
 			continue;
 		if ((mm->state[at] & PGSTE_STATE_SWAP) && !(mm->pte[at] & COLD_FOREIGN))
 			r->slots[r->nr_slots++] = pte_index(mm->pte[at]);
@@ -80,7 +80,7 @@ static void around_gfn(struct mm *mm, uint64_t gfn, struct reading *r)
 }
 
 /* __read_swap_cache_async: false if there is no frame for it. */
-static bool read_slot(struct pgste_host *host, uint32_t slot, struct reading *r)
+static bool read_slot(struct pgste_host *host, uint32_t slot, bool ahead, struct reading *r)
 {
 	const uint32_t frame = frame_get(host);
 	struct frame *f;
@@ -93,6 +93,7 @@ static bool read_slot(struct pgste_host *host, uint32_t slot, struct reading *r)
 	f->locked = 1; /* until it is read: nobody takes it before all are */
 	host->lru->unmapped++;
 	slot_cache(host, slot, frame);
+	host->lru->flags[frame] |= ahead ? FRAME_AHEAD : 0;
 	list_add(host, lru_refault(host, slot, frame) ? PGSTE_LIST_ACTIVE : PGSTE_LIST_INACTIVE,
 		 frame);
 	r->frames[r->nr_frames++] = frame;
@@ -115,11 +116,11 @@ static void read_around(struct mm *mm, uint64_t gfn, uint32_t slot)
 
 		if (!slot_is_used(host->lru, other) || s->count == 0 || s->frame != NIL)
 			continue;
-		if (read_slot(host, other, &r) && other != slot)
+		if (read_slot(host, other, other != slot, &r) && other != slot)
 			host->stats.readaheads++;
 	}
 	if (host->slots[slot].frame == NIL)
-		(void)read_slot(host, slot, &r);
+		(void)read_slot(host, slot, false, &r);
 	for (unsigned i = 0; i < r.nr_frames; i++)
 		host->frames[r.frames[i]].locked = 0;
 	host->stats.swap_ins += r.nr_frames;
@@ -127,12 +128,14 @@ static void read_around(struct mm *mm, uint64_t gfn, uint32_t slot)
 }
 
 /* A fault finds the page in memory: swap_update_readahead. */
-static void count_hit(struct mm *mm, uint64_t gfn)
+static void count_hit(struct mm *mm, uint64_t gfn, uint32_t frame)
 {
+	/* one that is being written is a hit, too: the bit is the same */
+	const bool hit = mm->host->lru->flags[frame] & FRAME_AHEAD;
 	struct window *w = window_of(mm);
 
-	mm->host->stats.readahead_hits++;
-	w->hits++;
+	mm->host->stats.readahead_hits += hit;
+	w->hits += hit;
 	if (mm->host->config.rotational)
 		return;
 	w->hits = w->hits > HITS_MOST ? HITS_MOST : w->hits;
@@ -146,7 +149,7 @@ uint32_t swap_cache_frame(struct mm *mm, uint64_t gfn, uint32_t slot, enum pte_a
 	struct frame *f;
 
 	if (s->frame != NIL)
-		count_hit(mm, gfn);
+		count_hit(mm, gfn, s->frame);
 	else
 		read_around(mm, gfn, slot);
 	if (s->frame == NIL)
@@ -155,8 +158,9 @@ uint32_t swap_cache_frame(struct mm *mm, uint64_t gfn, uint32_t slot, enum pte_a
 	f->gfn = gfn & ((UINT64_C(1) << 40) - 1);
 	f->owner = mm->number & NOBODY;
 	host->lru->unmapped--;
+	host->lru->flags[s->frame] &= (uint8_t)~FRAME_AHEAD;
 	s->count = 0;
-	if (access == PTE_STORE || swap_nearly_full(host)) {
+	if ((access == PTE_STORE || swap_nearly_full(host)) && !f->writeback) {
 		const uint32_t frame = s->frame;
 
 		slot_uncache(host, frame);

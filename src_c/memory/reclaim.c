@@ -36,6 +36,7 @@ static void write_swap(struct pgste_host *host, uint32_t frame)
 	struct frame *f = &host->frames[frame];
 	struct mm *mm = owner(host, frame);
 	struct slot *slot = &host->slots[f->slot];
+	const uint64_t written = host->stats.swap_outs;
 
 	if (f->dirty || (mm->pte[f->gfn] & PTE_DIRTY)) {
 		slot->tag = f->tag;
@@ -50,6 +51,10 @@ static void write_swap(struct pgste_host *host, uint32_t frame)
 		mm->rules->evicted(mm, f->gfn, false);
 	pte_swap_out(mm, f->gfn, f->slot);
 	slot->count++;
+	if (host->lru && host->config.write_delay && host->stats.swap_outs != written) {
+		write_begin(host, frame);
+		return;
+	}
 	if (host->lru)
 		lru_evicted(host, frame);
 	frame_put(host, frame);
@@ -273,6 +278,8 @@ static int page_out(struct mm *mm, uint64_t gfn)
 	if (page_is_young(mm, gfn))
 		age_frame(mm, f);
 	f->referenced = 0;
+	if (host->lru)
+		writes_step(host);
 	return drop_or_write(host, frame);
 }
 

@@ -53,7 +53,7 @@ static enum fate activate(struct pgste_host *host, uint32_t frame)
 static enum fate evict_unmapped(struct pgste_host *host, uint32_t frame)
 {
 	lru_evicted(host, frame);
-	host->stats.clean_evictions++;
+	host->stats.clean_evictions += (host->lru->flags[frame] & FRAME_AHEAD) != 0;
 	frame_put(host, frame);
 	return FATE_FREED;
 }
@@ -77,6 +77,8 @@ static enum fate shrink_page(struct pgste_host *host, uint32_t frame)
 
 	if (f->locked)
 		return stay(host, frame, FATE_LOCKED);
+	if (!host->config.low && (host->lru->flags[frame] & FRAME_WRITING))
+		write_wait(host, frame);
 	if (f->writeback)
 		return activate(host, frame);
 	f->referenced = 0;
@@ -102,14 +104,15 @@ uint64_t shrink_inactive(struct pgste_host *host, struct scan *sc, unsigned whic
 	nr = min_u64(nr, inactive->nr);
 	if (!nr)
 		return 0;
-	for (uint64_t i = 0; i < nr; i++) {
+	for (uint64_t left = nr; left && inactive->tail != NIL; left--) {
 		fetch_victims(host, inactive);
+		writes_step(host);
 		fates[shrink_page(host, inactive->tail)]++;
 	}
 	host->stats.scanned += nr;
 	sc->scanned += nr - fates[FATE_LOCKED];
 	host->lru->age = (host->lru->age + (uint32_t)fates[FATE_ACTIVE]) & AGE_MASK;
-	reclaimed = fates[FATE_FREED] + fates[FATE_WRITTEN];
+	reclaimed = fates[FATE_FREED] + (host->config.write_delay ? 0 : fates[FATE_WRITTEN]);
 	lru_note_cost(host, which, fates[FATE_WRITTEN] + fates[FATE_DROPPED], nr - reclaimed);
 	return reclaimed;
 }

@@ -23,11 +23,13 @@ struct pgste_host_config {
 	/* of PGSTE_RECLAIM_LRU alone: */
 	uint8_t swappiness;   /* 0 .. 200 */
 	uint8_t page_cluster; /* at most 2^this pages are read at once; 0 .. PGSTE_MAX_CLUSTER */
+	uint16_t write_delay; /* pages scanned or got while one is written, at most PGSTE_MAX_DELAY */
 	bool rotational;      /* readahead by neighbours on the device, else in the guest */
 	bool stale_stats;     /* reclaim sees sizes of lists as of pgste_host_flush_stats */
 };
 #define PGSTE_MAX_SWAPPINESS 200u
 #define PGSTE_MAX_CLUSTER 5u
+#define PGSTE_MAX_DELAY 4096u
 
 /* Fill in the defaults for the rest from reclaim and nr_frames; see docs/model.md. */
 void pgste_host_defaults(struct pgste_host_config *config);
@@ -111,7 +113,7 @@ int64_t pgste_set_folio(struct pgste_guest *guest, const struct pgste_gfns *gfns
 	X(refaults)	     /* pages read from swap whose eviction was still remembered */  \
 	X(refaults_activated) /* of these, those that became active at once */              \
 	X(frames_lazyfree_active) /* on the active list of lazyfree pages */                 \
-	X(frames_unmapped)   /* read ahead, not used yet */
+	X(frames_unmapped)   /* in the swap cache alone: read ahead, or written just now */
 
 struct pgste_host_stats {
 	PGSTE_HOST_STATS(PGSTE_STATS_FIELD)
@@ -142,7 +144,7 @@ struct pgste_frame_info {
 	uint32_t tag;
 	uint32_t slot;	/* swap slot of the swap cache, UINT32_MAX: none */
 	bool referenced, dirty, pinned, locked, writeback, shared;
-	bool mapped; /* by its page; else it was read ahead, and guest and gfn mean nothing */
+	bool mapped; /* by its page; else the swap cache alone has it: no guest, no gfn */
 };
 int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste_frame_info *info);
 /* Frames of a list, head (newest) first, at most max of them: how many the list has. */

@@ -361,9 +361,11 @@ class Guest(Layer):
 
     def _map_from_swap(self, gfn: int, store: bool) -> None:
         slot = swap_offset(self.pte[gfn])
-        frame = self.host.swap_in(self.number, gfn, slot, store)
+        try:
+            frame = self.host.swap_in(self.number, gfn, slot, store)
+        finally:
+            self.count["swap_ins"] += self.host.read
         self._map(gfn, frame, FAULT_BITS[self.generation][2 + store])
-        self.count["swap_ins"] += 1
 
     def _map(self, gfn: int, frame: int, bits: int) -> None:
         self.frame[gfn] = frame
@@ -602,7 +604,7 @@ class Guest(Layer):
             self.xchg_pte(gfn, PTE_NONE)
             old = pte & ~(PTE_YOUNG | PTE_DIRTY) | PTE_INVALID | PTE_PROTECT
             self.set_pte(gfn, old)
-        if frame.list != "lazyfree":
+        if frame.list not in ("lazyfree", "lazyfree_active"):
             self.host.to_head(index, "lazyfree")
             frame.referenced = False
 

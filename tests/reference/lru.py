@@ -7,14 +7,11 @@ mm/vmscan.c, mm/workingset.c, mm/swap.c, mm/swap_state.c, mm/swapfile.c, mm/memc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from reference.errors import OutOfFrames, OutOfSwap
 from reference.host import Frame, Host
-from reference.words import PTE_DIRTY, PTE_NONE, is_swap, swap_entry, swap_offset
-
-if TYPE_CHECKING:
-    from reference.guest import Guest
+from reference.words import PTE_DIRTY, PTE_NONE, is_swap, swap_entry, swap_offset, with_usage
+from reference.zvm import USAGE
 
 CLUSTER = 256  # SWAPFILE_CLUSTER without THP_SWAP
 RETRIES = 17
@@ -73,6 +70,8 @@ class LruHost(Host):
         swappiness: int = 60,
         page_cluster: int = 3,
         rotational: bool = True,
+        write_delay: int = 200,
+        fresh_stats: bool = True,
     ) -> None:
         assert reclaim == "lru"
         batch = 32 if batch is None else batch
@@ -81,8 +80,14 @@ class LruHost(Host):
             frames, swap_slots, low, min(low + batch, frames) if high is None else high, batch, rearm
         )
         self.swappiness, self.page_cluster, self.rotational = swappiness, page_cluster, rotational
+        self.write_delay = write_delay
+        self.clock = 0
+        self.writes: list[tuple[int, Frame, int]] = []  # in order: frame, what it held, when done
+        self.fresh_stats = fresh_stats
+        self.seen = dict.fromkeys(self.lists, 0)
+        self.seen_activations = 0
         self.cost = [0, 0]  # of anonymous and lazyfree pages
-        self.age = 0  # nonresident_age
+        self.nonresident_age = 0  # nonresident_age
         self.activated_before = 0
         self.activations = 0
         self.shadows: dict[int, tuple[int, bool]] = {}
@@ -163,6 +168,8 @@ class LruHost(Host):
         offset, end = start, (number + 1) * CLUSTER
         while cluster.count < CLUSTER and offset < end and found is None:
             if offset in self._offsets(number) and self._can_take(offset - 1):
+                if not cluster.count:
+                    offset = number * CLUSTER  # the last one left the swap cache just now
                 found = offset
                 cluster.count += 1
                 if cluster.count < CLUSTER and offset + 1 < end:
@@ -187,6 +194,9 @@ class LruHost(Host):
         frame = self.frames[index]
         if frame.locked or frame.writeback:
             return False
+        if frame.guest is None:
+            self.give_back_frame(index)
+            return True
         self.leave_swap_cache(index)
         frame.dirty = True
         return True
@@ -222,6 +232,8 @@ class LruHost(Host):
             self._free_slot(number)
             return True
         if self.frames[slot.frame].guest is None:  # TTRS_UNMAPPED
+            if self.frames[slot.frame].writeback:
+                return False
             self.give_back_frame(slot.frame)
             return True
         return self.swap_nearly_full() and self._take_from_cache(number)
@@ -237,17 +249,20 @@ class LruHost(Host):
 
     # ---- faults ------------------------------------------------------------------------
 
-    def take_frame(self, guest: int | None, gfn: int, name: str = "inactive") -> int:
+    def take_frame(self, guest: int | None, gfn: int | None) -> int:
+        self._step()
         if self.low and len(self.free_frames) <= self.low:
             self._kswapd()
         for _ in range(RETRIES):
             if self.free_frames:
                 break
             self._direct(self.batch)
+            if not self.free_frames:
+                self._finish()
         if not self.free_frames:
             raise OutOfFrames
         index = self.free_frames.pop()
-        self.frames[index] = Frame(guest=guest, gfn=gfn)  # type: ignore[arg-type]
+        self.frames[index] = Frame(guest=guest, gfn=gfn)
         self.frames_peak = max(self.frames_peak, self.frames_in_use())
         return index
 
@@ -265,11 +280,13 @@ class LruHost(Host):
             return self._copy_in(guest, gfn, number)
         window = self._window(guest)
         if slot.frame is not None:  # swap_update_readahead
-            window.hits += 1
+            hit = self.frames[slot.frame].ahead
+            self.frames[slot.frame].ahead = False
+            window.hits += hit
             if not self.rotational:
                 window.hits = min(window.hits, 63)
                 window.before = gfn
-            self.count["readahead_hits"] += 1
+            self.count["readahead_hits"] += hit
         else:
             self._read_ahead(guest, gfn, number)
         index = slot.frame
@@ -277,7 +294,7 @@ class LruHost(Host):
         frame = self.frames[index]
         frame.guest, frame.gfn = guest, gfn
         slot.count -= 1
-        if store or self.swap_nearly_full():
+        if (store or self.swap_nearly_full()) and not frame.writeback:
             self.leave_swap_cache(index)
             frame.dirty = True
         return index
@@ -309,6 +326,7 @@ class LruHost(Host):
                     continue
                 if other != number:
                     self.count["readaheads"] += 1
+                    self.frames[locked[-1]].ahead = True
             if self.slots[number].frame is None:
                 self._read(number, locked)
         finally:
@@ -350,7 +368,7 @@ class LruHost(Host):
         return found
 
     def _read(self, number: int, locked: list[int]) -> None:
-        index = self.take_frame(None, 0)
+        index = self.take_frame(None, None)
         frame, slot = self.frames[index], self.slots[number]
         frame.tag, frame.slot, slot.frame = slot.tag, number, index
         frame.locked = True
@@ -367,12 +385,12 @@ class LruHost(Host):
             return False
         age, workingset = self.shadows.pop(number)
         self.count["refaults"] += 1
-        size = len(self.lists["lazyfree"]) + len(self.lists["lazyfree_active"])
+        size = self.size("lazyfree") + self.size("lazyfree_active")
         if self.free_slots:
-            size += len(self.lists["active"])
-        if (self.age - age) % AGES > size:
+            size += self.size("active")
+        if (self.nonresident_age - age) % AGES > size:
             return False
-        self.age = (self.age + 1) % AGES
+        self.nonresident_age = (self.nonresident_age + 1) % AGES
         self.activations += 1
         self.count["refaults_activated"] += 1
         if workingset:
@@ -383,27 +401,43 @@ class LruHost(Host):
     def _evicted(self, index: int) -> None:
         frame = self.frames[index]
         assert frame.slot is not None
-        self.shadows[frame.slot] = (self.age, frame.workingset)
-        self.age = (self.age + 1) % AGES
+        self.shadows[frame.slot] = (self.nonresident_age, frame.workingset)
+        self.nonresident_age = (self.nonresident_age + 1) % AGES
 
     def _note_cost(self, which: int, io: int, rotated: int) -> None:
         cost = io * self.batch + rotated
         if not cost:
             return
         self.cost[which] += cost
-        if sum(self.cost) > sum(map(len, self.lists.values())) // 4:
+        if sum(self.cost) > sum(map(self.size, self.lists)) // 4:
             self.cost = [each // 2 for each in self.cost]
+
+    # ---- what reclaim sees of the lists -------------------------------------------------
+
+    def seen_now(self) -> tuple[dict[str, int], int]:
+        if self.fresh_stats:
+            return {name: len(pages) for name, pages in self.lists.items()}, self.activations
+        return self.seen, self.seen_activations
+
+    def size(self, name: str) -> int:
+        return self.seen_now()[0][name]
+
+    def flush_stats(self) -> None:
+        self.seen = {name: len(pages) for name, pages in self.lists.items()}
+        self.seen_activations = self.activations
 
     # ---- vmscan.c ----------------------------------------------------------------------
 
     def reclaim(self, n: int) -> int:
         """Try to free n frames; how many were freed (more than n at times)."""
-        before, idle = len(self.free_frames), 0
+        before, idle, n = len(self.free_frames), 0, min(n, len(self.frames))
         while len(self.free_frames) - before < n and idle < RETRIES:
             free = len(self.free_frames)
             left = n - (free - before)
             self._direct(max(min(left // 4, 1 << 16), self.batch))
             idle = 0 if len(self.free_frames) > free else idle + 1
+            if idle:
+                self._finish()
         return len(self.free_frames) - before
 
     def _direct(self, goal: int) -> None:
@@ -415,7 +449,7 @@ class LruHost(Host):
                 self._shrink_node(sc)
                 if sc.reclaimed >= goal:
                     break
-            self.activated_before = self.activations
+            self.activated_before = self.seen_now()[1]
             if sc.reclaimed or not sc.skipped or sc.forced:
                 return
             sc.forced, sc.skipped = True, False
@@ -433,23 +467,25 @@ class LruHost(Host):
                 self._shrink_node(sc)
                 if sc.scanned < sc.goal or sc.reclaimed == before:
                     sc.priority -= 1
-            self.activated_before = self.activations
+            self.activated_before = self.seen_now()[1]
             again = not sc.reclaimed and sc.priority < 1 and not sc.no_trim and sc.trim_failed
             if not again:
                 return
             sc.no_trim = True
 
     def _inactive_is_low(self, which: int) -> bool:
-        inactive, active = len(self.lists[INACTIVE[which]]), len(self.lists[ACTIVE[which]])
+        inactive, active = self.size(INACTIVE[which]), self.size(ACTIVE[which])
         return inactive * self.ratio((inactive + active) >> 18) < active
 
     def _shrink_node(self, sc: Balance) -> None:
         deactivate = [
-            sc.forced or self.activations != self.activated_before or self._inactive_is_low(ANON),
+            sc.forced
+            or self.seen_now()[1] != self.activated_before
+            or self._inactive_is_low(ANON),
             sc.forced or self._inactive_is_low(FILE),
         ]
         trim = (
-            len(self.lists["lazyfree"]) >> sc.priority > 0
+            self.size("lazyfree") >> sc.priority > 0
             and not deactivate[FILE]
             and not sc.no_trim
         )
@@ -531,7 +567,7 @@ class LruHost(Host):
             index = self.lists[ACTIVE[which]][-1]
             frame = self.frames[index]
             if frame.guest is not None and self.guests[frame.guest].is_young(frame.gfn):
-                self.age_page(index)
+                self.age(index)
             frame.workingset = True
             self.to_head(index, INACTIVE[which])
 
@@ -542,12 +578,17 @@ class LruHost(Host):
             return 0
         results = []
         for _ in range(taken):
+            if not pages:
+                break  # swap ran short, and a page that was only in the swap cache went
+            self._step()
             result = self._shrink_page(pages[-1])
             sc.scanned += result != "locked"
             results.append(result)
         self.count["scanned"] += taken
-        self.age = (self.age + results.count("activated")) % AGES
-        reclaimed = results.count("reclaimed") + results.count("written")
+        self.nonresident_age = (self.nonresident_age + results.count("activated")) % AGES
+        reclaimed = results.count("reclaimed")
+        if not self.write_delay:
+            reclaimed += results.count("written")
         self._note_cost(
             which, results.count("written") + results.count("dropped"), taken - reclaimed
         )
@@ -576,16 +617,18 @@ class LruHost(Host):
         guest = None if frame.guest is None else self.guests[frame.guest]
         if frame.locked:
             return self._keep(index, "locked")
+        if frame.writing and not self.low:
+            self._wait(frame)
         if frame.writeback:
             return self._activate(index)
         was_referenced, frame.referenced = frame.referenced, False
         if guest is None:
             self._evicted(index)
-            self.count["clean_evictions"] += 1
+            self.count["clean_evictions"] += frame.ahead
             self.give_back_frame(index)
             return "reclaimed"
         if guest.is_young(frame.gfn):
-            self.age_page(index)
+            self.age(index)
             frame.referenced = True
             return self._activate(index) if was_referenced else self._keep(index, "kept")
         if frame.list != "lazyfree":
@@ -595,11 +638,13 @@ class LruHost(Host):
                 return self._activate(index)
         before = self.count["swap_outs"], guest.count["unused_discards"]
         self.drop_or_write(index)
+        if self.count["swap_outs"] != before[0]:
+            return "written"
         if self.frames[index] is frame:
             return "activated"  # lazyfree, dirty or pinned
         if guest.count["unused_discards"] != before[1] and guest.flavour != "zvm":
             return "dropped"
-        return "reclaimed" if self.count["swap_outs"] == before[0] else "written"
+        return "reclaimed"
 
     def drop_or_write(self, index: int) -> None:
         frame = self.frames[index]
@@ -607,32 +652,24 @@ class LruHost(Host):
             self._drop_lazyfree(index)
             return
         guest, gfn = self.guests[frame.guest], frame.gfn
-        if guest.flavour == "zvm":
-            if not self._zvm_written(index, guest):
-                return
-        else:
-            dirty = frame.dirty or bool(guest.pte[gfn] & PTE_DIRTY)
-            pte = guest.pte[gfn]
-            guest.xchg_pte(gfn, PTE_NONE)
-            if frame.slot is None:
-                self._add_to_swap(index)
-                dirty = True
-            if guest.drops_unused(gfn, pte):
+        pte = guest.pte[gfn]
+        dirty = frame.dirty or bool(pte & PTE_DIRTY)
+        after = guest.zvm_evicted(gfn) if guest.flavour == "zvm" else ""
+        guest.xchg_pte(gfn, PTE_NONE)
+        if after:  # z/VM is no Linux: as on a simple host
+            guest.pgste[gfn] = with_usage(guest.pgste[gfn], USAGE[after[0]])
+            if after[1] == "z":
                 self.give_back_frame(index)
-                self._count_both(guest, "unused_discards")
+                self._count_both(guest, "unused_discards" if after == "Uz" else "volatile_discards")
                 return
-            self._write(index, dirty)
-
-    def _zvm_written(self, index: int, guest: Guest) -> bool:
-        """z/VM is no Linux: the same as on a simple host."""
-        frame = self.frames[index]
-        writes = guest.zvm_evicted(frame.gfn)[1] != "z"
-        if writes:
-            if frame.slot is None:
-                self._add_to_swap(index)
-            self._evicted(index)
-        Host.drop_or_write(self, index)
-        return False
+        if frame.slot is None:
+            self._add_to_swap(index)
+            dirty = True
+        if guest.drops_unused(gfn, pte):
+            self.give_back_frame(index)
+            self._count_both(guest, "unused_discards")
+            return
+        self._write(index, dirty)
 
     def _add_to_swap(self, index: int) -> None:
         frame = self.frames[index]
@@ -651,10 +688,65 @@ class LruHost(Host):
             slot.tag = frame.tag
             self._count_both(guest, "swap_outs")
             guest.was_written(gfn)
+            if self.write_delay:
+                self._begin(index)
+                return
         else:
             self.count["clean_evictions"] += 1
         self._evicted(index)
         self.give_back_frame(index)
+
+    # ---- pages that are being written ---------------------------------------------------
+
+    def _begin(self, index: int) -> None:
+        frame = self.frames[index]
+        self.guests[frame.guest].frame[frame.gfn] = None
+        frame.guest, frame.gfn, frame.dirty = None, None, False
+        frame.writeback = frame.writing = frame.ahead = True
+        self.to_head(index, "inactive")
+        self.writes.append((index, frame, self.clock + self.write_delay))
+
+    def _end(self) -> None:
+        """folio_end_writeback of the oldest."""
+        index, frame, _ = self.writes.pop(0)
+        if self.frames[index] is not frame:
+            return  # it was taken from its page meanwhile
+        frame.writing = frame.writeback = False
+        if frame.ahead and frame.list == "inactive" and not frame.locked and not frame.dirty:
+            self.unlink(index)
+            self.lists["inactive"].append(index)
+        frame.ahead = False
+
+    def _wait(self, frame: Frame) -> None:
+        while frame.writing:
+            self._end()
+
+    def _finish(self) -> None:
+        """reclaim_throttle: wait for what is being written."""
+        while self.writes:
+            self._end()
+
+    def _step(self) -> None:
+        self.clock += 1
+        while self.writes and self.writes[0][2] <= self.clock:
+            self._end()
+
+    def page_out(self, index: int) -> bool:
+        """MADV_PAGEOUT of one page with a frame: whether it lost it."""
+        frame = self.frames[index]
+        guest, gfn = self.guests[frame.guest], frame.gfn
+        if self.is_kept(frame) or frame.locked or frame.writeback:
+            return False
+        if self.needs_slot(frame) and not self.free_slots:
+            raise OutOfSwap
+        if guest.is_young(gfn):
+            self.age(index)
+        frame.referenced = False
+        self._step()
+        self.drop_or_write(index)
+        return guest.frame[gfn] is None
+
+    # ---- lazyfree pages ------------------------------------------------------------------
 
     def _drop_lazyfree(self, index: int) -> None:
         frame = self.frames[index]
@@ -673,6 +765,3 @@ class LruHost(Host):
             self.count["lazyfree_rearmed"] += 1
         else:
             self.to_head(index, "lazyfree_active")
-
-    def age_page(self, index: int) -> None:
-        Host.age_frame(self, index)
