@@ -41,7 +41,7 @@ host that nobody was using; one that another thread was using raises `GuestClose
 """
 
 from pgste._engine.guest import Guest
-from pgste._engine.host import Host
+from pgste._engine.host import Host, zone_watermarks
 from pgste._engine.isa import isa_name, isa_select, isa_variants
 from pgste._engine.names import (
     ERROR_LAST,
@@ -71,4 +71,5 @@ __all__ = [
     "isa_variants",
     "mechanisms",
     "strerror",
+    "zone_watermarks",
 ]

@@ -165,6 +165,14 @@ cdef extern from "pgste.h" nogil:
         bool_t shared
         bool_t mapped
 
+    cdef struct pgste_watermarks:
+        uint64_t min
+        uint64_t low
+        uint64_t high
+
+    void pgste_zone_watermarks(uint64_t managed, uint64_t min, unsigned scale,
+        pgste_watermarks *marks)
+    uint64_t pgste_min_free(uint64_t pages)
     void pgste_host_flush_stats(pgste_host *host)
     void pgste_host_defaults(pgste_host_config *config)
     int pgste_host_new(const pgste_host_config *config, pgste_host **host)

@@ -26,6 +26,10 @@ class SlotInfo(TypedDict):
     frame: int | None
     tag: int
 
+def zone_watermarks(
+    managed: SupportsIndex, min: SupportsIndex | None = None, scale: SupportsIndex = 10
+) -> tuple[int, int, int]: ...
+
 class Host(Unit):
     def __init__(
         self,

@@ -32,6 +32,7 @@ from pgste._engine._c cimport (
     pgste_host_slot,
     pgste_host_stats,
     pgste_host_stats_name,
+    pgste_min_free,
     pgste_rearm,
     pgste_reclaim,
     pgste_set_folio,
@@ -39,6 +40,8 @@ from pgste._engine._c cimport (
     pgste_slot_info,
     pgste_swap_out,
     pgste_validate,
+    pgste_watermarks,
+    pgste_zone_watermarks,
 )
 from pgste._engine.arguments cimport boolean, choice, integer, new_array, values_for
 from pgste._engine.gfns cimport Gfns, gfns_argument
@@ -51,6 +54,34 @@ from pgste.errors import BY_CODE, ArgumentError, ArgumentTypeError, ValidationEr
 
 cdef tuple STATS = names_of(pgste_host_stats_name)
 cdef tuple FRAME_LISTS = ("free", "active", "inactive", "lazyfree", "lazyfree_active")
+
+
+def zone_watermarks(managed, min=None, scale=10):
+    """Watermarks of a zone, as mm/page_alloc.c computes them.
+
+    Parameters
+    ----------
+    managed : int
+        Pages of the zone, 0 .. 2**32 - 2.
+    min : int, optional
+        The zone's share of ``vm.min_free_kbytes``, in pages.  Default: what the kernel computes
+        for a machine of this one zone that has no huge pages.
+    scale : int
+        ``vm.watermark_scale_factor``, 1 .. 3000.
+
+    Returns
+    -------
+    tuple of int
+        Minimum, low, high.
+    """
+    cdef uint64_t pages = integer(managed, "managed", 0, PGSTE_MAX_FRAMES)
+    cdef unsigned factor = integer(scale, "scale", 1, 3000)
+    cdef uint64_t least = pgste_min_free(pages)
+    cdef pgste_watermarks marks
+    if min is not None:
+        least = integer(min, "min", 0, PGSTE_MAX_FRAMES)
+    pgste_zone_watermarks(pages, least, factor, &marks)
+    return marks.min, marks.low, marks.high
 
 
 cdef class Host(Unit):

@@ -1,61 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames: the free stack, and the LRU lists.  docs/model.md section 4. */
+/* Frames: taken from the free stack and put back.  docs/model.md section 4. */
 #include "host/lru.h"
-
-void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame)
-{
-	struct list *l = &host->lists[list];
-	struct frame *f = &host->frames[frame];
-
-	if (host->lru) {
-		host->lru->flags[frame] &= (uint8_t)~FRAME_ACTIVE;
-		if (list == PGSTE_LIST_LAZYFREE_ACTIVE) {
-			host->lru->flags[frame] |= FRAME_ACTIVE;
-			list = PGSTE_LIST_LAZYFREE;
-		}
-	}
-	f->list = (unsigned)list & 3;
-	f->prev = NIL;
-	f->next = l->head;
-	if (l->head != NIL)
-		host->frames[l->head].prev = frame;
-	else
-		l->tail = frame;
-	l->head = frame;
-	l->nr++;
-}
-
-void list_del(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct list *l = &host->lists[list_number(host, frame)];
-
-	if (f->prev != NIL)
-		host->frames[f->prev].next = f->next;
-	else
-		l->head = f->next;
-	if (f->next != NIL)
-		host->frames[f->next].prev = f->prev;
-	else
-		l->tail = f->prev;
-	l->nr--;
-}
-
-void list_rotate(struct pgste_host *host, uint32_t frame)
-{
-	struct list *l = &host->lists[list_number(host, frame)];
-	struct frame *f = &host->frames[frame];
-
-	list_del(host, frame);
-	f->prev = l->tail;
-	f->next = NIL;
-	if (l->tail != NIL)
-		host->frames[l->tail].next = frame;
-	else
-		l->head = frame;
-	l->tail = frame;
-	l->nr++;
-}
 
 uint32_t frame_take(struct pgste_host *host)
 {
@@ -67,7 +12,6 @@ uint32_t frame_take(struct pgste_host *host)
 	else
 		frame = (uint32_t)host->fresh_frame++;
 	host->frames[frame] = (struct frame){ .slot = NIL };
-	frame_forget(host, frame);
 	host->nr_free--;
 	used = host->config.nr_frames - host->nr_free;
 	if (used > host->stats.frames_peak)
@@ -77,7 +21,7 @@ uint32_t frame_take(struct pgste_host *host)
 
 void frame_forget(struct pgste_host *host, uint32_t frame)
 {
-	if (!host->lru)
+	if (!has_lru(host))
 		return;
 	if (host->lru->flags[frame] & FRAME_WRITING)
 		write_forget(host, frame);
@@ -89,10 +33,10 @@ void frame_put(struct pgste_host *host, uint32_t frame)
 	struct frame *f = &host->frames[frame];
 
 	list_del(host, frame);
-	if (host->lru && (host->lru->flags[frame] & FRAME_WRITING))
-		write_forget(host, frame);
-	if (frame_is_unmapped(f))
-		host->lru->unmapped--;
+	if (has_lru(host)) {
+		frame_forget(host, frame);
+		host->lru->unmapped -= frame_is_unmapped(f);
+	}
 	if (f->slot != NIL)
 		slot_uncache(host, frame);
 	host->nr_held -= frame_holds(f);
@@ -129,18 +73,4 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 		.mapped = !frame_is_unmapped(f),
 	};
 	return PGSTE_OK;
-}
-
-int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list list,
-			uint32_t *frames, uint64_t max)
-{
-	const struct list *l;
-	uint64_t nr = 0;
-
-	if (list < PGSTE_LIST_ACTIVE || (unsigned)list >= PGSTE_NR_LISTS)
-		return PGSTE_E_ARG;
-	l = &host->lists[list];
-	for (uint32_t f = l->head; f != NIL && nr < max; f = host->frames[f].next)
-		frames[nr++] = f;
-	return (int64_t)l->nr;
 }

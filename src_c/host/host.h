@@ -64,6 +64,12 @@ struct pgste_host {
 	pthread_mutex_t lock;	       /* swap slots, when vcpus on several threads zap */
 };
 
+/* Most hosts have none: what they all do must not become slower by it. */
+static ALWAYS_INLINE bool has_lru(const struct pgste_host *host)
+{
+	return __builtin_expect(host->lru != NULL, 0);
+}
+
 static inline bool swap_nearly_full(const struct pgste_host *host)
 {
 	return 2 * host->nr_slots_free < host->config.nr_swap_slots;
@@ -118,12 +124,15 @@ static inline void key_accessed(struct pgste_host *host, uint32_t frame, bool st
 	host->keys[frame] |= stored ? PGSTE_KEY_R | PGSTE_KEY_C : PGSTE_KEY_R;
 }
 
-/* ---- frames (frame.c) ---- */
+/* ---- lists of frames (list.c) ---- */
 
 void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame);
 void list_del(struct pgste_host *host, uint32_t frame);
 /* To the tail of its list. */
 void list_rotate(struct pgste_host *host, uint32_t frame);
+
+/* ---- frames (frame.c) ---- */
+
 /* A free frame, on no list yet; there must be one. */
 uint32_t frame_take(struct pgste_host *host);
 /* Off its list, out of the swap cache, onto the free stack. */
@@ -137,10 +146,11 @@ static inline unsigned frame_holds(const struct frame *f)
 	return (unsigned)(f->pinned + f->locked + f->writeback);
 }
 
-/* ---- swap slots (swap.c) ---- */
+/* ---- swap slots (slot.c), and the swap cache (swap.c) ---- */
 
 uint32_t slot_get(struct pgste_host *host); /* count 0, no frame; the caller checked for room */
 bool slot_put_use(struct pgste_host *host, uint32_t slot);   /* true: the slot is free now */
+bool slot_maybe_free(struct pgste_host *host, uint32_t slot);	/* if it is: true */
 bool slot_uncache(struct pgste_host *host, uint32_t frame); /* true: the slot is free now */
 void slot_cache(struct pgste_host *host, uint32_t slot, uint32_t frame);
 

@@ -8,7 +8,7 @@
 
 #include "host/host.h"
 
-/* ---- swap slots in clusters (cluster.c; mm/swapfile.c) ---- */
+/* ---- swap slots in clusters (cluster.c, cluster_alloc.c; mm/swapfile.c) ---- */
 
 #define CLUSTER_SLOTS 256u /* SWAPFILE_CLUSTER without THP_SWAP */
 
@@ -72,8 +72,9 @@ static inline unsigned list_number(const struct pgste_host *host, uint32_t frame
 {
 	const unsigned list = host->frames[frame].list;
 
-	return host->lru && list == PGSTE_LIST_LAZYFREE && (host->lru->flags[frame] & FRAME_ACTIVE) ?
-		       PGSTE_LIST_LAZYFREE_ACTIVE : list;
+	if (has_lru(host) && list == PGSTE_LIST_LAZYFREE && (host->lru->flags[frame] & FRAME_ACTIVE))
+		return PGSTE_LIST_LAZYFREE_ACTIVE;
+	return list;
 }
 
 static inline bool frame_is_unmapped(const struct frame *f)
@@ -97,6 +98,10 @@ uint64_t lru_activations(const struct pgste_host *host);
 /* An offset of the device is a slot + 1: offset 0 is its header. */
 uint32_t cluster_alloc(struct pgste_host *host); /* a free slot; the caller checked for one */
 void cluster_free(struct pgste_host *host, uint32_t slot);
+/* To the tail of a list, unless it is on that list. */
+void cluster_move(struct lru *lru, uint32_t number, enum cluster_flag flag);
+/* The first of a list, taken off it; NIL: it is empty. */
+uint32_t cluster_take(struct pgste_host *host, enum cluster_flag flag);
 static inline bool slot_is_used(const struct lru *lru, uint64_t slot)
 {
 	return lru->used[slot / 64] >> slot % 64 & 1;

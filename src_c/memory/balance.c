@@ -186,6 +186,22 @@ static void kswapd(struct pgste_host *host)
 	}
 }
 
+/*
+ * Reclaim may write every page that has no slot before the first write ends, and without a free
+ * slot it looks at no page at all.  What is read ahead takes frames as well.
+ */
+bool lru_may_run_dry(const struct pgste_host *host, uint64_t nr)
+{
+	const uint64_t slots = host->nr_slots_free, cluster = host->config.page_cluster;
+	const uint64_t used = host->config.nr_frames - host->nr_free;
+
+	if (nr > PGSTE_MAX_FRAMES || host->nr_held != host->lru->nr_writing)
+		return true;
+	if (nr << cluster <= host->nr_free)
+		return false;
+	return !host->config.swappiness || slots < used - host->nr_cached + (nr << cluster);
+}
+
 uint32_t lru_frame_get(struct pgste_host *host)
 {
 	writes_step(host);

@@ -37,7 +37,7 @@ static int fault_zero(struct mm *mm, uint64_t gfn, enum pte_access access,
 /* Hosts of PGSTE_RECLAIM_LRU; a slot that several use is copied from, as by the others. */
 static bool goes_by_cache(const struct pgste_host *host, const struct slot *s)
 {
-	return host->lru && s->count == 1 &&
+	return has_lru(host) && s->count == 1 &&
 	       (s->frame == NIL || frame_is_unmapped(&host->frames[s->frame]));
 }
 
@@ -135,13 +135,11 @@ static bool may_run_dry(const struct mm *mm, const struct pgste_gfns *gfns)
 {
 	const struct pgste_host *host = mm->host;
 
-	/* what is read ahead takes frames as well */
-	const uint64_t each = host->lru ? UINT64_C(1) << host->config.page_cluster : 1;
-
-	return gfns->nr > (host->nr_free + host->nr_slots_free) / each ||
-	       host->nr_held != (host->lru ? host->lru->nr_writing : 0) ||
-	       (host->lru && !host->config.swappiness) || /* anonymous memory stays */
-	       mm->nr_foreign || mm->rules;
+	if (mm->nr_foreign || mm->rules)
+		return true;
+	if (has_lru(host))
+		return lru_may_run_dry(host, gfns->nr);
+	return gfns->nr > host->nr_free + host->nr_slots_free || host->nr_held;
 }
 
 /* gfn by gfn: tags NULL is a load into loaded, which may be NULL too. */

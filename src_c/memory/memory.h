@@ -298,6 +298,8 @@ uint32_t frame_get(struct pgste_host *host);
 void reclaim(struct pgste_host *host, uint64_t n);
 /* The same as a call of its own that rests: frames freed; PGSTE_E_CANCELLED: ended early. */
 int64_t reclaim_resting(struct pgste_host *host, uint64_t n);
+/* May nr accesses, one after another, find no frame?  Of hosts with host->lru. */
+bool lru_may_run_dry(const struct pgste_host *host, uint64_t nr);
 /* Pages that left memory, or an error with nothing changed: pgste_swap_out, gfns inside. */
 int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns);
 

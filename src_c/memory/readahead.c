@@ -100,7 +100,7 @@ static bool read_slot(struct pgste_host *host, uint32_t slot, bool ahead, struct
 	return true;
 }
 
-/* swapin_readahead: pages read; 0 if the one that was asked for finds no frame. */
+/* swapin_readahead: the page that was asked for may still find no frame. */
 static void read_around(struct mm *mm, uint64_t gfn, uint32_t slot)
 {
 	struct pgste_host *host = mm->host;
@@ -119,10 +119,10 @@ static void read_around(struct mm *mm, uint64_t gfn, uint32_t slot)
 		if (read_slot(host, other, other != slot, &r) && other != slot)
 			host->stats.readaheads++;
 	}
-	if (host->slots[slot].frame == NIL)
-		(void)read_slot(host, slot, false, &r);
 	for (unsigned i = 0; i < r.nr_frames; i++)
 		host->frames[r.frames[i]].locked = 0;
+	if (host->slots[slot].frame == NIL && read_slot(host, slot, false, &r))
+		host->frames[host->slots[slot].frame].locked = 0;
 	host->stats.swap_ins += r.nr_frames;
 	mm->stats.swap_ins += r.nr_frames;
 }

@@ -1,126 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reclaim: two lists and a young bit as in mm/vmscan.c, taken one page at a time, and the
- * ways a page leaves memory (try_to_unmap_one): dropped because its guest page is unused,
- * discarded because it is lazyfree, or written to swap.  docs/model.md section 4.
+ * Reclaim: two lists and a young bit as in mm/vmscan.c, taken one page at a time.  docs/model.md
+ * section 4.  Hosts that have a struct lru go by balance.c instead.
  */
 #include "memory/reclaim.h"
-
-static bool drop_lazyfree(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct mm *mm = owner(host, frame);
-
-	bool dirty = f->dirty || (mm->pte[f->gfn] & PTE_DIRTY);
-
-	if (dirty || f->pinned) {
-		f->dirty = dirty;
-		pte_restore(mm, f->gfn);
-		if (dirty || host->rearm == PGSTE_REARM_REFERENCED) {
-			list_move(host, PGSTE_LIST_ACTIVE, frame);
-			host->stats.lazyfree_rearmed++;
-		} else if (host->lru) {
-			list_move(host, PGSTE_LIST_LAZYFREE_ACTIVE, frame);
-		}
-		return false;
-	}
-	pte_unmap(mm, f->gfn);
-	frame_put(host, frame);
-	host->stats.lazyfree_discards++;
-	mm->stats.lazyfree_discards++;
-	return true;
-}
-
-static void write_swap(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct mm *mm = owner(host, frame);
-	struct slot *slot = &host->slots[f->slot];
-	const uint64_t written = host->stats.swap_outs;
-
-	if (f->dirty || (mm->pte[f->gfn] & PTE_DIRTY)) {
-		slot->tag = f->tag;
-		host->stats.swap_outs++;
-		mm->stats.swap_outs++;
-		if (mm->two.bits)
-			host_wrote(mm, f->gfn);
-	} else {
-		host->stats.clean_evictions++;
-	}
-	if (mm->rules)
-		mm->rules->evicted(mm, f->gfn, false);
-	pte_swap_out(mm, f->gfn, f->slot);
-	slot->count++;
-	if (host->lru && host->config.write_delay && host->stats.swap_outs != written) {
-		write_begin(host, frame);
-		return;
-	}
-	if (host->lru)
-		lru_evicted(host, frame);
-	frame_put(host, frame);
-}
-
-/* z/VM: unused, volatile, or potentially volatile and unchanged; no slot is needed. */
-static void drop_volatile(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct mm *mm = owner(host, frame);
-
-	if ((mm->state[f->gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED) {
-		host->stats.unused_discards++;
-		mm->stats.unused_discards++;
-	} else {
-		host->stats.volatile_discards++;
-		mm->stats.volatile_discards++;
-	}
-	mm->rules->evicted(mm, f->gfn, true);
-	pte_unmap(mm, f->gfn);
-	frame_put(host, frame);
-}
 
 /* shrink_folio_list looks no further at a folio whose lock it does not get, or at writeback. */
 static bool is_busy(const struct frame *f)
 {
 	return f->locked || f->writeback;
-}
-
-/* pgtable: the PTE's exchange returns UNUSED; dat: the host's own PTE has it, or not. */
-static bool drops_unused(struct mm *mm, uint64_t gfn)
-{
-	if (mm->two.bits)
-		return host_drops(mm, gfn);
-	return page_is_unused(mm, gfn);
-}
-
-/*
- * Take the frame from its page.  A slot is taken first, as add_to_swap comes before the
- * unmap: even a page that is then dropped needs one for a moment; the caller sees to it that
- * a page that needs a slot finds one.
- */
-bool drop_or_write(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct mm *mm = owner(host, frame);
-
-	if (f->list == PGSTE_LIST_LAZYFREE)
-		return drop_lazyfree(host, frame);
-	if (mm->rules && mm->rules->drops(mm, f->gfn)) {
-		drop_volatile(host, frame);
-		return true;
-	}
-	if (f->slot == NIL) {
-		slot_cache(host, slot_get(host), frame);
-		f->dirty = 1;
-	}
-	if (drops_unused(mm, f->gfn)) {
-		pte_unmap(mm, f->gfn);
-		frame_put(host, frame);
-		host->stats.unused_discards++;
-		mm->stats.unused_discards++;
-	} else {
-		write_swap(host, frame);
-	}
-	return true;
 }
 
 /*
@@ -220,7 +108,7 @@ void reclaim(struct pgste_host *host, uint64_t n)
 	const uint64_t goal = host->nr_free + min_u64(n, host->config.nr_frames - host->nr_free);
 	struct progress p;
 
-	if (host->lru) {
+	if (has_lru(host)) {
 		(void)lru_reclaim(host, n, false);
 		return;
 	}
@@ -235,7 +123,7 @@ int64_t reclaim_resting(struct pgste_host *host, uint64_t n)
 	struct progress p;
 	uint64_t freed = 0;
 
-	if (host->lru)
+	if (has_lru(host))
 		return lru_reclaim(host, n, true);
 	p = reclaim_start(host);
 	for (uint64_t steps = 1;; steps++) {
@@ -251,7 +139,7 @@ int64_t reclaim_resting(struct pgste_host *host, uint64_t n)
 
 uint32_t frame_get(struct pgste_host *host)
 {
-	if (host->lru)
+	if (has_lru(host))
 		return lru_frame_get(host);
 	if (host->nr_free <= host->config.low)
 		reclaim(host, host->config.high - host->nr_free);
@@ -278,7 +166,7 @@ static int page_out(struct mm *mm, uint64_t gfn)
 	if (page_is_young(mm, gfn))
 		age_frame(mm, f);
 	f->referenced = 0;
-	if (host->lru)
+	if (has_lru(host))
 		writes_step(host);
 	return drop_or_write(host, frame);
 }

@@ -23,13 +23,29 @@ struct pgste_host_config {
 	/* of PGSTE_RECLAIM_LRU alone: */
 	uint8_t swappiness;   /* 0 .. 200 */
 	uint8_t page_cluster; /* at most 2^this pages are read at once; 0 .. PGSTE_MAX_CLUSTER */
-	uint16_t write_delay; /* pages scanned or got while one is written, at most PGSTE_MAX_DELAY */
+	/* pages looked at and frames asked for while one is written; 0 .. PGSTE_MAX_DELAY */
+	uint16_t write_delay;
 	bool rotational;      /* readahead by neighbours on the device, else in the guest */
 	bool stale_stats;     /* reclaim sees sizes of lists as of pgste_host_flush_stats */
 };
 #define PGSTE_MAX_SWAPPINESS 200u
 #define PGSTE_MAX_CLUSTER 5u
 #define PGSTE_MAX_DELAY 4096u
+
+/*
+ * Watermarks of a zone of so many managed pages (__setup_per_zone_wmarks): min is its share of
+ * vm.min_free_kbytes, in pages; scale is vm.watermark_scale_factor, 10 by default, in 1/10000.
+ */
+struct pgste_watermarks {
+	uint64_t min, low, high;
+};
+void pgste_zone_watermarks(uint64_t managed, uint64_t min, unsigned scale,
+			   struct pgste_watermarks *marks);
+/*
+ * vm.min_free_kbytes in pages where nobody has set it, for a machine of so many pages that has no
+ * huge pages: the root of 16 times the KiB, held to 128 .. 262144 (calculate_min_free_kbytes).
+ */
+uint64_t pgste_min_free(uint64_t pages);
 
 /* Fill in the defaults for the rest from reclaim and nr_frames; see docs/model.md. */
 void pgste_host_defaults(struct pgste_host_config *config);

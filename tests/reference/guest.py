@@ -16,7 +16,7 @@ from reference.errors import (
     StateError,
 )
 from reference.essa import RESULT_EXCEPTION, RESULT_NODAT, perform_essa
-from reference.host import LISTS, Frame, Host
+from reference.host import LISTS, Frame, Host, Window
 from reference.ptes import KEY_C, KEY_R, Layer
 from reference.reporting import Reporting, Settings
 from reference.words import (
@@ -120,6 +120,7 @@ class Guest(Layer):
         self.cbrl: list[list[int]] = [[] for _ in range(vcpus)]
         self.problem_state = [False] * vcpus
         self.count = dict.fromkeys(COUNTERS, 0)
+        self.window = Window()
         self.reporting: Reporting | None = None
         if mechanism == "reporting":
             self.reporting = Reporting(self, Settings.for_guest(pages, vcpus))
@@ -604,7 +605,7 @@ class Guest(Layer):
             self.xchg_pte(gfn, PTE_NONE)
             old = pte & ~(PTE_YOUNG | PTE_DIRTY) | PTE_INVALID | PTE_PROTECT
             self.set_pte(gfn, old)
-        if frame.list not in ("lazyfree", "lazyfree_active"):
+        if not frame.is_lazyfree():
             self.host.to_head(index, "lazyfree")
             frame.referenced = False
 

@@ -64,6 +64,9 @@ class Frame:
     ahead: bool = False  # PG_readahead, which is PG_reclaim
     writing: bool = False  # on its way to swap, by reclaim
 
+    def is_lazyfree(self) -> bool:
+        return self.list in ("lazyfree", "lazyfree_active")
+
 
 @dataclass
 class Slot:
@@ -73,6 +76,21 @@ class Slot:
 
     def is_free(self) -> bool:
         return self.count == 0 and self.frame is None
+
+
+class Window:
+    """What swap readahead remembers: mm/swap_state.c:__swapin_nr_pages."""
+
+    def __init__(self) -> None:
+        self.hits, self.before, self.last = 4, -2, 0
+
+    def pages(self, at: int, most: int) -> int:
+        pages = self.hits + 2
+        if pages == 2:
+            pages = 2 if abs(at - self.before) == 1 else 1
+        else:
+            pages = max(4, 1 << (pages - 1).bit_length())
+        return max(min(pages, most), self.last // 2)
 
 
 class Host:
@@ -323,12 +341,12 @@ class Host:
         return True
 
     def is_kept(self, frame: Frame) -> bool:
-        return frame.pinned and frame.list != "lazyfree"
+        return frame.pinned and not frame.is_lazyfree()
 
     def needs_slot(self, frame: Frame) -> bool:
         guest = self.guests[frame.guest]
         drops = guest.flavour == "zvm" and guest.zvm_evicted(frame.gfn)[1] == "z"
-        return frame.list != "lazyfree" and frame.slot is None and not drops
+        return not frame.is_lazyfree() and frame.slot is None and not drops
 
     def drop_or_write(self, index: int) -> None:
         frame = self.frames[index]

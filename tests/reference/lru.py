@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reference.errors import OutOfFrames, OutOfSwap
-from reference.host import Frame, Host
+from reference.host import Frame, Host, Window
 from reference.words import PTE_DIRTY, PTE_NONE, is_swap, swap_entry, swap_offset, with_usage
 from reference.zvm import USAGE
 
@@ -42,21 +42,6 @@ class Balance:
     reclaimed: int = 0
 
 
-class Window:
-    """What swap readahead remembers: mm/swap_state.c:__swapin_nr_pages."""
-
-    def __init__(self) -> None:
-        self.hits, self.before, self.last = 4, -2, 0
-
-    def pages(self, at: int, most: int) -> int:
-        pages = self.hits + 2
-        if pages == 2:
-            pages = 2 if abs(at - self.before) == 1 else 1
-        else:
-            pages = max(4, 1 << (pages - 1).bit_length())
-        return max(min(pages, most), self.last // 2)
-
-
 class LruHost(Host):
     def __init__(
         self,
@@ -77,7 +62,12 @@ class LruHost(Host):
         batch = 32 if batch is None else batch
         low = 0 if low is None else low
         super().__init__(
-            frames, swap_slots, low, min(low + batch, frames) if high is None else high, batch, rearm
+            frames,
+            swap_slots,
+            low,
+            min(low + batch, frames) if high is None else high,
+            batch,
+            rearm,
         )
         self.swappiness, self.page_cluster, self.rotational = swappiness, page_cluster, rotational
         self.write_delay = write_delay
@@ -92,11 +82,12 @@ class LruHost(Host):
         self.activations = 0
         self.shadows: dict[int, tuple[int, bool]] = {}
         self.window = Window()
-        self.windows: dict[int, Window] = {}  # of guests
         self.read = 0  # pages read by the last fault
         self.next: int | None = None
         self.clusters = [Cluster() for _ in range((swap_slots + CLUSTER) // CLUSTER)]
-        self.cluster_lists: dict[str, list[int]] = {n: [] for n in ("free", "nonfull", "frag", "full")}
+        self.cluster_lists: dict[str, list[int]] = {
+            n: [] for n in ("free", "nonfull", "frag", "full")
+        }
         for number, cluster in enumerate(self.clusters):
             cluster.count = CLUSTER - len(self._offsets(number))
             self._file(number, "nonfull" if cluster.count else "free")
@@ -274,9 +265,7 @@ class LruHost(Host):
     def swap_in(self, guest: int, gfn: int, number: int, store: bool) -> int:
         slot = self.slots[number]
         self.read = 0
-        if slot.count > 1 or (
-            slot.frame is not None and self.frames[slot.frame].guest is not None
-        ):
+        if slot.count > 1 or (slot.frame is not None and self.frames[slot.frame].guest is not None):
             return self._copy_in(guest, gfn, number)
         window = self._window(guest)
         if slot.frame is not None:  # swap_update_readahead
@@ -300,7 +289,7 @@ class LruHost(Host):
         return index
 
     def _window(self, guest: int) -> Window:
-        return self.window if self.rotational else self.windows.setdefault(guest, Window())
+        return self.window if self.rotational else self.guests[guest].window
 
     def _copy_in(self, guest: int, gfn: int, number: int) -> int:
         """A slot that several use: each gets a copy, as by "simple"."""
@@ -315,23 +304,22 @@ class LruHost(Host):
 
     def _read_ahead(self, guest: int, gfn: int, number: int) -> None:
         locked: list[int] = []
-        try:
-            for other in self._around(guest, gfn, number):
-                slot = self.slots[other]
-                if slot.count == 0 or slot.frame is not None:
-                    continue
-                try:
-                    self._read(other, locked)
-                except OutOfFrames:
-                    continue
-                if other != number:
-                    self.count["readaheads"] += 1
-                    self.frames[locked[-1]].ahead = True
-            if self.slots[number].frame is None:
-                self._read(number, locked)
-        finally:
-            for index in locked:
-                self.frames[index].locked = False
+        for other in self._around(guest, gfn, number):
+            slot = self.slots[other]
+            if slot.count == 0 or slot.frame is not None:
+                continue
+            try:
+                locked.append(self._read(other))
+            except OutOfFrames:
+                continue
+            if other != number:
+                self.count["readaheads"] += 1
+                self.frames[locked[-1]].ahead = True
+        for index in locked:
+            self.frames[index].locked = False
+        if self.slots[number].frame is None:
+            index = self._read(number)
+            self.frames[index].locked = False
 
     def _around(self, guest: int, gfn: int, number: int) -> list[int]:
         window, most = self._window(guest), 1 << self.page_cluster
@@ -367,15 +355,15 @@ class LruHost(Host):
                 found.append(swap_offset(mm.pte[other]))
         return found
 
-    def _read(self, number: int, locked: list[int]) -> None:
+    def _read(self, number: int) -> int:
         index = self.take_frame(None, None)
         frame, slot = self.frames[index], self.slots[number]
         frame.tag, frame.slot, slot.frame = slot.tag, number, index
         frame.locked = True
-        locked.append(index)
         self.to_head(index, "active" if self._refault(number, frame) else "inactive")
         self.count["swap_ins"] += 1
         self.read += 1
+        return index
 
     # ---- workingset.c ------------------------------------------------------------------
 
@@ -479,16 +467,10 @@ class LruHost(Host):
 
     def _shrink_node(self, sc: Balance) -> None:
         deactivate = [
-            sc.forced
-            or self.seen_now()[1] != self.activated_before
-            or self._inactive_is_low(ANON),
+            sc.forced or self.seen_now()[1] != self.activated_before or self._inactive_is_low(ANON),
             sc.forced or self._inactive_is_low(FILE),
         ]
-        trim = (
-            self.size("lazyfree") >> sc.priority > 0
-            and not deactivate[FILE]
-            and not sc.no_trim
-        )
+        trim = self.size("lazyfree") >> sc.priority > 0 and not deactivate[FILE] and not sc.no_trim
         before = sc.reclaimed
         scan = self._scan_count(sc, deactivate, trim)
         sc.reclaimed += self._shrink_lists(sc, scan, deactivate)
@@ -648,7 +630,7 @@ class LruHost(Host):
 
     def drop_or_write(self, index: int) -> None:
         frame = self.frames[index]
-        if frame.list in ("lazyfree", "lazyfree_active"):
+        if frame.is_lazyfree():
             self._drop_lazyfree(index)
             return
         guest, gfn = self.guests[frame.guest], frame.gfn
