@@ -49,8 +49,10 @@ from pgste._engine._c cimport (
     pgste_zap_scan_entries,
 )
 from pgste._engine.arguments cimport (
+    Gfns,
     boolean,
     choice,
+    gfns_argument,
     integer,
     is_integer,
     new_array,
@@ -59,7 +61,6 @@ from pgste._engine.arguments cimport (
     threads_argument,
     values_for,
 )
-from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.host cimport Host
 from pgste._engine.names cimport names_of, shown, with_names
 from pgste._engine.ptes cimport entries_array
@@ -293,7 +294,7 @@ cdef class Guest(Slots):
         elif self.dat or pages.array is not None or pages.c.nr <= self.nr_pages:
             results = new_array(pages.c.nr, cnp.NPY_UINT8)
         if results is not None:
-            data = <uint8_t *>cnp.PyArray_DATA(results)
+            data = <uint8_t *>cnp.array_data(results)
         code = min(code, UINT32_MAX)
         ts = self.begin_vcpu(cpu, pages.c.nr)
         error = pgste_essa(self.c, cpu, <unsigned>code, &pages.c, data)
@@ -428,7 +429,7 @@ cdef class Guest(Slots):
         cdef PyThreadState *ts
         cdef int error
         array = values_for(tags, "tags", pages.c.nr, cnp.NPY_UINT32, &step)
-        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(array)
+        cdef uint32_t *data = <uint32_t *>cnp.array_data(array)
         ts = self.begin(pages.c.nr)
         error = pgste_write(self.c, &pages.c, data, step)
         self.end(ts)
@@ -452,7 +453,7 @@ cdef class Guest(Slots):
         cdef PyThreadState *ts
         cdef int error
         tags = new_array(pages.c.nr, cnp.NPY_UINT32)
-        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(tags)
+        cdef uint32_t *data = <uint32_t *>cnp.array_data(tags)
         ts = self.begin(pages.c.nr)
         error = pgste_read(self.c, &pages.c, data)
         self.end(ts)
@@ -471,7 +472,7 @@ cdef class Guest(Slots):
         cdef PyThreadState *ts
         cdef int error
         tags = new_array(pages.c.nr, cnp.NPY_UINT32)
-        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(tags)
+        cdef uint32_t *data = <uint32_t *>cnp.array_data(tags)
         ts = self.begin(pages.c.nr)
         error = pgste_peek(self.c, &pages.c, data)
         self.end(ts)
@@ -496,7 +497,7 @@ cdef class Guest(Slots):
         self.end_vcpu(cpu, NULL)
         self.check(nr, None, "vcpu")
         gfns = new_array(nr, cnp.NPY_UINT64)
-        memcpy(cnp.PyArray_DATA(gfns), entries, nr * sizeof(uint64_t))
+        memcpy(cnp.array_data(gfns), entries, nr * sizeof(uint64_t))
         return gfns
 
     def intercept(self, vcpu=0, entries=False):

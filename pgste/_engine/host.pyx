@@ -43,8 +43,15 @@ from pgste._engine._c cimport (
     pgste_watermarks,
     pgste_zone_watermarks,
 )
-from pgste._engine.arguments cimport boolean, choice, integer, new_array, values_for
-from pgste._engine.gfns cimport Gfns, gfns_argument
+from pgste._engine.arguments cimport (
+    Gfns,
+    boolean,
+    choice,
+    gfns_argument,
+    integer,
+    new_array,
+    values_for,
+)
 from pgste._engine.member cimport Member
 from pgste._engine.names cimport names_of, shown, strerror, with_names
 from pgste._engine.unit cimport PyThreadState, Unit
@@ -106,8 +113,8 @@ cdef class Host(Unit):
     reclaim : {"simple", "lru"}
         How frames are taken from guests.  "simple": one page at a time (docs/model.md).  "lru":
         as Linux 6.18 without MGLRU does it (docs/reclaim.md); with `low` 0 the host is a memory
-        cgroup, else a machine.  The defaults of `batch` and `high` are then 32.  The others are
-        for "lru" alone:
+        cgroup, else a machine.  The defaults of `batch` and `high` are then 32.  `reclaim_model`
+        tells it later.  The others are for "lru" alone:
     swappiness : int
         vm.swappiness, 0 .. 200.
     page_cluster : int
@@ -336,7 +343,7 @@ cdef class Host(Unit):
         cdef Gfns which = gfns_argument(frames, self.config.nr_frames, True, "frames")
         cdef unsigned step = 0
         array = values_for(keys, "keys", which.c.nr, cnp.NPY_UINT8, &step)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(array)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(array)
         cdef PyThreadState *ts = self.begin(which.c.nr)
         cdef int error = pgste_set_frame_key(self.c, &which.c, data, step)
         self.end(ts)
@@ -351,7 +358,7 @@ cdef class Host(Unit):
         """
         cdef Gfns which = gfns_argument(frames, self.config.nr_frames, True, "frames")
         keys = new_array(which.c.nr, cnp.NPY_UINT8)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(keys)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(keys)
         cdef PyThreadState *ts = self.begin(which.c.nr)
         cdef int error = pgste_frame_key(self.c, &which.c, data)
         self.end(ts)
@@ -486,7 +493,7 @@ cdef class Host(Unit):
         cdef PyThreadState *ts
         frames = new_array(0, cnp.NPY_UINT32)
         while True:  # the list may have grown while the array was made
-            data = <uint32_t *>cnp.PyArray_DATA(frames)
+            data = <uint32_t *>cnp.array_data(frames)
             ts = self.begin(room)
             length = pgste_host_list(self.c, which, data, room)
             self.end(ts)

@@ -333,6 +333,10 @@ def _replay_table(result: LiveReplay) -> Grid:
 
 
 def _run_replay(args: argparse.Namespace, console: Console) -> int:
+    if args.plot is not None:
+        from pgste.study.picture import check_picture  # of no use without a picture
+
+        check_picture(args.plot, "--plot")
     names = tuple(dict.fromkeys(args.mechanism or HINTS))
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress, args.budget)

@@ -18,7 +18,8 @@ _KERNEL, _MODEL = "#0072b2", "#d55e00"
 def plot_live_replay(result: LiveReplay, path: str | os.PathLike[str]) -> None:
     """Memory and swap over the events: a column for each mechanism, kernel and model as lines.
 
-    ``path`` ends in .png, .svg or .pdf; ValueError otherwise.
+    ``path`` ends in .png, .svg or .pdf; ArgumentError otherwise.  MissingPackageError without
+    matplotlib.
     """
     names = list(result.kernel)
     figure = new_figure(4 + 3 * len(names), 6)

@@ -71,10 +71,10 @@ struct lru {
 static inline unsigned list_number(const struct pgste_host *host, uint32_t frame)
 {
 	const unsigned list = host->frames[frame].list;
+	const bool lazyfree = has_lru(host) && list == PGSTE_LIST_LAZYFREE;
 
-	if (has_lru(host) && list == PGSTE_LIST_LAZYFREE && (host->lru->flags[frame] & FRAME_ACTIVE))
-		return PGSTE_LIST_LAZYFREE_ACTIVE;
-	return list;
+	return lazyfree && (host->lru->flags[frame] & FRAME_ACTIVE) ? PGSTE_LIST_LAZYFREE_ACTIVE :
+								      list;
 }
 
 static inline bool frame_is_unmapped(const struct frame *f)
