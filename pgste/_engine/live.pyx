@@ -69,6 +69,7 @@ from pgste.errors import (
 cdef extern from "<sys/swap.h>" nogil:
     int c_swapon "swapon"(const char *path, int flags)
     int c_swapoff "swapoff"(const char *path)
+    int SWAP_FLAG_PREFER
 
 cdef extern from "<sys/mount.h>" nogil:
     int c_mount "mount"(const char *source, const char *target, const char *kind,
@@ -376,12 +377,14 @@ cdef class Replay:
         return with_names(STATS, &self.c.stats)
 
 
-def swap_on(bytes path):
-    """swapon(2)."""
+def swap_on(bytes path, int priority=32767):
+    """swapon(2) with a priority, 0 .. 32767 (SWAP_FLAG_PRIO_MASK): the highest is used first."""
     cdef const char *c_path = path
     cdef int ret
+    if not 0 <= priority <= 32767:
+        raise ArgumentError(f"priority: {priority} is not in 0 .. 32767")
     with nogil:
-        ret = errno if c_swapon(c_path, 0) else 0
+        ret = errno if c_swapon(c_path, SWAP_FLAG_PREFER | priority) else 0
     if ret:
         raise RefusedCall(ret)
 
