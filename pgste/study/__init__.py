@@ -13,5 +13,6 @@
 `plot`        pictures: memory over time, the map of pages
 `curve_plot`  picture of a curve
 `figure`      what all pictures share
+`picture`     what a picture needs, asked before the work
 ============= =========================================================================
 """
