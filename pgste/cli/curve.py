@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from pgste._engine import mechanisms
@@ -86,7 +85,7 @@ def _table(found: Curve, name: str) -> Grid:
     for line in found.lines:
         table.add_column(line.mechanism, justify="right")
     rows = min(_ROWS, len(found.sizes))
-    for i in np.unique(np.arange(1, rows + 1) * len(found.sizes) // rows - 1):
+    for i in (row * len(found.sizes) // rows - 1 for row in range(1, rows + 1)):
         frames = int(found.sizes[i])
         cells = [format_count(round(float(getattr(line, name)[i]))) for line in found.lines]
         table.add_row(format_bytes(frames * PAGE_BYTES), format_count(frames), *cells)

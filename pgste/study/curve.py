@@ -303,7 +303,8 @@ def _sizes_of(sizes: int | Iterable[int], setting: Setting) -> npt.NDArray[np.in
         return np.array(given, np.int64)
     number = count_of("sizes", sizes, MAX_POINTS)
     most = setting.most_frames
-    return np.unique(np.maximum(np.arange(1, number + 1) * most // number, 1)).astype(np.int64)
+    every = np.maximum(np.arange(1, number + 1, dtype=np.int64) * most // number, 1)
+    return every[np.diff(every, prepend=0) > 0]
 
 
 def _sample_events(trace: Trace) -> npt.NDArray[np.uint64]:

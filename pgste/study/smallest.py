@@ -187,8 +187,7 @@ class _Search:
         """What is enough in exact LRU order, to a 256th of what is enough for all."""
         setting = self.setting
         most = setting.most_frames
-        frames = np.unique(np.arange(1, _POINTS + 1) * most // _POINTS).astype(np.int64)
-        frames = np.maximum(frames, 1)
+        frames = np.maximum(np.arange(1, _POINTS + 1, dtype=np.int64) * most // _POINTS, 1)
         if self.rate is None and self.mechanism in ("madv_dontneed", "madv_free"):
             return setting.guests * int(setting.summary["peak_in_use"])
         if self.rate is None:  # nothing is dropped without a swap slot: all that is ever touched
