@@ -17,6 +17,7 @@ exceptions (`pgste.errors`).  It models nothing; docs/model.md says what the cal
 `arguments`   checks of numbers, names, arrays and `gfns`
 `names`       names and sentences that the core tells, its variants for CPUs
 `trace`       decoders of recorded events, and the summary of a trace
+`curve`       one pass over a trace for hosts of all sizes
 `search`      the search of all states for what a mechanism guarantees
 `watch`       long calls without the GIL: signals, and calls that end together
 `live`        real memory of this process: madvise(2), residency, swap

@@ -525,6 +525,31 @@ cdef extern from "pgste.h" nogil:
     int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
         const pgste_trace_limits *limits, pgste_trace_summary *summary)
 
+    cdef enum pgste_curve_rule:
+        PGSTE_CURVE_KEEP
+        PGSTE_CURVE_UNUSED
+        PGSTE_CURVE_GIVE
+        PGSTE_CURVE_LAZY
+
+    cdef struct pgste_curve_config:
+        const uint64_t *events
+        uint64_t nr_events
+        uint32_t nr_guests
+        pgste_curve_rule rule
+        const uint64_t *given
+        const uint64_t *given_at
+        uint64_t nr_given
+        const uint64_t *sizes
+        uint64_t nr_sizes
+        const uint64_t *samples
+        uint64_t nr_samples
+        uint64_t share
+
+    cdef struct pgste_curve_point:
+        pass
+
+    int pgste_curve(const pgste_curve_config *config, pgste_curve_point *points)
+
     cdef enum pgste_text_format:
         PGSTE_TEXT_UNKNOWN
         PGSTE_TEXT_FTRACE

@@ -4,11 +4,14 @@
 ============= =========================================================================
 `compare`     `compare`: one trace through several mechanisms
 `result`      `Comparison`: what it tells
+`curve`       `curve`: swap traffic and faults over the size of the host
+`smallest`    `smallest_hosts`: the smallest host for each mechanism
 `sizes`       how large host and guests are for a trace
 `batch`       `run_all`: many replays at once
 `costs`       `Profile`: what things cost on a machine, and estimated times
 `pagecache`   volatile pages under z/VM, as I/O
 `plot`        pictures: memory over time, the map of pages
+`curve_plot`  picture of a curve
 `figure`      what all pictures share
 `picture`     what a picture needs, asked before the work
 ============= =========================================================================
