@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from pgste.study.batch import run_all
     from pgste.study.compare import compare
     from pgste.study.result import Comparison
+    from pgste.study.sweep import Sweep, sweep
     from pgste.traces import Trace, sample_trace
 
 __all__ = [
@@ -108,6 +109,7 @@ __all__ = [
     "State",
     "StateError",
     "StreamError",
+    "Sweep",
     "Trace",
     "TraceError",
     "UnknownNameError",
@@ -126,6 +128,7 @@ __all__ = [
     "mechanisms",
     "run_all",
     "sample_trace",
+    "sweep",
 ]
 
 # Names that take time to import, and where they are; imported when somebody asks for them.
@@ -137,6 +140,7 @@ _LATER = {
     "Host": "pgste._engine.Host",
     "Replay": "pgste._engine.Replay",
     "Slot": "pgste._engine.Slot",
+    "Sweep": "pgste.study.sweep.Sweep",
     "Trace": "pgste.traces.Trace",
     "__version__": "pgste._engine.VERSION",
     "compare": "pgste.study.compare.compare",
@@ -148,6 +152,7 @@ _LATER = {
     "mechanisms": "pgste._engine.mechanisms",
     "run_all": "pgste.study.batch.run_all",
     "sample_trace": "pgste.traces.sample_trace",
+    "sweep": "pgste.study.sweep.sweep",
 }
 
 

@@ -17,6 +17,7 @@ ROOMS = {"traces", "study", "guarantees", "freepath", "live", "migration"}
 # The rooms that each verb needs; packages that are slow to import and that it needs.
 NEEDS = {
     "compare": ("traces study", "rich"),
+    "sweep": ("traces study", "rich multiprocessing concurrent.futures"),
     "guarantees": ("guarantees", "rich concurrent.futures"),
     "info": ("traces", "rich"),
     "map": ("traces study", "rich matplotlib numpy.ma"),
