@@ -278,6 +278,7 @@ cdef extern from "pgste.h" nogil:
         uint32_t nr_slots
         bool_t own_memory
         bool_t storage_keys
+        bool_t allow_cow_sharing
 
     cdef struct pgste_state_counts:
         uint64_t pages[4][3]
@@ -303,6 +304,7 @@ cdef extern from "pgste.h" nogil:
     int pgste_reset_storage_keys(pgste_guest *guest)
     int pgste_enable_storage_keys(pgste_guest *guest)
     bool_t pgste_uses_storage_keys(const pgste_guest *guest)
+    bool_t pgste_allows_cow_sharing(const pgste_guest *guest)
     int pgste_set_frame_key(pgste_host *host, const pgste_gfns *frames, const uint8_t *keys,
         unsigned key_step)
     int pgste_frame_key(const pgste_host *host, const pgste_gfns *frames, uint8_t *keys)
@@ -551,6 +553,7 @@ cdef extern from "pgste.h" nogil:
         bool_t obedient
         bool_t plain
         uint64_t max_states
+        uint32_t threads
         bool_t (*go_on)(void *data, uint64_t states) noexcept
         void *data
 
@@ -573,6 +576,7 @@ cdef extern from "pgste.h" nogil:
     cdef struct pgste_search_result:
         uint64_t states
         uint64_t transitions
+        uint64_t state_bytes
         pgste_seen seen
         pgste_seen met_unused
         pgste_seen met_stable

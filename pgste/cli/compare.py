@@ -15,6 +15,7 @@ from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
 from pgste.study.compare import compare
 from pgste.study.costs import ESTIMATE_ROWS, Estimate, Profile, estimate
+from pgste.study.picture import check_picture
 from pgste.study.result import Comparison, MechanismResult, OutOfMemory, Row
 from pgste.units import PAGE_BYTES, format_bytes, format_count, format_rate, parse_frames
 
@@ -244,6 +245,8 @@ def _reporting_settings(args: argparse.Namespace) -> dict[str, int | str]:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    if args.plot is not None:
+        check_picture(args.plot, "--plot")
     costs = Profile.load(args.costs) if args.costs is not None else None
     names = args.mechanisms.split(",") if args.mechanisms is not None else None
     with progress_bar() as progress:

@@ -18,8 +18,9 @@ from rich.text import Text
 from pgste.cli.common import PARTLY
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import printable, whole_number
-from pgste.errors import ArgumentError
+from pgste.errors import ArgumentError, MissingPackageError
 from pgste.study.cell import DONE, FAILED, OUT_OF_MEMORY, VALUES
+from pgste.study.picture import check_picture
 from pgste.study.result import ROWS
 from pgste.study.sweep import Sweep, sweep
 from pgste.traces import Trace, sample_trace
@@ -108,7 +109,7 @@ def _client(address: str | None) -> Iterator[Any]:
     try:
         distributed = import_module("distributed")
     except ImportError:
-        raise ImportError("--scheduler needs Dask: pip install 'pgste[dask]'") from None
+        raise MissingPackageError("--scheduler needs Dask: pip install 'pgste[dask]'") from None
     client = distributed.Client(address, timeout=30, set_as_default=False)
     try:
         yield client
@@ -168,6 +169,8 @@ def _told(result: Sweep, value: str) -> str:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    if args.plot is not None:
+        check_picture(args.plot, "--plot")
     traces, grid = _read(args.grid)
     if args.scheduler is not None and args.workers is not None:
         raise ArgumentError("--workers: with --scheduler, they are the cluster's")

@@ -17,5 +17,6 @@
 `plot`        pictures: memory over time, the map of pages
 `plot_sweep`  the picture of a sweep
 `figure`      what all pictures share
+`picture`     what a picture needs, asked before the work
 ============= =========================================================================
 """

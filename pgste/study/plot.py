@@ -11,13 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
 
 from pgste.enums import State, Usage
-from pgste.study.figure import new_figure, save
+from pgste.study.figure import Axes, ListedColormap, Patch, new_figure, rc_context, save
 from pgste.units import PAGE_BYTES, format_bytes
 
 __all__ = ["MAP_CLASSES", "classify", "finding", "plot_comparison", "plot_map"]

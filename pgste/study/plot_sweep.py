@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from matplotlib.axes import Axes
-
 from pgste.errors import ArgumentError
-from pgste.study.figure import new_figure, save
+from pgste.study.figure import Axes, new_figure, save
 from pgste.study.result import ROWS
 
 __all__ = ["plot_sweep"]

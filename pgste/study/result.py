@@ -155,7 +155,15 @@ class Comparison:
         }
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw what each mechanism holds beside what the guests use, into a picture file."""
+        """Draw what each mechanism holds beside what the guests use, into a picture file.
+
+        Raises
+        ------
+        ArgumentError
+            The file's name does not end in .png, .svg or .pdf.
+        MissingPackageError
+            matplotlib is not installed.
+        """
         from pgste.study.plot import plot_comparison  # matplotlib is slow to import
 
         plot_comparison(self, path)

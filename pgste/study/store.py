@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pgste.errors import ArgumentError
+from pgste.errors import ArgumentError, MissingPackageError
 from pgste.files.saving import save
 
 __all__ = ["Store"]
@@ -40,7 +40,7 @@ class Store:
         """Open or make it; ``traces`` are the digests by name.
 
         ArgumentError when the folder has something else, or another sweep writes to it; OSError
-        when it cannot be written; ImportError for Parquet without pyarrow.
+        when it cannot be written; MissingPackageError for Parquet without pyarrow.
         """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
