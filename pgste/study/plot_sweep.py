@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
 from pgste.errors import ArgumentError
 from pgste.study.figure import Axes, new_figure, save
 from pgste.study.result import ROWS

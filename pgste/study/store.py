@@ -126,7 +126,9 @@ def _parquet() -> Any:
     try:
         return import_module("pyarrow.parquet")
     except ImportError:
-        raise ImportError("results in Parquet need pyarrow: pip install 'pgste[parquet]'") from None
+        raise MissingPackageError(
+            "results in Parquet need pyarrow: pip install 'pgste[parquet]'"
+        ) from None
 
 
 def _write_part(file: Any, records: Iterable[Mapping[str, Any]]) -> None:
