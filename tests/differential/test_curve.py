@@ -37,7 +37,9 @@ def random_events(rng: random.Random, pages: int, nr: int, orders: int) -> list[
     return events
 
 
-def check(events: list[reference.Event], rule: str, guests: int, given: list[tuple[int, int]]) -> None:
+def check(
+    events: list[reference.Event], rule: str, guests: int, given: list[tuple[int, int]]
+) -> None:
     pages = {pfn for _, order, first in events for pfn in range(first, first + (1 << order))}
     sizes = list(range(1, guests * len(pages) + 3))
     samples = [0, len(events) // 3, len(events) // 2, len(events) // 2, len(events)]
@@ -51,7 +53,9 @@ def check(events: list[reference.Event], rule: str, guests: int, given: list[tup
         given_at=np.array([at for at, _ in given], np.uint64),
     )
     for i, frames in enumerate(sizes):
-        expected = reference.replay(events, frames, rule, guests=guests, samples=samples, given=given)
+        expected = reference.replay(
+            events, frames, rule, guests=guests, samples=samples, given=given
+        )
         assert {name: int(got[name][i]) for name in FIELDS} == expected, (frames, events)
 
 
@@ -123,8 +127,8 @@ def test_sizes_of_a_grid_are_those_of_all() -> None:
 )  # fmt: skip
 def test_bad_arguments(changed: dict[str, object], says: str) -> None:
     right = {
-        "events": words([(reference.ALLOC, 0, 5)]), "rule": "give", "sizes": np.array([1], np.uint64),
-        "samples": NONE, "given": NONE, "given_at": NONE,
+        "events": words([(reference.ALLOC, 0, 5)]), "rule": "give",
+        "sizes": np.array([1], np.uint64), "samples": NONE, "given": NONE, "given_at": NONE,
     }  # fmt: skip
     assert one_pass(**right)["zero_fills"].tolist() == [1]  # type: ignore[arg-type]
     with pytest.raises(pgste.ArgumentError, match=says):
