@@ -134,6 +134,10 @@ cdef class Guest(Slots):
     storage_keys : bool
         The guest uses storage keys from the start (`mm_uses_skeys`); otherwise from its first
         instruction on keys, or `enable_storage_keys`.
+    allow_cow_sharing : bool
+        Loads of pages that have nothing map the shared zero page, as Linux v6.10 and later allow it
+        until the guest uses storage keys; by default each gets a frame, as in v4.14 to v6.9.
+        Memory of the host's only (docs/pte.md).
 
     Attributes
     ----------
@@ -152,6 +156,7 @@ cdef class Guest(Slots):
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
         cbrl_entries=511, strict=False, *, flavour=None, revision=None, slots=None, cmma=None,
         interpretation=False, log_revision=None, memory="host", storage_keys=False,
+        allow_cow_sharing=False,
     ):
         cdef pgste_guest_config config
         cdef pgste_slot *given = NULL
@@ -189,9 +194,15 @@ cdef class Guest(Slots):
         config.log_revision = <pgste_log_revision><int>LOG_REVISIONS.index(log_revision)
         config.own_memory = choice(memory, "memory", ("host", "caller")) == 1
         config.storage_keys = boolean(storage_keys, "storage_keys")
+        config.allow_cow_sharing = boolean(allow_cow_sharing, "allow_cow_sharing")
+        if config.own_memory and config.allow_cow_sharing:
+            raise ArgumentError(
+                "allow_cow_sharing: True with memory 'caller', whose zero page is the caller's"
+            )
         for name, wanted in (("slots", slots is not None), ("cmma", cmma is not None),
                              ("interpretation", interpretation), ("memory", config.own_memory),
-                             ("storage_keys", storage_keys)):
+                             ("storage_keys", storage_keys),
+                             ("allow_cow_sharing", config.allow_cow_sharing)):
             if wanted and generation == "zvm":
                 raise ArgumentError(f"{name}: unknown to generation 'zvm'")
         if host is None:

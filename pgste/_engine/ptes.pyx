@@ -38,6 +38,7 @@ from pgste._engine._c cimport (
     pgste_test_and_clear_dirty,
     pgste_unmap_pte,
     pgste_unshadow_pte,
+    pgste_allows_cow_sharing,
     pgste_uses_storage_keys,
     pgste_xchg_pte,
     pgste_zap_key,
@@ -428,10 +429,25 @@ cdef class Ptes(PageTable):
         self.end(NULL)
         return uses
 
+    @property
+    def allow_cow_sharing(self):
+        """Whether loads may map the shared zero page (`mm_forbids_zeropage` is the contrary)."""
+        cdef bint allowed
+        self.begin(0)
+        allowed = pgste_allows_cow_sharing(self.c)
+        self.end(NULL)
+        return allowed
+
     def enable_storage_keys(self):
         """The guest uses storage keys from now on (`s390_enable_skey`).
 
         Every page's key becomes 0 with R and C set.  SSKE, ISKE and RRBE do this for themselves.
+        Pages that map the shared zero page get frames of their own, and no more are mapped to it.
+
+        Raises
+        ------
+        OutOfFramesError
+            There are not enough frames for these pages; nothing has changed.
         """
         cdef PyThreadState *ts = self.begin(self.nr_pages)
         cdef int error = pgste_enable_storage_keys(self.c)

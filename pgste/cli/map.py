@@ -72,7 +72,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
         host = Host(frames, slots, low=low, high=high)
         guest = Guest(pages, host=host, mechanism=args.mechanism)
-        replay = Replay([guest], trace.events, trace.time, base)
+        replay = Replay(
+            [guest], trace.events, trace.time, base, accesses=trace.accesses, places=trace.places
+        )
         nr = round(len(trace) * args.at)
         task = progress.add_task(args.mechanism, total=nr)
         _run_in_steps(replay, nr, lambda done: progress.update(task, completed=done))

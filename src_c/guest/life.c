@@ -33,9 +33,11 @@ static bool options_valid(const struct pgste_guest_config *c)
 
 	if (c->log_revision >= PGSTE_NR_LOG_REVISIONS || (dat && c->generation != PGSTE_GEN_DAT))
 		return false;
+	if (c->own_memory && c->allow_cow_sharing)
+		return false;
 	return c->generation != PGSTE_GEN_ZVM ||
 	       !(c->interpretation || c->slots || c->cmma_later || c->own_memory ||
-		 c->storage_keys);
+		 c->storage_keys || c->allow_cow_sharing);
 }
 
 static bool guest_config_valid(const struct pgste_guest_config *c)
@@ -64,6 +66,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	g->mm.two.revision = config->revision;
 	g->mm.host = host;
 	g->mm.own_memory = config->own_memory;
+	g->mm.allow_cow_sharing = config->allow_cow_sharing;
 	g->mm.rules = zvm ? &zvm_rules : NULL;
 	g->nr_vcpus = config->nr_vcpus;
 	g->shared = config->nr_vcpus > 1;

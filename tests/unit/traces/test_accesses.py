@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pgste
 from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
 from pgste.traces import Trace, sample_trace
 from pgste.traces.touch import touched
@@ -242,3 +243,23 @@ def test_wrong_words_in_a_whole_file(tmp_path: Path) -> None:
         path.write_bytes(assemble(bad))
         with pytest.raises(TraceError, match=r"accesses|places"):
             Trace.open(path)
+
+
+# ---- who replays them ----
+
+
+def test_what_would_leave_them_out_refuses_them() -> None:
+    trace = touched(sample_trace()[:1000], "uniform:1")
+    for refused in (
+        lambda: pgste.curve(trace, ["none"]),
+        lambda: pgste.sweep([trace], {"mechanism": ["none"]}),
+    ):
+        with pytest.raises(ArgumentError, match="has accesses"):
+            refused()
+
+
+def test_compare_replays_them() -> None:
+    trace = touched(sample_trace()[:20000], "uniform:1")
+    stats = pgste.compare(trace, ["none"])["none"].replay_stats
+    assert stats["loads"] + stats["stores"] == len(trace.accesses)
+    assert stats["ignored_accesses"] == 0
