@@ -100,8 +100,8 @@ def accesses_line(trace: Trace, how: str | None) -> str:
     nr = len(trace.accesses)
     if not nr:
         return (
-            "no accesses: pages are touched once, after their allocation, so that what is read\n"
-            "from swap is a lower bound; --touch uniform:RATE or zipf:S makes some up"
+            "no accesses: pages are touched once, after their allocation; what is read from\n"
+            "swap is a lower bound (--touch uniform:RATE or zipf:S makes some up)"
         )
     stores = int((trace.accesses & np.uint64(3) == STORE).sum())
     kind = "recorded" if how in (None, "recorded") else f"made up, {how}"
