@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from pgste.study.fleet import Fleet, Member
     from pgste.study.result import Comparison
     from pgste.study.smallest import Smallest, smallest_hosts
+    from pgste.study.sweep import Sweep, sweep
     from pgste.traces import Trace, sample_trace
 
 __all__ = [
@@ -117,6 +118,7 @@ __all__ = [
     "State",
     "StateError",
     "StreamError",
+    "Sweep",
     "Trace",
     "TraceError",
     "UnknownNameError",
@@ -137,6 +139,7 @@ __all__ = [
     "run_all",
     "sample_trace",
     "smallest_hosts",
+    "sweep",
 ]
 
 # Names that take time to import, and where they are; imported when somebody asks for them.
@@ -152,6 +155,7 @@ _LATER = {
     "Replay": "pgste._engine.Replay",
     "Slot": "pgste._engine.Slot",
     "Smallest": "pgste.study.smallest.Smallest",
+    "Sweep": "pgste.study.sweep.Sweep",
     "Trace": "pgste.traces.Trace",
     "__version__": "pgste._engine.VERSION",
     "compare": "pgste.study.compare.compare",
@@ -165,6 +169,7 @@ _LATER = {
     "run_all": "pgste.study.batch.run_all",
     "sample_trace": "pgste.traces.sample_trace",
     "smallest_hosts": "pgste.study.smallest.smallest_hosts",
+    "sweep": "pgste.study.sweep.sweep",
 }
 
 

@@ -40,7 +40,7 @@ host that nobody was using; one that another thread was using raises `GuestClose
 """
 
 from pgste._engine.guest import Guest
-from pgste._engine.host import Host
+from pgste._engine.host import Host, zone_watermarks
 from pgste._engine.names import (
     ERROR_LAST,
     VERSION,
@@ -72,4 +72,5 @@ __all__ = [
     "isa_variants",
     "mechanisms",
     "strerror",
+    "zone_watermarks",
 ]

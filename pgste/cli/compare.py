@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pgste._engine import flavour_of, generations, mechanisms
+from pgste._engine.names import RECLAIM_MODELS
 from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
@@ -81,6 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=tuple(dict.fromkeys(map(flavour_of, generations()))),
         help="hypervisor; zvm is short for --generation zvm: mechanisms none and cmma, and what"
         " volatile pages save",
+    )
+    parser.add_argument(
+        "--reclaim",
+        choices=RECLAIM_MODELS,
+        default="simple",
+        help="how the host takes frames: one page at a time, or as Linux 6.18 without MGLRU in a"
+        " memory cgroup (default simple)",
     )
     parser.add_argument(
         "--revision",
@@ -281,14 +289,13 @@ def _range(low: float, high: float) -> str:
 def _settings(comparison: Comparison, name: str) -> str:
     summary = comparison.summary
     guests = "1 guest" if comparison.guests == 1 else f"{comparison.guests} guests"
-    low, high = comparison.watermarks
     return (
         f"{name}: {format_count(summary['alloc_events'] + summary['free_events'])} events, "
         f"{format_count(summary['unique_pages'])} pages, {guests}\n"
         f"host: {format_count(comparison.host_frames)} frames "
         f"({format_bytes(comparison.host_frames * PAGE_BYTES)}), "
         f"{comparison.host_frames_reason};\n"
-        f"      reclaim from {format_count(low)} free frames until {format_count(high)}; "
+        f"{_reclaim(comparison)}; "
         f"{format_count(comparison.swap_slots)} swap slots{_reporting(comparison.reporting)}"
         f"{_two_tables(comparison.two_tables)}"
     )
@@ -302,6 +309,13 @@ def _two_tables(used: dict[str, Any] | None) -> str:
         f" notifiers unmap {used['notifiers']:.0%} of the pages\n"
         "      from the guest before each sample"
     )
+
+
+def _reclaim(comparison: Comparison) -> str:
+    low, high = (format_count(mark) for mark in comparison.watermarks)
+    if comparison.reclaim == "lru":
+        return "      reclaim lru (Linux 6.18, no MGLRU; a memory cgroup)"
+    return f"      reclaim {comparison.reclaim}, from {low} free frames until {high}"
 
 
 def _reporting(used: dict[str, Any] | None) -> str:
@@ -372,6 +386,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             revision=args.revision,
             contention=args.contention,
             notifiers=args.notifiers,
+            reclaim=args.reclaim,
             threads=args.threads,
             progress=advance,
         )

@@ -19,6 +19,7 @@ NEEDS = {
     "compare": ("traces study", "rich"),
     "curve": ("traces study", "rich"),
     "size": ("traces study", "rich"),
+    "sweep": ("traces study", "rich multiprocessing concurrent.futures"),
     "guarantees": ("guarantees", "rich concurrent.futures"),
     "info": ("traces", "rich"),
     "map": ("traces study", "rich matplotlib numpy.ma"),

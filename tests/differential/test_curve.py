@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 import pytest
-from reference import lru
+from reference import curve as reference
 
 import pgste
 from pgste._engine.curve import FIELDS, RULES, one_pass
@@ -15,11 +15,11 @@ from pgste._engine.curve import FIELDS, RULES, one_pass
 NONE = np.empty(0, np.uint64)
 
 
-def words(events: list[lru.Event]) -> np.ndarray:
+def words(events: list[reference.Event]) -> np.ndarray:
     return np.array([kind | order << 2 | pfn << 8 for kind, order, pfn in events], np.uint64)
 
 
-def random_events(rng: random.Random, pages: int, nr: int, orders: int) -> list[lru.Event]:
+def random_events(rng: random.Random, pages: int, nr: int, orders: int) -> list[reference.Event]:
     """Events that fit together mostly: frees of what is live, and a few of anything."""
     events = []
     live: list[tuple[int, int]] = []
@@ -28,16 +28,18 @@ def random_events(rng: random.Random, pages: int, nr: int, orders: int) -> list[
         block = (order, rng.randrange(pages >> order) << order)
         if live and rng.random() < 0.5:
             block = live.pop(rng.randrange(len(live)))
-            events.append((lru.FREE, *block))
+            events.append((reference.FREE, *block))
         elif rng.random() < 0.1:
-            events.append((lru.FREE, *block))
+            events.append((reference.FREE, *block))
         else:
             live.append(block)
-            events.append((lru.ALLOC, *block))
+            events.append((reference.ALLOC, *block))
     return events
 
 
-def check(events: list[lru.Event], rule: str, guests: int, given: list[tuple[int, int]]) -> None:
+def check(
+    events: list[reference.Event], rule: str, guests: int, given: list[tuple[int, int]]
+) -> None:
     pages = {pfn for _, order, first in events for pfn in range(first, first + (1 << order))}
     sizes = list(range(1, guests * len(pages) + 3))
     samples = [0, len(events) // 3, len(events) // 2, len(events) // 2, len(events)]
@@ -51,7 +53,9 @@ def check(events: list[lru.Event], rule: str, guests: int, given: list[tuple[int
         given_at=np.array([at for at, _ in given], np.uint64),
     )
     for i, frames in enumerate(sizes):
-        expected = lru.replay(events, frames, rule, guests=guests, samples=samples, given=given)
+        expected = reference.replay(
+            events, frames, rule, guests=guests, samples=samples, given=given
+        )
         assert {name: int(got[name][i]) for name in FIELDS} == expected, (frames, events)
 
 
@@ -89,7 +93,7 @@ def test_a_long_trace_uses_every_stamp_many_times() -> None:
             given_at=NONE,
         )
         for i, frames in enumerate(sizes):
-            expected = lru.replay(events, frames, rule, samples=[2999])
+            expected = reference.replay(events, frames, rule, samples=[2999])
             assert {name: int(got[name][i]) for name in FIELDS} == expected
 
 
@@ -123,8 +127,8 @@ def test_sizes_of_a_grid_are_those_of_all() -> None:
 )  # fmt: skip
 def test_bad_arguments(changed: dict[str, object], says: str) -> None:
     right = {
-        "events": words([(lru.ALLOC, 0, 5)]), "rule": "give", "sizes": np.array([1], np.uint64),
-        "samples": NONE, "given": NONE, "given_at": NONE,
+        "events": words([(reference.ALLOC, 0, 5)]), "rule": "give",
+        "sizes": np.array([1], np.uint64), "samples": NONE, "given": NONE, "given_at": NONE,
     }  # fmt: skip
     assert one_pass(**right)["zero_fills"].tolist() == [1]  # type: ignore[arg-type]
     with pytest.raises(pgste.ArgumentError, match=says):
