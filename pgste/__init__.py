@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from pgste.study.batch import run_all
     from pgste.study.compare import compare
     from pgste.study.curve import Curve, curve
+    from pgste.study.fleet import Fleet, Member
     from pgste.study.result import Comparison
     from pgste.study.smallest import Smallest, smallest_hosts
     from pgste.study.sweep import Sweep, sweep
@@ -85,6 +86,7 @@ __all__ = [
     "Content",
     "Curve",
     "DiscardException",
+    "Fleet",
     "ForeignPteError",
     "GfnError",
     "Guarantees",
@@ -95,6 +97,7 @@ __all__ = [
     "KvmArgumentError",
     "KvmError",
     "KvmFaultError",
+    "Member",
     "MissingPackageError",
     "ModelMemoryError",
     "NoCmmaError",
@@ -144,9 +147,11 @@ _LATER = {
     "CmmaBits": "pgste._engine.CmmaBits",
     "Comparison": "pgste.study.result.Comparison",
     "Curve": "pgste.study.curve.Curve",
+    "Fleet": "pgste.study.fleet.Fleet",
     "Guarantees": "pgste.guarantees.Guarantees",
     "Guest": "pgste._engine.Guest",
     "Host": "pgste._engine.Host",
+    "Member": "pgste.study.fleet.Member",
     "Replay": "pgste._engine.Replay",
     "Slot": "pgste._engine.Slot",
     "Smallest": "pgste.study.smallest.Smallest",

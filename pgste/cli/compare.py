@@ -41,7 +41,13 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trace", nargs="?", metavar="TRACE", help=TRACE_HELP)
+    parser.add_argument(
+        "trace",
+        nargs="*",
+        metavar="TRACE",
+        help=f"{TRACE_HELP}; several for different guests of one host, each perhaps with *N for N "
+        "guests and with @ for when it starts: web.pgt db.pgt@+3s build.pgt*2@stagger=5s",
+    )
     add_budget(parser)
     add_touch(parser)
     parser.add_argument(
@@ -348,6 +354,14 @@ def _reporting_settings(args: argparse.Namespace) -> dict[str, int | str]:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    if args.trace and (len(args.trace) > 1 or "*" in args.trace[0] or "@" in args.trace[0]):
+        from pgste.cli import fleet  # of no use to others
+
+        if fleet.is_fleet(args.trace):
+            parser = argparse.ArgumentParser()
+            add_arguments(parser)
+            return fleet.run(args, console, parser.parse_args([]))
+    path = args.trace[0] if args.trace else None
     if args.plot is not None:
         check_picture(args.plot, "--plot")
     costs = Profile.load(args.costs) if args.costs is not None else None
@@ -356,7 +370,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         costs = with_costs(costs, given)
     names = args.mechanisms.split(",") if args.mechanisms is not None else None
     with progress_bar() as progress:
-        trace = touch(open_trace(args.trace, progress, args.budget), args.touch)
+        trace = touch(open_trace(path, progress, args.budget), args.touch)
         frames = None
         if args.host_frames is not None:
             peak = args.guests * trace.summary()["peak_in_use"]
@@ -405,7 +419,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             data["break_even"] = _plain_break_evens(comparison, given, costs)
         print_json(data)
         return 0
-    console.print(_settings(comparison, trace_name(args.trace)))
+    console.print(_settings(comparison, trace_name(path)))
     console.print()
     console.print(comparison_table(comparison, costs))
     console.print("\n" + accesses_line(trace, args.touch))

@@ -5,6 +5,7 @@
 `compare`     `compare`: one trace through several mechanisms
 `result`      `Comparison`: what it tells
 `curve`       `curve`: swap traffic and faults over the size of the host
+`fleet`       `Fleet`: different guests on one host
 `smallest`    `smallest_hosts`: the smallest host for each mechanism
 `sizes`       how large host and guests are for a trace
 `batch`       `run_all`: many replays at once

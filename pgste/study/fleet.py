@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: MIT
+"""Different guests on one host, each with a trace of its own that starts when it likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pgste._checks import check_callable, count_of, items_of, names_of
+from pgste._engine import Guest, Host, Replay, mechanisms
+from pgste._engine.names import shown
+from pgste._threads import run_each
+from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
+from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
+from pgste.traces.trace import Trace
+
+__all__ = ["Fleet", "FleetComparison", "FleetGuest", "FleetResult", "Member"]
+
+MAX_GUESTS = 4096
+MAX_THREADS = 64
+MAX_SWAP_SLOTS = (1 << 32) - 2
+_MOST_SECONDS = 1e9
+_SHARE = 0.75
+#: Counters of a guest that are told, and that add up over guests.
+COUNTS = ("swap_outs", "swap_ins", "discards", "zero_fills", "hints")
+
+
+def _seconds(name: str, value: object) -> float:
+    if type(value) is bool or not isinstance(value, (int, float)):
+        raise ArgumentTypeError(f"{name}: {shown(value)} is not a number")
+    if not 0 <= value <= _MOST_SECONDS:
+        raise ArgumentError(f"{name}: {shown(value)} is not in 0 .. {_MOST_SECONDS:g} seconds")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Member:
+    """Guests of a fleet that live through one trace.
+
+    ``shift`` is when the first of them starts, in seconds of the fleet's time; each of ``weight``
+    guests starts ``stagger`` seconds after the one before.  ``start`` and ``end`` are seconds of
+    the trace: what is before and behind is left out.
+    """
+
+    trace: Trace = field(repr=False)
+    shift: float = 0.0
+    start: float = 0.0
+    end: float | None = None
+    weight: int = 1
+    stagger: float = 0.0
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.trace, Trace):
+            raise ArgumentTypeError(f"trace: {shown(self.trace)} is not a Trace")
+        for name in ("shift", "start", "stagger"):
+            object.__setattr__(self, name, _seconds(name, getattr(self, name)))
+        if self.end is not None:
+            object.__setattr__(self, "end", _seconds("end", self.end))
+        count_of("weight", self.weight, MAX_GUESTS)
+        if self.name is not None and not isinstance(self.name, str):
+            raise ArgumentTypeError(f"name: {shown(self.name)} is not a str")
+        if not len(self.part()):
+            raise ArgumentError(
+                f"trace: {self.title} has no events from {self.start} to {self.end}"
+            )
+
+    @property
+    def title(self) -> str:
+        """The name, or that of the trace."""
+        return self.name or self.trace.path or "trace"
+
+    def part(self) -> Trace:
+        """The events from ``start`` to ``end``."""
+        if not len(self.trace):
+            return self.trace
+        times = self.trace.time
+        first = int(times[0])
+        low = np.searchsorted(times, np.uint64(first + round(self.start * 1e9)))
+        if self.end is None:
+            return self.trace[low:]
+        high = np.searchsorted(times, np.uint64(first + round(self.end * 1e9)), side="right")
+        return self.trace[low:high]
+
+
+@dataclass(frozen=True)
+class FleetGuest:
+    """One guest: its name, when it starts, and what was counted, by the names of `COUNTS`."""
+
+    name: str
+    start: float
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FleetResult:
+    """What a mechanism did: each guest, and their host."""
+
+    mechanism: str
+    guests: tuple[FleetGuest, ...]
+    counts: dict[str, int]
+    """Sums over the guests."""
+    frames_peak: int
+    swap_peak: int
+    """Both but for what guests do before their first event."""
+    out_of_memory: tuple[str, float] | None
+    """Which guest got no frame (of those that do the same, the first), and when, in seconds; all
+    counts are those until then."""
+
+
+@dataclass(frozen=True)
+class FleetComparison:
+    """The result of `Fleet.compare`."""
+
+    peaks: dict[str, int]
+    """The most pages that each guest has in use at once."""
+    peak_of_sum: int
+    """The most pages that all guests have in use at once, together."""
+    peak_seconds: float
+    """When that is."""
+    host_frames: int
+    swap_slots: int
+    results: tuple[FleetResult, ...]
+
+    @property
+    def sum_of_peaks(self) -> int:
+        """What the guests would need if all had their peaks at once."""
+        return sum(self.peaks.values())
+
+    def __getitem__(self, mechanism: str) -> FleetResult:
+        """The result of one mechanism, by name; KeyError names it."""
+        for result in self.results:
+            if result.mechanism == mechanism:
+                return result
+        raise KeyError(mechanism)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data for JSON."""
+        return {**asdict(self), "sum_of_peaks": self.sum_of_peaks}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Guests that do the same at the same time; a replay drives them all."""
+
+    trace: Trace
+    summary: dict[str, Any]
+    names: tuple[str, ...]
+    start: int  # ns of the fleet's time
+    times: npt.NDArray[np.int64]
+
+
+class Fleet:
+    """Guests with different traces on one host.
+
+    Parameters
+    ----------
+    members : iterable of Member or Trace
+        A trace is a guest that starts at once.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        No members, or one that is none.
+    """
+
+    def __init__(self, members: Iterable[Member | Trace]) -> None:
+        given = items_of("members", members, object, "members")
+        self.members = tuple(Member(one) if isinstance(one, Trace) else one for one in given)
+        for i, one in enumerate(self.members):
+            if not isinstance(one, Member):
+                raise ArgumentTypeError(f"members[{i}]: {shown(one)} is neither Member nor Trace")
+        number = sum(one.weight for one in self.members)
+        if not 1 <= number <= MAX_GUESTS:
+            raise ArgumentError(f"members: {number} guests, not 1 .. {MAX_GUESTS}")
+
+    def peak_of_sum(self) -> int:
+        """The most pages that all guests have in use at once, together."""
+        return _peak_of_sum(self._groups())[0]
+
+    def compare(
+        self,
+        mechanisms: Iterable[str] | None = None,
+        host_frames: int | None = None,
+        *,
+        swap_slots: int | None = None,
+        threads: int = 1,
+        progress: Callable[[str, int, int], object] | None = None,
+    ) -> FleetComparison:
+        """Replay all guests through each mechanism: what each guest pays, and what the host needs.
+
+        Events go to the host in the order of their times; of events at the same time, those of
+        the member that was named first come first.  A guest has no memory before it starts, and
+        keeps what it has when its trace ends.  What ``reporting`` does between two events of a
+        guest happens right after the first of them.
+
+        Parameters
+        ----------
+        mechanisms: names from `pgste.mechanisms()`; all of them by default.
+        host_frames: by default 75 % of the most pages that all guests have in use at once.
+        swap_slots: by default enough for every page of every guest; 0 is a host without swap.
+        threads: mechanisms at once, 1 .. 64.  It changes nothing but speed.
+        progress: called with (mechanism, events done, events), by these threads.
+        """
+        every = _engine_mechanisms()
+        names = every if mechanisms is None else names_of("mechanisms", mechanisms, every)
+        if not names or len(set(names)) != len(names):
+            raise ArgumentError(f"mechanisms: {shown(names)}: at least one, and none twice")
+        threads = count_of("threads", threads, MAX_THREADS)
+        check_callable("progress", progress)
+        groups = self._groups()
+        peak, when = _peak_of_sum(groups)
+        frames = max(int(peak * _SHARE), 1) if host_frames is None else host_frames
+        frames = count_of("host_frames", frames)
+        if swap_slots is None:
+            swap_slots = 64 + sum(len(g.names) * g.summary["unique_pages"] for g in groups)
+        swap_slots = count_of("swap_slots", swap_slots, MAX_SWAP_SLOTS, least=0)
+        for group in groups:
+            check_room(
+                group.trace,
+                group.summary,
+                guests=len(group.names),
+                host_frames=frames,
+                swap_slots=swap_slots,
+                mechanisms=names,
+                at_once=threads,
+            )
+        turns = _turns(groups)
+
+        def run(name: str) -> FleetResult:
+            return _Run(groups, name, frames, swap_slots).result(turns, progress)
+
+        return FleetComparison(
+            peaks={name: g.summary["peak_in_use"] for g in groups for name in g.names},
+            peak_of_sum=peak,
+            peak_seconds=when,
+            host_frames=frames,
+            swap_slots=swap_slots,
+            results=tuple(run_each(run, names, threads)),
+        )
+
+    def _groups(self) -> list[_Group]:
+        found: list[_Group] = []
+        taken: set[str] = set()
+        for member in self.members:
+            trace = member.part()
+            summary = trace.summary()
+            times = (trace.time - trace.time[0]).astype(np.int64)
+            names = [_unused(member.title, taken) for _ in range(member.weight)]
+            step = round(member.stagger * 1e9)
+            start = round(member.shift * 1e9)
+            if step == 0:
+                found.append(_Group(trace, summary, tuple(names), start, times + start))
+                continue
+            for i, name in enumerate(names):
+                at = start + i * step
+                found.append(_Group(trace, summary, (name,), at, times + at))
+        return found
+
+
+def _unused(title: str, taken: set[str]) -> str:
+    """The title, with a number behind if another guest has it."""
+    number, name = 1, title
+    while name in taken:
+        number += 1
+        name = f"{title} {number}"
+    taken.add(name)
+    return name
+
+
+def _changes(trace: Trace) -> npt.NDArray[np.int64]:
+    """How many pages more each event leaves in use; a page's first free found it in use."""
+    number = np.int64(1) << trace.order.astype(np.int64)
+    event = np.repeat(np.arange(len(trace)), number)
+    within = np.arange(len(event)) - np.repeat(np.cumsum(number) - number, number)
+    page = np.repeat(trace.pfn.astype(np.int64), number) + within
+    kind = trace.kind.astype(np.int64)[event]
+    order = np.argsort(page, kind="stable")
+    same = np.diff(page[order], prepend=-1) == 0
+    before = np.where(same, np.roll(kind[order], 1), 1 - kind[order])
+    change = np.where(kind[order] == before, 0, 1 - 2 * kind[order])
+    return np.bincount(event[order], weights=change, minlength=len(trace)).astype(np.int64)
+
+
+def _peak_of_sum(groups: Sequence[_Group]) -> tuple[int, float]:
+    """The most pages in use at once, and when, in seconds."""
+    times, changes = [], []
+    for group in groups:
+        guests = len(group.names)
+        times += [np.array([group.start]), group.times]
+        live = group.summary["live_at_start"]
+        changes += [np.array([guests * live]), guests * _changes(group.trace)]
+    when = np.concatenate(times)
+    order = np.argsort(when, kind="stable")
+    in_use = np.cumsum(np.concatenate(changes)[order])
+    at = int(np.argmax(in_use))
+    return int(in_use[at]), float(when[order[at]]) * 1e-9
+
+
+def _turns(groups: Sequence[_Group]) -> list[tuple[int, int]]:
+    """Which group is next, and for how many events, until another one's turn comes."""
+    when = np.concatenate([group.times for group in groups])
+    which = np.repeat(np.arange(len(groups)), [len(group.times) for group in groups])
+    which = which[np.argsort(when, kind="stable")]
+    ends = np.append(np.flatnonzero(np.diff(which)) + 1, len(which))
+    return list(zip(which[ends - 1].tolist(), np.diff(ends, prepend=0).tolist(), strict=True))
+
+
+class _Run:
+    """One mechanism: the host, the guests that have started, and their replays."""
+
+    def __init__(
+        self, groups: Sequence[_Group], mechanism: str, frames: int, swap_slots: int
+    ) -> None:
+        self.groups, self.mechanism = groups, mechanism
+        low, high = kernel_watermarks(frames)
+        self.host = Host(frames, swap_slots, low=low, high=high)
+        self.guests: list[list[Guest]] = [[] for _ in groups]
+        self.replays: list[Replay | None] = [None for _ in groups]
+        self.frames_peak = self.swap_peak = 0
+
+    def result(
+        self,
+        turns: Iterable[tuple[int, int]],
+        progress: Callable[[str, int, int], object] | None,
+    ) -> FleetResult:
+        total = sum(len(group.times) for group in self.groups)
+        done, told, ended = 0, 0, None
+        for which, events in turns:
+            ended = self._turn(which, events)
+            done += events
+            if progress and (done - told >= total // 200 or ended):
+                told = total if ended else done
+                progress(self.mechanism, told, total)
+            if ended:
+                break
+        if progress:
+            progress(self.mechanism, total, total)
+        self._keep_peaks()
+        guests = tuple(
+            FleetGuest(name, group.start * 1e-9, _counts(members[i] if members else None))
+            for group, members in zip(self.groups, self.guests, strict=True)
+            for i, name in enumerate(group.names)
+        )
+        counts = {name: sum(one.counts[name] for one in guests) for name in COUNTS}
+        self.host.close()
+        return FleetResult(self.mechanism, guests, counts, self.frames_peak, self.swap_peak, ended)
+
+    def _turn(self, which: int, events: int) -> tuple[str, float] | None:
+        """Events of one group; which guest got no frame, and when, if one did not."""
+        group = self.groups[which]
+        try:
+            replay = self.replays[which] or self._start(which)
+            replay.run(events)
+        except OutOfFramesError:
+            at = self.replays[which]
+            when = group.start if at is None else int(group.times[at.position])
+            return group.names[0], when * 1e-9
+        return None
+
+    def _start(self, which: int) -> Replay:
+        """A group's guests come to the host.  Their set-up resets the host's counters."""
+        group = self.groups[which]
+        base, pages = guest_pages(group.summary)
+        self.guests[which] = [
+            Guest(pages, host=self.host, mechanism=self.mechanism) for _ in group.names
+        ]
+        if self.mechanism == "reporting":
+            for guest in self.guests[which]:
+                guest.set_reporting(spare=pages - group.summary["unique_pages"])
+        self._keep_peaks()
+        replay = Replay(self.guests[which], group.trace.events, group.trace.time, base)
+        self.replays[which] = replay
+        return replay
+
+    def _keep_peaks(self) -> None:
+        stats = self.host.stats()
+        self.frames_peak = max(self.frames_peak, stats["frames_peak"])
+        self.swap_peak = max(self.swap_peak, stats["swap_peak"])
+
+
+def _counts(guest: Guest | None) -> dict[str, int]:
+    """Of a guest; nothing if it has not started."""
+    if guest is None:
+        return dict.fromkeys(COUNTS, 0)
+    stats = guest.stats()
+    discards = stats["unused_discards"] + stats["lazyfree_discards"]
+    return {name: discards if name == "discards" else stats[name] for name in COUNTS}
+
+
+# The plain name is that of a parameter.
+_engine_mechanisms = mechanisms
