@@ -13,6 +13,7 @@ from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
 from pgste.study.curve import Curve, curve
+from pgste.study.picture import check_picture
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
 
 __all__ = ["add_arguments", "run"]
@@ -118,6 +119,8 @@ def _error_table(found: Curve) -> Grid | str:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    if args.plot is not None:
+        check_picture(args.plot, "--plot")
     names = args.mechanisms.split(",") if args.mechanisms is not None else None
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress, args.budget)

@@ -9,6 +9,7 @@
 `sizes`       how large host and guests are for a trace
 `batch`       `run_all`: many replays at once
 `costs`       `Profile`: what things cost on a machine, and estimated times
+`breakeven`   costs that a user gives, and who is ahead up to which cost
 `pagecache`   volatile pages under z/VM, as I/O
 `sweep`       `sweep`: a grid of settings, on all CPUs or on a cluster
 `grid`        axes of a grid, and its cells
