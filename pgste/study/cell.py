@@ -16,7 +16,7 @@ from pgste.errors import PgsteError
 from pgste.study.compare import compare
 from pgste.study.grid import Cell
 from pgste.study.mixture import draw, run_mixture
-from pgste.study.result import ROWS, OutOfMemory
+from pgste.study.result import LRU_ROWS, ROWS, OutOfMemory
 from pgste.traces import pgt
 from pgste.traces.trace import Trace
 from pgste.units import parse_frames
@@ -28,6 +28,7 @@ DONE, OUT_OF_MEMORY, FAILED = "done", "out of memory", "failed"
 
 VALUES = (
     *(row.key for row in ROWS if row.key != "events_per_second"),
+    *(row.key for row in LRU_ROWS),
     "pages_allocated",
 )
 """Figures of a record; docs/compare.md says what they count."""
@@ -101,10 +102,6 @@ def _record(
     }
 
 
-def _host_settings(cell: Cell) -> dict[str, Any]:
-    return {} if cell.reclaim is None else {"reclaim": cell.reclaim}
-
-
 def _frames(cell: Cell, peak: int) -> int:
     if isinstance(cell.host_memory, int):
         return cell.host_memory
@@ -121,7 +118,7 @@ def _lockstep(cell: Cell, trace: Trace) -> dict[str, Any]:
         swap_slots=cell.swap_slots,
         reporting=dict(cell.reporting),
         samples=1,
-        **_host_settings(cell),
+        reclaim=cell.reclaim,
     )
     result = comparison.results[0]
     return _record(
@@ -141,7 +138,7 @@ def _mixture(cell: Cell, traces: Sequence[Trace]) -> dict[str, Any]:
     if slots is None:
         slots = sum(part.summary["unique_pages"] for part in parts) + 64
     mixed = run_mixture(
-        parts, cell.mechanism, frames, slots, dict(cell.reporting), **_host_settings(cell)
+        parts, cell.mechanism, frames, slots, dict(cell.reporting), reclaim=cell.reclaim
     )
     guests, host = mixed.guests, mixed.host
     values = {
@@ -149,6 +146,7 @@ def _mixture(cell: Cell, traces: Sequence[Trace]) -> dict[str, Any]:
         **mixed.means,
         "discards": guests["unused_discards"] + guests["lazyfree_discards"],
         "zap_slots_freed": guests["zap_slots_freed"] + guests["hint_slots_freed"],
+        **{row.key: host[row.key] for row in LRU_ROWS if cell.reclaim == "lru"},
         "frames_peak": host["frames_peak"],
         "swap_peak": host["swap_peak"],
         "stale_allocs": mixed.replay["stale_allocs"],

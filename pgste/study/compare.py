@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int], object]
 
 _DEFAULT_SHARE = 0.75
 _CHARGE = 32  # frames that a memory cgroup reclaims at least (SWAP_CLUSTER_MAX)
-_FLUSH_NS = 2 * 10**9  # between two flushes of the kernel's statistics
+FLUSH_NS = 2 * 10**9  # between two flushes of the kernel's statistics
 MAX_GUESTS = 65535  # of one host
 MAX_SAMPLES = 1 << 20
 MAX_THREADS = 64
@@ -117,9 +117,9 @@ def _flush_steps(trace: Trace) -> set[int]:
     if not len(trace):
         return set()
     start, end = int(trace.time[0]), int(trace.time[-1])
-    if end - start > _FLUSH_NS * MAX_SAMPLES:
+    if end - start > FLUSH_NS * MAX_SAMPLES:
         raise ArgumentError(f"trace: spans {(end - start) * 1e-9:g} s, too long for reclaim 'lru'")
-    times = np.arange(start + _FLUSH_NS, end + 1, _FLUSH_NS, dtype=np.uint64)
+    times = np.arange(start + FLUSH_NS, end + 1, FLUSH_NS, dtype=np.uint64)
     return set(np.searchsorted(trace.time, times).tolist()) - {0}
 
 
@@ -353,11 +353,7 @@ def compare(
         at_once=threads,
         array_bytes=24 if unseen_free and "reporting" in names else 0,
     )
-    low, high = kernel_watermarks(host_frames)
-    settings: dict[str, Any] = {"low": low, "high": high}
-    if reclaim == "lru":
-        low, high = 0, min(_CHARGE, host_frames)
-        settings = {"reclaim": "lru", "fresh_stats": False}
+    (low, high), settings = host_settings(host_frames, reclaim)
     used: dict[str, Any] | None = None
 
     def run(name: str) -> MechanismResult:
@@ -403,6 +399,14 @@ def compare(
         two_tables=two,
         reclaim=reclaim,
     )
+
+
+def host_settings(frames: int, reclaim: str) -> tuple[tuple[int, int], dict[str, Any]]:
+    """Watermarks of a host with this many frames, and what `Host` is told."""
+    if reclaim == "lru":
+        return (0, min(_CHARGE, frames)), {"reclaim": "lru", "fresh_stats": False}
+    low, high = kernel_watermarks(frames)
+    return (low, high), {"low": low, "high": high}
 
 
 def _two_tables(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,9 @@ from typing import Any
 
 from pgste._checks import count_of
 from pgste._engine import Guest, Host, mechanisms
-from pgste._engine.names import shown
+from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
-from pgste.study.compare import MAX_GUESTS, MAX_SWAP_SLOTS, compare
+from pgste.study.compare import MAX_GUESTS, MAX_SWAP_SLOTS
 from pgste.units import parse_frames
 
 __all__ = ["AXES", "Cell", "cells_of"]
@@ -34,7 +33,6 @@ AXES = (
 
 MAX_CELLS = 10_000_000
 _MOST_SEEDS = 1 << 32
-_HAS_RECLAIM = "reclaim" in inspect.signature(compare).parameters
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Cell:
     host_memory: int | str
     guests: int
     swap_slots: int | None
-    reclaim: str | None
+    reclaim: str
     reporting: tuple[tuple[str, Any], ...]
 
     @property
@@ -95,7 +93,7 @@ def cells_of(grid: Mapping[str, Any], traces: Sequence[str]) -> list[Cell]:
         None if value is None else count_of("grid: swap_slots", value, MAX_SWAP_SLOTS, least=0)
         for value in _values(grid, "swap_slots", [None])
     ]
-    reclaim = _reclaim(grid)
+    reclaim = _names(grid, "reclaim", RECLAIM_MODELS, RECLAIM_MODELS[:1])
     settings = _reporting(grid)
     seeds = _seeds(grid)
     window = _window(grid, seeds)
@@ -133,8 +131,13 @@ def _values(grid: Mapping[str, Any], name: str, default: Sequence[Any]) -> list[
     return values
 
 
-def _names(grid: Mapping[str, Any], name: str, known: tuple[str, ...]) -> list[str]:
-    values = _values(grid, name, known)
+def _names(
+    grid: Mapping[str, Any],
+    name: str,
+    known: tuple[str, ...],
+    default: tuple[str, ...] | None = None,
+) -> list[str]:
+    values = _values(grid, name, default or known)
     for value in values:
         if value not in known:
             raise UnknownNameError(f"grid: {name}: {shown(value)} is not one of {', '.join(known)}")
@@ -169,16 +172,6 @@ def _window(grid: Mapping[str, Any], seeds: Sequence[int]) -> float | None:
     if not 0 < value < 1e9:
         raise ArgumentError(f"grid: window: {shown(value)} is not in 0 .. 1e9 seconds")
     return float(value)
-
-
-def _reclaim(grid: Mapping[str, Any]) -> list[str | None]:
-    if "reclaim" in grid and not _HAS_RECLAIM:
-        raise ArgumentError("grid: reclaim: this version has one way of reclaim only")
-    values = _values(grid, "reclaim", [None])
-    for value in values:
-        if value is not None and not isinstance(value, str):
-            raise ArgumentTypeError(f"grid: reclaim: {shown(value)} is not a name")
-    return values
 
 
 def _reporting(grid: Mapping[str, Any]) -> list[tuple[tuple[str, Any], ...]]:

@@ -16,8 +16,9 @@ import numpy as np
 
 from pgste._engine import Guest, Host, Replay
 from pgste.errors import OutOfFramesError
+from pgste.study.compare import FLUSH_NS, host_settings
 from pgste.study.result import OutOfMemory
-from pgste.study.sizes import guest_pages, kernel_watermarks
+from pgste.study.sizes import guest_pages
 from pgste.traces.trace import Trace
 
 __all__ = ["TURN_NS", "Part", "draw", "run_mixture"]
@@ -79,15 +80,15 @@ def run_mixture(
     swap_slots: int,
     reporting: Mapping[str, Any],
     turn_ns: int = TURN_NS,
-    **host_settings: Any,
+    reclaim: str = "simple",
 ) -> Mixed:
     """Replay the parts, all from time 0 on, a turn of each after another.
 
     Counts begin after the setup of all guests.  Where memory runs out, the counts are those until
-    then, and the event is that of its guest.
+    then, and the event is that of its guest.  ``turn_ns`` divides 2 seconds.
     """
-    low, high = kernel_watermarks(host_frames)
-    host = Host(host_frames, swap_slots, low=low, high=high, **host_settings)
+    _, settings = host_settings(host_frames, reclaim)
+    host = Host(host_frames, swap_slots, **settings)
     guests: list[Guest] = []
     replays: list[Replay] = []
     area = {"frames_mean": 0.0, "swap_mean": 0.0}
@@ -107,12 +108,15 @@ def run_mixture(
             break
     turns = 0
     if ended is None:
+        host.flush_stats()
         for turn in _turns(parts, turn_ns):
             ended = _one_turn(parts, replays, turn)
             if ended:
                 break
             stats = host.stats()
             turns += 1
+            if reclaim == "lru" and turns * turn_ns % FLUSH_NS == 0:
+                host.flush_stats()
             area["frames_mean"] += stats["frames"] - stats["frames_free"]
             area["swap_mean"] += stats["swap_slots"] - stats["swap_slots_free"]
     each = [guest.stats() for guest in guests]

@@ -34,6 +34,8 @@ def trace(seed: int, events: int = 2000) -> pgste.Trace:
 TRACES = {"one": trace(1), "two": trace(2)}
 GRID = {"mechanism": ["none", "cmma"], "host_memory": ["50%", 300], "seeds": 10, "window": 1e-3}
 HERE = ThreadPoolExecutor(1)
+MIDDLE = pgste.sample_trace()[20000:60000]
+LRU = ("readaheads", "readahead_hits")
 
 
 def figures(sweep: pgste.Sweep) -> list[dict[str, Any]]:
@@ -54,20 +56,33 @@ def test_cells_are_what_compare_tells() -> None:
         told = pgste.compare(source, [record["mechanism"]], frames, guests, reporting=settings)
         assert record["status"] == "done"
         assert record["host_frames"] == frames
-        for name in set(VALUES) - {"pages_allocated"}:
+        for name in set(VALUES) - {"pages_allocated", *LRU}:
             assert record[name] == told.results[0].values[name], name
     reported = [r["hints"] for r in sweep.records if r["mechanism"] == "reporting"]
     assert len(set(reported)) > 1
 
 
-@pytest.mark.parametrize("mechanism", pgste.mechanisms())
-def test_a_mixture_of_one_guest_is_what_compare_tells(mechanism: str) -> None:
-    one = pgste.sample_trace()[20000:60000]
-    [record] = pgste.sweep(
-        one, {"mechanism": mechanism, "host_memory": 9000, "seeds": [7], "window": 100}, HERE
-    ).records
-    values = pgste.compare(one, [mechanism], 9000).results[0].values
-    for name in set(VALUES) - {"pages_allocated", "frames_mean", "swap_mean"}:
+def test_ways_of_reclaim_are_those_of_compare() -> None:
+    grid = {"mechanism": ["none", "cmma"], "host_memory": "50%", "reclaim": ["simple", "lru"]}
+    for record in pgste.sweep(TRACES, grid, HERE).records:
+        source, way = TRACES[record["trace"]], record["reclaim"]
+        told = pgste.compare(source, [record["mechanism"]], record["host_frames"], reclaim=way)
+        for name in set(VALUES) - {"pages_allocated", *(LRU if way == "simple" else ())}:
+            assert record[name] == told.results[0].values[name], name
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "reclaim"), [*((name, "simple") for name in pgste.mechanisms()), ("none", "lru")]
+)
+def test_a_mixture_of_one_guest_is_what_compare_tells(mechanism: str, reclaim: str) -> None:
+    one = pgste.sample_trace()[20000:] if reclaim == "lru" else MIDDLE
+    frames = 30000 if reclaim == "lru" else 9000
+    assert (one.seconds > 2) == (reclaim == "lru")  # statistics are flushed
+    grid = {"mechanism": mechanism, "host_memory": frames, "seeds": [7], "window": 100}
+    [record] = pgste.sweep(one, {**grid, "reclaim": reclaim}, HERE).records
+    values = pgste.compare(one, [mechanism], frames, reclaim=reclaim).results[0].values
+    without = {"pages_allocated", "frames_mean", "swap_mean", *(LRU if reclaim != "lru" else ())}
+    for name in set(VALUES) - without:
         assert record[name] == values[name], name
     for name in ("frames_mean", "swap_mean"):  # sampled each turn, integrated there
         assert record[name] == pytest.approx(values[name], rel=0.01, abs=1)
@@ -362,6 +377,7 @@ def test_most_is_the_last_of_those_that_fit() -> None:
         ({"guests": [70000]}, ["guests", "70000"]),
         ({"guests": [True]}, ["guests", "True"]),
         ({"swap_slots": [-1]}, ["swap_slots", "-1"]),
+        ({"reclaim": ["best"]}, ["reclaim", "'best'"]),
         ({"seeds": 0}, ["seeds", "0"]),
         ({"seeds": [1, -2]}, ["seeds", "-2"]),
         ({"seeds": 1.5}, ["seeds", "1.5"]),
