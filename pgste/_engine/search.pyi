@@ -44,4 +44,6 @@ def search(
     plain: bool = False,
     until: tuple[str, ...] = (),
     below: int = ...,
+    memfd: bool = False,
+    pinned: bool = False,
 ) -> SearchResult: ...

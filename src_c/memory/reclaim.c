@@ -64,7 +64,7 @@ static bool drop_lazyfree(struct pgste_host *host, uint32_t frame)
 
 	bool dirty = f->dirty || (mm->pte[f->gfn] & PTE_DIRTY);
 
-	if (dirty || f->pinned) {
+	if (dirty || (f->pinned && host->rearm != PGSTE_REARM_DISCARD)) {
 		f->dirty = dirty;
 		pte_restore(mm, f->gfn);
 		if (dirty || host->rearm == PGSTE_REARM_REFERENCED) {
@@ -120,13 +120,25 @@ static void drop_volatile(struct pgste_host *host, uint32_t frame)
 	frame_put(host, frame);
 }
 
+/* The PTE goes, unused or not, and the file has the page, which it writes to swap by and by. */
+static void leave_to_file(struct pgste_host *host, uint32_t frame)
+{
+	struct mm *mm = owner(host, frame);
+	const uint64_t gfn = host->frames[frame].gfn;
+
+	file_keep(mm, gfn);
+	pte_unmap(mm, gfn);
+	frame_put(host, frame);
+	host->stats.clean_evictions++;
+}
+
 /* Would drop_or_write want a slot that the frame does not have? */
 static bool needs_slot(const struct pgste_host *host, uint32_t frame)
 {
 	const struct frame *f = &host->frames[frame];
 	const struct mm *mm = owner(host, frame);
 
-	return f->list != PGSTE_LIST_LAZYFREE && f->slot == NIL &&
+	return f->list != PGSTE_LIST_LAZYFREE && f->slot == NIL && !mm->file &&
 	       !(mm->rules && mm->rules->drops(mm, f->gfn));
 }
 
@@ -162,6 +174,10 @@ bool drop_or_write(struct pgste_host *host, uint32_t frame)
 
 	if (f->list == PGSTE_LIST_LAZYFREE)
 		return drop_lazyfree(host, frame);
+	if (mm->file) {
+		leave_to_file(host, frame);
+		return true;
+	}
 	if (mm->rules && mm->rules->drops(mm, f->gfn)) {
 		drop_volatile(host, frame);
 		return true;

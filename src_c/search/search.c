@@ -205,7 +205,8 @@ static bool search_config_valid(const struct pgste_search_config *c)
 	       c->nr_frames <= c->nr_pages && c->nr_swap_slots <= c->nr_pages &&
 	       c->cbrl_entries >= 1 && c->cbrl_entries <= 2 && c->nr_vcpus <= 2 &&
 	       c->notifiers < 1u << PGSTE_NR_REWRITES &&
-	       (c->generation == PGSTE_GEN_DAT || (!c->notifiers && !c->shifted));
+	       (c->generation == PGSTE_GEN_DAT || (!c->notifiers && !c->shifted)) &&
+	       (c->generation != PGSTE_GEN_ZVM || (!c->memfd && !c->pinned));
 }
 
 int pgste_search(const struct pgste_search_config *config, struct pgste_search_result *result)

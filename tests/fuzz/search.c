@@ -35,7 +35,7 @@ static struct pgste_search_config take_config(struct input *in)
 	struct pgste_search_config c = { .mechanism = take_mechanism(in) };
 
 	c.generation = (enum pgste_generation)take_number(in, 3);
-	c.rearm = (enum pgste_rearm)take_number(in, 2);
+	c.rearm = (enum pgste_rearm)take_number(in, 3);
 	c.poison = (enum pgste_poison)take_number(in, 3);
 	c.nr_pages = take_number(in, 4);
 	c.nr_frames = take_number(in, 4);
