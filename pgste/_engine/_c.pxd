@@ -557,6 +557,7 @@ cdef extern from "pgste.h" nogil:
         bool_t obedient
         bool_t plain
         uint64_t max_states
+        uint32_t threads
         bool_t (*go_on)(void *data, uint64_t states) noexcept
         void *data
 
@@ -579,6 +580,7 @@ cdef extern from "pgste.h" nogil:
     cdef struct pgste_search_result:
         uint64_t states
         uint64_t transitions
+        uint64_t state_bytes
         pgste_seen seen
         pgste_seen met_unused
         pgste_seen met_stable

@@ -300,8 +300,9 @@ def explanation(cell: Cell) -> Group:
     two = moments[0].host_pte is not None
     ptes = ("PTE", "host PTE") if two else ("PTE",)
     digits = 16 if any(moment.pgste >> 32 for moment in moments) else 8
-    device = ("device reads",) if subject.pinned else ()
-    for title in ("state", "PGSTE", *ptes, "list", "a load gives", *device):
+    lists = ("list",) if subject.mechanism == "cmma" else ()
+    device = ("device",) if subject.pinned else ()
+    for title in ("state", "PGSTE", *ptes, *lists, "a load gives", *device):
         grid.add_column(title)
     for number, moment in enumerate(moments):
         words = (moment.pte, moment.host_pte) if two else (moment.pte,)
@@ -311,9 +312,9 @@ def explanation(cell: Cell) -> Group:
             moment.state,
             f"{moment.pgste:0{digits}x}",
             *(f"{word:x}" for word in words),
-            " ".join(map(str, moment.listed)),
+            *([" ".join(map(str, moment.listed))] if lists else []),
             moment.reads,
-            *((moment.device or "",) if device else ()),
+            *([moment.device or ""] if device else []),
         )
     foot = Text(
         f"Page 0, on {cell.system}; no shorter run shows it.\nState: S stable, U unused,"

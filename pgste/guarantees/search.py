@@ -60,7 +60,8 @@ def guarantees(
         states is not known, the latter counts the states found so far: it grows, and at the end
         both are the same.
     threads : int, optional
-        Searches at a time, 1 .. 64; default: one for each CPU.
+        Threads to search with, 1 .. 64; default: one for each CPU.  Many searches are done one a
+        thread, few one after another by all threads.  Results are the same.
     backing : {"anonymous", "memfd"}
         The guest's memory: private and anonymous, or that of a shared file in memory.
     pinned : bool
@@ -85,8 +86,8 @@ def guarantees(
     check_callable("progress", progress)
     subjects = _in_world([s for s in MECHANISMS if s.key in wanted], backing, pinned)
     jobs = [(subject, y) for subject in subjects for y in systems if y.fits(subject)]
-    jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
-    results_of = _search_all(jobs, threads or min(os.cpu_count() or 1, MAX_THREADS), progress)
+    jobs.sort(key=lambda job: -_states(*job))  # the long ones first
+    results_of = _search_all(jobs, threads or _cpus(), progress)
     found = {
         (subject.key, system): result
         for (subject, system), result in zip(jobs, results_of, strict=True)
@@ -118,6 +119,15 @@ def _in_world(subjects: list[Subject], backing: Backing, pinned: bool) -> tuple[
     return tuple(
         replace(s, backing=backing, pinned=pinned, busy=s.busy and not memfd) for s in kept
     )
+
+
+def _cpus() -> int:
+    return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+def _states(subject: Subject, system: System) -> int:
+    """How many there are, if that is known; the most there may be else."""
+    return STATES.get((subject.key, system), _MAX_STATES)
 
 
 def _sum(
@@ -173,7 +183,7 @@ def explain(
         # what has been found needs no longer run; a detail that has not may need any
         sure = best is not None and all(_shortest(name, results) for name in until)
         below = len(best[1]) if best is not None and sure else _MAX_STEPS
-        [result] = _search_all([(subject, system)], 1, progress, until, below)
+        [result] = _search_all([(subject, system)], _cpus(), progress, until, below)
         results.append((system, result))
     return _cell(next(each for each in QUESTIONS if each.key == question), subject, results)
 
@@ -199,10 +209,12 @@ def _search_all(
 
     if progress is not None:
         progress(jobs[0][0].key, 0, sum(known))
+    # one thread a search wastes nothing, but at the end threads wait for the longest
+    at_a_time = threads if len(jobs) >= 4 * threads else 1
     return run_each(
-        lambda n: _search(*jobs[n], counts[n], until, below),
+        lambda n: _search(*jobs[n], counts[n], until, below, threads // at_a_time),
         range(len(jobs)),
-        threads,
+        at_a_time,
         report if progress is not None else None,
     )
 
@@ -235,6 +247,7 @@ def _search(
     searched: Searched,
     until: tuple[str, ...] = (),
     below: int = _MAX_STEPS,
+    threads: int = 1,
 ) -> SearchResult:
     return search(
         subject.mechanism,
@@ -256,6 +269,7 @@ def _search(
         searched,
         until=until,
         below=below,
+        threads=threads,
         memfd=subject.backing == "memfd",
         pinned=subject.pinned,
     )

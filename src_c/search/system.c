@@ -86,6 +86,8 @@ void system_free(struct search_system *s)
 {
 	pgste_guest_free(s->guest);
 	pgste_host_free(s->host);
+	s->guest = NULL;
+	s->host = NULL;
 }
 
 static struct frame *page_frame(const struct search_system *s, uint64_t gfn)
