@@ -33,7 +33,6 @@ PUBLIC_HEADERS = ["src_c/pgste.h", *sorted(glob("src_c/pgste/*.h"))]
 LIBRARY = "libpgste.so"
 BUILD_INFO = "_build.json"
 MACROS = [("_GNU_SOURCE", "1")]
-SHARED = "pgste._engine._cyutility"  # what Cython would otherwise put into every module
 
 EXTRA = shlex.split(os.environ.get("PGSTE_CFLAGS", ""))
 COMMON = ["-std=c11", "-fvisibility=hidden", "-pthread", "-g0"]
@@ -44,10 +43,11 @@ UNIT_ROOMS = ("base", "host", "memory", "guest", "mech", "replay", "search")
 UNIT = [] if EXTRA else [src for src in SOURCES if src.split(os.sep)[1] in UNIT_ROOMS]
 # Link-time optimisation on top makes ESSA on random gfns 12 to 18 % slower, free and alloc 12 %.
 # The binding only hands arguments on: -Og compiles in half the time.  Calls for one page pass
-# through the hot modules, which are 15 to 20 % slower by it.
-BINDING_CFLAGS = [*COMMON, "-Og", *EXTRA]
-HOT = [f"pgste._engine.{name}" for name in ("arguments", "gfns", "guest", "host", "member", "unit")]
-HOT_CFLAGS = [*COMMON, "-O1", *EXTRA]
+# through the hot modules, which are 15 to 20 % slower by it.  Warnings of code that Cython wrote
+# help no one, and to look for them takes time (distributions build with -Wall).
+BINDING_CFLAGS = [*COMMON, "-Og", "-w", *EXTRA]
+HOT = [f"pgste._engine.{name}" for name in ("arguments", "guest", "host", "member", "unit")]
+HOT_CFLAGS = [*COMMON, "-O1", "-w", *EXTRA]
 LDFLAGS = ["-pthread", *(EXTRA or ["-s"])]
 DIRECTIVES = {
     "language_level": 3,
@@ -90,11 +90,10 @@ class BuildExtensions(build_ext):
 
     def _translated(self) -> Iterator[Extension]:
         """Each extension once it is C: in this process, as a further one takes long to start."""
-        import numpy
         from Cython.Build import cythonize
 
-        def length(ext: Extension) -> float:
-            return os.path.getsize(ext.sources[0]) if ext.name != SHARED else float("inf")
+        def length(ext: Extension) -> int:
+            return os.path.getsize(ext.sources[0])
 
         gc.disable()  # it would look through Cython's trees time and again: 40 % more work
         try:
@@ -103,11 +102,9 @@ class BuildExtensions(build_ext):
                 [in_c] = cythonize(
                     [ext],
                     force=self.force or None,
-                    shared_utility_qualified_name=SHARED,
                     compiler_directives=DIRECTIVES,
                 )
                 ext.sources = in_c.sources
-                ext.include_dirs.append(numpy.get_include())
                 ext.library_dirs.append(os.path.dirname(self._built(LIBRARY)))
                 yield ext
         finally:
@@ -216,7 +213,7 @@ def extension(source: str) -> Extension:
         libraries=["pgste"],
         runtime_library_dirs=[f"$ORIGIN{above}"],
         depends=[*PUBLIC_HEADERS, *glob("pgste/**/*.pxd", recursive=True)],
-        define_macros=[*MACROS, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        define_macros=MACROS,
         extra_compile_args=HOT_CFLAGS if module in HOT else BINDING_CFLAGS,
         extra_link_args=LDFLAGS,
     )
@@ -232,12 +229,8 @@ def version() -> str:
 
 # Cython translates in processes of its own, which may import this file.
 if __name__ == "__main__":
-    shared = SHARED.replace(".", os.sep) + ".c"
     setup(
         version=version(),
         cmdclass={"build_ext": BuildExtensions, "build_py": BuildPackage},
-        ext_modules=[
-            extension(source)
-            for source in [*sorted(glob("pgste/**/*.pyx", recursive=True)), shared]
-        ],
+        ext_modules=[extension(source) for source in glob("pgste/**/*.pyx", recursive=True)],
     )

@@ -7,12 +7,14 @@ of the buffer.
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
 from benchmarks import limits, workloads
 from benchmarks.harness import Limit, Measure, Plan
-from pgste import Guest, Orc
+from pgste import Guest, Orc, migration
 
 MAX = 1 << 20  # KVM_S390_CMMA_SIZE_MAX
 ALL = 2**64 - 1
@@ -114,6 +116,40 @@ def bench_next_dirty(measure: Measure, exponent: int, generation: str) -> None:
             check=check,
             limits={"plain read": Limit(lambda: bare.read(beside), pages)},
             series=f"next dirty page, {generation}",
+        )
+    )
+
+
+@pytest.mark.most(24)
+@pytest.mark.parametrize("name", ["save", "load"])
+def bench_stream(measure: Measure, exponent: int, name: str) -> None:
+    """QEMU's stream in memory: a byte a page is read and written on the way."""
+    pages = 1 << exponent
+    guest = Guest(pages)
+    guest.essa(Orc.SET_UNUSED, range(pages // 2))
+    bare = limits.load()
+    states = np.ones(pages, np.uint8)
+    stream = io.BytesIO()
+    migration.save(guest, stream)
+
+    def save() -> int:
+        return migration.save(guest, io.BytesIO()).pages
+
+    def load() -> int:
+        stream.seek(0)
+        return migration.load(guest, stream).pages_set
+
+    def check(nr: int) -> None:
+        assert nr == pages
+
+    measure(
+        Plan(
+            save if name == "save" else load,
+            items=pages,
+            bytes=2 * pages,
+            check=check,
+            limits={"bare change": Limit(lambda: bare.change(states), pages)},
+            series=f"stream, {name}",
         )
     )
 

@@ -41,10 +41,25 @@ def change_protection(guest: Guest, words: np.ndarray) -> None:
     guest.modify_prot_commit(everything, words)
 
 
+def shadow_and_back(guest: Guest, shadow: Guest) -> None:
+    everything = range(guest.pages)
+    guest.shadow_pte(everything, shadow, everything, np.uint64(0x200))
+    shadow.unshadow_pte(everything)
+
+
+def notify(guest: Guest) -> None:
+    """Bits are set, and told of by the change that fires them."""
+    dat = guest.generation == "dat"
+    guest.set_notify(range(guest.pages), int(PgsteBits.DAT_PREFIX if dat else PgsteBits.IN))
+    guest.age(range(guest.pages))
+    guest.notifications()
+
+
 def calls(guest: Guest, words: np.ndarray) -> dict[str, tuple[Callable[[], object], int]]:
     """Batch operations by name, and the bytes of arguments and results of a page."""
     everything = range(guest.pages)
     keys = np.full(guest.pages, 0x36, np.uint8)
+    shadow = Guest(guest.pages, guest.host, generation=guest.generation, memory="caller")
     return {
         "set_pte_at": (lambda: guest.set_pte_at(everything, words), 8),
         "xchg_pte": (lambda: guest.xchg_pte(everything, NONE), 8),
@@ -66,12 +81,28 @@ def calls(guest: Guest, words: np.ndarray) -> dict[str, tuple[Callable[[], objec
             lambda: guest.cond_set_storage_key(everything, 0x30, True, True),
             3,
         ),
+        "insert_storage_key": (lambda: guest.insert_storage_key(everything), 2),
         "reset_reference": (lambda: guest.reset_reference(everything), 2),
+        "reset_storage_keys": (guest.reset_storage_keys, 1),
+        "soft_dirty": (lambda: guest.soft_dirty(everything), 1),
+        "set_notify, age, notifications": (lambda: notify(guest), 9 + 3 * 16),
+        "shadow_pte, unshadow_pte": (
+            lambda: shadow_and_back(guest, shadow),
+            TABLES[guest.generation] + 1,
+        ),
+        "notifier_unmap": (lambda: guest.notifier_unmap(everything), 0),
+        "set_host_ptes": (lambda: guest.set_host_ptes(everything, words), 8),
+        "host_ptes": (lambda: guest.host_ptes(everything), 8),
     }
 
 
 NAMES = list(calls(Guest(1), np.zeros(1, np.uint64)))
-ONLY = {"map_pte": "dat", "unmap_pte": "dat", "zap_key": "pgtable"}
+ONLY = {
+    **dict.fromkeys(
+        ("map_pte", "unmap_pte", "notifier_unmap", "set_host_ptes", "host_ptes"), "dat"
+    ),
+    "zap_key": "pgtable",
+}
 
 
 @pytest.mark.most(22)
@@ -125,6 +156,68 @@ def bench_in_random_order(measure: Measure, exponent: int, name: str) -> None:
             bytes=gfns.size * (8 + TABLES["pgtable"] + 1),
             limits={"bare update": Limit(lambda: bare.update(beside, gfns), gfns.size)},
             series=name,
+        )
+    )
+
+
+@pytest.mark.most(24)
+@pytest.mark.parametrize("name", ["set_frame_key", "frame_key"])
+def bench_frame_keys(measure: Measure, exponent: int, name: str) -> None:
+    """The host's keys by frame: a byte each, and a byte of the array."""
+    frames = 1 << exponent
+    host = Host(frames, 0)
+    keys = np.full(frames, 0x36, np.uint8)
+    host.set_frame_key(range(frames), keys)
+    bare = limits.load()
+    measure(
+        Plan(
+            lambda: (
+                host.set_frame_key(range(frames), keys)
+                if name == "set_frame_key"
+                else host.frame_key(range(frames))
+            ),
+            items=frames,
+            bytes=2 * frames,
+            limits={"bare change": Limit(lambda: bare.change(keys), frames)},
+            series=name,
+        )
+    )
+
+
+@pytest.mark.most(22)
+@pytest.mark.parametrize("generation", TABLES)
+def bench_loads_of_the_zero_page(measure: Measure, exponent: int, generation: str) -> None:
+    """Loads of pages that have nothing; limit: the same where each gets a frame."""
+    pages = 1 << exponent
+    shared, private = (
+        Guest(
+            pages,
+            Host(pages, 0),
+            "madv_dontneed",
+            generation=generation,
+            allow_cow_sharing=allowed,
+        )
+        for allowed in (True, False)
+    )
+    everything = range(pages)
+
+    def check(loaded: np.ndarray) -> None:
+        assert not loaded.any()
+        assert shared.host.stats()["frames_free"] == pages
+
+    measure(
+        Plan(
+            lambda: shared.read(everything),
+            items=pages,
+            bytes=pages * (TABLES[generation] + 4),
+            prepare=lambda: shared.free(everything),
+            check=check,
+            limits={
+                "frames": Limit(
+                    lambda: private.read(everything), pages, lambda: private.free(everything)
+                )
+            },
+            series=f"loads of nothing, {generation}",
         )
     )
 

@@ -18,6 +18,7 @@ exception                also a             raised for
 `ForeignPteError`        `RuntimeError`     access through a PTE that names nothing of the host
 `ModelMemoryError`       `MemoryError`      no memory for the model itself
 `ChangedError`           `RuntimeError`     an array that changed while a call read it
+`MissingPackageError`    `ImportError`      a picture without matplotlib
 `CancelledError`         `RuntimeError`     a call that another thread told to end early
 `HostBusyError`          `RuntimeError`     a host in the middle of a call of this thread
 `GuestClosedError`       `RuntimeError`     a guest or host that was closed, or lost in a fork
@@ -56,6 +57,7 @@ __all__ = [
     "KvmArgumentError",
     "KvmError",
     "KvmFaultError",
+    "MissingPackageError",
     "ModelMemoryError",
     "NoCmmaError",
     "OperationException",
@@ -84,6 +86,10 @@ class ChangedError(PgsteError, RuntimeError):
 
     What the call did before it came to the change is done.
     """
+
+
+class MissingPackageError(PgsteError, ImportError):
+    """A call needs a package that is not installed; nothing was done."""
 
 
 class CancelledError(PgsteError, RuntimeError):

@@ -14,10 +14,8 @@ exceptions (`pgste.errors`).  It models nothing; docs/model.md says what the cal
 `guest`       `Guest`: all of these, and what a guest and its hypervisor do
 `host`        `Host`: a unit's frames and swap slots
 `replay`      `Replay`: events of a page allocator, through guests of one host
-`arguments`   checks of numbers, names and arrays
-`gfns`        checks of `gfns`
-`names`       names and sentences that the core tells
-`isa`         variants of the core for CPUs
+`arguments`   checks of numbers, names, arrays and `gfns`
+`names`       names and sentences that the core tells, its variants for CPUs
 `trace`       decoders of recorded events, and the summary of a trace
 `search`      the search of all states for what a mechanism guarantees
 `watch`       long calls without the GIL: signals, and calls that end together
@@ -42,13 +40,15 @@ host that nobody was using; one that another thread was using raises `GuestClose
 
 from pgste._engine.guest import Guest
 from pgste._engine.host import Host
-from pgste._engine.isa import isa_name, isa_select, isa_variants
 from pgste._engine.names import (
     ERROR_LAST,
     VERSION,
     flavour_of,
     generation_of,
     generations,
+    isa_name,
+    isa_select,
+    isa_variants,
     mechanisms,
     strerror,
 )

@@ -278,6 +278,7 @@ cdef extern from "pgste.h" nogil:
         uint32_t nr_slots
         bool_t own_memory
         bool_t storage_keys
+        bool_t allow_cow_sharing
         bool_t memfd
 
     cdef struct pgste_state_counts:
@@ -304,6 +305,7 @@ cdef extern from "pgste.h" nogil:
     int pgste_reset_storage_keys(pgste_guest *guest)
     int pgste_enable_storage_keys(pgste_guest *guest)
     bool_t pgste_uses_storage_keys(const pgste_guest *guest)
+    bool_t pgste_allows_cow_sharing(const pgste_guest *guest)
     int pgste_set_frame_key(pgste_host *host, const pgste_gfns *frames, const uint8_t *keys,
         unsigned key_step)
     int pgste_frame_key(const pgste_host *host, const pgste_gfns *frames, uint8_t *keys)

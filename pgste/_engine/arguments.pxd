@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Checks of arguments: numbers, names and arrays."""
+"""Checks of arguments: numbers, names, arrays and gfns."""
 
 cimport pgste._engine._numpy as cnp
 from cpython.bool cimport PyBool_Check
 from cpython.exc cimport PyErr_Clear, PyErr_Occurred
 from cpython.long cimport PyLong_Check
 from libc.stdint cimport UINT64_MAX, uint64_t
+
+from pgste._engine._c cimport pgste_gfns
 
 
 cdef extern from *:
@@ -61,4 +63,19 @@ cdef object values_for(object value, str name, uint64_t nr, int typenum, unsigne
 cdef object of_dtype(cnp.ndarray array, str name, object dtype, object most)
 cdef cnp.ndarray new_array(uint64_t nr, int typenum)
 cdef object out_array(object out, uint64_t nr, object gfns)
+cdef cnp.ndarray plain_array(object value, str name, int width)
 cdef str not_a_page(str name, object gfn, object pages)
+
+
+cdef class Gfns:
+    """A checked `gfns` argument."""
+
+    cdef pgste_gfns c
+    cdef object array  # the array that c.data points into, None for a range
+    cdef bint one  # was a single int
+
+    cdef object at(self, uint64_t i)
+    cdef str outside(self, uint64_t pages, unsigned order, str name)
+
+
+cdef Gfns gfns_argument(object value, uint64_t pages, bint inside=*, str name=*)

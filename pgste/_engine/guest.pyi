@@ -29,6 +29,7 @@ class Guest(Slots):
         log_revision: str | None = None,
         memory: str = "host",
         storage_keys: Flag = False,
+        allow_cow_sharing: Flag = False,
     ) -> None: ...
     @property
     def host(self) -> Host: ...

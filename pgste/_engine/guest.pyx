@@ -50,8 +50,10 @@ from pgste._engine._c cimport (
     pgste_zap_scan_entries,
 )
 from pgste._engine.arguments cimport (
+    Gfns,
     boolean,
     choice,
+    gfns_argument,
     integer,
     is_integer,
     new_array,
@@ -60,7 +62,6 @@ from pgste._engine.arguments cimport (
     threads_argument,
     values_for,
 )
-from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.host cimport Host
 from pgste._engine.names cimport names_of, shown, with_names
 from pgste._engine.ptes cimport entries_array
@@ -136,6 +137,10 @@ cdef class Guest(Slots):
     storage_keys : bool
         The guest uses storage keys from the start (`mm_uses_skeys`); otherwise from its first
         instruction on keys, or `enable_storage_keys`.
+    allow_cow_sharing : bool
+        Loads of pages that have nothing map the shared zero page, as Linux v6.10 and later allow it
+        until the guest uses storage keys; by default each gets a frame, as in v4.14 to v6.9.
+        Memory of the host's only (docs/pte.md).
 
     Attributes
     ----------
@@ -154,6 +159,7 @@ cdef class Guest(Slots):
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
         cbrl_entries=511, strict=False, *, flavour=None, revision=None, slots=None, cmma=None,
         interpretation=False, log_revision=None, memory="host", storage_keys=False,
+        allow_cow_sharing=False,
     ):
         cdef pgste_guest_config config
         cdef pgste_slot *given = NULL
@@ -193,9 +199,15 @@ cdef class Guest(Slots):
         config.own_memory = where == 1
         config.memfd = where == 2
         config.storage_keys = boolean(storage_keys, "storage_keys")
+        config.allow_cow_sharing = boolean(allow_cow_sharing, "allow_cow_sharing")
+        if config.own_memory and config.allow_cow_sharing:
+            raise ArgumentError(
+                "allow_cow_sharing: True with memory 'caller', whose zero page is the caller's"
+            )
         for name, wanted in (("slots", slots is not None), ("cmma", cmma is not None),
                              ("interpretation", interpretation), ("memory", where != 0),
-                             ("storage_keys", storage_keys)):
+                             ("storage_keys", storage_keys),
+                             ("allow_cow_sharing", config.allow_cow_sharing)):
             if wanted and generation == "zvm":
                 raise ArgumentError(f"{name}: unknown to generation 'zvm'")
         if host is None:
@@ -298,7 +310,7 @@ cdef class Guest(Slots):
         elif self.dat or pages.array is not None or pages.c.nr <= self.nr_pages:
             results = new_array(pages.c.nr, cnp.NPY_UINT8)
         if results is not None:
-            data = <uint8_t *>cnp.PyArray_DATA(results)
+            data = <uint8_t *>cnp.array_data(results)
         code = min(code, UINT32_MAX)
         ts = self.begin_vcpu(cpu, pages.c.nr)
         error = pgste_essa(self.c, cpu, <unsigned>code, &pages.c, data)
@@ -433,7 +445,7 @@ cdef class Guest(Slots):
         cdef PyThreadState *ts
         cdef int error
         array = values_for(tags, "tags", pages.c.nr, cnp.NPY_UINT32, &step)
-        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(array)
+        cdef uint32_t *data = <uint32_t *>cnp.array_data(array)
         ts = self.begin(pages.c.nr)
         error = pgste_write(self.c, &pages.c, data, step)
         self.end(ts)
@@ -457,7 +469,7 @@ cdef class Guest(Slots):
         cdef PyThreadState *ts
         cdef int error
         tags = new_array(pages.c.nr, cnp.NPY_UINT32)
-        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(tags)
+        cdef uint32_t *data = <uint32_t *>cnp.array_data(tags)
         ts = self.begin(pages.c.nr)
         error = pgste_read(self.c, &pages.c, data)
         self.end(ts)
@@ -476,7 +488,7 @@ cdef class Guest(Slots):
         cdef PyThreadState *ts
         cdef int error
         tags = new_array(pages.c.nr, cnp.NPY_UINT32)
-        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(tags)
+        cdef uint32_t *data = <uint32_t *>cnp.array_data(tags)
         ts = self.begin(pages.c.nr)
         error = pgste_peek(self.c, &pages.c, data)
         self.end(ts)
@@ -528,7 +540,7 @@ cdef class Guest(Slots):
         self.end_vcpu(cpu, NULL)
         self.check(nr, None, "vcpu")
         gfns = new_array(nr, cnp.NPY_UINT64)
-        memcpy(cnp.PyArray_DATA(gfns), entries, nr * sizeof(uint64_t))
+        memcpy(cnp.array_data(gfns), entries, nr * sizeof(uint64_t))
         return gfns
 
     def intercept(self, vcpu=0, entries=False):

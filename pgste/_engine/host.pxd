@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from pgste._engine.gfns cimport Gfns
+from pgste._engine.arguments cimport Gfns
 from pgste._engine.member cimport Member
 from pgste._engine.unit cimport Unit
 

@@ -36,8 +36,15 @@ from pgste._engine._c cimport (
     pgste_swap_out,
     pgste_validate,
 )
-from pgste._engine.arguments cimport boolean, choice, integer, new_array, values_for
-from pgste._engine.gfns cimport Gfns, gfns_argument
+from pgste._engine.arguments cimport (
+    Gfns,
+    boolean,
+    choice,
+    gfns_argument,
+    integer,
+    new_array,
+    values_for,
+)
 from pgste._engine.member cimport Member
 from pgste._engine.names cimport names_of, shown, strerror, with_names
 from pgste._engine.unit cimport PyThreadState, Unit
@@ -274,7 +281,7 @@ cdef class Host(Unit):
         cdef Gfns which = gfns_argument(frames, self.config.nr_frames, True, "frames")
         cdef unsigned step = 0
         array = values_for(keys, "keys", which.c.nr, cnp.NPY_UINT8, &step)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(array)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(array)
         cdef PyThreadState *ts = self.begin(which.c.nr)
         cdef int error = pgste_set_frame_key(self.c, &which.c, data, step)
         self.end(ts)
@@ -289,7 +296,7 @@ cdef class Host(Unit):
         """
         cdef Gfns which = gfns_argument(frames, self.config.nr_frames, True, "frames")
         keys = new_array(which.c.nr, cnp.NPY_UINT8)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(keys)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(keys)
         cdef PyThreadState *ts = self.begin(which.c.nr)
         cdef int error = pgste_frame_key(self.c, &which.c, data)
         self.end(ts)
@@ -417,7 +424,7 @@ cdef class Host(Unit):
         cdef PyThreadState *ts
         frames = new_array(0, cnp.NPY_UINT32)
         while True:  # the list may have grown while the array was made
-            data = <uint32_t *>cnp.PyArray_DATA(frames)
+            data = <uint32_t *>cnp.array_data(frames)
             ts = self.begin(room)
             length = pgste_host_list(self.c, which, data, room)
             self.end(ts)

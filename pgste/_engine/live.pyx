@@ -48,8 +48,7 @@ from pgste._engine._c cimport (
     pgste_live_states,
     pgste_live_store,
 )
-from pgste._engine.arguments cimport integer
-from pgste._engine.gfns cimport Gfns, gfns_argument
+from pgste._engine.arguments cimport Gfns, gfns_argument, integer, plain_array
 from pgste._engine.names cimport names_of, with_names
 from pgste._engine.unit cimport Unit
 
@@ -70,6 +69,7 @@ from pgste.errors import (
 cdef extern from "<sys/swap.h>" nogil:
     int c_swapon "swapon"(const char *path, int flags)
     int c_swapoff "swapoff"(const char *path)
+    int SWAP_FLAG_PREFER
 
 cdef extern from "<sys/mount.h>" nogil:
     int c_mount "mount"(const char *source, const char *target, const char *kind,
@@ -242,19 +242,21 @@ cdef class Mapping:
     def store(self, gfns, words, unsigned offset=0):
         """Store a word, or one for each gfn (uint32 array); nanoseconds."""
         cdef Gfns g = gfns_argument(gfns, self.pages)
-        cdef const uint32_t[::1] view = words
+        cdef cnp.ndarray array = plain_array(words, "tags", sizeof(uint32_t))
+        cdef const uint32_t *data = <const uint32_t *>cnp.array_data(array)
+        cdef uint64_t nr = <uint64_t>cnp.array_dim(array, 0)
         cdef pgste_live_cost cost
-        cdef unsigned step = 0 if view.shape[0] == 1 else 1
+        cdef unsigned step = 0 if nr == 1 else 1
         cdef int ret
-        if view.shape[0] != 1 and <uint64_t>view.shape[0] != g.c.nr:
+        if nr not in (1, g.c.nr):
             raise ArgumentError(
-                f"tags: {view.shape[0]} values for {g.c.nr} gfns; one value, or one for each gfn"
+                f"tags: {nr} values for {g.c.nr} gfns; one value, or one for each gfn"
             )
         if g.c.nr == 0:
             return 0
         self.begin()
         with nogil:
-            ret = pgste_live_store(self.live, &g.c, offset, &view[0], step, &cost)
+            ret = pgste_live_store(self.live, &g.c, offset, data, step, &cost)
         self.end()
         if ret:
             raise failure(ret, g, self.pages)
@@ -265,13 +267,13 @@ cdef class Mapping:
         cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef pgste_live_cost cost
         cdef int ret
-        words = np.zeros((g.c.nr, nr_words), dtype=np.uint32)
-        if words.size == 0:
+        cdef cnp.ndarray words = np.zeros((g.c.nr, nr_words), dtype=np.uint32)
+        cdef uint32_t *data = <uint32_t *>cnp.array_data(words)
+        if g.c.nr == 0 or nr_words == 0:
             return words, 0
-        cdef uint32_t[:, ::1] view = words
         self.begin()
         with nogil:
-            ret = pgste_live_load(self.live, &g.c, offset, &view[0, 0], nr_words, &cost)
+            ret = pgste_live_load(self.live, &g.c, offset, data, nr_words, &cost)
         self.end()
         if ret:
             raise failure(ret, g, self.pages)
@@ -281,13 +283,13 @@ cdef class Mapping:
         """uint8 array: bits PRESENT, SWAPPED and so on of each gfn."""
         cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef int ret
-        states = np.zeros(g.c.nr, dtype=np.uint8)
+        cdef cnp.ndarray states = np.zeros(g.c.nr, dtype=np.uint8)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(states)
         if g.c.nr == 0:
             return states
-        cdef uint8_t[::1] view = states
         self.begin()
         with nogil:
-            ret = pgste_live_states(self.live, &g.c, &view[0], flags)
+            ret = pgste_live_states(self.live, &g.c, data, flags)
         self.end()
         if ret:
             raise failure(ret, g, self.pages)
@@ -297,13 +299,13 @@ cdef class Mapping:
         """uint8 array: 1 where mincore(2) says that the page is in memory."""
         cdef Gfns g = gfns_argument(gfns, self.pages)
         cdef int ret
-        resident = np.zeros(g.c.nr, dtype=np.uint8)
+        cdef cnp.ndarray resident = np.zeros(g.c.nr, dtype=np.uint8)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(resident)
         if g.c.nr == 0:
             return resident
-        cdef uint8_t[::1] view = resident
         self.begin()
         with nogil:
-            ret = pgste_live_mincore(self.live, &g.c, &view[0])
+            ret = pgste_live_mincore(self.live, &g.c, data)
         self.end()
         if ret:
             raise failure(ret, g, self.pages)
@@ -340,7 +342,7 @@ cdef class Replay:
         self.mapping = mapping
         self.in_use = taken
         self.c.live = mapping.live
-        self.c.in_use = <uint8_t *>cnp.PyArray_DATA(taken)
+        self.c.in_use = <uint8_t *>cnp.array_data(taken)
         self.c.advice = advice
 
     cdef int begin(self) except -1:
@@ -358,9 +360,9 @@ cdef class Replay:
 
     def run(self, events, bint end):
         """Replay packed events (uint64): how many."""
-        cdef const uint64_t[::1] view = events
-        cdef uint64_t nr = <uint64_t>view.shape[0]
-        cdef const uint64_t *data = &view[0] if nr else NULL
+        cdef cnp.ndarray array = plain_array(events, "events", sizeof(uint64_t))
+        cdef uint64_t nr = <uint64_t>cnp.array_dim(array, 0)
+        cdef const uint64_t *data = <const uint64_t *>cnp.array_data(array)
         cdef int64_t ret
         self.begin()
         with nogil:
@@ -375,12 +377,14 @@ cdef class Replay:
         return with_names(STATS, &self.c.stats)
 
 
-def swap_on(bytes path):
-    """swapon(2)."""
+def swap_on(bytes path, int priority=32767):
+    """swapon(2) with a priority, 0 .. 32767 (SWAP_FLAG_PRIO_MASK): the highest is used first."""
     cdef const char *c_path = path
     cdef int ret
+    if not 0 <= priority <= 32767:
+        raise ArgumentError(f"priority: {priority} is not in 0 .. 32767")
     with nogil:
-        ret = errno if c_swapon(c_path, 0) else 0
+        ret = errno if c_swapon(c_path, SWAP_FLAG_PREFER | priority) else 0
     if ret:
         raise RefusedCall(ret)
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from pgste._engine._c cimport pgste_guest, pgste_guest_config
-from pgste._engine.gfns cimport Gfns
+from pgste._engine.arguments cimport Gfns
 from pgste._engine.unit cimport Node, PyThreadState, Unit
 
 

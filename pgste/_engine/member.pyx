@@ -29,8 +29,7 @@ from pgste._engine._c cimport (
     pgste_slots_cover,
     pgste_strerror,
 )
-from pgste._engine.arguments cimport integer
-from pgste._engine.gfns cimport Gfns
+from pgste._engine.arguments cimport Gfns, integer
 from pgste._engine.names cimport strerror
 from pgste._engine.unit cimport KEEP_GIL, Node, PyThreadState, Unit
 from pgste._engine.watch cimport (

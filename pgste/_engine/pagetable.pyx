@@ -28,14 +28,15 @@ from pgste._engine._c cimport (
     pgste_state_counts,
 )
 from pgste._engine.arguments cimport (
+    Gfns,
     boolean,
     choice,
+    gfns_argument,
     integer,
     new_array,
     threads_argument,
     values_for,
 )
-from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.member cimport Member
 from pgste._engine.names cimport names_of, shown, with_names
 from pgste._engine.unit cimport PyThreadState
@@ -75,7 +76,7 @@ cdef class PageTable(Member):
         cdef PyThreadState *ts
         cdef int error
         words = new_array(pages.c.nr, cnp.NPY_UINT64)
-        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(words)
+        cdef uint64_t *data = <uint64_t *>cnp.array_data(words)
         ts = self.begin(pages.c.nr)
         error = pgste_get_words(self.c, &pages.c, NULL if pte else data, data if pte else NULL)
         self.end(ts)
@@ -103,10 +104,10 @@ cdef class PageTable(Member):
         cdef int error
         if pgste is not None:
             pgste = values_for(pgste, "pgste", pages.c.nr, cnp.NPY_UINT64, &pgste_step)
-            pgste_data = <uint64_t *>cnp.PyArray_DATA(pgste)
+            pgste_data = <uint64_t *>cnp.array_data(pgste)
         if pte is not None:
             pte = values_for(pte, "pte", pages.c.nr, cnp.NPY_UINT64, &pte_step)
-            pte_data = <uint64_t *>cnp.PyArray_DATA(pte)
+            pte_data = <uint64_t *>cnp.array_data(pte)
         ts = self.begin(pages.c.nr)
         error = pgste_set_words(
             self.c, &pages.c, pgste_data, pgste_step, pte_data, pte_step
@@ -137,7 +138,7 @@ cdef class PageTable(Member):
         cdef PyThreadState *ts
         cdef int error
         words = new_array(pages.c.nr, cnp.NPY_UINT64)
-        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(words)
+        cdef uint64_t *data = <uint64_t *>cnp.array_data(words)
         ts = self.begin(pages.c.nr)
         error = pgste_get_host_ptes(self.c, &pages.c, data)
         self.end(ts)
@@ -165,7 +166,7 @@ cdef class PageTable(Member):
         cdef int error
         self.two_tables()
         words = values_for(words, "words", pages.c.nr, cnp.NPY_UINT64, &step)
-        data = <uint64_t *>cnp.PyArray_DATA(words)
+        data = <uint64_t *>cnp.array_data(words)
         ts = self.begin(pages.c.nr)
         error = pgste_set_host_ptes(self.c, &pages.c, data, step)
         self.end(ts)
@@ -273,7 +274,7 @@ cdef class PageTable(Member):
         cdef PyThreadState *ts
         cdef int error
         states = new_array(pages.c.nr, cnp.NPY_UINT8)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(states)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(states)
         ts = self.begin(pages.c.nr)
         error = pgste_get_states(self.c, &pages.c, data)
         self.end(ts)
@@ -291,7 +292,7 @@ cdef class PageTable(Member):
         cdef PyThreadState *ts
         cdef int error
         is_free = new_array(pages.c.nr, cnp.NPY_BOOL)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(is_free)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(is_free)
         ts = self.begin(pages.c.nr)
         error = pgste_get_free(self.c, &pages.c, data)
         self.end(ts)
@@ -397,7 +398,7 @@ cdef class PageTable(Member):
             self.check(more, None, "mask")
             gfns = new_array(nr, cnp.NPY_UINT64)
             if nr:
-                memcpy(cnp.PyArray_DATA(gfns), found, nr * sizeof(uint64_t))
+                memcpy(cnp.array_data(gfns), found, nr * sizeof(uint64_t))
             return gfns
         finally:
             free(found)

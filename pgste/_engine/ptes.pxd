@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint64_t
 
 from pgste._engine._c cimport pgste_entries
-from pgste._engine.gfns cimport Gfns
+from pgste._engine.arguments cimport Gfns
 from pgste._engine.pagetable cimport PageTable
 from pgste._engine.unit cimport PyThreadState
 

@@ -38,12 +38,12 @@ from pgste._engine._c cimport (
     pgste_test_and_clear_dirty,
     pgste_unmap_pte,
     pgste_unshadow_pte,
+    pgste_allows_cow_sharing,
     pgste_uses_storage_keys,
     pgste_xchg_pte,
     pgste_zap_key,
 )
-from pgste._engine.arguments cimport boolean, integer, new_array, values_for
-from pgste._engine.gfns cimport Gfns, gfns_argument
+from pgste._engine.arguments cimport Gfns, boolean, gfns_argument, integer, new_array, values_for
 from pgste._engine.names cimport shown
 from pgste._engine.pagetable cimport PageTable
 from pgste._engine.unit cimport PyThreadState
@@ -60,7 +60,7 @@ cdef object ENTRY = np.dtype(
 cdef object entries_array(pgste_entries *entries, uint64_t room):
     """An array of swap entries for a call to fill."""
     array = np.zeros(room, dtype=ENTRY)
-    entries.at = <pgste_entry *>cnp.PyArray_DATA(array)
+    entries.at = <pgste_entry *>cnp.array_data(array)
     entries.room = room
     entries.nr = 0
     return array
@@ -113,7 +113,7 @@ cdef class Ptes(PageTable):
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         cdef unsigned step = 0
         array = values_for(words, "words", pages.c.nr, cnp.NPY_UINT64, &step)
-        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(array)
+        cdef uint64_t *data = <uint64_t *>cnp.array_data(array)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_set_pte_at(self.c, &pages.c, data, step)
         self.end(ts)
@@ -138,9 +138,9 @@ cdef class Ptes(PageTable):
         cdef bint is_lazy = boolean(lazy, "lazy")
         cdef unsigned step = 0
         array = values_for(words, "words", pages.c.nr, cnp.NPY_UINT64, &step)
-        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(array)
+        cdef uint64_t *data = <uint64_t *>cnp.array_data(array)
         old = new_array(pages.c.nr, cnp.NPY_UINT64)
-        cdef uint64_t *was = <uint64_t *>cnp.PyArray_DATA(old)
+        cdef uint64_t *was = <uint64_t *>cnp.array_data(old)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_xchg_pte(self.c, &pages.c, data, step, is_lazy, was)
         self.end(ts)
@@ -158,8 +158,8 @@ cdef class Ptes(PageTable):
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         young = new_array(pages.c.nr, cnp.NPY_BOOL)
         before = new_array(pages.c.nr, cnp.NPY_UINT64)
-        cdef uint8_t *is_young = <uint8_t *>cnp.PyArray_DATA(young)
-        cdef uint64_t *was = <uint64_t *>cnp.PyArray_DATA(before)
+        cdef uint8_t *is_young = <uint8_t *>cnp.array_data(young)
+        cdef uint64_t *was = <uint64_t *>cnp.array_data(before)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_age(self.c, &pages.c, is_young, was)
         self.end(ts)
@@ -171,7 +171,7 @@ cdef class Ptes(PageTable):
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         cdef unsigned step = 0
         array = values_for(words, "words", pages.c.nr, cnp.NPY_UINT64, &step)
-        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(array)
+        cdef uint64_t *data = <uint64_t *>cnp.array_data(array)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_map_pte(self.c, &pages.c, data, step)
         self.end(ts)
@@ -187,7 +187,7 @@ cdef class Ptes(PageTable):
         """
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         host = new_array(pages.c.nr, cnp.NPY_UINT64)
-        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(host)
+        cdef uint64_t *data = <uint64_t *>cnp.array_data(host)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_unmap_pte(self.c, &pages.c, data)
         self.end(ts)
@@ -211,7 +211,7 @@ cdef class Ptes(PageTable):
         """
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         old = new_array(pages.c.nr, cnp.NPY_UINT64)
-        cdef uint64_t *was = <uint64_t *>cnp.PyArray_DATA(old)
+        cdef uint64_t *was = <uint64_t *>cnp.array_data(old)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_modify_prot_start(self.c, &pages.c, was)
         self.end(ts)
@@ -229,7 +229,7 @@ cdef class Ptes(PageTable):
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         cdef unsigned step = 0
         array = values_for(words, "words", pages.c.nr, cnp.NPY_UINT64, &step)
-        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(array)
+        cdef uint64_t *data = <uint64_t *>cnp.array_data(array)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_modify_prot_commit(self.c, &pages.c, data, step)
         self.end(ts)
@@ -248,7 +248,7 @@ cdef class Ptes(PageTable):
         """
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         dirty = new_array(pages.c.nr, cnp.NPY_BOOL)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(dirty)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(dirty)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_test_and_clear_dirty(self.c, &pages.c, data)
         self.end(ts)
@@ -264,7 +264,7 @@ cdef class Ptes(PageTable):
         """
         cdef Gfns pages = gfns_argument(slice(None) if gfns is None else gfns, self.nr_pages)
         dirty = new_array(pages.c.nr, cnp.NPY_BOOL)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(dirty)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(dirty)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_soft_dirty(self.c, &pages.c, data)
         self.end(ts)
@@ -312,7 +312,7 @@ cdef class Ptes(PageTable):
         cdef int left = <int>integer(prot, "prot", 0, 2)
         cdef uint64_t bits = integer(bit, "bit", 0, UINT64_MAX)
         results = new_array(pages.c.nr, cnp.NPY_INT8)
-        cdef int8_t *data = <int8_t *>cnp.PyArray_DATA(results)
+        cdef int8_t *data = <int8_t *>cnp.array_data(results)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef int error = pgste_force_prot(self.c, &pages.c, <pgste_prot>left, bits, data)
         self.end(ts)
@@ -351,7 +351,7 @@ cdef class Ptes(PageTable):
             gfns = new_array(nr, cnp.NPY_UINT64)
             bits = new_array(nr, cnp.NPY_UINT64)
             pgste_notifications(
-                self.c, <uint64_t *>cnp.PyArray_DATA(gfns), <uint64_t *>cnp.PyArray_DATA(bits), nr
+                self.c, <uint64_t *>cnp.array_data(gfns), <uint64_t *>cnp.array_data(bits), nr
             )
         finally:
             self.end(NULL)
@@ -390,9 +390,9 @@ cdef class Ptes(PageTable):
             raise ArgumentError(f"targets: {places.c.nr} pages for {pages.c.nr} gfns")
         cdef unsigned step = 0
         array = values_for(words, "words", pages.c.nr, cnp.NPY_UINT64, &step)
-        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(array)
+        cdef uint64_t *data = <uint64_t *>cnp.array_data(array)
         results = new_array(pages.c.nr, cnp.NPY_INT8)
-        cdef int8_t *done = <int8_t *>cnp.PyArray_DATA(results)
+        cdef int8_t *done = <int8_t *>cnp.array_data(results)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         cdef bint closed = table.c == NULL
         cdef int error = 0
@@ -429,10 +429,25 @@ cdef class Ptes(PageTable):
         self.end(NULL)
         return uses
 
+    @property
+    def allow_cow_sharing(self):
+        """Whether loads may map the shared zero page (`mm_forbids_zeropage` is the contrary)."""
+        cdef bint allowed
+        self.begin(0)
+        allowed = pgste_allows_cow_sharing(self.c)
+        self.end(NULL)
+        return allowed
+
     def enable_storage_keys(self):
         """The guest uses storage keys from now on (`s390_enable_skey`).
 
         Every page's key becomes 0 with R and C set.  SSKE, ISKE and RRBE do this for themselves.
+        Pages that map the shared zero page get frames of their own, and no more are mapped to it.
+
+        Raises
+        ------
+        OutOfFramesError
+            There are not enough frames for these pages; nothing has changed.
         """
         cdef PyThreadState *ts = self.begin(self.nr_pages)
         cdef int error = pgste_enable_storage_keys(self.c)
@@ -506,7 +521,7 @@ cdef class Ptes(PageTable):
         cdef KeysCall call
         memset(&call, 0, sizeof(call))
         call.function = KEYS_SET
-        call.keys = <uint8_t *>cnp.PyArray_DATA(array)
+        call.keys = <uint8_t *>cnp.array_data(array)
         call.step = step
         call.nq = quiet
         self.keys_call(&call, pages, vcpu)
@@ -530,7 +545,7 @@ cdef class Ptes(PageTable):
         keys = new_array(pages.c.nr, cnp.NPY_UINT8)
         memset(&call, 0, sizeof(call))
         call.function = KEYS_INSERT if insert else KEYS_GET
-        call.out = <uint8_t *>cnp.PyArray_DATA(keys)
+        call.out = <uint8_t *>cnp.array_data(keys)
         self.keys_call(&call, pages, vcpu)
         return keys
 
@@ -561,13 +576,13 @@ cdef class Ptes(PageTable):
         old = new_array(pages.c.nr, cnp.NPY_UINT8)
         memset(&call, 0, sizeof(call))
         call.function = KEYS_COND_SET
-        call.keys = <uint8_t *>cnp.PyArray_DATA(array)
+        call.keys = <uint8_t *>cnp.array_data(array)
         call.step = step
         call.mr = without_r
         call.mc = without_c
         call.nq = quiet
-        call.out = <uint8_t *>cnp.PyArray_DATA(rcs)
-        call.old = <uint8_t *>cnp.PyArray_DATA(old)
+        call.out = <uint8_t *>cnp.array_data(rcs)
+        call.old = <uint8_t *>cnp.array_data(old)
         self.keys_call(&call, pages, vcpu)
         return rcs, old
 
@@ -584,7 +599,7 @@ cdef class Ptes(PageTable):
         cdef KeysCall call
         memset(&call, 0, sizeof(call))
         call.function = KEYS_RESET_REFERENCE
-        call.out = <uint8_t *>cnp.PyArray_DATA(ccs)
+        call.out = <uint8_t *>cnp.array_data(ccs)
         self.keys_call(&call, pages, vcpu)
         return ccs
 

@@ -92,13 +92,13 @@ cdef class Replay:
         events = integer_array(events, "events", UINT64_MAX)
         nr = events.shape[0]
         self.event_array = values_for(events, "events", nr, cnp.NPY_UINT64, &step)
-        event_data = <const uint64_t *>cnp.PyArray_DATA(self.event_array)
+        event_data = <const uint64_t *>cnp.array_data(self.event_array)
         if times is not None:
             times = integer_array(times, "times", UINT64_MAX)
             if <uint64_t>times.shape[0] != nr:
                 raise ArgumentError(f"times: {times.shape[0]} times for {nr} events")
             self.time_array = values_for(times, "times", nr, cnp.NPY_UINT64, &step)
-            time_data = <const uint64_t *>cnp.PyArray_DATA(self.time_array)
+            time_data = <const uint64_t *>cnp.array_data(self.time_array)
         all_guests = <pgste_guest **>malloc(len(self.guests) * sizeof(pgste_guest *))
         if all_guests == NULL:
             raise ModelMemoryError(f"guests: {strerror(PGSTE_E_NOMEM)}")
@@ -252,11 +252,11 @@ cdef tuple checked_guests(object value):
 
 cdef str wrong_event(cnp.ndarray events, tuple guests, uint64_t base):
     """A sentence on the first word that is no event or lies outside a guest."""
-    cdef const uint64_t *words = <const uint64_t *>cnp.PyArray_DATA(events)
+    cdef const uint64_t *words = <const uint64_t *>cnp.array_data(events)
     cdef uint64_t pages = min([guest.pages for guest in guests])
     cdef uint64_t pfn, i
     cdef unsigned kind, order
-    for i in range(<uint64_t>cnp.PyArray_DIM(events, 0)):
+    for i in range(<uint64_t>cnp.array_dim(events, 0)):
         kind = PGSTE_EVENT_KIND(words[i])
         order = PGSTE_EVENT_ORDER(words[i])
         pfn = PGSTE_EVENT_PFN(words[i])

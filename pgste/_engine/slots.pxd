@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from pgste._engine._c cimport pgste_guest_config, pgste_slot
-from pgste._engine.gfns cimport Gfns
+from pgste._engine.arguments cimport Gfns
 from pgste._engine.reporting cimport Reporting
 
 

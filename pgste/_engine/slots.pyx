@@ -41,14 +41,15 @@ from pgste._engine._c cimport (
     pgste_vcpus_created,
 )
 from pgste._engine.arguments cimport (
+    Gfns,
     boolean,
     choice,
+    gfns_argument,
     integer,
     integer_array,
     new_array,
     of_dtype,
 )
-from pgste._engine.gfns cimport Gfns, gfns_argument
 from pgste._engine.names cimport names_of, shown, strerror
 from pgste._engine.reporting cimport Reporting
 from pgste._engine.unit cimport PyThreadState
@@ -270,7 +271,7 @@ cdef class Slots(Reporting):
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
         cdef int error
         hosts = new_array(pages.c.nr, cnp.NPY_UINT64)
-        cdef uint64_t *data = <uint64_t *>cnp.PyArray_DATA(hosts)
+        cdef uint64_t *data = <uint64_t *>cnp.array_data(hosts)
         cdef PyThreadState *ts = self.begin(pages.c.nr)
         error = pgste_host_gfns(self.c, &pages.c, data)
         self.end(ts)
@@ -428,7 +429,7 @@ cdef class Slots(Reporting):
             log.flags |= <uint32_t>integer(flags, "flags", 0, UINT32_MAX)
         room = min(log.count, PGSTE_CMMA_MAX)
         values = new_array(room, cnp.NPY_UINT8)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(values)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(values)
         cdef PyThreadState *ts = self.begin(self.nr_pages)
         error = pgste_get_cmma_bits(self.c, &log, data)
         self.end(ts)
@@ -465,8 +466,8 @@ cdef class Slots(Reporting):
         cdef uint64_t bits = integer(mask, "mask", 0, UINT64_MAX)
         cdef uint32_t flag = <uint32_t>integer(flags, "flags", 0, UINT32_MAX)
         cdef cnp.ndarray array = values_argument(values)
-        cdef uint64_t nr = cnp.PyArray_DIM(array, 0)
-        cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(array)
+        cdef uint64_t nr = cnp.array_dim(array, 0)
+        cdef uint8_t *data = <uint8_t *>cnp.array_data(array)
         cdef int error
         cdef PyThreadState *ts = self.begin(nr)
         error = pgste_set_cmma_bits(

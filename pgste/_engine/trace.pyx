@@ -2,6 +2,8 @@
 """Bindings of src_c/trace_*.c: text decoder, ring-buffer pages, summary of a trace."""
 
 cimport cython
+cimport pgste._engine._numpy as cnp
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -29,6 +31,7 @@ from pgste._engine._c cimport (
     pgste_trace_summary,
     pgste_trace_summary_name,
 )
+from pgste._engine.arguments cimport plain_array
 from pgste._engine.names cimport names_of, with_names
 from pgste._engine.watch cimport PyThreadState, watch_begin, watch_end, watch_raise
 
@@ -39,6 +42,29 @@ from pgste.errors import TraceError
 cdef tuple DECODE_STATS = names_of(pgste_decode_stats_name)
 cdef tuple SUMMARY = names_of(pgste_trace_summary_name)
 cdef tuple FORMATS = (None, "ftrace", "trace-cmd", "perf")
+
+
+cdef inline uint64_t *words(cnp.ndarray array):
+    return <uint64_t *>cnp.array_data(array)
+
+
+@cython.final
+cdef class _Bytes:
+    """The bytes of an object that has some, held as long as this lives; BufferError, TypeError."""
+
+    cdef Py_buffer view
+    cdef bint held
+    cdef const unsigned char *data
+    cdef size_t nr
+
+    def __cinit__(self, value):
+        PyObject_GetBuffer(value, &self.view, PyBUF_SIMPLE)
+        self.held = True
+        self.data, self.nr = <const unsigned char *>self.view.buf, self.view.len
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
 
 
 cdef class TextDecoder:
@@ -65,24 +91,23 @@ cdef class TextDecoder:
         pgste_decoder_get_stats(self._decoder, &stats)
         return with_names(DECODE_STATS, &stats)
 
-    def feed(self, const unsigned char[::1] data not None, bint end=False):
+    def feed(self, data, bint end=False):
         """Decode all whole lines of ``data``; ``end`` says that no more will come.
 
         Returns (events, times, used): two uint64 arrays (packed events; ns) and the number of
         bytes taken.  The bytes from ``used`` on start the next call's data.
         Raises TraceError with the number and the reason of a damaged line.
         """
-        cdef size_t nr_bytes = data.shape[0], used = 0
-        cdef uint64_t room = nr_bytes // PGSTE_MIN_EVENT_LINE + 1, line = 0
+        cdef _Bytes text = _Bytes(data)
+        cdef size_t used = 0
+        cdef uint64_t room = text.nr // PGSTE_MIN_EVENT_LINE + 1, line = 0
         cdef int64_t nr
         cdef PyThreadState *ts
-        events = np.empty(room, np.uint64)
-        times = np.empty(room, np.uint64)
-        cdef uint64_t[::1] events_view = events, times_view = times
-        cdef const char *bytes = <const char *>&data[0] if nr_bytes else NULL
+        cdef cnp.ndarray events = np.empty(room, np.uint64)
+        cdef cnp.ndarray times = np.empty(room, np.uint64)
         ts = watch_begin(NULL)
-        nr = pgste_decoder_feed(self._decoder, bytes, nr_bytes, end, &events_view[0],
-                                &times_view[0], room, &used)
+        nr = pgste_decoder_feed(self._decoder, <const char *>text.data, text.nr, end, words(events),
+                                words(times), room, &used)
         if watch_end(ts):
             watch_raise()
         if nr < 0:
@@ -100,7 +125,7 @@ cdef class RingDecoder:
 
     cdef pgste_ring_format _format
     cdef pgste_decode_stats _stats
-    cdef object _events, _times
+    cdef cnp.ndarray _events, _times
     cdef readonly uint32_t page_bytes
 
     @cython.embedsignature.format("c")  # into the text of the class
@@ -117,27 +142,28 @@ cdef class RingDecoder:
         """Counters of all pages so far, by the names of struct pgste_decode_stats."""
         return with_names(DECODE_STATS, &self._stats)
 
-    def decode(self, const unsigned char[::1] pages not None):
+    def decode(self, pages):
         """Decode whole pages, in order: (events, times), two uint64 arrays.
 
         ``pages`` has a multiple of page_bytes bytes (ValueError).  Times are those of the trace
         clock.  TraceError with the byte offset within ``pages`` of a damaged record.
         """
+        cdef _Bytes ring = _Bytes(pages)
         cdef size_t nr_pages, i, offset = 0
         cdef int64_t nr = 0
-        cdef uint64_t[::1] events = self._events, times = self._times
-        if self.page_bytes == 0 or pages.shape[0] % self.page_bytes:
-            raise ValueError(
-                f"pages: {pages.shape[0]} bytes are no multiple of {self.page_bytes}"
-            )
-        nr_pages = pages.shape[0] // self.page_bytes
+        cdef uint64_t *events = words(self._events)
+        cdef uint64_t *times = words(self._times)
+        cdef uint64_t room = <uint64_t>cnp.array_dim(self._events, 0)
+        if self.page_bytes == 0 or ring.nr % self.page_bytes:
+            raise ValueError(f"pages: {ring.nr} bytes are no multiple of {self.page_bytes}")
+        nr_pages = ring.nr // self.page_bytes
         all_events = []
         all_times = []
         for i in range(nr_pages):
             PyErr_CheckSignals()  # Ctrl-C
             with nogil:
-                nr = pgste_ring_decode(&self._format, &pages[i * self.page_bytes], &events[0],
-                                       &times[0], events.shape[0], &self._stats, &offset)
+                nr = pgste_ring_decode(&self._format, ring.data + i * self.page_bytes, events,
+                                       times, room, &self._stats, &offset)
             if nr == PGSTE_E_ARG:
                 raise ValueError(f"layout: {self._format} makes no sense")
             if nr < 0:
@@ -150,7 +176,7 @@ cdef class RingDecoder:
         return np.concatenate(all_events), np.concatenate(all_times)
 
 
-def summarize(const uint64_t[::1] events not None, uint64_t most_pages, uint64_t most_bytes):
+def summarize(events, uint64_t most_pages, uint64_t most_bytes):
     """Figures of packed events (pgste_trace_summarize_within), by the names of its struct; "pages"
     or "bytes" if it would take more than these.
 
@@ -159,8 +185,9 @@ def summarize(const uint64_t[::1] events not None, uint64_t most_pages, uint64_t
     """
     cdef pgste_trace_summary summary
     cdef pgste_trace_limits most
-    cdef uint64_t nr = events.shape[0]
-    cdef const uint64_t *first = &events[0] if nr else NULL
+    cdef cnp.ndarray array = plain_array(events, "events", sizeof(uint64_t))
+    cdef uint64_t nr = <uint64_t>cnp.array_dim(array, 0)
+    cdef const uint64_t *first = words(array)
     cdef unsigned i = 0
     cdef int error
     most.pages, most.bytes = most_pages, most_bytes

@@ -14,8 +14,9 @@ from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
 from pgste.study.compare import compare
-from pgste.study.costs import ESTIMATE_ROWS, Profile, estimate
-from pgste.study.result import Comparison, Row
+from pgste.study.costs import ESTIMATE_ROWS, Estimate, Profile, estimate
+from pgste.study.picture import check_picture
+from pgste.study.result import Comparison, MechanismResult, OutOfMemory, Row
 from pgste.units import PAGE_BYTES, format_bytes, format_count, format_rate, parse_frames
 
 __all__ = ["add_arguments", "run"]
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--swap-slots",
         type=whole_number,
         metavar="N",
-        help="swap slots of the host (default: enough for every page)",
+        help="swap slots of the host, 0 for none (default: enough for every page)",
     )
     parser.add_argument(
         "--generation",
@@ -128,21 +129,52 @@ def _format(row: Row, value: float) -> str:
     return format_rate(value) if row.unit == "rate" else format_count(value)
 
 
+def _cell(row: Row, result: MechanismResult) -> str | Text:
+    if result.out_of_memory:  # what was counted until then is compared with nothing
+        return Text("-", style="dim")
+    value = result.values[row.key]
+    return _format(row, value) if value else Text("0", style="dim")
+
+
+def _event(end: OutOfMemory) -> str:
+    return "start" if end.event is None else format_count(end.event)
+
+
+def _out_of_memory_rows(table: Grid, comparison: Comparison) -> None:
+    """At which event, and when, each mechanism ran out of memory, if any did."""
+    ends = [result.out_of_memory for result in comparison.results]
+    if not any(ends):
+        return
+    events = [_event(end) if end else "" for end in ends]
+    table.add_row("out of memory at event", *(Text(event, style="bold red") for event in events))
+    table.add_row("  after, s", *(f"{end.seconds:.2f}" if end else "" for end in ends))
+
+
 def comparison_table(comparison: Comparison, costs: Profile | None = None) -> Grid:
     """The comparison as a table, a column for each mechanism; times by a cost profile, if any."""
     table = Grid(dense=True)  # five mechanisms then fit into 80 columns
     table.add_column("")
     for result in comparison.results:
         table.add_column(result.mechanism, justify="right")
+    _out_of_memory_rows(table, comparison)
+    if all(result.out_of_memory for result in comparison.results):
+        return table  # nothing is comparable
     for row in comparison.rows:
-        values = [result.values[row.key] for result in comparison.results]
-        cells = [_format(row, value) if value else Text("0", style="dim") for value in values]
+        cells = [_cell(row, result) for result in comparison.results]
         table.add_row(row.title, *cells)
     if costs:
-        estimates = [estimate(costs, r.mechanism, r.guest_stats) for r in comparison.results]
+        estimates = [_estimate(costs, result) for result in comparison.results]
         for part, title in ESTIMATE_ROWS:
-            table.add_row(title, *(_milliseconds(getattr(one, part)) for one in estimates))
+            times = (_milliseconds(getattr(one, part)) if one else "-" for one in estimates)
+            table.add_row(title, *times)
     return table
+
+
+def _estimate(costs: Profile, result: MechanismResult) -> Estimate | None:
+    """Times of a whole replay; None for one that ran out of memory."""
+    if result.out_of_memory:
+        return None
+    return estimate(costs, result.mechanism, result.guest_stats)
 
 
 def _milliseconds(seconds: float | None) -> str | Text:
@@ -154,7 +186,8 @@ def _costs_line(comparison: Comparison, path: str | None, costs: Profile | None)
         return "no times: no cost profile was given (--costs; pgste calibrate makes one)"
     machine = costs.machine
     line = printable(f"times by {path}: {machine.get('cpu')}, Linux {machine.get('kernel')}")
-    if any(not estimate(costs, r.mechanism, r.guest_stats).known for r in comparison.results):
+    estimates = [_estimate(costs, result) for result in comparison.results]
+    if any(one and not one.known for one in estimates):
         line += "\n?: not in the profile"
     return line
 
@@ -212,6 +245,8 @@ def _reporting_settings(args: argparse.Namespace) -> dict[str, int | str]:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    if args.plot is not None:
+        check_picture(args.plot, "--plot")
     costs = Profile.load(args.costs) if args.costs is not None else None
     names = args.mechanisms.split(",") if args.mechanisms is not None else None
     with progress_bar() as progress:
@@ -256,8 +291,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             data["volatile"] = volatile
         if costs:
             for result in comparison.results:
-                cost = estimate(costs, result.mechanism, result.guest_stats)
-                data["mechanisms"][result.mechanism]["estimated_seconds"] = {
+                cost = _estimate(costs, result)
+                data["mechanisms"][result.mechanism]["estimated_seconds"] = cost and {
                     part: getattr(cost, part) for part, _ in ESTIMATE_ROWS
                 }
         print_json(data)

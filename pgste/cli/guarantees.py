@@ -150,6 +150,10 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
 def _explain(args: argparse.Namespace, systems: Sequence[System], console: Console) -> int:
     if args.mechanisms is not None:
         raise ArgumentError("--mechanisms: --explain names the one that it searches")
+    if args.plot is not None:
+        from pgste.study.picture import check_picture  # of no use without a picture
+
+        check_picture(args.plot, "--plot")
     mechanism = named("mechanism", args.explain[0], _HEADINGS)
     question = named("question", args.explain[1], _TEXTS)
     with _progress() as advance:

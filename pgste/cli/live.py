@@ -8,7 +8,6 @@ import platform
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +19,6 @@ from pgste.cli.common import (
     add_budget,
     add_live_arguments,
     kernel_name,
-    open_trace,
     terminable,
 )
 from pgste.cli.terminal import Grid, print_json, progress_bar
@@ -31,8 +29,7 @@ from pgste.live.leftovers import find, swap_areas
 from pgste.live.memory import HINTS
 from pgste.live.pressure import SwapFile, other_swap, swap_bytes
 from pgste.live.refused import Refused
-from pgste.live.replay import LiveReplay, Run, live_replay
-from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
+from pgste.units import format_count
 
 __all__ = ["add_arguments", "run"]
 
@@ -92,6 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join(HINTS)}; may be given more than once (default: all)",
     )
     job.add_argument(
+        "--runs",
+        type=whole_number,
+        default=5,
+        metavar="N",
+        help="runs of each mechanism on the kernel (default 5)",
+    )
+    job.add_argument(
         "--limit",
         metavar="SIZE",
         help="a size (160M), or a share of the peak of pages in use (default 75%%)",
@@ -100,6 +104,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--most",
         metavar="SIZE",
         help="cut the trace to this much memory in use at once (default: half of what there is)",
+    )
+    job.add_argument(
+        "--costs",
+        metavar="PROFILE",
+        help="a cost profile that pgste calibrate saved: estimated beside measured time",
     )
     job.add_argument("--plot", metavar="FILE", help="draw memory and swap (.png, .svg, .pdf)")
     add_live_arguments(job)
@@ -119,6 +128,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     jobs = {"check": _run_check, "replay": _run_replay, "clean": _run_clean}
     with terminable():
         return jobs[args.job](args, console)
+
+
+def _run_replay(args: argparse.Namespace, console: Console) -> int:
+    from pgste.cli.livereplay import run_replay  # of no use to the other jobs
+
+    return run_replay(args, console)
 
 
 def _run_clean(args: argparse.Namespace, console: Console) -> int:
@@ -277,106 +292,3 @@ def _print_choices(results: list[Result], console: Console) -> None:
         )
         last = state
     console.print(table)
-
-
-# ---- live replay ----
-
-_REPLAY_ROWS: tuple[tuple[str, str, str, str], ...] = (
-    ("in memory, peak", "resident_peak", "resident_peak", ""),
-    ("in memory, mean", "resident_mean", "resident_mean", ""),
-    ("in swap, peak", "swapped_peak", "swapped_peak", ""),
-    ("swap-outs", "swap_outs", "swap_outs", ""),
-    ("swap-ins", "swap_ins", "swap_ins", ""),
-    ("page faults", "faults", "faults", ""),
-    ("  from disk", "major_faults", "", ""),
-    ("hints", "hints", "hints", ""),
-    ("pages hinted", "hint_pages", "hint_pages", ""),
-    ("stale allocs", "stale_allocs", "stale_allocs", ""),
-    ("elapsed, ms", "elapsed_seconds", "", "ms"),
-    ("  in hints", "hint_seconds", "", "ms"),
-    ("  in first stores", "touch_seconds", "", "ms"),
-    ("CPU, user, ms", "user_seconds", "", "ms"),
-    ("CPU, kernel, ms", "system_seconds", "", "ms"),
-)
-"""Title, key in the kernel's values, key in the model's, unit."""
-
-
-def _cell(run: Run, key: str, unit: str) -> str | Text:
-    if not key:
-        return Text("-", style="dim")
-    if key != "faults":
-        value = run.values[key]
-    elif "minor_faults" in run.values:
-        value = run.values["minor_faults"] + run.values["major_faults"]
-    else:
-        value = run.values["zero_fills"] + run.values["swap_ins"]
-    if unit == "ms":
-        value *= 1000
-    return format_count(value) if value else Text("0", style="dim")
-
-
-def _replay_table(result: LiveReplay) -> Grid:
-    table = Grid(together=2)
-    table.add_column("")
-    for name in result.kernel:
-        family, _, rest = name.rpartition("_")
-        head = f"{family}_\n{rest}" if family else f"\n{name}"
-        table.add_column(f"{head}\nkernel", justify="right")
-        table.add_column("\n\nmodel", justify="right")
-    for title, kernel, model, unit in _REPLAY_ROWS:
-        cells: list[str | Text] = []
-        for name in result.kernel:
-            cells.append(_cell(result.kernel[name], kernel, unit))
-            cells.append(_cell(result.model[name], model, unit))
-        table.add_row(title, *cells)
-    return table
-
-
-def _run_replay(args: argparse.Namespace, console: Console) -> int:
-    names = tuple(dict.fromkeys(args.mechanism or HINTS))
-    with progress_bar() as progress:
-        trace = open_trace(args.trace, progress, args.budget)
-    with progress_bar(told=True) as progress:
-        tasks: dict[str, Any] = {}
-
-        def advance(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total, told="")
-            progress.update(tasks[name], completed=done, told=f"{done:,} events")
-
-        peak = trace.summary()["peak_in_use"]
-        most = parse_frames(args.most, peak, "--most") if args.most is not None else None
-        limit = (
-            parse_frames(args.limit, min(peak, most or peak), "--limit")
-            if args.limit is not None
-            else None
-        )
-        result = live_replay(
-            trace,
-            names,
-            limit_pages=limit,
-            most_pages=most,
-            swap_directory=args.swap_directory,
-            progress=advance,
-        )
-    if args.plot is not None:
-        from pgste.live.plot import plot_live_replay
-
-        plot_live_replay(result, args.plot)
-    if args.json:
-        print_json({"system": kernel_name(), **result.to_dict()})
-        return 0
-    scaled = result.scaled
-    cut = "" if scaled.share == 1 else f" ({scaled.share:.0%} of the trace's pages)"
-    name = printable(Path(args.trace).name) if args.trace is not None else "the sample trace"
-    console.print(
-        f"{name} on {kernel_name()}:\n"
-        f"{format_count(len(scaled.events))} events, at most {format_count(scaled.peak)} pages "
-        f"in use at once{cut};\nlimit {format_count(result.limit_pages)} pages "
-        f"({format_bytes(result.limit_pages * PAGE_BYTES)})"
-    )
-    console.print()
-    console.print(_replay_table(result))
-    if args.plot is not None:
-        console.print(f"\ndrawn: {printable(args.plot)}")
-    return 0

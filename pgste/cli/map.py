@@ -15,6 +15,7 @@ from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable
 from pgste.enums import PteBits
+from pgste.study.picture import check_picture
 from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
 from pgste.units import format_count, parse_frames
 
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     if not 0 <= args.at <= 1:
         raise ValueError(f"--at: {args.at} is not between 0 and 1")
+    check_picture(args.output, "--output")
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress, args.budget)
         summary = trace.summary()

@@ -133,6 +133,8 @@ class Cell:
             There is no run to show (see `moments`).
         ArgumentError
             Another kind of file.
+        MissingPackageError
+            matplotlib is not installed.
         """
         from pgste.guarantees.timeline import plot_timeline  # matplotlib is slow to import
 

@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Rectangle
-
-from pgste.study.figure import new_figure, save
+from pgste.study.figure import (
+    Axes,
+    FancyBboxPatch,
+    Figure,
+    Rectangle,
+    new_figure,
+    rc_context,
+    save,
+)
 
 if TYPE_CHECKING:
     from pgste.guarantees.columns import Subject

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from pgste.live.replay import PAGE_BYTES, LiveReplay
 from pgste.study.figure import new_figure, save
@@ -16,21 +17,25 @@ _KERNEL, _MODEL = "#0072b2", "#d55e00"
 
 
 def plot_live_replay(result: LiveReplay, path: str | os.PathLike[str]) -> None:
-    """Memory and swap over the events: a column for each mechanism, kernel and model as lines.
+    """Memory and swap over the events: a column for each mechanism, a line for each run.
 
-    ``path`` ends in .png, .svg or .pdf; ValueError otherwise.
+    ``path`` ends in .png, .svg or .pdf; ArgumentError otherwise.  MissingPackageError without
+    matplotlib.
     """
-    names = list(result.kernel)
+    names = list(result.mechanisms)
     figure = new_figure(4 + 3 * len(names), 6)
     grid = figure.subplots(2, len(names), sharex=True, sharey="row", squeeze=False)
     limit = result.limit_pages / _MIB_PAGES
     for column, name in enumerate(names):
         memory, swap = grid[0][column], grid[1][column]
-        for run, colour, dashes, label in (
-            (result.kernel[name], _KERNEL, "solid", "kernel"),
-            (result.model[name], _MODEL, (0, (5, 2)), "model"),
-        ):
-            style = {"color": colour, "linestyle": dashes, "linewidth": 1.5, "label": label}
+        one = result.mechanisms[name]
+        kernel = 1.5 if len(one.runs) == 1 else 0.8
+        for run in (*one.runs, one.model):
+            style: dict[str, Any] = {"color": _KERNEL, "linewidth": kernel}
+            if run is one.model:
+                style = {"color": _MODEL, "linewidth": 1.5, "linestyle": (0, (5, 2))}
+            if run is one.model or run is one.runs[0]:
+                style["label"] = "model" if run is one.model else "kernel"
             percent = run.position * 100
             memory.plot(percent, run.resident / _MIB_PAGES, **style)
             swap.plot(percent, run.swapped / _MIB_PAGES, **style)
@@ -46,7 +51,7 @@ def plot_live_replay(result: LiveReplay, path: str | os.PathLike[str]) -> None:
     grid[1][0].set_ylabel("in swap (MiB)")
     figure.suptitle(
         f"{Path(result.trace).name}: real memory under a limit of {limit:.0f} MiB (dotted), "
-        "and the model with as many frames",
+        "and the model with the frames that were held",
         fontsize=10,
         x=0.01,
         ha="left",

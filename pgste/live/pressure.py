@@ -198,6 +198,11 @@ def _below(group: str, root: str) -> str:
     return group
 
 
+def _numbers(text: str) -> dict[str, int]:
+    """A file of names and numbers, one a line."""
+    return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+
+
 class MemoryLimit:
     """A memory cgroup below our own with a limit; processes enter it one by one.
 
@@ -309,17 +314,13 @@ class MemoryLimit:
 
     def stat(self) -> dict[str, int]:
         """memory.stat of the group."""
-        text = self._file("limit").with_name("memory.stat").read_text()
-        return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+        return _numbers(self._file("limit").with_name("memory.stat").read_text())
 
-    def swap_traffic(self) -> tuple[int, int]:
-        """Pages (read from swap, written to it) so far: the group's, or the whole machine's where
-        the kernel does not count them for a group (version 1)."""
-        stat = self.stat()
-        if "pswpin" not in stat:
-            lines = Path("/proc/vmstat").read_text().splitlines()
-            stat = {name: int(value) for name, value in (line.split() for line in lines)}
-        return stat["pswpin"], stat["pswpout"]
+    def oom_kills(self) -> int:
+        """Processes of the group that the kernel has killed because it could hold no more."""
+        assert self.hierarchy is not None
+        name = {1: "memory.oom_control", 2: "memory.events"}[self.hierarchy.version]
+        return _numbers(self._file("limit").with_name(name).read_text()).get("oom_kill", 0)
 
     def __exit__(
         self,

@@ -10,5 +10,6 @@
 `pagecache`   volatile pages under z/VM, as I/O
 `plot`        pictures: memory over time, the map of pages
 `figure`      what all pictures share
+`picture`     what a picture needs, asked before the work
 ============= =========================================================================
 """

@@ -15,8 +15,8 @@ from pgste._checks import check_callable, check_flag, count_of, names_of
 from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechanisms
 from pgste._engine.names import shown
 from pgste._threads import run_each
-from pgste.errors import ArgumentError, ArgumentTypeError
-from pgste.study.result import DAT_ROWS, ROWS, Comparison, MechanismResult, Row
+from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
+from pgste.study.result import DAT_ROWS, ROWS, Comparison, MechanismResult, OutOfMemory, Row
 from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
 from pgste.traces.trace import Trace
 
@@ -113,32 +113,58 @@ def _replay(
     progress: Progress | None,
     between: Callable[[int], None] | None = None,
 ) -> MechanismResult:
-    replay = Replay(guests, trace.events, trace.time, base)
-    start = int(trace.time[0]) if len(trace) else 0
+    start = int(trace.time[0])
     rows: list[tuple[float, int, int, int]] = []
 
     def sample(at: int) -> None:
         stats = host.stats()
-        now = (int(trace.time[at]) - start) * 1e-9 if len(trace) else 0.0
+        now = (int(trace.time[at]) - start) * 1e-9
         used = stats["frames"] - stats["frames_free"]
         one = guests[0].stats()  # every guest has allocated and freed the same
         in_use = live_at_start + one["pages_allocated"] - one["pages_freed"]
         swap = stats["swap_slots"] - stats["swap_slots_free"]
         rows.append((now, len(guests) * in_use, used, swap))
 
+    try:
+        replay = Replay(guests, trace.events, trace.time, base)
+    except OutOfFramesError:
+        sample(0)
+        if progress:
+            progress(mechanism, len(trace), len(trace))
+        nothing = Replay(guests, []).stats()  # it resets the counters, too
+        return _result(mechanism, host, guests, nothing, 0.0, rows, OutOfMemory(None, 0.0))
     sample(0)
     elapsed, done = 0.0, 0
+    ended: OutOfMemory | None = None
     for turn, step in enumerate(_sample_steps(trace, samples)):
         if between:
             between(turn)
         begin = time.perf_counter()
-        replay.run(step - done)
+        try:
+            replay.run(step - done)
+        except OutOfFramesError:
+            at = replay.position
+            ended = OutOfMemory(at, (int(trace.time[at]) - start) * 1e-9)
         elapsed += time.perf_counter() - begin
-        done = step
-        sample(max(step - 1, 0))
+        done = step if ended is None else len(trace)
+        sample(max(step - 1, 0) if ended is None else at)
         if progress:
             progress(mechanism, done, len(trace))
-    replay_stats: dict[str, float] = replay.stats()
+        if ended:
+            break
+    return _result(mechanism, host, guests, replay.stats(), elapsed, rows, ended)
+
+
+def _result(
+    mechanism: str,
+    host: Host,
+    guests: Sequence[Guest],
+    replay_stats: dict[str, int | float],
+    elapsed: float,
+    rows: Sequence[tuple[float, int, int, int]],
+    out_of_memory: OutOfMemory | None,
+) -> MechanismResult:
+    """What the counters say after a replay; ``rows`` are the samples taken on the way."""
     host_stats = host.stats()
     guest_stats = {name: sum(g.stats()[name] for g in guests) for name in guests[0].stats()}
     covered = replay_stats["seconds"]
@@ -165,6 +191,7 @@ def _replay(
         guest_stats=guest_stats,
         host_stats=host_stats,
         replay_stats=replay_stats,
+        out_of_memory=out_of_memory,
     )
 
 
@@ -219,7 +246,7 @@ def compare(
     host_frames: frames of 4 KiB that the guests share; by default 75 % of the most pages that
         the guests have in use at once, those live at the start included.
     guests: number of guests, 1 .. 65,535.
-    swap_slots: by default enough for every page of every guest.
+    swap_slots: by default enough for every page of every guest; 0 is a host without swap.
     generation, nodat, flavour: as for `Guest`; a generation may not have all mechanisms.
     reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.  ``spare``
         is by default the pages that no event names.
@@ -233,10 +260,12 @@ def compare(
     threads: how many mechanisms are replayed at once, 1 .. 64.  It changes nothing but speed.
     progress: called with (mechanism, events done, events), by these threads.
 
-    ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; OutOfFramesError
-    when host and swap together cannot hold what the guests use.  ModelMemoryError before
-    anything is done when this machine cannot hold the guests; TraceError when guests are larger,
-    for the few pages that the trace names, than its budget allows.
+    A mechanism whose host and swap cannot hold what the guests use has a result that says so
+    (`MechanismResult.out_of_memory`); the others go on.
+
+    ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument.  ModelMemoryError
+    before anything is done when this machine cannot hold the guests; TraceError when guests are
+    larger, for the few pages that the trace names, than its budget allows.
     """
     generation = generation_of(generation, flavour)
     every = _engine_mechanisms(generation)

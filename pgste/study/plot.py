@@ -11,13 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
 
 from pgste.enums import State, Usage
-from pgste.study.figure import new_figure, save
+from pgste.study.figure import Axes, ListedColormap, Patch, new_figure, rc_context, save
 from pgste.units import PAGE_BYTES, format_bytes
 
 __all__ = ["MAP_CLASSES", "classify", "finding", "plot_comparison", "plot_map"]
@@ -25,7 +21,15 @@ __all__ = ["MAP_CLASSES", "classify", "finding", "plot_comparison", "plot_map"]
 _MIB_PAGES = (1 << 20) // PAGE_BYTES
 # Told apart by lightness and pattern too, so that the picture survives a black-and-white printer.
 _USED, _KEPT, _TEXT = "#a8c5da", "#c05000", "#333333"
+_ENDED = "#b00020"
 _SMALL = 8.5
+
+
+class Ended(Protocol):
+    """Where a replay ended: a `pgste.study.result.OutOfMemory` has it."""
+
+    @property
+    def seconds(self) -> float: ...
 
 
 class Held(Protocol):
@@ -43,6 +47,8 @@ class Held(Protocol):
     def frames_used(self) -> npt.NDArray[np.uint64]: ...
     @property
     def swap_used(self) -> npt.NDArray[np.uint64]: ...
+    @property
+    def out_of_memory(self) -> Ended | None: ...
 
 
 class Panels(Protocol):
@@ -74,19 +80,22 @@ def plot_comparison(comparison: Panels, path: str | os.PathLike[str]) -> None:
     rows = -(-(len(results) + 1) // columns)
     figure = new_figure(3 * columns, 0.9 + 2.35 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    top = max(float((r.frames_used + r.swap_used).max()) for r in results)
+    top = max(float(np.maximum(_held(r), r.pages_in_use).max()) for r in results)
     top = max(top, float(comparison.host_frames), 1.0)
+    last = max(float(result.seconds[-1]) for result in results)
     scale, unit = _unit(top)
     for number, (axes, result) in enumerate(zip(grid, results, strict=False)):
         _draw_held(axes, comparison, result, scale)
         axes.set_ylim(0, top / scale * 1.12)
+        axes.set_xlim(0, last or 1.0)
         if number % columns == 0:
             axes.set_ylabel(unit)
         else:
             axes.tick_params(labelleft=False)
         if number + columns >= len(results):
             axes.set_xlabel("trace time (s)")
-    clearest = max(range(len(results)), key=lambda n: _kept(results[n]))
+    whole = [n for n, result in enumerate(results) if not result.out_of_memory]
+    clearest = max(whole or range(len(results)), key=lambda n: _kept(results[n]))
     _label_areas(grid[clearest], results[clearest], scale)
     _draw_traffic(grid[len(results)], comparison)
     for axes in grid[len(results) + 1 :]:
@@ -137,14 +146,12 @@ def _draw_held(axes: Axes, comparison: Panels, result: Held, scale: float) -> No
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=_SMALL)
     axes.set_title(result.mechanism, fontsize=10, fontweight="bold", loc="left", pad=16)
-    axes.text(
-        0,
-        1.03,
-        f"free but kept: {format_bytes(_kept(result) * PAGE_BYTES)} on average",
-        transform=axes.transAxes,
-        fontsize=_SMALL,
-        color=_TEXT,
-    )
+    below = f"free but kept: {format_bytes(_kept(result) * PAGE_BYTES)} on average"
+    if result.out_of_memory:
+        axes.axvline(result.out_of_memory.seconds, color=_ENDED, linewidth=1.8)
+        below = str(result.out_of_memory)
+    colour = _ENDED if result.out_of_memory else _TEXT
+    axes.text(0, 1.03, below, transform=axes.transAxes, fontsize=_SMALL, color=colour)
 
 
 def _label_areas(axes: Axes, result: Held, scale: float) -> None:
@@ -183,8 +190,13 @@ def _highest(seconds: npt.NDArray[np.float64], heights: npt.NDArray[np.float64])
 def _draw_traffic(axes: Axes, comparison: Panels) -> None:
     """Pages written to swap and read back, a pair of bars for each mechanism."""
     results = comparison.results
-    most = max(max(r.values["swap_outs"], r.values["swap_ins"]) for r in results)
+    whole = [result for result in results if not result.out_of_memory]
+    most = max((max(r.values["swap_outs"], r.values["swap_ins"]) for r in whole), default=0)
     for row, result in enumerate(results):
+        if result.out_of_memory:
+            ended = f"{result.mechanism}: out of memory"
+            axes.text(0, row - 0.11, ended, fontsize=_SMALL, color=_ENDED)
+            continue
         written, read = result.values["swap_outs"], result.values["swap_ins"]
         axes.barh(row + 0.08, written, 0.24, color=_KEPT)
         axes.barh(row + 0.36, read, 0.24, facecolor="white", edgecolor=_KEPT)
@@ -205,7 +217,18 @@ def _draw_traffic(axes: Axes, comparison: Panels) -> None:
 
 def finding(comparison: Panels) -> str:
     """What the comparison shows, in one sentence: best of all against ``none``, or the worst."""
-    results = comparison.results
+    ended = [result for result in comparison.results if result.out_of_memory]
+    whole = [result for result in comparison.results if not result.out_of_memory]
+    if not whole:
+        return "Every mechanism runs out of memory"
+    if not ended:
+        return _finding(whole)
+    names = [result.mechanism for result in ended]
+    named = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"Out of memory with {named}.  Else: {_finding(whole)}"
+
+
+def _finding(results: Sequence[Held]) -> str:
 
     def outs(result: Held) -> float:
         return result.values["swap_outs"]

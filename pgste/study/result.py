@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DAT_ROWS", "ROWS", "Comparison", "MechanismResult", "Row"]
+__all__ = ["DAT_ROWS", "ROWS", "Comparison", "MechanismResult", "OutOfMemory", "Row"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,21 @@ DAT_ROWS = (
 
 
 @dataclass(frozen=True)
+class OutOfMemory:
+    """Where a replay ended: the host had no frame left, and nothing that reclaim could take."""
+
+    event: int | None
+    """Index of the event that got no frame; None: what is live at the start does not fit."""
+    seconds: float
+    """Trace time of that event."""
+
+    def __str__(self) -> str:
+        if self.event is None:
+            return "out of memory before the first event"
+        return f"out of memory at event {self.event:,} ({self.seconds:.2f} s)"
+
+
+@dataclass(frozen=True)
 class MechanismResult:
     """What a mechanism did: `values` by row key, and samples over trace time (arrays).
 
@@ -57,6 +72,9 @@ class MechanismResult:
     pages that the trace shows as in use, over all guests.  These are the pages live at the
     start (their first event is a free) plus pages allocated less pages freed since.  A page
     that no event names never counts.  It is the same for every mechanism.
+
+    Where ``out_of_memory`` is not None, the replay ended there: values and samples are those
+    until then, and not to be compared with those of a whole replay.
     """
 
     mechanism: str
@@ -68,6 +86,7 @@ class MechanismResult:
     guest_stats: dict[str, int]
     host_stats: dict[str, int]
     replay_stats: dict[str, float]
+    out_of_memory: OutOfMemory | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,7 @@ class Comparison:
         for result in self.results:
             column: dict[str, Any] = {
                 **result.values,
+                "out_of_memory": asdict(result.out_of_memory) if result.out_of_memory else None,
                 "guest": result.guest_stats,
                 "host": result.host_stats,
                 "replay": result.replay_stats,
@@ -135,7 +155,15 @@ class Comparison:
         }
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw what each mechanism holds beside what the guests use, into a picture file."""
+        """Draw what each mechanism holds beside what the guests use, into a picture file.
+
+        Raises
+        ------
+        ArgumentError
+            The file's name does not end in .png, .svg or .pdf.
+        MissingPackageError
+            matplotlib is not installed.
+        """
         from pgste.study.plot import plot_comparison  # matplotlib is slow to import
 
         plot_comparison(self, path)

@@ -33,11 +33,13 @@ static bool options_valid(const struct pgste_guest_config *c)
 
 	if (c->log_revision >= PGSTE_NR_LOG_REVISIONS || (dat && c->generation != PGSTE_GEN_DAT))
 		return false;
-	if (c->memfd && c->own_memory)
+	/* a caller's frames are its own affair, and a file's pages are never the zero page */
+	if ((c->own_memory && (c->memfd || c->allow_cow_sharing)) ||
+	    (c->memfd && c->allow_cow_sharing))
 		return false;
 	return c->generation != PGSTE_GEN_ZVM ||
 	       !(c->interpretation || c->slots || c->cmma_later || c->own_memory ||
-		 c->storage_keys || c->memfd);
+		 c->storage_keys || c->allow_cow_sharing || c->memfd);
 }
 
 static bool guest_config_valid(const struct pgste_guest_config *c)
@@ -66,6 +68,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	g->mm.two.revision = config->revision;
 	g->mm.host = host;
 	g->mm.own_memory = config->own_memory;
+	g->mm.allow_cow_sharing = config->allow_cow_sharing;
 	g->mm.rules = zvm ? &zvm_rules : NULL;
 	g->nr_vcpus = config->nr_vcpus;
 	g->shared = config->nr_vcpus > 1;

@@ -21,10 +21,20 @@ bool pgste_uses_storage_keys(const struct pgste_guest *guest)
 	return guest->mm.extra & MM_SKEYS;
 }
 
-/* The walk is not to be ended early: the keys of half of the pages would be no state at all. */
+bool pgste_allows_cow_sharing(const struct pgste_guest *guest)
+{
+	return guest->mm.allow_cow_sharing;
+}
+
+/*
+ * The walk is not to be ended early: the keys of half of the pages would be no state at all.  The
+ * guest uses keys already while frames come in place of the zero page (s390_enable_skey).
+ */
 int pgste_reset_storage_keys(struct pgste_guest *guest)
 {
 	const struct skey_ops *ops = skey_ops_of(guest);
+	const unsigned before = guest->mm.extra;
+	int error;
 
 	if (!ops->reset)
 		return PGSTE_E_ARG;
@@ -34,6 +44,11 @@ int pgste_reset_storage_keys(struct pgste_guest *guest)
 		return PGSTE_E_NOMEM;
 	guest_settle(guest);
 	guest->mm.extra |= MM_SKEYS;
+	error = mm_disable_cow_sharing(&guest->mm);
+	if (error) {
+		guest->mm.extra = before;
+		return error;
+	}
 	for (uint64_t end, gfn = 0; slots_walk(guest, &gfn, &end);)
 		for (; gfn < end; gfn++)
 			ops->reset(&guest->mm, gfn);

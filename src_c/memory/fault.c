@@ -5,19 +5,6 @@
  */
 #include "memory/key.h"
 
-static uint32_t frame_for(struct mm *mm, uint64_t gfn)
-{
-	uint32_t frame = frame_get(mm->host);
-
-	if (frame != NIL) {
-		struct frame *f = &mm->host->frames[frame];
-
-		f->gfn = gfn & ((UINT64_C(1) << 40) - 1);
-		f->owner = mm->number & 0xffff;
-	}
-	return frame;
-}
-
 static int fault_zero(struct mm *mm, uint64_t gfn, enum pte_access access,
 		      uint32_t *frame)
 {
@@ -69,11 +56,19 @@ static int fault_mapped(struct mm *mm, uint64_t gfn, enum pte_access access,
 	const uint8_t state = mm->state[gfn];
 
 	if (cold & COLD_FOREIGN)
-		return PGSTE_E_FOREIGN;
+		return maps_zero_page(mm, gfn) ? zero_page_access(mm, gfn, access, frame) :
+						 PGSTE_E_FOREIGN;
 	if (state & PGSTE_STATE_SWAP)
 		return fault_swap(mm, gfn, access, frame);
-	if (!pte_is_present(cold, state))
-		return mm->own_memory ? PGSTE_E_FOREIGN : fault_zero(mm, gfn, access, frame);
+	if (!pte_is_present(cold, state)) {
+		if (mm->own_memory)
+			return PGSTE_E_FOREIGN;
+		if (access == PTE_STORE || !mm->allow_cow_sharing)
+			return fault_zero(mm, gfn, access, frame);
+		zero_page_fault(mm, gfn);
+		*frame = NIL;
+		return PGSTE_OK;
+	}
 	*frame = pte_index(cold);
 	if (pte_is_young(mm, gfn) && (access == PTE_LOAD || !(cold & PTE_PROTECT)))
 		return PGSTE_OK;
@@ -114,19 +109,6 @@ uint32_t content_of(const struct mm *mm, uint64_t gfn)
 	return mm->file ? (uint32_t)mm->file[gfn] : 0;
 }
 
-/*
- * May the call fail half way?  Each access takes at most one frame or slot for good, and
- * reclaim turns a free slot into a free frame whenever there is one and no frame is held;
- * so with as many of the two as accesses it cannot.
- */
-static bool may_run_dry(const struct mm *mm, const struct pgste_gfns *gfns)
-{
-	const struct pgste_host *host = mm->host;
-
-	return gfns->nr > host->nr_free + host->nr_slots_free || host->nr_held ||
-	       mm->nr_foreign || mm->rules;
-}
-
 /* gfn by gfn: tags NULL is a load into loaded, which may be NULL too. */
 static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
 		      const uint32_t *tags, unsigned tag_step, uint32_t *loaded)
@@ -148,7 +130,7 @@ static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
 		if (tags)
 			frames[frame].tag = tags[tag_step ? i : 0];
 		else
-			loaded[i] = frames[frame].tag;
+			loaded[i] = frame == NIL ? 0 : frames[frame].tag;
 	}
 	return PGSTE_OK;
 }
@@ -161,7 +143,7 @@ static int access_or_undo(struct mm *mm, const struct pgste_gfns *gfns, const ui
 	struct snapshot *snapshot = NULL;
 	int error = PGSTE_OK;
 
-	if (may_run_dry(mm, gfns))
+	if (may_run_dry(mm, gfns->nr))
 		error = snapshot_take(mm, &all, &snapshot);
 	if (!error)
 		error = access_all(mm, &all, tags, tag_step, loaded);

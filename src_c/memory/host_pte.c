@@ -93,6 +93,7 @@ void host_load(struct mm *mm, uint64_t gfn, uint64_t word)
 		return;
 	if ((word & PTE_PRESENT) && (*bits & PTE_PRESENT) && (word & PTE_PFRA) == frame) {
 		*bits = (uint16_t)((*bits & (unsigned)~HOST_LOW) | (word & HOST_LOW));
+		mm->strangers |= mm->pte[gfn] & COLD_FOREIGN;
 		return;
 	}
 	pte_detach(mm, gfn);
@@ -101,4 +102,14 @@ void host_load(struct mm *mm, uint64_t gfn, uint64_t word)
 		pte_load(mm, gfn, word);
 	else
 		pte_load_apart(mm, gfn, word);
+}
+
+bool maps_zero_page(const struct mm *mm, uint64_t gfn)
+{
+	const uint64_t cold = mm->pte[gfn];
+
+	if (!(cold & COLD_FOREIGN) || !mm->allow_cow_sharing)
+		return false;
+	return is_zero_page_word(mm, host_word(mm, gfn)) &&
+	       (pte_is_apart(mm, gfn) || is_zero_page_word(mm, cold));
 }

@@ -82,7 +82,9 @@ void madvise_free(struct mm *mm, uint64_t gfn)
 
 	if (mm->file)
 		return; /* EINVAL: vma_is_anonymous */
-	if (cold & COLD_FOREIGN)
+	if (maps_zero_page(mm, gfn))
+		zero_page_passed(mm, gfn);
+	else if (cold & COLD_FOREIGN)
 		drop_foreign(mm, gfn);
 	else if (mm->state[gfn] & PGSTE_STATE_SWAP)
 		drop_swap(mm, gfn);

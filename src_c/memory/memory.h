@@ -76,11 +76,13 @@ struct mm {
 	uint64_t nr_pages;
 	struct pgste_host *host;
 	const struct usage_rules *rules; /* NULL on KVM */
-	uint64_t nr_foreign;		 /* PTEs that name nothing of the host */
+	uint64_t nr_foreign;		 /* PTEs that name nothing of the host, or the zero page */
 	uint32_t number;		 /* host->mms[number] */
 	enum pgste_generation generation;
 	unsigned extra; /* MM_*, see key.h: 0 for guests that need none of it */
 	bool own_memory; /* the caller's frames and slots: every PTE is foreign */
+	bool allow_cow_sharing; /* the zero page may be mapped: !mm_forbids_zeropage */
+	bool strangers; /* some foreign PTE may not be the zero page's, see has_strangers */
 	struct notes notes;
 	uint64_t *open; /* a bit a page: between modify_prot_start and _commit; or NULL */
 	uint64_t *file; /* memfd: FILE_HAS | tag of pages that have no frame, 0: a hole; or NULL */
@@ -149,6 +151,9 @@ static inline bool pte_is_present(uint64_t cold, uint8_t state)
 			       PTE_SOFT_DIRTY | PTE_PRESENT)
 #define HOST_SWAPPED_IN (uint16_t)(PTE_PROTECT | PTE_NOEXEC | PTE_WRITE | PTE_READ | PTE_YOUNG | \
 				   PTE_PRESENT)
+/* pte_mkspecial(pfn_pte(my_zero_pfn())) */
+#define HOST_ZERO_PAGE (uint16_t)(PTE_PROTECT | PTE_NOEXEC | PTE_SPECIAL | PTE_READ |        \
+				  PTE_YOUNG | PTE_PRESENT)
 
 static inline bool pte_is_apart(const struct mm *mm, uint64_t gfn)
 {
@@ -177,6 +182,25 @@ static inline uint64_t pte_word(const struct mm *mm, uint64_t gfn)
 	/* a key that changed makes even an empty PTE soft dirty */
 	return word == PTE_NONE && mm->two.bits && (mm->rest[gfn] & REST_DAT_SD) ?
 		       PTE_NONE | PTE_SOFT_DIRTY : word;
+}
+
+/*
+ * The shared zero page is no frame of the host's: its number is the one behind theirs, and PTEs of
+ * it are foreign.  Words by which the guest reads it and cannot store to it, where it is allowed:
+ */
+static inline bool is_zero_page_word(const struct mm *mm, uint64_t word)
+{
+	const uint64_t mask = PTE_PRESENT | PTE_PROTECT | PTE_WRITE;
+
+	return mm->allow_cow_sharing && (word & mask) == (PTE_PRESENT | PTE_PROTECT) &&
+	       word >> PTE_PFRA_SHIFT == mm->host->config.nr_frames;
+}
+/* Is the page mapped so?  Of dat guests in both tables, or in the host's alone (host_pte.c). */
+bool maps_zero_page(const struct mm *mm, uint64_t gfn);
+/* May there be PTEs that no access can be made by? */
+static inline bool has_strangers(const struct mm *mm)
+{
+	return mm->nr_foreign && mm->strangers;
 }
 
 static inline bool page_is_unused(const struct mm *mm, uint64_t gfn)
@@ -209,6 +233,8 @@ static inline bool pte_allows_store(uint64_t pte)
 enum pte_access { PTE_LOAD, PTE_STORE };
 void pte_map_zero(struct mm *mm, uint64_t gfn, uint32_t frame, enum pte_access access);
 void pte_map_swapped(struct mm *mm, uint64_t gfn, uint32_t frame, enum pte_access access);
+void pte_map_zero_page(struct mm *mm, uint64_t gfn);
+void pte_map_unshared(struct mm *mm, uint64_t gfn, uint32_t frame, bool soft_dirty);
 void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access);
 void pte_age(struct mm *mm, uint64_t gfn);
 void pte_unmap(struct mm *mm, uint64_t gfn);
@@ -231,6 +257,7 @@ static inline bool pte_claim(struct mm *mm, uint64_t gfn, uint8_t *old)
 					   __ATOMIC_RELAXED);
 }
 bool pte_zap_claimed(struct mm *mm, uint64_t gfn);
+/* pte_load.c: */
 /* A word from outside: what the old one held is given back, docs/model.md section 1. */
 void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte);
 /* Make the PTE none, whatever it is, giving back what it holds; counts nothing. */
@@ -246,7 +273,7 @@ static inline uint64_t held_bytes(const struct mm *mm)
 {
 	return bitmap_bytes((mm->nr_pages + PGSTE_LOCK_PAGES - 1) / PGSTE_LOCK_PAGES);
 }
-/* A foreign word of the host's alone, neither none nor swap; the page has nothing (pte.c). */
+/* A foreign word of the host's alone, neither none nor swap; the page has nothing (pte_load.c). */
 void pte_load_apart(struct mm *mm, uint64_t gfn, uint64_t word);
 /*
  * dat_update_ptep_sd: the guest's PTE gets SOFT_DIRTY; if it is empty, the caller has to set in
@@ -283,7 +310,10 @@ void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr);
 
 /* ---- faults (fault.c) ---- */
 
-/* One load or store; PGSTE_OK or PGSTE_E_NO_FRAME, PGSTE_E_FOREIGN (no change). */
+/*
+ * One load or store; PGSTE_OK or PGSTE_E_NO_FRAME, PGSTE_E_FOREIGN (no change).  *frame is NIL
+ * after a load of the shared zero page.
+ */
 int fault_in(struct mm *mm, uint64_t gfn, enum pte_access access, uint32_t *frame);
 /* What a load would give. */
 uint32_t content_of(const struct mm *mm, uint64_t gfn);
@@ -292,9 +322,25 @@ int mm_write(struct mm *mm, const struct pgste_gfns *gfns, const uint32_t *tags,
 	     unsigned tag_step);
 int mm_read(struct mm *mm, const struct pgste_gfns *gfns, uint32_t *tags);
 
+/* ---- the shared zero page (zero_page.c) ---- */
+
+/* A load of a page that has nothing: no frame is needed.  The page allows it. */
+void zero_page_fault(struct mm *mm, uint64_t gfn);
+/* A load or store of a page that maps it; as fault_in. */
+int zero_page_access(struct mm *mm, uint64_t gfn, enum pte_access access, uint32_t *frame);
+/* MADV_FREE comes by. */
+void zero_page_passed(struct mm *mm, uint64_t gfn);
+/*
+ * s390_disable_cow_sharing: frames for all pages that map it, and it is forbidden from now on.
+ * PGSTE_E_NO_FRAME, PGSTE_E_NOMEM: nothing has changed.  Not to be ended early.
+ */
+int mm_disable_cow_sharing(struct mm *mm);
+
 /* ---- reclaim (reclaim.c) ---- */
 
-/* A frame for one page, on no list yet, reclaiming as needed; NIL: none to be had. */
+/* A frame for the page, which has none, on no list yet, reclaiming as needed; NIL: none. */
+uint32_t frame_for(struct mm *mm, uint64_t gfn);
+/* The same for no page yet. */
 uint32_t frame_get(struct pgste_host *host);
 /* Free frames until n more are free, or nothing can be taken. */
 void reclaim(struct pgste_host *host, uint64_t n);
@@ -329,6 +375,19 @@ void madvise_dontneed(struct mm *mm, uint64_t gfn);
 /* What a hypervisor does that is told that a page is free: the hole in a file goes with it. */
 void madvise_discard(struct mm *mm, uint64_t gfn);
 void madvise_free(struct mm *mm, uint64_t gfn);
+
+/*
+ * May accesses to nr pages fail half way?  Each takes at most one frame or slot for good, and
+ * reclaim turns a free slot into a free frame whenever there is one and no frame is held; so with
+ * as many of the two as accesses they cannot.
+ */
+static inline bool may_run_dry(const struct mm *mm, uint64_t nr)
+{
+	const struct pgste_host *host = mm->host;
+
+	return nr > host->nr_free + host->nr_slots_free || host->nr_held || has_strangers(mm) ||
+	       mm->rules;
+}
 
 /* ---- undo (undo.c) for calls that may fail half way ---- */
 

@@ -6,38 +6,10 @@
  * in v7.0.  In dat the host's own PTE changes with the guest's, docs/dat.md.
  */
 #include "memory/exchange.h"
+#include "memory/store.h"
 
 #define PTE_MAPPED (PTE_NOEXEC | PTE_READ | PTE_YOUNG | PTE_PRESENT)
 #define PTE_DAT_MAPPED (PTE_WRITE | PTE_YOUNG | PTE_PRESENT)
-
-/* The state bits of a PTE in the kernel's format. */
-static inline uint8_t pte_state(uint64_t pte)
-{
-	bool swap = (pte & (PTE_PROTECT | PTE_PRESENT)) == PTE_PROTECT;
-
-	return (uint8_t)((pte & PTE_INVALID ? 0 : PGSTE_STATE_VALID) |
-			 (swap ? PGSTE_STATE_SWAP : 0));
-}
-
-/* Replace the PTE by a word of the host's own; the PGSTE stays. */
-static inline void pte_store(struct mm *mm, uint64_t gfn, uint64_t pte)
-{
-	uint8_t bits = pte_state(pte);
-	uint64_t cold = pte & ~PTE_INVALID;
-
-	if (bits & PGSTE_STATE_SWAP)
-		cold &= ~PTE_PROTECT;
-	mm->pte[gfn] = cold;
-	mm->state[gfn] = (uint8_t)((mm->state[gfn] & ~(PGSTE_STATE_VALID | PGSTE_STATE_SWAP)) |
-				   bits);
-}
-
-/* The host's own PTE of a dat guest. */
-static inline void host_store(struct mm *mm, uint64_t gfn, uint16_t bits)
-{
-	if (mm->two.bits)
-		mm->two.bits[gfn] = bits;
-}
 
 static void clear_zero(struct mm *mm, uint64_t gfn)
 {
@@ -99,6 +71,38 @@ void pte_map_swapped(struct mm *mm, uint64_t gfn, uint32_t frame,
 	pte_map(mm, gfn, frame, bits, access == PTE_STORE ? HOST_FILLED : HOST_SWAPPED_IN);
 }
 
+/*
+ * do_anonymous_page maps the shared zero page for a load, where that is allowed; in dat the guest
+ * may not write what get_user_pages then finds.
+ */
+void pte_map_zero_page(struct mm *mm, uint64_t gfn)
+{
+	const uint64_t page = (uint64_t)mm->host->config.nr_frames << PTE_PFRA_SHIFT;
+	uint64_t pte = page | HOST_ZERO_PAGE;
+
+	if (mm->generation == PGSTE_GEN_DAT)
+		pte = page | (dat_bits(PTE_LOAD) & ~PTE_WRITE) | dat_take_soft_dirty(mm, gfn);
+	clear_zero(mm, gfn);
+	pte_was_set(mm, gfn, pte);
+	pte_load(mm, gfn, pte);
+}
+
+/*
+ * FAULT_FLAG_UNSHARE: a frame of its own that no store may write yet, in the place of nothing.
+ * In dat that is the host's PTE alone.
+ */
+void pte_map_unshared(struct mm *mm, uint64_t gfn, uint32_t frame, bool soft_dirty)
+{
+	const uint64_t bits = PTE_MAPPED | PTE_PROTECT | (soft_dirty ? PTE_SOFT_DIRTY : 0);
+
+	if (!mm->two.bits) {
+		pte_map(mm, gfn, frame, bits, 0);
+		return;
+	}
+	pte_store(mm, gfn, (uint64_t)frame << PTE_PFRA_SHIFT | PTE_INVALID | PTE_PRESENT);
+	mm->two.bits[gfn] = (uint16_t)(HOST_APART | bits);
+}
+
 /* A store wants to write where the host's own PTE may not let it: wp_page_reuse. */
 static void host_make_writable(struct mm *mm, uint64_t gfn)
 {
@@ -112,19 +116,22 @@ static void host_make_writable(struct mm *mm, uint64_t gfn)
 
 /*
  * The guest maps a page again that the host never lost (gmap_link): fast get_user_pages finds
- * the host's PTE as it is, and writes it only if a store needs that.
+ * the host's PTE as it is, and writes it only if a store needs that.  The guest may store later
+ * by itself where the host's PTE lets it.
  */
 static void pte_attach(struct mm *mm, uint64_t gfn, enum pte_access access)
 {
-	const uint64_t pte = (mm->pte[gfn] & PTE_PFRA) | dat_bits(access) |
-			     dat_take_soft_dirty(mm, gfn);
+	uint64_t pte = (mm->pte[gfn] & PTE_PFRA) | dat_bits(access) |
+		       dat_take_soft_dirty(mm, gfn);
 
 	if (access == PTE_STORE)
 		host_make_writable(mm, gfn);
+	else if (!(mm->two.bits[gfn] & PTE_WRITE))
+		pte &= ~PTE_WRITE;
 	mm->two.bits[gfn] &= (uint16_t)~HOST_APART;
 	clear_zero(mm, gfn);
 	pte_exchanged(mm, gfn, PTE_NONE, pte);
-	pte_store(mm, gfn, pte);
+	pte_alter(mm, gfn, pte);
 }
 
 uint16_t pte_make_soft_dirty(struct mm *mm, uint64_t gfn)
@@ -161,8 +168,7 @@ void pte_forget(struct mm *mm, uint64_t gfn)
 	}
 	if ((cold & PTE_DIRTY) && !(cold & COLD_FOREIGN))
 		mm->host->frames[pte_index(cold)].dirty = 1;
-	pte_store(mm, gfn, (cold & PTE_PFRA) | PTE_INVALID | PTE_PRESENT);
-	mm->pte[gfn] |= cold & COLD_FOREIGN;
+	pte_alter(mm, gfn, (cold & PTE_PFRA) | PTE_INVALID | PTE_PRESENT);
 	mm->two.bits[gfn] |= HOST_APART;
 }
 
@@ -199,7 +205,7 @@ void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
 		return;
 	clear_zero_dat(mm, gfn);
 	pte_exchanged(mm, gfn, old, new);
-	pte_store(mm, gfn, new);
+	pte_alter(mm, gfn, new);
 	note_writable(mm, gfn, new);
 }
 
@@ -288,112 +294,4 @@ void pte_restore(struct mm *mm, uint64_t gfn)
 	note_writable(mm, gfn, pte);
 	if (mm->two.bits)
 		mm->two.bits[gfn] &= (uint16_t)~PTE_UNUSED;
-}
-
-void pte_clear(struct mm *mm, uint64_t gfn)
-{
-	pte_store(mm, gfn, PTE_NONE);
-	host_store(mm, gfn, 0);
-}
-
-/* ---- giving back what a PTE holds ---- */
-
-/* A swap entry is gone from its PTE: one use less of the slot, if it was one of the host's. */
-static bool entry_put(struct mm *mm, uint64_t cold)
-{
-	if (!(cold & COLD_FOREIGN))
-		return slot_put_use(mm->host, pte_index(cold));
-	mm->nr_foreign--;
-	return false;
-}
-
-bool pte_zap(struct mm *mm, uint64_t gfn)
-{
-	const uint64_t cold = mm->pte[gfn];
-
-	pte_clear(mm, gfn);
-	return entry_put(mm, cold);
-}
-
-bool pte_zap_claimed(struct mm *mm, uint64_t gfn)
-{
-	/* the page is ours: nothing but a zap changes PTEs while vcpus run */
-	const uint64_t cold = mm->pte[gfn];
-	bool freed;
-
-	/* atomic, as another vcpu's zap_prefetch may look at it */
-	__atomic_store_n(&mm->pte[gfn], 0, __ATOMIC_RELAXED);
-	pthread_mutex_lock(&mm->host->lock);
-	freed = entry_put(mm, cold);
-	pthread_mutex_unlock(&mm->host->lock);
-	return freed;
-}
-
-void pte_drop(struct mm *mm, uint64_t gfn)
-{
-	const uint64_t cold = mm->pte[gfn];
-	const uint8_t state = mm->state[gfn];
-
-	if (mm->file && pte_is_present(cold, state) && !(cold & COLD_FOREIGN))
-		file_keep(mm, gfn);
-	pte_clear(mm, gfn);
-	if ((cold & COLD_FOREIGN) || (state & PGSTE_STATE_SWAP))
-		entry_put(mm, cold);
-	else if (cold & PTE_PRESENT)
-		frame_put(mm->host, pte_index(cold));
-}
-
-/* A swap entry of a slot that somebody uses. */
-static bool names_a_use(const struct pgste_host *host, uint64_t pte)
-{
-	const uint64_t slot = pte >> PTE_PFRA_SHIFT;
-
-	return (pte_state(pte) & PGSTE_STATE_SWAP) && (pte & PTE_INVALID) &&
-	       !(pte & PTE_SWAP_TYPE) && slot < host->fresh_slot &&
-	       host->slots[slot].count != SLOT_FREE && host->slots[slot].count != 0;
-}
-
-/*
- * A word from outside.  If it names the frame that the page has, the page keeps it; otherwise
- * what the old word held is given back, and the new one takes a use of a slot or is foreign.
- */
-void pte_load(struct mm *mm, uint64_t gfn, uint64_t pte)
-{
-	struct pgste_host *host = mm->host;
-	const uint64_t cold = mm->pte[gfn];
-	const uint64_t index = pte >> PTE_PFRA_SHIFT;
-
-	if (pte == pte_word(mm, gfn))
-		return;
-	if ((pte & PTE_PRESENT) && pte_is_present(cold, mm->state[gfn]) &&
-	    !(cold & COLD_FOREIGN) && index == cold >> PTE_PFRA_SHIFT) {
-		(void)dat_take_soft_dirty(mm, gfn);
-		pte_store(mm, gfn, pte);
-		if (mm->two.bits)
-			mm->two.bits[gfn] &= (uint16_t)~HOST_APART;
-		return;
-	}
-	pte_drop(mm, gfn);
-	(void)dat_take_soft_dirty(mm, gfn);
-	pte_store(mm, gfn, pte);
-	if (pte == PTE_NONE)
-		return;
-	/* a page that the guest maps is one that the host has mapped */
-	host_store(mm, gfn, pte & PTE_PRESENT ? HOST_FILLED : 0);
-	chunk_touch(mm, gfn);
-	if (!mm->own_memory && names_a_use(host, pte)) {
-		host->slots[index].count++;
-		return;
-	}
-	mm->pte[gfn] |= COLD_FOREIGN;
-	mm->nr_foreign++;
-}
-
-void pte_load_apart(struct mm *mm, uint64_t gfn, uint64_t word)
-{
-	pte_store(mm, gfn, (word & PTE_PFRA) | PTE_INVALID | PTE_PRESENT);
-	mm->pte[gfn] |= COLD_FOREIGN;
-	mm->two.bits[gfn] = (uint16_t)(HOST_APART | (word & HOST_LOW));
-	mm->nr_foreign++;
-	chunk_touch(mm, gfn);
 }

@@ -32,8 +32,10 @@ static void guest_load(struct mm *mm, uint64_t gfn, uint64_t word)
 			  !((mm->pte[gfn] ^ word) & PTE_PFRA);
 
 	pte_load(mm, gfn, word);
-	if (kept)
+	if (kept) {
 		mm->two.bits[gfn] = bits & (uint16_t)~HOST_APART;
+		mm->strangers |= (mm->pte[gfn] & COLD_FOREIGN) && !maps_zero_page(mm, gfn);
+	}
 }
 
 /* _gmap_ptep_xchg: which bits of rest it told of. */

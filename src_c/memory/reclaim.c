@@ -324,6 +324,19 @@ uint32_t frame_get(struct pgste_host *host)
 	return host->nr_free ? frame_take(host) : NIL;
 }
 
+uint32_t frame_for(struct mm *mm, uint64_t gfn)
+{
+	uint32_t frame = frame_get(mm->host);
+
+	if (frame != NIL) {
+		struct frame *f = &mm->host->frames[frame];
+
+		f->gfn = gfn & ((UINT64_C(1) << 40) - 1);
+		f->owner = mm->number & 0xffff;
+	}
+	return frame;
+}
+
 /* One page of MADV_PAGEOUT: 1 if its frame went, 0 if not, or an error with nothing changed. */
 static int page_out(struct mm *mm, uint64_t gfn)
 {
@@ -335,7 +348,7 @@ static int page_out(struct mm *mm, uint64_t gfn)
 	if (!pte_is_present(cold, mm->state[gfn]))
 		return 0;
 	if (cold & COLD_FOREIGN)
-		return PGSTE_E_FOREIGN;
+		return maps_zero_page(mm, gfn) ? 0 : PGSTE_E_FOREIGN;
 	f = &host->frames[frame];
 	if (is_kept(f) || is_busy(f))
 		return 0;
@@ -354,7 +367,7 @@ int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns)
 	int64_t nr_out = 0;
 	int out = PGSTE_OK;
 
-	if (all.nr > mm->host->nr_slots_free || mm->nr_foreign)
+	if (all.nr > mm->host->nr_slots_free || has_strangers(mm))
 		out = snapshot_take(mm, &all, &snapshot);
 	for (uint64_t gfn, i = 0; i < all.nr && out >= 0; i++) {
 		out = gfn_get(&all, i, mm->nr_pages, &gfn) ? page_out(mm, gfn) : PGSTE_E_CHANGED;

@@ -17,13 +17,18 @@ struct page_words {
 	uint8_t state;
 };
 
+struct mm_counts {
+	struct pgste_guest_stats stats;
+	struct two_counts two;
+	struct notes notes; /* those that fired since are forgotten */
+	uint64_t nr_foreign;
+};
+
 struct snapshot {
 	struct pgste_host *live, host;
 	struct frame *frames;
 	struct slot *slots;
-	struct pgste_guest_stats *stats; /* of each address space of the host */
-	struct two_counts *counts;
-	struct notes *notes;		 /* the same; those that fired since are forgotten */
+	struct mm_counts *counts; /* of each address space of the host */
 	uint8_t *keys;			 /* of frames that the call may use, if there are any */
 	uint64_t nr_keys;
 	struct page_words *pages;
@@ -37,9 +42,7 @@ void snapshot_free(struct snapshot *s)
 		return;
 	free(s->frames);
 	free(s->slots);
-	free(s->stats);
 	free(s->counts);
-	free(s->notes);
 	free(s->keys);
 	free(s->pages);
 	free(s->gfns);
@@ -72,17 +75,14 @@ static bool save_tables(struct snapshot *s, const struct pgste_host *host, uint6
 {
 	s->frames = copy_of(host->frames, host->fresh_frame, sizeof(*s->frames));
 	s->slots = copy_of(host->slots, host->fresh_slot, sizeof(*s->slots));
-	s->stats = calloc(host->room_mms, sizeof(*s->stats));
 	s->counts = calloc(host->room_mms, sizeof(*s->counts));
 	s->pages = calloc(host->fresh_frame + nr_gfns + 1, sizeof(*s->pages));
 	s->gfns = calloc(nr_gfns + 1, sizeof(*s->gfns));
-	s->notes = calloc(host->room_mms, sizeof(*s->notes));
 	/* a gfn takes one frame at most that was never used */
 	if (host->keys)
 		s->nr_keys = min_u64(host->config.nr_frames, host->fresh_frame + nr_gfns);
 	s->keys = copy_of(host->keys, s->nr_keys, 1);
-	return s->frames && s->slots && s->notes && s->keys && s->stats && s->counts &&
-	       s->pages && s->gfns;
+	return s->frames && s->slots && s->keys && s->counts && s->pages && s->gfns;
 }
 
 static int save_gfns(struct snapshot *s, struct mm *mm, const struct pgste_gfns *gfns)
@@ -117,9 +117,12 @@ int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snap
 	s->host = *host;
 	for (uint32_t i = 0; i < host->room_mms; i++)
 		if (host->mms[i]) {
-			s->stats[i] = host->mms[i]->stats;
-			s->counts[i] = host->mms[i]->two.counts;
-			s->notes[i] = host->mms[i]->notes;
+			s->counts[i] = (struct mm_counts){
+				.stats = host->mms[i]->stats,
+				.two = host->mms[i]->two.counts,
+				.notes = host->mms[i]->notes,
+				.nr_foreign = host->mms[i]->nr_foreign,
+			};
 		}
 	for (uint64_t i = 0; i < host->fresh_frame; i++)
 		if (host->frames[i].list != PGSTE_LIST_FREE)
@@ -145,9 +148,10 @@ void snapshot_restore(struct snapshot *s)
 		memcpy(host->keys, s->keys, s->nr_keys);
 	for (uint32_t i = 0; i < host->room_mms; i++)
 		if (host->mms[i]) {
-			host->mms[i]->stats = s->stats[i];
-			host->mms[i]->two.counts = s->counts[i];
-			host->mms[i]->notes = s->notes[i];
+			host->mms[i]->stats = s->counts[i].stats;
+			host->mms[i]->two.counts = s->counts[i].two;
+			host->mms[i]->notes = s->counts[i].notes;
+			host->mms[i]->nr_foreign = s->counts[i].nr_foreign;
 		}
 	for (uint64_t i = 0; i < s->nr_pages; i++) {
 		const struct page_words *p = &s->pages[i];

@@ -35,6 +35,11 @@ struct pgste_guest_config {
 	bool own_memory;		  /* frames and slots are the caller's, see pte.h (KVM) */
 	bool storage_keys;		  /* the guest uses keys from the start, see skey.h (KVM) */
 	/*
+	 * Loads may map the shared zero page, until the guest uses keys: v6.10 on; see skey.h
+	 * (KVM; not of own_memory, nor with memfd).
+	 */
+	bool allow_cow_sharing;
+	/*
 	 * The guest's memory is a shared mapping of a file in memory (memfd): a page that loses
 	 * its frame leaves its content to the file, whose own memory is not counted, and finds it
 	 * again.  MADV_FREE is refused there.  KVM; not with own_memory.
@@ -130,7 +135,8 @@ int pgste_advance(struct pgste_guest *guest, uint64_t ns);
 	X(swap_outs)	     /* pages of this guest written to swap */                       \
 	X(unused_discards)   /* unused pages that reclaim dropped unwritten */               \
 	X(lazyfree_discards) /* lazyfree pages that reclaim dropped unwritten */             \
-	X(volatile_discards) /* volatile pages that reclaim dropped unwritten (z/VM) */
+	X(volatile_discards) /* volatile pages that reclaim dropped unwritten (z/VM) */        \
+	X(zero_page_maps)    /* page faults answered with the shared zero page */
 
 struct pgste_guest_stats {
 	PGSTE_GUEST_STATS(PGSTE_STATS_FIELD)

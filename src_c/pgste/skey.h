@@ -17,7 +17,8 @@
  * step of an array is 1 for an element a gfn, 0 for its first element everywhere.  Calls for
  * guests are PGSTE_E_ARG in a generation that has none of this (zvm), PGSTE_E_GFN for a gfn
  * outside, PGSTE_E_PGM_ADDRESSING for one outside every slot, PGSTE_E_STATE for an open page
- * (pte.h), PGSTE_E_NOMEM if the frames' keys cannot be had; nothing has then changed.
+ * (pte.h), PGSTE_E_NOMEM if the frames' keys cannot be had; PGSTE_E_NO_FRAME as of
+ * pgste_enable_storage_keys.  Nothing has then changed.
  *
  * Once the guest uses keys, the calls that stand for an instruction, and pgste_get_storage_key, may
  * share a guest with its vcpus (pgste.h), and rest.  What others did meanwhile to slots and open
@@ -80,9 +81,15 @@ int pgste_reset_storage_keys(struct pgste_guest *guest);
 /*
  * The guest uses keys from now on (s390_enable_skey; gmap_enable_skeys): the keys of all pages
  * are set as pgste_reset_storage_keys does.  For a guest that uses them already: nothing.
+ *
+ * A key belongs to a frame.  So pages that map the shared zero page get frames of their own first,
+ * in ascending order, and no more are mapped to it (s390_disable_cow_sharing): PGSTE_E_NO_FRAME if
+ * these cannot be had, and nothing has changed.  The same holds of all calls that enable keys.
  */
 int pgste_enable_storage_keys(struct pgste_guest *guest);
 bool pgste_uses_storage_keys(const struct pgste_guest *guest);
+/* May loads map the shared zero page? (mm->context.allow_cow_sharing) */
+bool pgste_allows_cow_sharing(const struct pgste_guest *guest);
 
 /*
  * The real keys of frames, by number; 0 where nobody has set one.  Loads and stores of guests

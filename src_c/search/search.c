@@ -68,7 +68,7 @@ static void tell_answer(const struct visited *visited, uint64_t order,
  * states were found.  Then one adds what is new, in the order in which one thread would have found
  * it.  So results do not depend on the number of threads.
  */
-#define ROUND_STATES UINT64_C(4096) /* some 10 ms, after which the caller is asked */
+#define ROUND_STATES UINT64_C(2048) /* some 5 ms, after which the caller is asked */
 #define CHUNK_STATES UINT64_C(64)
 #define MOST_CHUNKS (ROUND_STATES / CHUNK_STATES)
 

@@ -12,11 +12,10 @@ static ALWAYS_INLINE unsigned word_index(const struct visited *v, unsigned i)
 	return i < v->nr_pages ? i : SEARCH_MAX_PAGES;
 }
 
-static uint64_t mixed(uint64_t x)
+/* The upper bits of the product depend on all of x. */
+static ALWAYS_INLINE uint64_t mixed(uint64_t x)
 {
-	x *= UINT64_C(0x9e3779b97f4a7c15);
-	x ^= x >> 32;
-	x *= UINT64_C(0xd6e8feb86659fd93);
+	x = (x ^ x >> 32) * UINT64_C(0x9e3779b97f4a7c15);
 	return x ^ x >> 32;
 }
 
@@ -94,11 +93,11 @@ static ALWAYS_INLINE uint64_t *set_place(const struct visited *v, uint64_t packe
 static bool set_grow(struct visited *v)
 {
 	const uint64_t places = v->set ? 2 * (v->set_mask + 1) : FIRST_ROOM;
-	uint64_t *set = calloc(places, sizeof(*set));
+	uint64_t *set = table_new(places * sizeof(*set)); /* of huge pages, if it is large */
 
 	if (!set)
 		return false;
-	free(v->set);
+	table_free(v->set, (v->set_mask + 1) * sizeof(*set));
 	v->set = set;
 	v->set_mask = places - 1;
 	for (uint64_t i = 0; i < v->nr; i++)
@@ -140,7 +139,7 @@ void visited_free(struct visited *v)
 	free(v->packed);
 	free(v->parents);
 	free(v->steps);
-	free(v->set);
+	table_free(v->set, (v->set_mask + 1) * sizeof(*v->set));
 	free(v->words);
 	free(v->numbers);
 }

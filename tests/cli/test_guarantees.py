@@ -23,7 +23,7 @@ def test_table_has_every_question(
     shown = capsys.readouterr().out
     assert all(question.text in shown for question in QUESTIONS)
     assert "states searched" in shown
-    assert "private anonymous memory, no mlock, no VFIO, no userfaultfd, pages of 4" in shown
+    assert "private anonymous memory (--backing memfd), no mlock, no VFIO (--pinned)" in shown
     assert max(map(len, shown.splitlines())) <= 100
 
 

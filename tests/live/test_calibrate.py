@@ -105,6 +105,14 @@ def test_estimate_by_hand() -> None:
     assert eager.faults == pytest.approx(5_000e-9)
 
 
+def test_a_page_that_was_read_ahead_is_no_random_read() -> None:
+    costs = made_up(swap_out=0, swap_in_random=5000, swap_in_cached=100, touch_dontneed=0)
+    some = estimate(costs, "none", {**COUNTERS, "hints": 0, "readahead_hits": 4})
+    assert some.swap == pytest.approx((3 * 5000 + 4 * 100) * 1e-9)
+    all_of_them = estimate(costs, "none", {**COUNTERS, "hints": 0, "readahead_hits": 9})
+    assert all_of_them.swap == pytest.approx(7 * 100e-9), "no more than there were swap-ins"
+
+
 def test_what_is_not_known_is_not_invented() -> None:
     costs = made_up(touch_dontneed=100)
     assert estimate(costs, "cmma", COUNTERS) == Estimate(None, 50 * 100.0 * 1e-9, None)

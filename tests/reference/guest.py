@@ -73,7 +73,11 @@ COUNTERS = (
     "unused_discards",
     "lazyfree_discards",
     "volatile_discards",
+    "zero_page_maps",
 )
+
+# pte_mkspecial(pfn_pte(my_zero_pfn(), PAGE_RO)), and mk_pte(folio, PAGE_RO) of FAULT_FLAG_UNSHARE.
+ZERO_PAGE_BITS, UNSHARED_BITS = 0x355, 0x315
 
 # (zero fill by load, by store, swap-in by load, by store): PTE bits beside the frame.
 FAULT_BITS = {
@@ -104,9 +108,12 @@ class Guest(Layer):
         strict: bool = False,
         flavour: str = "kvm",
         storage_keys: bool = False,
+        allow_cow_sharing: bool = False,
         memory: str = "host",
     ) -> None:
         self.flavour = flavour
+        #: mm->context.allow_cow_sharing (v6.10 on); before, and without, mm_forbids_zeropage().
+        self.allow_cow_sharing = allow_cow_sharing
         self.host = host
         self.mechanism = mechanism
         self.generation = generation
@@ -301,9 +308,17 @@ class Guest(Layer):
         pte = self.pte[gfn]
         if self.flavour == "zvm" and self.zvm_state(gfn) in FAULTS:
             raise ProgramInterruption(FAULTS[self.zvm_state(gfn)], gfn << 12)
-        if self.foreign[gfn]:
+        if self.maps_zero_page(gfn):
+            if not store:
+                self._touch(gfn, store)
+                return Frame()
+            self._wp_page_copy(gfn)
+        elif self.foreign[gfn]:
             raise ForeignPage(gfn)
-        if is_none(pte):
+        elif is_none(pte) and not store and self.allow_cow_sharing:
+            self._map_zero_page(gfn)
+            return Frame()
+        elif is_none(pte):
             self._map_zeroed(gfn, store)
         elif is_swap(pte):
             self._map_from_swap(gfn, store)
@@ -318,6 +333,53 @@ class Guest(Layer):
         if self.uses_skeys:
             self.real_keys[frame] = self.real_keys.get(frame, 0) | KEY_R | (KEY_C if store else 0)
         return self.host.frames[frame]
+
+    # ---- the shared zero page (do_anonymous_page, do_wp_page, gmap.c)
+
+    def is_zero_word(self, word: int) -> bool:
+        """A PTE by which the guest reads the zero page; a store faults, and pte_write() says no."""
+        mask = PTE_PRESENT | PTE_PROTECT | PTE_WRITE
+        return word & mask == PTE_PRESENT | PTE_PROTECT and frame_number(word) == self.zero_page()
+
+    def zero_page(self) -> int:
+        """my_zero_pfn(): no frame of the host's."""
+        return len(self.host.frames)
+
+    def maps_zero_page(self, gfn: int) -> bool:
+        return self.allow_cow_sharing and self.foreign[gfn] and self.is_zero_word(self.pte[gfn])
+
+    def _map_zero_page(self, gfn: int) -> None:
+        """A read fault: no folio, so that neither LRU lists nor reclaim know the page."""
+        self.foreign[gfn] = True
+        self.set_pte(gfn, self.zero_page() << 12 | ZERO_PAGE_BITS)
+        self.count["zero_page_maps"] += 1
+
+    def _wp_page_copy(self, gfn: int, unshare: bool = False) -> None:
+        """A zeroed folio in place of the zero page: for a store, or FAULT_FLAG_UNSHARE."""
+        old = self.pte[gfn]
+        frame = self.host.zero_fill(self.number, gfn)
+        self.count["zero_fills"] += 1
+        self.xchg_pte(gfn, PTE_NONE)  # ptep_clear_flush
+        self.foreign[gfn] = False
+        bits = UNSHARED_BITS | old & PTE_SOFT_DIRTY if unshare else FAULT_BITS["pgtable"][1]
+        self._map(gfn, frame, bits)
+
+    def reset_skeys(self) -> None:
+        """s390_enable_skey: keys are in use already while zero pages are unshared."""
+        with self.host.atomic():
+            self.uses_skeys = True
+            self.disable_cow_sharing()
+            super().reset_skeys()
+
+    def disable_cow_sharing(self) -> None:
+        """s390_disable_cow_sharing, gmap_helper_disable_cow_sharing."""
+        zero = [gfn for gfn in range(len(self.pte)) if self.maps_zero_page(gfn)]
+        self.allow_cow_sharing = False
+        for gfn in zero:
+            self._wp_page_copy(gfn, unshare=True)
+
+    def _passes_zero_page(self, gfn: int) -> None:
+        """madvise_free_pte_range: vm_normal_folio() is NULL."""
 
     # ---- z/VM
 
@@ -433,7 +495,7 @@ class Guest(Layer):
         out = 0
         with self.host.atomic():
             for gfn in gfns:
-                if not self.has_page(gfn):
+                if not self.has_page(gfn) or self.maps_zero_page(gfn):
                     continue
                 if self.foreign[gfn]:
                     raise ForeignPage(gfn)
@@ -581,7 +643,9 @@ class Guest(Layer):
         if self.file is not None and self.mechanism == "madv_free":
             return  # EINVAL: vma_is_anonymous
         for gfn in range(start, end):
-            if self.frame[gfn] is None:
+            if self.mechanism == "madv_free" and self.maps_zero_page(gfn):
+                self._passes_zero_page(gfn)
+            elif self.frame[gfn] is None:
                 self._madvise_no_frame(gfn)
             elif self.mechanism == "madv_free":
                 self._madvise_free(gfn)
@@ -599,7 +663,9 @@ class Guest(Layer):
                 self._madvise_no_frame(gfn)
             self.file[gfn] = None
             return
-        if self.frame[gfn] is None:
+        if advice == "madv_free" and self.maps_zero_page(gfn):
+            self._passes_zero_page(gfn)
+        elif self.frame[gfn] is None:
             self._madvise_no_frame(gfn)
         elif advice == "madv_free":
             self._madvise_free(gfn)

@@ -216,7 +216,6 @@ class Layer:
 
     def enable_skey(self) -> None:
         if not self.uses_skeys:
-            self.uses_skeys = True
             self.reset_skeys()
 
     def reset_skeys(self) -> None:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from reference.dat import DatMachine
-from reference.guest import Guest
+from reference.guest import UNSHARED_BITS, ZERO_PAGE_BITS, Guest
 from reference.host import Frame, Host
 from reference.ptes import KEY_C, KEY_R
 from reference.words import (
@@ -41,6 +41,9 @@ PTE_NOEXEC, PTE_READ, PTE_UNUSED = 0x100, 0x010, 0x080
 FRESH = PTE_NOEXEC | PTE_READ | PTE_YOUNG | PTE_PRESENT | PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY
 #: do_swap_page for a load: writable, as nobody shares the page, and clean.
 CLEAN = PTE_NOEXEC | PTE_READ | PTE_YOUNG | PTE_PRESENT | PTE_WRITE | PTE_PROTECT
+#: The guest's PTE of the zero page: PROTECT, YOUNG and PRESENT.  get_user_pages answers with the
+#: page itself (no SPECIAL), and says that it may not be written.
+GUEST_ZERO_PAGE = 0x205
 STATS = ("notifier_unmaps", "lock_tries", "lock_failures", "unused_swap_outs", "used_discards")
 PTES_OF_A_LOCK = 256
 
@@ -165,9 +168,51 @@ class DatGuest(Guest):
             self.reset_keys()
 
     def reset_keys(self) -> None:
-        self.uses_skeys = True
-        for gfn in range(len(self.pte)):
-            self.key(gfn, "reset_skeys_pte")
+        """gmap_enable_skeys."""
+        with self.host.atomic():
+            self.uses_skeys = True
+            self.disable_cow_sharing()
+            for gfn in range(len(self.pte)):
+                self.key(gfn, "reset_skeys_pte")
+
+    # ---- the shared zero page
+
+    def maps_zero_page(self, gfn: int) -> bool:
+        """Neither table may let a store through; the guest's may be empty."""
+        guest = self.pte[gfn]
+        return (
+            self.allow_cow_sharing
+            and self.foreign[gfn]
+            and self.is_zero_word(self.host_word(gfn))
+            and (self.is_apart(gfn) or self.is_zero_word(guest))
+        )
+
+    def _map_zero_page(self, gfn: int) -> None:
+        """The host's read fault, and gmap_link of a page that may not be written."""
+        self.foreign[gfn] = True
+        self._commit(gfn, self.zero_page() << 12 | GUEST_ZERO_PAGE, clear_zero=True)
+        self.host_pte[gfn] = self.zero_page() << 12 | ZERO_PAGE_BITS
+        self.apart[gfn] = False
+        self.count["zero_page_maps"] += 1
+
+    def _wp_page_copy(self, gfn: int, unshare: bool = False) -> None:
+        frame = self.host.zero_fill(self.number, gfn)
+        self.count["zero_fills"] += 1
+        self._notifier_unmap(gfn, "none")
+        old = self.host_word(gfn)  # taken by ptep_clear_flush
+        self.foreign[gfn] = self.apart[gfn] = False
+        self._store_pte(gfn, PTE_NONE)
+        self.frame[gfn] = frame
+        if unshare:  # of the host's table alone
+            self.apart[gfn] = True
+            self.host_pte[gfn] = frame << 12 | UNSHARED_BITS | old & PTE_SOFT_DIRTY
+            return
+        self.host_pte[gfn] = frame << 12 | FRESH
+        self._commit(gfn, frame << 12 | 0x02D, clear_zero=True)
+
+    def _passes_zero_page(self, gfn: int) -> None:
+        """The notifier is of the whole range."""
+        self._notifier_unmap(gfn, "none")
 
     # ---- notifiers
 
@@ -222,13 +267,19 @@ class DatGuest(Guest):
 
     def _access(self, gfn: int, store: bool) -> Frame:
         frame = self.frame[gfn]
+        if self.maps_zero_page(gfn) and self.is_apart(gfn) and not store:
+            self.apart[gfn] = False
+            self._commit(gfn, self.zero_page() << 12 | GUEST_ZERO_PAGE, clear_zero=True)
+            return Frame()
         if self.foreign[gfn] or frame is None or not self.is_apart(gfn):
             return super()._access(gfn, store)
-        # gmap_link: the host's PTE is there, and fast get_user_pages does not write it
+        # gmap_link: the host's PTE is there, and fast get_user_pages does not write it; the
+        # guest may store later without a fault of the host's where the host's PTE has WRITE
         if store:
             self._host_writes(gfn)
         self.apart[gfn] = False
-        self._commit(gfn, frame << 12 | (0x02D if store else 0x225), clear_zero=True)
+        load = 0x205 | self.host_pte[gfn] & PTE_WRITE
+        self._commit(gfn, frame << 12 | (0x02D if store else load), clear_zero=True)
         if self.uses_skeys:
             key = self.real_keys.get(frame, 0)
             self.real_keys[frame] = key | KEY_R | (KEY_C if store else 0)
@@ -314,7 +365,8 @@ class DatGuest(Guest):
         super()._load_pte(gfn, pte)
         self.apart[gfn] = self.soft_dirty_empty[gfn] = False
         if self.frame[gfn] is None and is_present(pte):
-            self.host_pte[gfn] = frame_number(pte) << 12 | FRESH
+            zero = self.allow_cow_sharing and self.is_zero_word(pte)
+            self.host_pte[gfn] = frame_number(pte) << 12 | (ZERO_PAGE_BITS if zero else FRESH)
 
     def _give_back(self, gfn: int) -> bool:
         freed = super()._give_back(gfn)

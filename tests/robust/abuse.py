@@ -57,13 +57,16 @@ class World:
         self.host = pgste.Host(FRAMES, SLOTS, low=1, high=3)
         self.guest = pgste.Guest(PAGES, self.host, vcpus=2, cbrl_entries=5)
         self.reporting = pgste.Guest(PAGES, self.host, "reporting")
-        self.strict = pgste.Guest(PAGES, self.host, "madv_free", strict=True)
+        self.strict = pgste.Guest(
+            PAGES, self.host, "madv_free", strict=True, allow_cow_sharing=True
+        )
         self.guest.write(range(8), np.arange(8))
         self.host.swap_out(self.guest, range(4))
         self.guest.essa(2, range(2, 5))
         self.guest.free(range(10, 13), vcpu=1)
         self.strict.write(range(3), 5)
         self.strict.free(range(2))
+        self.strict.read([5, 6])  # of the zero page
         self.guest.set_problem_state(1, True)
         self.dat = pgste.Guest(
             PAGES, self.host, generation="dat", slots=DAT_SLOTS, storage_keys=True, vcpus=2
@@ -122,6 +125,7 @@ class World:
                 guest.host_gfn(slice(None)).tobytes(),
                 list(guest.slots.items()),
                 (guest.cmma_enabled, guest.uses_storage_keys, guest.dirty_count),
+                guest.allow_cow_sharing,
                 self.keys(guest),
             ]
         told += [self.reporting.reporting(), self.reporting.parked_blocks()]

@@ -14,10 +14,13 @@ import textwrap
 
 import pytest
 
+#: The address sanitizer's allocator and its list of threads are not made for forks: a child may
+#: wait for ever for a lock that a thread of its parent had.  So in a sanitized run a child may hang,
+#: and all that is asked is that no child has a fault; the promise is held by the other runs.
 SLOW = "PGSTE_SANITIZED" in os.environ
 TIMEOUT = 290 if SLOW else 120
 FORKS = 5 if SLOW else 20
-ALARM = 60 if SLOW else 10  # seconds after which a child counts as one that hangs
+ALARM = 20 if SLOW else 10  # seconds after which a child counts as one that hangs
 
 SCRIPT = """
 import collections
@@ -119,8 +122,10 @@ for thread in threads:
     thread.join()
 busy.host.validate()
 idle.host.validate()
+hung = results.pop(-signal.SIGALRM, 0)
+assert not hung or {sanitized}, hung
 assert set(results) <= {{0, 2}}, results
-assert results[0], results
+assert results[0] or hung, results
 print(results[0], "refused,", results[2], "idle")
 """
 
@@ -143,7 +148,9 @@ BUSY = {
 @pytest.mark.parametrize("name", BUSY)
 def test_fork_beside_a_call(name: str) -> None:
     threads = 1 + 2 * (list(BUSY).index(name) % 2)
-    script = SCRIPT.format(busy=BUSY[name], forks=FORKS, threads=threads, alarm=ALARM)
+    script = SCRIPT.format(
+        busy=BUSY[name], forks=FORKS, threads=threads, alarm=ALARM, sanitized=SLOW
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=TIMEOUT, check=False
     )

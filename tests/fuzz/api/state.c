@@ -151,7 +151,8 @@ static void put_slots(const struct guest *guest, struct bytes *to)
 	put_number(to, pgste_cmma_dirty_count(guest->g));
 	put_number(to, (uint64_t)pgste_notifications(guest->g, NULL, NULL, 0));
 	put_number(to, (uint64_t)pgste_cmma_enabled(guest->g) |
-		   (uint64_t)pgste_uses_storage_keys(guest->g) << 1);
+		   (uint64_t)pgste_uses_storage_keys(guest->g) << 1 |
+		   (uint64_t)pgste_allows_cow_sharing(guest->g) << 2);
 }
 
 static void put_guest(const struct guest *guest, struct bytes *to)

@@ -130,6 +130,7 @@ static void take_options(struct world *w, struct pgste_guest_config *c, struct p
 	c->own_memory = form >= 240;
 	c->revision = (enum pgste_revision)(more & 3); /* 3 is none */
 	c->log_revision = (enum pgste_log_revision)(more >> 2 & 3);
+	c->allow_cow_sharing = more & 32;
 	if (!(more & 16))
 		return;
 	c->nr_slots = take_slots(w, c->nr_pages, slots);
@@ -173,6 +174,8 @@ static bool options_fit(const struct pgste_guest_config *c)
 
 	if ((unsigned)c->revision > PGSTE_REVISION_7_0 ||
 	    (unsigned)c->log_revision > PGSTE_LOG_DAT_NEW)
+		return false;
+	if (c->allow_cow_sharing && (zvm || c->own_memory))
 		return false;
 	return dat || (!c->revision && !c->log_revision &&
 		       !(zvm && (c->slots || c->cmma_later || c->interpretation ||

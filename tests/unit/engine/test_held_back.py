@@ -46,6 +46,7 @@ LOOKS: dict[str, Callable[[Guest, Host], object]] = {
     "bytes_per_page": lambda guest, _: guest.bytes_per_page,
     "get_storage_key": lambda guest, _: guest.get_storage_key(slice(None)),
     "uses_storage_keys": lambda guest, _: guest.uses_storage_keys,
+    "allow_cow_sharing": lambda guest, _: guest.allow_cow_sharing,
     "soft_dirty": lambda guest, _: guest.soft_dirty(),
     "notifications": lambda guest, _: guest.notifications(),
     "host stats": lambda _, host: host.stats(),

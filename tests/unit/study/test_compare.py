@@ -13,7 +13,7 @@ import pytest
 
 import pgste
 from pgste.study.plot import finding
-from pgste.study.result import ROWS
+from pgste.study.result import ROWS, OutOfMemory
 
 ALLOC, FREE = 0, 1
 MS = 1_000_000
@@ -206,9 +206,68 @@ def test_no_events() -> None:
         pgste.compare(churn()[:0])
 
 
-def test_host_and_swap_too_small() -> None:
-    with pytest.raises(pgste.OutOfFramesError):
-        pgste.compare(churn(), ["none"], host_frames=10, swap_slots=10)
+def test_out_of_memory_is_a_result_and_the_others_go_on() -> None:
+    """64 pages fill 64 frames; the 65th page is that of event 128, as 64 frees are between."""
+    result = pgste.compare(churn(), ["none", "cmma", "madv_free"], host_frames=64, swap_slots=0)
+    for name in ("none", "cmma"):  # Linux looks at no anonymous page without a free slot
+        assert result[name].out_of_memory == OutOfMemory(128, 0.128)
+        assert str(result[name].out_of_memory) == "out of memory at event 128 (0.13 s)"
+        assert result[name].seconds[-1] == pytest.approx(0.128)
+        assert result[name].frames_used[-1] == 64
+        assert result[name].replay_stats["events"] == 128
+    assert result["madv_free"].out_of_memory is None
+    assert result["madv_free"].replay_stats["events"] == 768
+    alone = pgste.compare(churn(), ["madv_free"], host_frames=64, swap_slots=0)
+    assert_same(alone["madv_free"].values, result["madv_free"].values)
+    data = json.loads(json.dumps(result.to_dict()))["mechanisms"]
+    assert data["none"]["out_of_memory"] == {"event": 128, "seconds": 0.128}
+    assert data["madv_free"]["out_of_memory"] is None
+
+
+def assert_same(one: dict[str, float], other: dict[str, float]) -> None:
+    """All but the rate, which is that of the machine."""
+    assert {**one, "events_per_second": 0} == {**other, "events_per_second": 0}
+
+
+def test_what_is_live_at_the_start_does_not_fit() -> None:
+    trace = make_trace([(FREE, 1024 + i, 0) for i in range(64)])
+    result = pgste.compare(trace, ["none", "madv_dontneed"], host_frames=10, swap_slots=10)
+    for one in result.results:
+        assert one.out_of_memory == OutOfMemory(None, 0.0)
+        assert str(one.out_of_memory) == "out of memory before the first event"
+        assert one.values["swap_outs"] == one.replay_stats["events"] == 0
+        assert one.host_stats["swap_outs"] == one.host_stats["zero_fills"] == 0
+    assert not pgste.compare(trace, ["none"], host_frames=64, swap_slots=0)["none"].out_of_memory
+
+
+def test_progress_ends_where_memory_does() -> None:
+    seen: dict[str, list[int]] = {}
+
+    def progress(mechanism: str, done: int, total: int) -> None:
+        seen.setdefault(mechanism, []).append(done)
+
+    pgste.compare(churn(), ["none", "madv_free"], 64, swap_slots=0, progress=progress, samples=9)
+    assert seen["none"][-1] == seen["madv_free"][-1] == 768
+    assert seen["none"] == sorted(seen["none"])
+
+
+def test_out_of_memory_with_several_guests() -> None:
+    """The second guest's first page of the second half is the one too many."""
+    result = pgste.compare(churn(), ["none"], host_frames=129, guests=2, swap_slots=0)
+    assert result["none"].out_of_memory == OutOfMemory(128, 0.128)
+    assert result["none"].frames_used[-1] == 129
+
+
+@pytest.mark.filterwarnings("error")
+def test_plot_of_what_ran_out_of_memory(tmp_path: Path) -> None:
+    some = pgste.compare(churn(), ["none", "cmma", "madv_free"], host_frames=64, swap_slots=0)
+    some.plot(tmp_path / "some.svg")
+    assert finding(some).startswith("Out of memory with none and cmma.  Else: madv_free writes 0")
+    every = pgste.compare(churn(), ["none"], host_frames=64, swap_slots=0)
+    every.plot(tmp_path / "every.svg")
+    assert finding(every) == "Every mechanism runs out of memory"
+    start = make_trace([(FREE, 1024 + i, 0) for i in range(64)])
+    pgste.compare(start, ["none"], host_frames=10, swap_slots=0).plot(tmp_path / "start.svg")
 
 
 def test_plot_is_a_picture(tmp_path: Path) -> None:
