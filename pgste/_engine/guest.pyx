@@ -515,7 +515,7 @@ cdef class Guest(Slots):
         cdef PyThreadState *ts
         cdef int64_t poked
         array = values_for(tags, "tags", pages.c.nr, cnp.NPY_UINT32, &step)
-        cdef uint32_t *data = <uint32_t *>cnp.PyArray_DATA(array)
+        cdef uint32_t *data = <uint32_t *>cnp.array_data(array)
         ts = self.begin(pages.c.nr)
         poked = pgste_poke(self.c, &pages.c, data, step)
         self.end(ts)
