@@ -54,6 +54,7 @@ bool mm_init(struct mm *mm, bool memfd)
 	if (memfd)
 		mm->file = table_new(nr * sizeof(*mm->file));
 	mm->number = NIL;
+	mm->window = WINDOW_FIRST;
 	if (mm->state && mm->pte && mm->rest && mm->touched && (mm->two.bits || !two) &&
 	    (mm->file || !memfd))
 		mm->number = host_join(mm->host, mm);

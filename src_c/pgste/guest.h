@@ -42,7 +42,7 @@ struct pgste_guest_config {
 	/*
 	 * The guest's memory is a shared mapping of a file in memory (memfd): a page that loses
 	 * its frame leaves its content to the file, whose own memory is not counted, and finds it
-	 * again.  MADV_FREE is refused there.  KVM; not with own_memory.
+	 * again.  MADV_FREE is refused there.  KVM; not with own_memory, nor on a host with lru.
 	 */
 	bool memfd;
 };

@@ -491,7 +491,7 @@ FAULTS = (
     Fault(
         "a lazyfree page goes whoever else refers to it",
         _RECLAIM,
-        "if (dirty || f->pinned) {",
+        "if (dirty || (f->pinned && host->rearm != PGSTE_REARM_DISCARD)) {",
         "if (dirty) {",
         {"madv_free": {"zapped-under-pressure": "no -> yes"}},
         "the reference was the only thing that made the page ordinary again",
