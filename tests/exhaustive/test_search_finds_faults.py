@@ -102,6 +102,9 @@ def test_the_lists_say_what_can_be() -> None:
     for same in SAME:
         assert len(same.argument) > 40
         assert set(same.columns) <= set(EVERY)
+    for each in (*FAULTS, *SAME):
+        text = (mutant.CORE / each.file).read_text(encoding="utf-8")
+        assert text.count(each.old) == 1, f"{each.name}: {each.file} has it not once"
     names = [each.name for each in (*FAULTS, *SAME)]
     assert len({*names}) == len(names)
     assert len(FAULTS) >= 50
@@ -111,6 +114,6 @@ def test_every_part_has_faults() -> None:
     """Issue 12, item 4: essa table, zap, reclaim, madvise, pte, fault and reporting."""
     files = {fault.file for fault in FAULTS}
     assert files >= {
-        "guest/essa_table.c", "guest/zap.c", "guest/cbrl.c", "memory/reclaim.c",
+        "guest/essa_table.c", "guest/zap.c", "guest/cbrl.c", "memory/evict.c",
         "memory/madvise.c", "memory/pte.c", "memory/fault.c", "mech/reporting.c",
     }  # fmt: skip
