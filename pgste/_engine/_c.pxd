@@ -599,6 +599,7 @@ cdef extern from "pgste.h" nogil:
         bool_t busy
         bool_t memfd
         bool_t pinned
+        bool_t validated
         uint32_t nr_pages
         uint32_t nr_frames
         uint32_t nr_swap_slots

@@ -48,4 +48,5 @@ def search(
     threads: int = 1,
     memfd: bool = False,
     pinned: bool = False,
+    validated: bool = False,
 ) -> SearchResult: ...

@@ -175,6 +175,8 @@ struct pgste_search_config {
 	 * by nothing but reclaim.
 	 */
 	bool obedient;
+	/* pgste_validate after every action, at some cost: PGSTE_E_STATE if it finds something */
+	bool validated;
 	bool plain;		 /* states that differ in nothing that matters are told apart */
 	uint64_t max_states;	 /* PGSTE_E_NOMEM beyond */
 	uint32_t threads; /* 1 .. 64, 0 is 1: how many it may use; results are the same */

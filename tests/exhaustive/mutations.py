@@ -866,7 +866,8 @@ SAME = (
         "\t(void)gfn;",
         ("cmma_zvm",),
         "The search numbers slots anew in every state, so one that nobody has is no state; use"
-        " counts are looked at after a list was processed, and z/VM has no list.",
+        " counts are looked at after a list was processed, and z/VM has no list.  A search that"
+        " validates every state does see it: test_a_slot_that_nobody_has_is_seen.",
     ),
     Same(
         "a scan of the table leaves out the last page",

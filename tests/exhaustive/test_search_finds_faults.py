@@ -89,6 +89,25 @@ def test_what_changes_nothing(same: Same, cores: Cores, sound: Sound) -> None:
     assert changes(cores, sound, same, same.columns, answers=False) == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "mechanism", "generation"),
+    [
+        # no cell shows it, as every state numbers its slots anew: the core's own look does
+        ("z/VM: the slot of lost content is not given up", "cmma", "zvm"),
+        ("a zap keeps the slot", "cmma", "pgtable"),
+        ("a swapped page's use of its slot is not counted", "none", "pgtable"),
+    ],
+)
+def test_a_slot_that_nobody_has_is_seen(
+    name: str, mechanism: str, generation: str, cores: Cores
+) -> None:
+    fault = next(each for each in (*FAULTS, *SAME) if each.name == name)
+    library = cores.faulty("validated", fault.file, fault.old, fault.new)
+    assert mutant.validated(cores.sound, mechanism, generation, (2, 1, 2, 1)) == "sound"
+    assert "StateError" in mutant.validated(library, mechanism, generation, (2, 1, 2, 1))
+    shutil.rmtree(library)
+
+
 def test_the_lists_say_what_can_be() -> None:
     questions = {question.key for question in QUESTIONS}
     for fault in FAULTS:

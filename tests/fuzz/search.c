@@ -81,6 +81,7 @@ static struct pgste_search_config take_config(struct input *in, struct end *end)
 	c.busy = world & 1;
 	c.memfd = world >> 1 & 1;
 	c.pinned = world >> 2 & 1;
+	c.validated = world >> 3 & 1;
 	c.plain = take_byte(in) & 1;
 	c.nr_vcpus = take_number(in, 3);
 	c.threads = take_number(in, 4);
