@@ -302,6 +302,7 @@ cdef extern from "pgste.h" nogil:
         bool_t own_memory
         bool_t storage_keys
         bool_t allow_cow_sharing
+        bool_t memfd
 
     cdef struct pgste_state_counts:
         uint64_t pages[4][3]
@@ -393,6 +394,9 @@ cdef extern from "pgste.h" nogil:
         unsigned tag_step)
     int pgste_read(pgste_guest *guest, const pgste_gfns *gfns, uint32_t *tags)
     int pgste_peek(const pgste_guest *guest, const pgste_gfns *gfns, uint32_t *tags)
+    int64_t pgste_poke(
+        pgste_guest *guest, const pgste_gfns *gfns, const uint32_t *tags, unsigned tag_step
+    )
     int pgste_get_words(const pgste_guest *guest, const pgste_gfns *gfns, uint64_t *pgste,
         uint64_t *pte)
     int pgste_set_words(pgste_guest *guest, const pgste_gfns *gfns, const uint64_t *pgste,
@@ -599,6 +603,9 @@ cdef extern from "pgste.h" nogil:
         bool_t shifted
         pgste_advice advice
         bool_t busy
+        bool_t memfd
+        bool_t pinned
+        bool_t validated
         uint32_t nr_pages
         uint32_t nr_frames
         uint32_t nr_swap_slots

@@ -36,6 +36,7 @@ from pgste._engine._c cimport (
     pgste_log_revision_name,
     pgste_mechanism_allowed,
     pgste_peek,
+    pgste_poke,
     pgste_read,
     pgste_reset_cmma,
     pgste_revision,
@@ -114,7 +115,7 @@ cdef class Guest(Slots):
         Free of a free page and alloc of one in use raise `StateError`, and are not counted.
     flavour : {"kvm", "zvm"}, optional
         The hypervisor: ``zvm`` alone says the same as generation ``zvm``.
-    revision : {"7.2", "7.1.5", "7.0"}, optional
+    revision : {"7.2", "7.1.5", "7.1", "7.0"}, optional
         Which release of generation ``dat``, "7.2" by default (docs/dat.md); the others have none.
     slots : list or tuple of Slot or tuple, optional
         Memory slots (base, pages, host, log_dirty), the last two of which may be left out; their
@@ -127,10 +128,12 @@ cdef class Guest(Slots):
     log_revision : {"pgtable", "dat", "dat_new"}, optional
         Which kernel's CMMA log: v6.4 to v6.19, v7.0 and v7.1, or v7.2 and on.  Default: that of
         `revision`, or ``pgtable``.  docs/migration.md has these.
-    memory : {"host", "caller"}
+    memory : {"host", "caller", "memfd"}
         ``caller``: frames and swap slots are the caller's, who changes PTEs by the PTE layer
         (docs/pte.md).  Every PTE is foreign then, costs the host nothing, and loads and stores
-        raise `ForeignPteError`.
+        raise `ForeignPteError`.  ``memfd``: a shared mapping of a file in memory.  A page that
+        loses its frame leaves its content to the file, whose own memory is not counted, and
+        finds it again; MADV_FREE is refused there, and reporting punches holes.
     storage_keys : bool
         The guest uses storage keys from the start (`mm_uses_skeys`); otherwise from its first
         instruction on keys, or `enable_storage_keys`.
@@ -192,7 +195,9 @@ cdef class Guest(Slots):
         config.interpretation = boolean(interpretation, "interpretation")
         log_revision = log_revision_argument(log_revision, generation, revision)
         config.log_revision = <pgste_log_revision><int>LOG_REVISIONS.index(log_revision)
-        config.own_memory = choice(memory, "memory", ("host", "caller")) == 1
+        where = choice(memory, "memory", ("host", "caller", "memfd"))
+        config.own_memory = where == 1
+        config.memfd = where == 2
         config.storage_keys = boolean(storage_keys, "storage_keys")
         config.allow_cow_sharing = boolean(allow_cow_sharing, "allow_cow_sharing")
         if config.own_memory and config.allow_cow_sharing:
@@ -200,7 +205,7 @@ cdef class Guest(Slots):
                 "allow_cow_sharing: True with memory 'caller', whose zero page is the caller's"
             )
         for name, wanted in (("slots", slots is not None), ("cmma", cmma is not None),
-                             ("interpretation", interpretation), ("memory", config.own_memory),
+                             ("interpretation", interpretation), ("memory", where != 0),
                              ("storage_keys", storage_keys),
                              ("allow_cow_sharing", config.allow_cow_sharing)):
             if wanted and generation == "zvm":
@@ -489,6 +494,33 @@ cdef class Guest(Slots):
         self.end(ts)
         self.check(error, pages)
         return tags
+
+    def poke(self, gfns, tags):
+        """A device that has the pages' frames stores to them (DMA): no PTE hears of it.
+
+        Parameters
+        ----------
+        gfns : int, range, slice or array of int
+            Pages; those that are in no frame, nor in a file, are left alone.
+        tags : int or array of int
+            As for `write`.
+
+        Returns
+        -------
+        int
+            Pages that were there.
+        """
+        cdef Gfns pages = gfns_argument(gfns, self.nr_pages)
+        cdef unsigned step = 0
+        cdef PyThreadState *ts
+        cdef int64_t poked
+        array = values_for(tags, "tags", pages.c.nr, cnp.NPY_UINT32, &step)
+        cdef uint32_t *data = <uint32_t *>cnp.array_data(array)
+        ts = self.begin(pages.c.nr)
+        poked = pgste_poke(self.c, &pages.c, data, step)
+        self.end(ts)
+        self.check(poked, pages)
+        return poked
 
     # ---- CBRL, zap, scans
 

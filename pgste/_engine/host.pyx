@@ -106,10 +106,10 @@ cdef class Host(Unit):
     batch : int, optional
         Pages that reclaim moves from the active list at a time, 1 .. 2**32 - 1.  Default:
         ``min(32, max(1, frames // 64))``.
-    rearm : {"referenced", "dirty"}
+    rearm : {"referenced", "dirty", "discard"}
         What reclaim does with a clean lazyfree page that is pinned (`pin`): with
-        "referenced" (v6.1) it becomes an ordinary page again, with "dirty" (2025) it stays
-        lazyfree.
+        "referenced" (v5.18 to v6.14) it becomes an ordinary page again, with "dirty" (v6.15
+        on) it stays lazyfree, with "discard" (v4.12 to v5.17) it is dropped.
     reclaim : {"simple", "lru"}
         How frames are taken from guests.  "simple": one page at a time (docs/model.md).  "lru":
         as Linux 6.18 without MGLRU does it (docs/reclaim.md); with `low` 0 the host is a memory

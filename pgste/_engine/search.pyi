@@ -46,4 +46,7 @@ def search(
     until: tuple[str, ...] = (),
     below: int = ...,
     threads: int = 1,
+    memfd: bool = False,
+    pinned: bool = False,
+    validated: bool = False,
 ) -> SearchResult: ...

@@ -31,7 +31,9 @@ from pgste.guarantees import (
     explain,
     guarantees,
 )
+from pgste.guarantees.columns import assumed
 from pgste.guarantees.result import named
+from pgste.guarantees.search import BACKINGS
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
 
@@ -64,6 +66,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="QUESTION",
         help="in which releases of Linux an answer changed and by which commit; a question as"
         " above, or all that changed",
+    )
+    parser.add_argument(
+        "--backing",
+        choices=BACKINGS,
+        default=BACKINGS[0],
+        help="the guest's memory: private and anonymous (default), or a shared file in memory",
+    )
+    parser.add_argument(
+        "--pinned",
+        action="store_true",
+        help="a VFIO device has page 0 pinned, and is a second observer: a store is lost if guest"
+        " or device do not see it",
     )
     parser.add_argument(
         "--deep",
@@ -101,7 +115,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         wanted = [named("mechanisms", name, _HEADINGS) for name in args.mechanisms.split(",")]
     start = time.perf_counter()
     with _progress() as advance:
-        result = guarantees(wanted, systems, progress=advance)
+        result = guarantees(
+            wanted, systems, progress=advance, backing=args.backing, pinned=args.pinned
+        )
     seconds = time.perf_counter() - start
     _show(result, lambda: table(result, seconds, console.width), args.format, console)
     return 0
@@ -126,7 +142,7 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
     systems = DEEP_SYSTEMS if args.deep else SYSTEMS
     question = None if args.kernels == _ALL else named("question", args.kernels, _TEXTS)
     with _progress() as advance:
-        found = bisect(question, systems, advance)
+        found = bisect(question, systems, advance, backing=args.backing, pinned=args.pinned)
     _show(found, lambda: histories(found), args.format, console)
     return 0
 
@@ -141,7 +157,9 @@ def _explain(args: argparse.Namespace, systems: Sequence[System], console: Conso
     mechanism = named("mechanism", args.explain[0], _HEADINGS)
     question = named("question", args.explain[1], _TEXTS)
     with _progress() as advance:
-        cell = explain(mechanism, question, systems, advance)
+        cell = explain(
+            mechanism, question, systems, advance, backing=args.backing, pinned=args.pinned
+        )
     drawn = args.plot is not None and cell.steps is not None
     if drawn:
         cell.plot(args.plot)
@@ -236,12 +254,19 @@ def table(result: Guarantees, seconds: float, width: int) -> Group:
     )
     for mark, note in zip(_MARKS, notes, strict=False):
         legend.append(f" {mark}: {note}.")
-    legend.append(f"\nAssumed: {', '.join(ASSUMPTIONS)}.")
+    legend.append(f"\nAssumed: {_assumptions(result.assumed)}.")
     legend.append(
         f"\n{sum(result.states.values()):,} states, {sum(result.transitions.values()):,}"
         f" transitions, {seconds:.0f} s."
     )
     return Group(*grids, legend)
+
+
+def _assumptions(assumptions: Sequence[str]) -> str:
+    """What is taken for granted, with the switch that changes it behind."""
+    return ", ".join(
+        each + (f" ({ASSUMPTIONS[each]})" if ASSUMPTIONS.get(each) else "") for each in assumptions
+    )
 
 
 def _searched(what: str, cell: Cell) -> Text:
@@ -250,7 +275,12 @@ def _searched(what: str, cell: Cell) -> Text:
     for system in cell.systems:
         others = "; other pages keep to free and alloc" if system.obedient else ""
         text.append(f"\n  {system}{others}")
+    text.append(f"\nAssumed: {_assumptions(_world(cell))}.")
     return text
+
+
+def _world(cell: Cell) -> tuple[str, ...]:
+    return assumed(cell.subject.backing, cell.subject.pinned)
 
 
 def explanation(cell: Cell) -> Group:
@@ -261,6 +291,7 @@ def explanation(cell: Cell) -> Group:
         (cell.answer, "bold green" if cell.is_promise else "bold red"),
         "" if cell.is_promise or cell.answer == "n/a" else (NO_PROMISE, "bold red"),
         f"\n{subject.meaning}",
+        *(f"\nwith {each}" for each in _world(cell) if each not in ASSUMPTIONS),
     )
     if cell.answer == "n/a":
         return Group(head, _searched("The question arises in none of the", cell))
@@ -273,7 +304,9 @@ def explanation(cell: Cell) -> Group:
     two = moments[0].host_pte is not None
     ptes = ("PTE", "host PTE") if two else ("PTE",)
     digits = 16 if any(moment.pgste >> 32 for moment in moments) else 8
-    for title in ("state", "PGSTE", *ptes, "list", "a load gives"):
+    lists = ("list",) if subject.mechanism == "cmma" else ()
+    device = ("device",) if subject.pinned else ()
+    for title in ("state", "PGSTE", *ptes, *lists, "a load gives", *device):
         grid.add_column(title)
     for number, moment in enumerate(moments):
         words = (moment.pte, moment.host_pte) if two else (moment.pte,)
@@ -283,8 +316,9 @@ def explanation(cell: Cell) -> Group:
             moment.state,
             f"{moment.pgste:0{digits}x}",
             *(f"{word:x}" for word in words),
-            " ".join(map(str, moment.listed)),
+            *([" ".join(map(str, moment.listed))] if lists else []),
             moment.reads,
+            *([moment.device or ""] if device else []),
         )
     foot = Text(
         f"Page 0, on {cell.system}; no shorter run shows it.\nState: S stable, U unused,"

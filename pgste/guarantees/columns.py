@@ -5,18 +5,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgste.guarantees.witness import Advice, Poison
+from pgste.guarantees.witness import Advice, Backing, Poison
 
-__all__ = ["ASSUMPTIONS", "MECHANISMS", "Subject"]
+__all__ = ["ASSUMPTIONS", "MECHANISMS", "Subject", "assumed"]
 
-#: What every column takes for granted of the guest's memory.
-ASSUMPTIONS = (
-    "private anonymous memory",
-    "no mlock",
-    "no VFIO",
-    "no userfaultfd",
-    "pages of 4 KiB",
-)
+#: What every column takes for granted of the guest's memory, and the switch that changes it.
+ASSUMPTIONS = {
+    "private anonymous memory": "--backing memfd",
+    "no mlock": "",
+    "no VFIO": "--pinned",
+    "no userfaultfd": "",
+    "pages of 4 KiB": "",
+}
+
+
+def assumed(backing: Backing = "anonymous", pinned: bool = False) -> tuple[str, ...]:
+    """What is taken for granted of the guest's memory."""
+    other = {
+        "private anonymous memory": "shared memory of a memfd" if backing == "memfd" else "",
+        "no VFIO": "a VFIO device that has page 0 pinned" if pinned else "",
+    }
+    return tuple(other.get(each) or each for each in ASSUMPTIONS)
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,13 @@ class Subject:
     shifted: bool = False
     advice: Advice = "madv_dontneed"
     busy: bool = False  # folios may be locked, under writeback, mapped by a child
+    backing: Backing = "anonymous"
+    pinned: bool = False  # a device has page 0 pinned from the start
+
+    @property
+    def can_change(self) -> bool:
+        """Whether the host is one that `backing` and `pinned` can be asked of: not z/VM."""
+        return self.generation != "zvm"
 
 
 MECHANISMS = (
@@ -65,6 +81,16 @@ MECHANISMS = (
         shifted=True,
     ),
     Subject(
+        "cmma_7_1",
+        "v7.1",
+        "CMMA on KVM, Linux v7.1 to v7.1.4: ZERO and the list's addresses are mended"
+        " (9029496abfae, ca42c16638d5), UNUSED is not",
+        "cmma",
+        "dat",
+        revision="7.1",
+        notifiers=("xchg", "set"),
+    ),
+    Subject(
         "cmma_7_1_5",
         "v7.1.5",
         "CMMA on KVM, Linux v7.1.5 (fda07c8e4b54) and v7.2 (d4bb00704a66), as intended:"
@@ -84,6 +110,15 @@ MECHANISMS = (
         notifiers=("xchg", "none"),
     ),
     Subject("cmma_zvm", "z/VM", "CMMA on z/VM", "cmma", "zvm"),
+    Subject(
+        "madv_free_4_12",
+        "MADV_FREE v4.12",
+        "MADV_FREE, Linux v4.12 to v5.17: reclaim drops a clean page whatever refers to it"
+        " (802a3a92ad7a)",
+        "madv_free",
+        rearm="discard",
+        busy=True,
+    ),
     Subject(
         "madv_free",
         "MADV_FREE v5.18",

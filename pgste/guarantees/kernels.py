@@ -18,6 +18,7 @@ from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.result import Cell, Guarantees, cell_text, known
 from pgste.guarantees.search import Progress, guarantees
 from pgste.guarantees.systems import SYSTEMS, System
+from pgste.guarantees.witness import Backing
 from pgste.kernels.releases import Commit, span_text
 
 __all__ = ["NO_RELEASE", "SPANS", "Answer", "Bisect", "Span", "bisect"]
@@ -80,6 +81,13 @@ _ADDRESSES = Commit(
     "v7.1",
     f"the patch, and {_LISTED}",
 )
+_TRYLOCK = Commit(
+    "89fa757931dc",
+    "KVM: s390: Avoid potentially sleeping while atomic when zapping pages",
+    "v7.1",
+    f"{_LISTED}, and a later commit's Fixes line",
+)
+_FIXES_OF_7_1 = (_ZERO_RESET, _ADDRESSES, _TRYLOCK)
 _UNUSED_BIT = Commit(
     "fda07c8e4b54",
     "s390/mm: Fix handling of _PAGE_UNUSED pte bit",
@@ -126,14 +134,14 @@ _IN_GUEST = "in the guest; QEMU from 5.1"
 SPANS = (
     Span(_KVM, "cmma", "v4.13", "v6.19", (_EMULATION,), _OLDEST),
     Span(_KVM, "cmma_7_0", "v7.0", "v7.0", (_NEW_GMAP,), _RELEASED),
-    Span(_KVM, None, "v7.1", "v7.1.4", (_ZERO_RESET, _ADDRESSES), _LINGERS),
+    Span(_KVM, "cmma_7_1", "v7.1", "v7.1.4", _FIXES_OF_7_1, _LINGERS),
     Span(_KVM, "cmma_7_1_5", "v7.1.5", None, (_UNUSED_BIT,), _WRITTEN),
     Span(_SHIFTED, "cmma", "v4.13", "v6.19", (_EMULATION,), _OLDEST),
     Span(_SHIFTED, "cmma_7_0_shifted", "v7.0", "v7.0", (_NEW_GMAP,), _RELEASED),
-    Span(_SHIFTED, None, "v7.1", "v7.1.4", (_ZERO_RESET, _ADDRESSES), _LINGERS),
+    Span(_SHIFTED, "cmma_7_1", "v7.1", "v7.1.4", _FIXES_OF_7_1, _LINGERS),
     Span(_SHIFTED, "cmma_7_1_5", "v7.1.5", None, (_UNUSED_BIT,), _WRITTEN),
     Span(_LEFT, "cmma_7_1_5_left", "v7.1.5", None, (_UNUSED_BIT,), _OPEN),
-    Span(_FREE, None, "v4.12", "v5.17", (_LAZYFREE,), _ANY_CLEAN),
+    Span(_FREE, "madv_free_4_12", "v4.12", "v5.17", (_LAZYFREE,), _ANY_CLEAN),
     Span(_FREE, "madv_free", "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
     Span(_FREE, "madv_free_dirty", "v6.15", None, (_DIRTY_ONLY,), _DIRTY),
     Span(_ALONE, None, "v5.18", "v6.14", (_REFERENCED,), _OR_HELD),
@@ -241,6 +249,8 @@ def bisect(
     *,
     everywhere: bool = False,
     result: Guarantees | None = None,
+    backing: Backing = "anonymous",
+    pinned: bool = False,
 ) -> Bisect:
     """In which releases an answer changed, and by which commit.
 
@@ -254,6 +264,8 @@ def bisect(
         Places with one rule in all releases too.
     result : Guarantees, optional
         Answers that are there already; what it lacks is searched.
+    backing, pinned
+        As for `guarantees`; answers of `result` for another memory are not taken.
 
     Raises
     ------
@@ -267,12 +279,15 @@ def bisect(
     if result is not None and not isinstance(result, Guarantees):
         raise ArgumentTypeError(f"result: {shown(result)} is not a Guarantees")
     spans = _spans(everywhere)
-    have = set() if result is None else {subject.key for subject in result.subjects}
+    world = (backing, pinned)
+    have = {s.key for s in (result.subjects if result else ()) if (s.backing, s.pinned) == world}
     columns = dict.fromkeys(span.column for span in spans if span.column is not None)
     missing = [column for column in columns if column not in have]
     found = dict(result.cells) if result is not None else {}
     if missing:
-        found |= guarantees(missing, systems, progress, threads).cells
+        found |= guarantees(
+            missing, systems, progress, threads, backing=backing, pinned=pinned
+        ).cells
     answers = [
         answer
         for each in QUESTIONS

@@ -11,7 +11,7 @@ from typing import Any
 
 from pgste._engine.names import shown
 from pgste.errors import UnknownNameError
-from pgste.guarantees.columns import ASSUMPTIONS, Subject
+from pgste.guarantees.columns import Subject, assumed
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.systems import System
 from pgste.guarantees.witness import Moment, Step, play
@@ -83,6 +83,7 @@ class Cell:
             "mechanism": self.subject.key,
             "title": self.subject.title,
             "meaning": self.subject.meaning,
+            "assumptions": list(assumed(self.subject.backing, self.subject.pinned)),
             "question": self.question.key,
             "text": self.question.whole,
             **told,
@@ -119,6 +120,8 @@ class Cell:
             notifiers=subject.notifiers,
             shifted=subject.shifted,
             advice=subject.advice,
+            backing=subject.backing,
+            pinned=subject.pinned,
         )
 
     def plot(self, path: str | os.PathLike[str]) -> None:
@@ -154,6 +157,12 @@ class Guarantees:
         known("question", question, [each.key for each in QUESTIONS])
         return self.cells[mechanism, question]
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What is taken for granted of the guest's memory."""
+        [world] = {(subject.backing, subject.pinned) for subject in self.subjects}
+        return assumed(*world)
+
     def zapped(self, mechanism: str) -> str:
         """When a freed page's content goes: the three answers about it as one phrase."""
         for question, phrase in (
@@ -169,7 +178,7 @@ class Guarantees:
         """Everything as plain data for JSON."""
         return {
             "systems": [str(system) for system in self.systems],
-            "assumptions": list(ASSUMPTIONS),
+            "assumptions": list(self.assumed),
             "mechanisms": {
                 subject.key: {
                     "title": subject.title,

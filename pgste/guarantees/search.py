@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pgste._checks import check_callable, count_of, items_of, names_of
+from pgste._checks import check_callable, check_flag, count_of, items_of, names_of
 from pgste._engine.search import search
 from pgste._engine.watch import Progress as Searched
 from pgste._threads import run_each
@@ -22,7 +23,7 @@ from pgste.guarantees.columns import MECHANISMS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.result import Cell, Guarantees, known
 from pgste.guarantees.systems import STATES, SYSTEMS, System
-from pgste.guarantees.witness import Step
+from pgste.guarantees.witness import Backing, Step
 
 if TYPE_CHECKING:
     from pgste._engine.search import SearchResult
@@ -32,6 +33,7 @@ __all__ = ["explain", "guarantees"]
 Progress = Callable[[str, int, int], object]
 _MAX_STATES = 40_000_000
 _MAX_STEPS = 64  # PGSTE_SEARCH_STEPS
+BACKINGS = ("anonymous", "memfd")
 MAX_THREADS = 64
 
 
@@ -40,6 +42,9 @@ def guarantees(
     systems: Sequence[System] = SYSTEMS,
     progress: Progress | None = None,
     threads: int | None = None,
+    *,
+    backing: Backing = "anonymous",
+    pinned: bool = False,
 ) -> Guarantees:
     """Answer every question for every mechanism, by exhaustion.
 
@@ -57,13 +62,19 @@ def guarantees(
     threads : int, optional
         Threads to search with, 1 .. 64; default: one for each CPU.  Many searches are done one a
         thread, few one after another by all threads.  Results are the same.
+    backing : {"anonymous", "memfd"}
+        The guest's memory: private and anonymous, or that of a shared file in memory.
+    pinned : bool
+        A VFIO device has page 0 pinned from the start, and keeps the frame that it had then.  A
+        store is lost if guest or device do not see it.  Neither is asked of z/VM.
 
     Raises
     ------
     UnknownNameError
-        No such mechanism.
+        No such mechanism or backing.
     ArgumentError
-        A system out of range (`struct pgste_search_config`).
+        A system out of range (`struct pgste_search_config`); z/VM alone with `backing`
+        or `pinned`.
     ModelMemoryError
         A system has too many states for memory.
     """
@@ -73,7 +84,7 @@ def guarantees(
     if threads is not None:
         threads = count_of("threads", threads, MAX_THREADS)
     check_callable("progress", progress)
-    subjects = tuple(subject for subject in MECHANISMS if subject.key in wanted)
+    subjects = _in_world([s for s in MECHANISMS if s.key in wanted], backing, pinned)
     jobs = [(subject, y) for subject in subjects for y in systems if y.fits(subject)]
     jobs.sort(key=lambda job: -_states(*job))  # the long ones first
     results_of = _search_all(jobs, threads or _cpus(), progress)
@@ -92,6 +103,21 @@ def guarantees(
         cells=cells,
         states={s.key: _sum(found, s, "states") for s in subjects},
         transitions={s.key: _sum(found, s, "transitions") for s in subjects},
+    )
+
+
+def _in_world(subjects: list[Subject], backing: Backing, pinned: bool) -> tuple[Subject, ...]:
+    """The columns with another memory behind the guest; z/VM's is its own affair."""
+    known("backing", backing, BACKINGS)
+    check_flag("pinned", pinned)
+    if backing == "anonymous" and not pinned:
+        return tuple(subjects)
+    kept = [subject for subject in subjects if subject.can_change]
+    if not kept:
+        raise ArgumentError(f"mechanisms: {subjects[0].key!r} knows no backing and no pinned pages")
+    memfd = backing == "memfd"
+    return tuple(
+        replace(s, backing=backing, pinned=pinned, busy=s.busy and not memfd) for s in kept
     )
 
 
@@ -121,6 +147,9 @@ def explain(
     question: str,
     systems: Sequence[System] = SYSTEMS,
     progress: Progress | None = None,
+    *,
+    backing: Backing = "anonymous",
+    pinned: bool = False,
 ) -> Cell:
     """Answer one question for one mechanism: the cell that `guarantees` has for it, sooner.
 
@@ -132,7 +161,7 @@ def explain(
     ----------
     mechanism, question : str
         Keys of `MECHANISMS` and `QUESTIONS`.
-    systems, progress
+    systems, progress, backing, pinned
         As in `guarantees`; the states to search in all are an upper bound.
 
     Raises
@@ -143,7 +172,7 @@ def explain(
     known("mechanism", mechanism, [subject.key for subject in MECHANISMS])
     known("question", question, [each.key for each in QUESTIONS])
     check_callable("progress", progress)
-    subject = next(subject for subject in MECHANISMS if subject.key == mechanism)
+    [subject] = _in_world([s for s in MECHANISMS if s.key == mechanism], backing, pinned)
     systems = tuple(y for y in _checked(systems) if y.fits(subject))
     if not systems:
         raise ArgumentError(f"systems: none that fits {mechanism!r}")
@@ -167,7 +196,8 @@ def _search_all(
     below: int = _MAX_STEPS,
 ) -> list[SearchResult]:
     counts = [Searched() for _ in jobs]
-    known = [STATES.get((subject.key, system), 0) for subject, system in jobs]
+    plain = [s.backing == "anonymous" and not s.pinned for s, _ in jobs]
+    known = [plain[n] * STATES.get((s.key, system), 0) for n, (s, system) in enumerate(jobs)]
 
     def report() -> None:
         running = [n for n, count in enumerate(counts) if count.searched < count.found]
@@ -240,6 +270,8 @@ def _search(
         until=until,
         below=below,
         threads=threads,
+        memfd=subject.backing == "memfd",
+        pinned=subject.pinned,
     )
 
 

@@ -20,9 +20,10 @@ from pgste.errors import ProgramInterruption
 if TYPE_CHECKING:
     from pgste._engine.host import FrameInfo, SlotInfo
 
-__all__ = ["Advice", "Moment", "Page", "Poison", "Step", "play"]
+__all__ = ["Advice", "Backing", "Moment", "Page", "Poison", "Step", "play"]
 
 Advice: TypeAlias = Literal["madv_dontneed", "madv_free"]
+Backing: TypeAlias = Literal["anonymous", "memfd"]
 Poison: TypeAlias = Literal["none", "init_on_free", "page_poison"]
 Rewrite: TypeAlias = Literal["none", "xchg", "set"]
 
@@ -65,7 +66,8 @@ class Moment:
     (S stable, U unused, V volatile, P potentially volatile) and one for the host's (r resident,
     p on swap, z nothing kept) with ZERO spelled out, `listed` the pages on the CBRL,
     `reads` the content, a store's number or "zero", or the program interruption.  `pages` are
-    all pages of the guest, in words.
+    all pages of the guest, in words, `device` what a device reads that has page 0 pinned, None
+    where there is none.
     """
 
     what: str
@@ -76,6 +78,7 @@ class Moment:
     listed: tuple[int, ...]
     reads: str
     pages: tuple[Page, ...] = ()
+    device: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; words as hexadecimal numbers."""
@@ -87,6 +90,7 @@ class Moment:
             "state": self.state,
             "listed": list(self.listed),
             "reads": self.reads,
+            "device": self.device,
             "pages": [asdict(page) for page in self.pages],
         }
 
@@ -134,18 +138,34 @@ def _pages(blocks: list[tuple[int, int, bool]]) -> str:
 
 class _Player:
     def __init__(
-        self, host: Host, guest: Guest, poison: Poison, notifiers: tuple[str, ...] = ()
+        self,
+        host: Host,
+        guest: Guest,
+        poison: Poison,
+        notifiers: tuple[str, ...] = (),
+        memfd: bool = False,
     ) -> None:
         self.host, self.guest, self.poison = host, guest, poison
         self.tag = 0
         # what an operation does to the host's PTE that changes least
         self.least: Rewrite = "none" if "none" in notifiers else "xchg"
+        self.memfd = memfd
+        self.pinned = False  # a device has page 0
+        self.kept: int | None = None  # what is in the frame that it kept when the page lost it
+
+    def pin(self) -> None:
+        """VFIO_IOMMU_MAP_DMA: the page is faulted in and pinned."""
+        self.guest.read(0)
+        if not self.memfd:  # a file's page is unmapped all the same, and found again
+            self.host.set_folio(self.guest, 0, "pinned")
+        self.pinned = True
 
     def do(self, step: Step) -> str:
         """Carry a step out: what it was, in words."""
         value: str | int = ""
         waits = step.action == "alloc" and "waits" in self._reported(step.gfn)
         processed = self.guest.stats()["processed"]
+        before = int(self.guest.peek(0)[0])
         try:
             value = self._act(step)
         except ProgramInterruption as error:
@@ -153,6 +173,9 @@ class _Player:
             if step.action != "read":
                 return self._words(step, "") + f": {refused}"
             value = refused
+        # a page that a store by a device does not reach is in another frame than the device's
+        if self.pinned and self.kept is None and not self.guest.poke(0, self.guest.peek(0)):
+            self.kept = self.tag if step.action == "free_raced" else before
         words = self._words(step, value)
         if waits:  # page_reporting has the block: the ack, and so the host's discard, comes first
             words += ", after the ack of its report"
@@ -188,6 +211,8 @@ class _Player:
                 guest.intercept(vcpu=1)
             case "age":
                 guest.age(gfn)
+            case "dma_write":
+                self._dma(gfn)
             case "zap":
                 guest.zap(gfn)
             case "pin" | "lock" | "writeback" | "fork":
@@ -205,7 +230,7 @@ class _Player:
             case "report":
                 return self._report()
             case "pressure":
-                for what in _HOLDS[: 1 if guest.flavour == "zvm" else None]:
+                for what in _HOLDS[self.pinned : 1 if guest.flavour == "zvm" else None]:
                     host.set_folio(guest, slice(None), what, False)
                 for _ in range(4):
                     host.reclaim(host.frames)
@@ -231,7 +256,9 @@ class _Player:
                     guest.intercept()
             case ["end", rewrite]:
                 word = int(guest.host_ptes(gfn)[0])
-                clears = rewrite == "set" or (rewrite == "xchg" and guest.revision != "7.0")
+                clears = rewrite == "set" or (
+                    rewrite == "xchg" and guest.revision not in ("7.0", "7.1")
+                )
                 if clears and word & PteBits.PRESENT:
                     guest.set_host_ptes(gfn, word & ~PteBits.UNUSED)
 
@@ -253,6 +280,14 @@ class _Player:
     def _store(self, gfn: int) -> None:
         self.tag += 1
         self.guest.write(gfn, self.tag)
+
+    def _dma(self, gfn: int) -> None:
+        """A device stores to the frame that it has."""
+        self.tag += 1
+        if self.kept is None:
+            self.guest.poke(gfn, self.tag)
+        else:
+            self.kept = self.tag
 
     def _fill(self, gfn: int) -> None:
         """What the guest does to a page before it frees it."""
@@ -299,7 +334,13 @@ class _Player:
             tuple(listed),
             self._reads(0, state),
             tuple(map(self._page, range(guest.pages))),
+            self._device(),
         )
+
+    def _device(self) -> str | None:
+        if not self.pinned:
+            return None
+        return _content(int(self.guest.peek(0)[0]) if self.kept is None else self.kept)
 
     def _state(self, pgste: int, pte: int) -> str:
         state = "SUPV"[(pgste & PgsteBits.USAGE) >> 24]
@@ -414,6 +455,8 @@ def play(
     notifiers: tuple[str, ...] = (),
     shifted: bool = False,
     advice: Advice = "madv_dontneed",
+    backing: Backing = "anonymous",
+    pinned: bool = False,
 ) -> list[Moment]:
     """Play steps on a new guest; a `Moment` for the start and after each step."""
     host = Host(frames, swap_slots, rearm=rearm)
@@ -426,6 +469,7 @@ def play(
         vcpus=vcpus,
         revision=revision if generation == "dat" else None,
         slots=[(0, pages, 1, True)] if shifted else None,
+        memory="memfd" if backing == "memfd" else "host",
     )
     if mechanism == "reporting":
         # as search/reporting.c has it: every block is reported, and a call takes a moment
@@ -444,7 +488,9 @@ def play(
             poison=poison,
             advice=advice,
         )
-    player = _Player(host, guest, poison, notifiers)
+    player = _Player(host, guest, poison, notifiers, backing == "memfd")
+    if pinned:
+        player.pin()
     moments = [player.look("a new guest")]
     moments.extend(player.look(player.do(step)) for step in steps)
     return moments

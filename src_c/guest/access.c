@@ -50,6 +50,42 @@ int pgste_peek(const struct pgste_guest *guest, const struct pgste_gfns *gfns, u
 	return PGSTE_OK;
 }
 
+static bool poke_one(struct mm *mm, uint64_t gfn, uint32_t tag)
+{
+	const uint64_t cold = mm->pte[gfn];
+
+	if (cold & COLD_FOREIGN)
+		return false;
+	if (pte_is_present(cold, mm->state[gfn]))
+		mm->host->frames[pte_index(cold)].tag = tag;
+	else if (mm->file && mm->file[gfn])
+		mm->file[gfn] = FILE_HAS | tag;
+	else
+		return false;
+	return true;
+}
+
+int64_t pgste_poke(struct pgste_guest *guest, const struct pgste_gfns *gfns, const uint32_t *tags,
+		   unsigned tag_step)
+{
+	struct mm *mm = &guest->mm;
+	int64_t poked = 0;
+
+	if (!tags || tag_step > 1)
+		return PGSTE_E_ARG;
+	if (!gfns_below(gfns, mm->nr_pages))
+		return PGSTE_E_GFN;
+	guest_settle(guest);
+	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
+		if (!gfn_get(gfns, i, mm->nr_pages, &gfn))
+			return PGSTE_E_CHANGED;
+		poked += poke_one(mm, gfn, tags[tag_step ? i : 0]);
+	}
+	return poked;
+}
+
 int64_t pgste_swap_out(struct pgste_guest *guest, const struct pgste_gfns *gfns)
 {
 	if (!gfns_below(gfns, guest->mm.nr_pages))
@@ -65,7 +101,7 @@ int64_t pgste_set_folio(struct pgste_guest *guest, const struct pgste_gfns *gfns
 
 	if ((unsigned)what > PGSTE_FOLIO_SHARED ||
 	    (generation == PGSTE_GEN_ZVM && what != PGSTE_FOLIO_PINNED) ||
-	    (generation == PGSTE_GEN_DAT && what == PGSTE_FOLIO_SHARED))
+	    ((generation == PGSTE_GEN_DAT || guest->mm.file) && what == PGSTE_FOLIO_SHARED))
 		return PGSTE_E_ARG;
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;

@@ -18,12 +18,12 @@ static void guest_destroy(struct pgste_guest *guest)
 	free(guest);
 }
 
-static bool guest_init(struct pgste_guest *guest)
+static bool guest_init(struct pgste_guest *guest, bool memfd)
 {
 	guest->free = table_new(bitmap_bytes(guest->mm.nr_pages));
 	guest->vcpus = calloc(guest->nr_vcpus, sizeof(*guest->vcpus));
 	return guest->free && guest->vcpus && (!guest->mech->init || guest->mech->init(guest)) &&
-	       mm_init(&guest->mm);
+	       mm_init(&guest->mm, memfd);
 }
 
 /* What only some generations and mechanisms have. */
@@ -33,11 +33,13 @@ static bool options_valid(const struct pgste_guest_config *c)
 
 	if (c->log_revision >= PGSTE_NR_LOG_REVISIONS || (dat && c->generation != PGSTE_GEN_DAT))
 		return false;
-	if (c->own_memory && c->allow_cow_sharing)
+	/* a caller's frames are its own affair, and a file's pages are never the zero page */
+	if ((c->own_memory && (c->memfd || c->allow_cow_sharing)) ||
+	    (c->memfd && c->allow_cow_sharing))
 		return false;
 	return c->generation != PGSTE_GEN_ZVM ||
 	       !(c->interpretation || c->slots || c->cmma_later || c->own_memory ||
-		 c->storage_keys || c->allow_cow_sharing);
+		 c->storage_keys || c->allow_cow_sharing || c->memfd);
 }
 
 static bool guest_config_valid(const struct pgste_guest_config *c)
@@ -56,7 +58,8 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	struct pgste_guest *g;
 	int error;
 
-	if (!guest_config_valid(config) || host->nr_mms >= PGSTE_MAX_GUESTS)
+	if (!guest_config_valid(config) || host->nr_mms >= PGSTE_MAX_GUESTS ||
+	    (config->memfd && has_lru(host)))
 		return PGSTE_E_ARG;
 	g = calloc(1, sizeof(*g));
 	if (!g)
@@ -81,7 +84,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	if (config->generation == PGSTE_GEN_DAT && !config->log_revision)
 		g->log_revision = config->revision == PGSTE_REVISION_7_2 ? PGSTE_LOG_DAT_NEW :
 									   PGSTE_LOG_DAT;
-	if (!guest_init(g)) {
+	if (!guest_init(g, config->memfd)) {
 		guest_destroy(g);
 		return PGSTE_E_NOMEM;
 	}
@@ -118,6 +121,7 @@ uint64_t pgste_guest_page_bits(const struct pgste_guest *guest)
 {
 	return 8 * (sizeof(*guest->mm.state) + sizeof(*guest->mm.pte) + sizeof(*guest->mm.rest) +
 		    (guest->mm.two.bits ? sizeof(*guest->mm.two.bits) : 0) +
+		    (guest->mm.file ? sizeof(*guest->mm.file) : 0) +
 		    (guest->odd ? sizeof(*guest->odd) : 0)) + 1 + guest->mech->page_bits;
 }
 

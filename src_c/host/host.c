@@ -118,7 +118,7 @@ void host_leave(struct pgste_host *host, uint32_t number)
 
 int pgste_host_set_rearm(struct pgste_host *host, enum pgste_rearm rearm)
 {
-	if (rearm != PGSTE_REARM_REFERENCED && rearm != PGSTE_REARM_DIRTY)
+	if ((unsigned)rearm > PGSTE_REARM_DISCARD)
 		return PGSTE_E_ARG;
 	host->rearm = rearm;
 	return PGSTE_OK;

@@ -132,7 +132,7 @@ static void discard(struct pgste_guest *guest, const struct reporting *r, uint64
 		if (r->config.advice == PGSTE_ADVICE_MADV_FREE)
 			madvise_free(&guest->mm, page);
 		else
-			madvise_dontneed(&guest->mm, page);
+			madvise_discard(&guest->mm, page);
 }
 
 /* The ack: page_reporting_drain, and before it the last moment for the host to discard. */

@@ -12,7 +12,7 @@ static bool drop_lazyfree(struct pgste_host *host, uint32_t frame)
 
 	bool dirty = f->dirty || (mm->pte[f->gfn] & PTE_DIRTY);
 
-	if (dirty || f->pinned) {
+	if (dirty || (f->pinned && host->rearm != PGSTE_REARM_DISCARD)) {
 		f->dirty = dirty;
 		pte_restore(mm, f->gfn);
 		if (dirty || host->rearm == PGSTE_REARM_REFERENCED) {
@@ -85,6 +85,18 @@ static bool drops_unused(struct mm *mm, uint64_t gfn)
 	return page_is_unused(mm, gfn);
 }
 
+/* The PTE goes, unused or not, and the file has the page, which it writes to swap by and by. */
+static void leave_to_file(struct pgste_host *host, uint32_t frame)
+{
+	struct mm *mm = owner(host, frame);
+	const uint64_t gfn = host->frames[frame].gfn;
+
+	file_keep(mm, gfn);
+	pte_unmap(mm, gfn);
+	frame_put(host, frame);
+	host->stats.clean_evictions++;
+}
+
 /*
  * Take the frame from its page.  A slot is taken first, as add_to_swap comes before the
  * unmap: even a page that is then dropped needs one for a moment; the caller sees to it that
@@ -97,6 +109,10 @@ bool drop_or_write(struct pgste_host *host, uint32_t frame)
 
 	if (f->list == PGSTE_LIST_LAZYFREE)
 		return drop_lazyfree(host, frame);
+	if (mm->file) {
+		leave_to_file(host, frame);
+		return true;
+	}
 	if (mm->rules && mm->rules->drops(mm, f->gfn)) {
 		drop_volatile(host, frame);
 		return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loads and stores of the mm, and the faults they take: zero fill (do_anonymous_page) and
- * swap-in (do_swap_page).  docs/model.md section 4.
+ * Loads and stores of the mm, and the faults they take: zero fill (do_anonymous_page), or what a
+ * file has (shmem_fault), and swap-in (do_swap_page).  docs/model.md section 4.
  */
 #include "memory/key.h"
 
@@ -14,6 +14,8 @@ static int fault_zero(struct mm *mm, uint64_t gfn, enum pte_access access,
 	if (*frame == NIL)
 		return PGSTE_E_NO_FRAME;
 	list_add(host, PGSTE_LIST_INACTIVE, *frame);
+	if (mm->file)
+		host->frames[*frame].tag = (uint32_t)mm->file[gfn];
 	chunk_touch(mm, gfn);
 	pte_map_zero(mm, gfn, *frame, access);
 	host->stats.zero_fills++;
@@ -118,7 +120,7 @@ uint32_t content_of(const struct mm *mm, uint64_t gfn)
 		return mm->host->slots[index].tag;
 	if (cold & PTE_PRESENT)
 		return mm->host->frames[index].tag;
-	return 0;
+	return mm->file ? (uint32_t)mm->file[gfn] : 0;
 }
 
 /* gfn by gfn: tags NULL is a load into loaded, which may be NULL too. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What madvise does to one page of a guest's private anonymous memory: MADV_DONTNEED
- * (zap_pte_range) and MADV_FREE (madvise_free_pte_range).  docs/model.md section 7.
+ * What madvise does to one page of a guest's memory: MADV_DONTNEED (zap_pte_range) and MADV_FREE
+ * (madvise_free_pte_range).  docs/model.md section 7.
  */
 #include "memory/memory.h"
 
@@ -30,10 +30,20 @@ void madvise_dontneed(struct mm *mm, uint64_t gfn)
 	} else if (mm->state[gfn] & PGSTE_STATE_SWAP) {
 		drop_swap(mm, gfn);
 	} else if (cold & PTE_PRESENT) {
+		if (mm->file)
+			file_keep(mm, gfn);
 		pte_unmap(mm, gfn);
 		frame_put(mm->host, pte_index(cold));
 		mm->stats.hint_frames_freed++;
 	}
+}
+
+/* ram_block_discard_range punches a hole, where there is a file, before its MADV_DONTNEED. */
+void madvise_discard(struct mm *mm, uint64_t gfn)
+{
+	madvise_dontneed(mm, gfn);
+	if (mm->file)
+		mm->file[gfn] = 0;
 }
 
 /*
@@ -70,6 +80,8 @@ void madvise_free(struct mm *mm, uint64_t gfn)
 {
 	const uint64_t cold = mm->pte[gfn];
 
+	if (mm->file)
+		return; /* EINVAL: vma_is_anonymous */
 	if (maps_zero_page(mm, gfn))
 		zero_page_passed(mm, gfn);
 	else if (cold & COLD_FOREIGN)

@@ -13,6 +13,8 @@
  *
  *   bits    2 bytes  the host's own PTE, see below
  *
+ * and 8 more if the memory is that of a file (memfd).
+ *
  * All of it comes zeroed from mmap, and zero is "in use, stable, nothing mapped".
  */
 #ifndef MEMORY_MEMORY_H
@@ -83,6 +85,7 @@ struct mm {
 	bool strangers; /* some foreign PTE may not be the zero page's, see has_strangers */
 	struct notes notes;
 	uint64_t *open; /* a bit a page: between modify_prot_start and _commit; or NULL */
+	uint64_t *file; /* memfd: FILE_HAS | tag of pages that have no frame, 0: a hole; or NULL */
 	uint64_t nr_open;
 	struct pgste_guest_stats stats; /* what is not counted in the vcpus */
 	struct two_tables two;
@@ -92,7 +95,7 @@ struct mm {
 /* ---- life (mm.c) ---- */
 
 /* Tables for mm->nr_pages, and a number on mm->host; false: no memory, and nothing is kept. */
-bool mm_init(struct mm *mm);
+bool mm_init(struct mm *mm, bool memfd);
 /* Gives frames and slots back, leaves the host, frees the tables. */
 void mm_exit(struct mm *mm);
 
@@ -280,10 +283,15 @@ void pte_load_apart(struct mm *mm, uint64_t gfn, uint64_t word);
 uint16_t pte_make_soft_dirty(struct mm *mm, uint64_t gfn);
 /* Try the lock of the host's page table that has the page; counts. */
 bool host_trylock(struct mm *mm, uint64_t gfn);
-/* What is left of a present host PTE that is written anew: in 7.0 UNUSED stays. */
+/* Before 7.1.5 only set_ptes took UNUSED off a present host PTE. */
+static inline bool unused_lingers(enum pgste_revision revision)
+{
+	return revision == PGSTE_REVISION_7_0 || revision == PGSTE_REVISION_7_1;
+}
+/* What is left of a present host PTE that is written anew. */
 static inline uint16_t host_rewritten(const struct mm *mm, uint16_t bits)
 {
-	if (mm->two.revision == PGSTE_REVISION_7_0 || !(bits & PTE_PRESENT))
+	if (unused_lingers(mm->two.revision) || !(bits & PTE_PRESENT))
 		return bits;
 	return bits & (uint16_t)~PTE_UNUSED;
 }
@@ -356,9 +364,24 @@ int64_t mm_set_folio(struct mm *mm, const struct pgste_gfns *gfns, enum pgste_fo
 /* A store to a page that a forked child maps, too: a copy of its own. */
 void folio_copy(struct mm *mm, uint64_t gfn);
 
+/* ---- a file behind the pages: of guests with memfd ---- */
+
+#define FILE_HAS (UINT64_C(1) << 32)
+
+/*
+ * A page that is mapped is about to lose its frame.  It stays with the file, in the page cache or
+ * on swap: which of the two, and the memory that it takes there, is not modelled.
+ */
+static inline void file_keep(struct mm *mm, uint64_t gfn)
+{
+	mm->file[gfn] = FILE_HAS | mm->host->frames[pte_index(mm->pte[gfn])].tag;
+}
+
 /* ---- madvise (madvise.c): what the host does for one page ---- */
 
 void madvise_dontneed(struct mm *mm, uint64_t gfn);
+/* What a hypervisor does that is told that a page is free: the hole in a file goes with it. */
+void madvise_discard(struct mm *mm, uint64_t gfn);
 void madvise_free(struct mm *mm, uint64_t gfn);
 
 /*

@@ -37,9 +37,10 @@ static void free_tables(struct mm *mm)
 	table_free(mm->touched, bitmap_bytes(chunks(nr)));
 	table_free(mm->two.bits, nr * sizeof(*mm->two.bits));
 	table_free(mm->two.held, held_bytes(mm));
+	table_free(mm->file, nr * sizeof(*mm->file));
 }
 
-bool mm_init(struct mm *mm)
+bool mm_init(struct mm *mm, bool memfd)
 {
 	const uint64_t nr = mm->nr_pages;
 	const bool two = mm->generation == PGSTE_GEN_DAT;
@@ -50,9 +51,12 @@ bool mm_init(struct mm *mm)
 	mm->touched = table_new(bitmap_bytes(chunks(nr)));
 	if (two)
 		mm->two.bits = table_new(nr * sizeof(*mm->two.bits));
+	if (memfd)
+		mm->file = table_new(nr * sizeof(*mm->file));
 	mm->number = NIL;
 	mm->window = WINDOW_FIRST;
-	if (mm->state && mm->pte && mm->rest && mm->touched && (mm->two.bits || !two))
+	if (mm->state && mm->pte && mm->rest && mm->touched && (mm->two.bits || !two) &&
+	    (mm->file || !memfd))
 		mm->number = host_join(mm->host, mm);
 	if (mm->number == NIL) {
 		free_tables(mm);

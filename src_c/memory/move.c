@@ -42,10 +42,14 @@ void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr)
 		memmove(mm->state + to, mm->state + from, nr * sizeof(*mm->state));
 		memmove(mm->rest + to, mm->rest + from, nr * sizeof(*mm->rest));
 	}
+	if (mm->file)
+		memmove(mm->file + to, mm->file + from, nr * sizeof(*mm->file));
 	for (uint64_t gfn = from; gfn < from + nr; gfn++) {
 		if (gfn - to < nr)
 			continue;
 		mm->pte[gfn] = 0;
+		if (mm->file)
+			mm->file[gfn] = 0;
 		if (mm->two.bits) {
 			mm->state[gfn] &= (uint8_t)~PTE_BITS;
 			mm->two.bits[gfn] = 0;

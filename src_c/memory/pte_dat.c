@@ -68,7 +68,7 @@ static void dat_set(struct mm *mm, uint64_t gfn, uint64_t word)
 /* What ends in set_pte, which clears UNUSED since the fix. */
 static uint64_t rewritten(const struct mm *mm, uint64_t word)
 {
-	if (mm->two.revision == PGSTE_REVISION_7_0 || !(word & PTE_PRESENT))
+	if (unused_lingers(mm->two.revision) || !(word & PTE_PRESENT))
 		return word;
 	return word & ~PTE_UNUSED;
 }

@@ -49,6 +49,8 @@ void pte_drop(struct mm *mm, uint64_t gfn)
 	const uint64_t cold = mm->pte[gfn];
 	const uint8_t state = mm->state[gfn];
 
+	if (mm->file && pte_is_present(cold, state) && !(cold & COLD_FOREIGN))
+		file_keep(mm, gfn);
 	pte_clear(mm, gfn);
 	if ((cold & COLD_FOREIGN) || (state & PGSTE_STATE_SWAP))
 		entry_put(mm, cold);

@@ -65,7 +65,7 @@ static inline bool needs_slot(const struct pgste_host *host, uint32_t frame)
 	const struct frame *f = &host->frames[frame];
 	const struct mm *mm = owner(host, frame);
 
-	return f->list != PGSTE_LIST_LAZYFREE && f->slot == NIL &&
+	return f->list != PGSTE_LIST_LAZYFREE && f->slot == NIL && !mm->file &&
 	       !(mm->rules && mm->rules->drops(mm, f->gfn));
 }
 

@@ -12,7 +12,7 @@
 
 struct page_words {
 	struct mm *mm;
-	uint64_t gfn, pte;
+	uint64_t gfn, pte, file;
 	uint16_t rest, host;
 	uint8_t state;
 };
@@ -60,6 +60,7 @@ static void save_page(struct snapshot *s, struct mm *mm, uint64_t gfn)
 		.pte = mm->pte[gfn],
 		.rest = mm->rest[gfn],
 		.host = mm->two.bits ? mm->two.bits[gfn] : 0,
+		.file = mm->file ? mm->file[gfn] : 0,
 		.state = mm->state[gfn],
 	};
 }
@@ -171,5 +172,7 @@ void snapshot_restore(struct snapshot *s)
 		p->mm->state[p->gfn] = p->state;
 		if (p->mm->two.bits)
 			p->mm->two.bits[p->gfn] = p->host;
+		if (p->mm->file)
+			p->mm->file[p->gfn] = p->file;
 	}
 }

@@ -36,9 +36,15 @@ struct pgste_guest_config {
 	bool storage_keys;		  /* the guest uses keys from the start, see skey.h (KVM) */
 	/*
 	 * Loads may map the shared zero page, until the guest uses keys: v6.10 on; see skey.h
-	 * (KVM; not of own_memory).
+	 * (KVM; not of own_memory, nor with memfd).
 	 */
 	bool allow_cow_sharing;
+	/*
+	 * The guest's memory is a shared mapping of a file in memory (memfd): a page that loses
+	 * its frame leaves its content to the file, whose own memory is not counted, and finds it
+	 * again.  MADV_FREE is refused there.  KVM; not with own_memory, nor on a host with lru.
+	 */
+	bool memfd;
 };
 
 /* Names of the mechanisms, in table order, NULL past the end. */
@@ -82,6 +88,15 @@ uint64_t pgste_fault_gfn(const struct pgste_guest *guest);
  * discarded ones, and of unused pages of z/VM what a load would if they were made stable.
  */
 int pgste_peek(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_t *tags);
+
+/*
+ * A device that has the pages' frames stores to them (DMA): the content is another, and no PTE
+ * hears of it.  tag_step as for pgste_write.  Pages that were in memory, or the file's where
+ * there is one (memfd); others are left alone.
+ * PGSTE_E_ARG, PGSTE_E_GFN.
+ */
+int64_t pgste_poke(struct pgste_guest *guest, const struct pgste_gfns *gfns, const uint32_t *tags,
+		   unsigned tag_step);
 
 /* Whether the guest's allocator has each page free (0, 1).  PGSTE_E_GFN. */
 int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint8_t *free);

@@ -55,11 +55,15 @@ int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **h
 int pgste_host_free(struct pgste_host *host);
 
 /*
- * What reclaim does with a lazyfree page that is clean but has a reference beside its
- * mapping: PGSTE_REARM_REFERENCED (v6.1) makes it an ordinary page again, as a dirty one;
- * PGSTE_REARM_DIRTY (2025) leaves it lazyfree.  A new host has the first.  PGSTE_E_ARG.
+ * What reclaim does with a lazyfree page that is clean but has a reference beside its mapping.
+ * A new host has the first.  PGSTE_E_ARG.
+ *
+ *   REFERENCED	v5.18 to v6.14: it is an ordinary page again, as a dirty one is
+ *   DIRTY	v6.15 on: it stays lazyfree
+ *   DISCARD	v4.12 to v5.17: it is dropped.  Its frame is free at once here; in the kernel
+ *		it is when the reference goes
  */
-enum pgste_rearm { PGSTE_REARM_REFERENCED = 0, PGSTE_REARM_DIRTY = 1 };
+enum pgste_rearm { PGSTE_REARM_REFERENCED, PGSTE_REARM_DIRTY, PGSTE_REARM_DISCARD };
 int pgste_host_set_rearm(struct pgste_host *host, enum pgste_rearm rearm);
 
 /*

@@ -19,10 +19,11 @@ PGSTE_BEGIN
  *
  *   7.2    UNUSED on present host PTEs only, and cleared by whatever writes a present one
  *   7.1.5  the same: here nothing differs, in the CMMA log something does
- *   7.0    UNUSED lingers unless set_ptes writes the PTE; ZERO outlives map and unmap; the list
- *          walks guest addresses where host addresses are meant; a zap waits for the lock
+ *   7.1    UNUSED lingers unless set_ptes writes the PTE
+ *   7.0    that too; ZERO outlives map and unmap; the list walks guest addresses where host
+ *          addresses are meant; a zap waits for the lock
  */
-#define PGSTE_REVISIONS(X) X(7_2, "7.2") X(7_1_5, "7.1.5") X(7_0, "7.0")
+#define PGSTE_REVISIONS(X) X(7_2, "7.2") X(7_1_5, "7.1.5") X(7_1, "7.1") X(7_0, "7.0")
 #define PGSTE_REVISION_ENUM(NAME, name) PGSTE_REVISION_##NAME,
 enum pgste_revision { PGSTE_REVISIONS(PGSTE_REVISION_ENUM) PGSTE_NR_REVISIONS };
 /* Of the i-th revision, NULL past the end. */

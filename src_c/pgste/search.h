@@ -39,6 +39,8 @@ PGSTE_BEGIN
 	X(WRITEBACK, "writeback", "writing page {gfn} to swap {writing}")                     \
 	X(FORK, "fork", "{child} page {gfn}")                                                 \
 	X(AGE, "age", "host ages page {gfn}")                                                 \
+	/* a device that has the page pinned, if config.pinned */                             \
+	X(DMA_WRITE, "dma_write", "device stores {tag} to page {gfn}")                        \
 	/* on another vcpu, which has a list of its own */                                    \
 	X(FREE_ELSEWHERE, "free_elsewhere", "guest frees page {gfn} on vcpu 1")               \
 	X(ALLOC_ELSEWHERE, "alloc_elsewhere", "guest allocates page {gfn} on vcpu 1")         \
@@ -156,6 +158,13 @@ struct pgste_search_config {
 	unsigned notifiers;
 	bool shifted; /* dat: the memory slot's host addresses are a page above the guest's */
 	bool busy; /* folios may be locked, under writeback, mapped by a child; not in dat */
+	bool memfd; /* the guest's memory is that of a file, see guest.h; KVM */
+	/*
+	 * A device has the watched page pinned from the start (VFIO), and keeps the frame that it
+	 * had then, whatever becomes of the PTE.  A store is lost if guest or device do not see it.
+	 * KVM.
+	 */
+	bool pinned;
 	uint32_t nr_pages;	 /* 1 .. 3 */
 	uint32_t nr_frames;	 /* 1 .. nr_pages */
 	uint32_t nr_swap_slots;	 /* 0 .. nr_pages */
@@ -166,6 +175,8 @@ struct pgste_search_config {
 	 * by nothing but reclaim.
 	 */
 	bool obedient;
+	/* pgste_validate after every action, at some cost: PGSTE_E_STATE if it finds something */
+	bool validated;
 	bool plain;		 /* states that differ in nothing that matters are told apart */
 	uint64_t max_states;	 /* PGSTE_E_NOMEM beyond */
 	uint32_t threads; /* 1 .. 64, 0 is 1: how many it may use; results are the same */

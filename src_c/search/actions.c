@@ -84,23 +84,44 @@ static void stored(struct observed *w, enum store store)
 	w->read_zero = w->dropped = false;
 }
 
-static bool do_write(struct search_system *s, uint64_t gfn, uint64_t *found)
+static void stored_now(struct search_system *s)
 {
 	static const enum store when[] = {
 		[PHASE_IN_USE] = STORE_IN_USE,
 		[PHASE_FREE] = STORE_FREE,
 		[PHASE_TAKEN] = STORE_TAKEN,
 	};
+
+	stored(&s->watched, when[s->watched.phase]);
+	/* a page that waits for its report is one that the host is being told about */
+	if (s->watched.phase == PHASE_FREE && search_reporting_pending(s, WATCHED))
+		s->watched.store = STORE_RACED;
+}
+
+static bool do_write(struct search_system *s, uint64_t gfn, uint64_t *found)
+{
 	int error = store(s, gfn);
 
 	if (gfn != WATCHED)
 		return !error;
 	if (refused(error, s, found))
 		return false;
-	stored(&s->watched, when[s->watched.phase]);
-	/* a page that waits for its report is one that the host is being told about */
-	if (s->watched.phase == PHASE_FREE && search_reporting_pending(s, WATCHED))
-		s->watched.store = STORE_RACED;
+	stored_now(s);
+	return true;
+}
+
+/* A device stores to the frame that it has, the page's or another. */
+static bool do_dma_write(struct search_system *s)
+{
+	const struct pgste_gfns one = { .first = WATCHED, .nr = 1 };
+	const uint32_t tag = tag_of(WATCHED, LABEL_NEW);
+
+	content_is_old(s);
+	if (s->apart)
+		s->apart = 1 + LABEL_NEW;
+	else
+		pgste_poke(s->guest, &one, &tag, 0);
+	stored_now(s);
 	return true;
 }
 
@@ -183,7 +204,8 @@ static void run_short(struct search_system *s)
 	const struct pgste_gfns all = { .nr = s->guest->mm.nr_pages };
 
 	for (unsigned what = 0; what < PGSTE_FOLIO_SHARED; what++)
-		pgste_set_folio(s->guest, &all, (enum pgste_folio)what, false);
+		if (what != PGSTE_FOLIO_PINNED || !s->config->pinned) /* a device does not let go */
+			pgste_set_folio(s->guest, &all, (enum pgste_folio)what, false);
 	for (unsigned tries = 0; tries < 4; tries++)
 		pgste_host_reclaim(s->host, s->config->nr_frames);
 }
@@ -216,6 +238,7 @@ static bool act_on_page(struct search_system *s, enum pgste_action action, uint6
 	case PGSTE_ACTION_WRITEBACK: return flip(s, gfn, PGSTE_FOLIO_WRITEBACK);
 	case PGSTE_ACTION_FORK: return flip(s, gfn, PGSTE_FOLIO_SHARED);
 	case PGSTE_ACTION_AGE: return do_age(s, gfn);
+	case PGSTE_ACTION_DMA_WRITE: return do_dma_write(s);
 	default: return search_notifier_act(s, action, gfn);
 	}
 }
@@ -253,10 +276,13 @@ static bool belongs(const struct search_system *s, enum pgste_action action)
 	case PGSTE_ACTION_MIGRATE: return s->guest->mech->cmma && !zvm;
 	case PGSTE_ACTION_RESET: return s->guest->mech->cmma;
 	case PGSTE_ACTION_REPORT: return s->guest->mech == &mech_reporting;
-	case PGSTE_ACTION_PIN: return s->guest->mech == &mech_madv_free;
+	case PGSTE_ACTION_PIN: return s->guest->mech == &mech_madv_free && !s->config->pinned;
 	case PGSTE_ACTION_LOCK:
-	case PGSTE_ACTION_WRITEBACK:
-	case PGSTE_ACTION_FORK: return s->config->busy;
+	case PGSTE_ACTION_WRITEBACK: return s->config->busy;
+	/* fork copies what a device has pinned for the child; a file's pages are never copied */
+	case PGSTE_ACTION_FORK:
+		return s->config->busy && !s->config->pinned && !s->config->memfd;
+	case PGSTE_ACTION_DMA_WRITE: return s->config->pinned;
 	case PGSTE_ACTION_AGE: return !zvm;
 	case PGSTE_ACTION_FREE_ELSEWHERE:
 	case PGSTE_ACTION_ALLOC_ELSEWHERE:
@@ -297,8 +323,8 @@ bool action_belongs(const struct search_system *s, enum pgste_action action, uin
 	if ((gfn && !action_has_page(action)) ||
 	    (gfn != WATCHED && s->config->obedient && is_of_host(action)))
 		return false;
-	if (gfn != WATCHED &&
-	    (action == PGSTE_ACTION_FREE_RACED || action == PGSTE_ACTION_TAKE))
+	if (gfn != WATCHED && (action == PGSTE_ACTION_FREE_RACED ||
+			       action == PGSTE_ACTION_TAKE || action == PGSTE_ACTION_DMA_WRITE))
 		return false;
 	return belongs(s, action);
 }
@@ -321,6 +347,25 @@ bool action_applies(const struct search_system *s, enum pgste_action action, uin
 	}
 }
 
+/*
+ * A frame that a device has pinned is not swapped, so a page that is in memory no longer was
+ * dropped, and the device keeps the frame with what was in it.  A file has the same frame still,
+ * or finds it in the swap cache, unless a hole was punched.
+ */
+static void frame_outlives(struct search_system *s, enum pgste_action action,
+			   const struct before *b)
+{
+	enum label label = tag_label(b->content[WATCHED]);
+
+	if (!s->config->pinned || s->apart || page_tag(s, WATCHED) || has_content(s, WATCHED))
+		return;
+	if (action == PGSTE_ACTION_FREE_RACED)
+		label = LABEL_NEW; /* it was stored just before */
+	else if (action == PGSTE_ACTION_FREE && label == LABEL_NEW)
+		label = LABEL_OLD; /* of before the free */
+	s->apart = (uint8_t)(1 + label);
+}
+
 bool action_do(struct search_system *s, struct pgste_step step, const struct before *before,
 	       uint64_t *found, uint64_t *premises)
 {
@@ -331,6 +376,7 @@ bool action_do(struct search_system *s, struct pgste_step step, const struct bef
 		return pressure(s, found, premises);
 	if (!(page ? act_on_page(s, action, step.gfn, found) : act_on_all(s, action)))
 		return false;
+	frame_outlives(s, action, before);
 	observe(s, action, page ? step.gfn : SEARCH_MAX_PAGES, before, found, premises);
 	return true;
 }

@@ -52,7 +52,10 @@ static ALWAYS_INLINE void keep_system(struct search_system *s, struct search_ima
 		KEEP(s->guest->vcpus[v].processed, image->processed[v]);
 		KEEP_SOME(s->guest->vcpus[v].cbrl, image->cbrl[v], SEARCH_MAX_PAGES);
 	}
+	if (mm->file)
+		KEEP_SOME(mm->file, image->file, mm->nr_pages);
 	KEEP(s->watched, image->watched);
+	KEEP(s->apart, image->apart);
 	KEEP(s->notified, image->notified);
 }
 

@@ -13,7 +13,7 @@ static bool rewrite_allowed(const struct search_system *s, enum pgste_rewrite re
 /* Where UNUSED outlives the operation, it matters that a trylock failed. */
 static bool unused_may_linger(const struct search_system *s)
 {
-	return s->config->notifiers && (s->config->revision == PGSTE_REVISION_7_0 ||
+	return s->config->notifiers && (unused_lingers(s->config->revision) ||
 					rewrite_allowed(s, PGSTE_REWRITE_NONE));
 }
 
@@ -78,7 +78,7 @@ static bool notifier_ends(struct search_system *s, uint64_t gfn, enum pgste_rewr
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 	const bool clears = rewrite == PGSTE_REWRITE_SET ||
 			    (rewrite == PGSTE_REWRITE_XCHG &&
-			     s->config->revision != PGSTE_REVISION_7_0);
+			     !unused_lingers(s->config->revision));
 	uint64_t word;
 
 	s->notified = 0;

@@ -22,7 +22,10 @@ static struct view look(const struct search_system *s)
 
 bool has_content(const struct search_system *s, uint64_t gfn)
 {
-	return s->guest->mm.pte[gfn] != 0 || (s->guest->mm.state[gfn] & PGSTE_STATE_SWAP);
+	const struct mm *mm = &s->guest->mm;
+
+	return mm->pte[gfn] != 0 || (mm->state[gfn] & PGSTE_STATE_SWAP) ||
+	       (mm->file && mm->file[gfn]);
 }
 
 static void relabel(uint32_t *tag)
@@ -33,8 +36,14 @@ static void relabel(uint32_t *tag)
 
 void content_is_old(struct search_system *s)
 {
+	struct mm *mm = &s->guest->mm;
+
 	relabel(page_tag(s, WATCHED));
 	relabel(page_slot_tag(s, WATCHED));
+	if (mm->file && tag_label((uint32_t)mm->file[WATCHED]) == LABEL_NEW)
+		mm->file[WATCHED] = FILE_HAS | tag_of(WATCHED, LABEL_OLD);
+	if (s->apart == 1 + LABEL_NEW)
+		s->apart = 1 + LABEL_OLD;
 }
 
 static struct listed look_at_list(const struct vcpu *vcpu)
@@ -128,7 +137,8 @@ static void observe_content(struct search_system *s, enum pgste_action action, s
 	    v.tag != 0 && tag_label(v.tag) != LABEL_POISON);
 	ASK(ZERO_AFTER_ZAP, v.readable && none && (w.dropped || dropped), v.tag != 0);
 	ASK(STALE_AFTER_ZERO, v.readable && none && w.read_zero, v.tag != 0);
-	lost = v.readable && v.tag != tag_of(WATCHED, LABEL_NEW);
+	lost = v.readable && (v.tag != tag_of(WATCHED, LABEL_NEW) ||
+			      (s->apart && s->apart != 1 + LABEL_NEW));
 	ASK(LOST_AFTER_ALLOC, w.store == STORE_IN_USE, lost);
 	ASK(LOST_BEFORE_ALLOC, w.store == STORE_FREE && w.phase == PHASE_IN_USE, lost);
 	ASK(LOST_WITHOUT_ALLOC, w.store == STORE_TAKEN && w.phase == PHASE_TAKEN, lost);
@@ -138,8 +148,9 @@ static void observe_content(struct search_system *s, enum pgste_action action, s
 		b->watched.phase == PHASE_FREE && is_touch(action);
 	SHOW(ANNOUNCE_REUSE, *found >> PGSTE_QUESTION_LOST_WITHOUT_ALLOC & 1);
 	/* a store known to be lost is not looked for any longer */
-	if (lost && !none && (w.store != STORE_FREE || w.phase == PHASE_IN_USE)) {
-		s->watched.store = STORE_NONE;
+	if (lost && !none && w.store != STORE_LOST &&
+	    (w.store != STORE_FREE || w.phase == PHASE_IN_USE)) {
+		s->watched.store = s->config->pinned ? STORE_LOST : STORE_NONE;
 		content_is_old(s);
 	}
 }

@@ -18,7 +18,7 @@ struct before {
 };
 
 bool has_content(const struct search_system *s, uint64_t gfn);
-/* What the watched page shows is no longer what its user stored last. */
+/* What the watched page, or a device, shows is no longer what its user stored last. */
 void content_is_old(struct search_system *s);
 void note_before(const struct search_system *s, struct before *b);
 void observe(struct search_system *s, enum pgste_action action, uint64_t about,

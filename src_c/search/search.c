@@ -205,7 +205,8 @@ static bool search_config_valid(const struct pgste_search_config *c)
 	       c->cbrl_entries >= 1 && c->cbrl_entries <= 2 && c->nr_vcpus <= 2 &&
 	       c->threads <= MAX_THREADS &&
 	       c->notifiers < 1u << PGSTE_NR_REWRITES &&
-	       (c->generation == PGSTE_GEN_DAT || (!c->notifiers && !c->shifted));
+	       (c->generation == PGSTE_GEN_DAT || (!c->notifiers && !c->shifted)) &&
+	       (c->generation != PGSTE_GEN_ZVM || (!c->memfd && !c->pinned));
 }
 
 static int search_new(struct search *s)

@@ -19,6 +19,7 @@
  *   host's own PTE 41-43       of a dat guest      notifier's page  27-28
  *                                                  list of vcpu 1   29-34
  *   folio: locked, under writeback, shared  44-46
+ *   file: has it, tag label  47-49                 device's frame apart    35-37
  */
 #include <string.h>
 
@@ -28,6 +29,20 @@
 #define PTE_LOW UINT64_C(0xfff)
 /* What of the rest word names pages. */
 #define REST_PAGES (UINT64_C(0xff) | UINT64_C(0xff) << 27)
+
+/* VFIO_IOMMU_MAP_DMA: pin_user_pages faults the page in. */
+static int pin_watched(struct search_system *s)
+{
+	const struct pgste_gfns one = { .first = WATCHED, .nr = 1 };
+	uint32_t tag;
+	int error = pgste_read(s->guest, &one, &tag);
+
+	/* a file's page is unmapped all the same, and the next fault finds it again */
+	if (error || s->config->memfd)
+		return error;
+	return pgste_set_folio(s->guest, &one, PGSTE_FOLIO_PINNED, true) == 1 ? PGSTE_OK :
+									       PGSTE_E_STATE;
+}
 
 int system_new(struct search_system *s, const struct pgste_search_config *config)
 {
@@ -45,6 +60,7 @@ int system_new(struct search_system *s, const struct pgste_search_config *config
 		.cbrl_entries = config->cbrl_entries,
 		.slots = config->shifted ? &above : NULL,
 		.nr_slots = config->shifted,
+		.memfd = config->memfd,
 	};
 	int error;
 
@@ -57,6 +73,8 @@ int system_new(struct search_system *s, const struct pgste_search_config *config
 		error = pgste_guest_new(s->host, &guest, &s->guest);
 	if (!error)
 		error = search_reporting_configure(s);
+	if (!error && config->pinned)
+		error = pin_watched(s);
 	if (error)
 		system_free(s);
 	else
@@ -183,6 +201,9 @@ static uint64_t page_key(const struct search_system *s, uint64_t gfn)
 	if (slot)
 		word |= (uint64_t)tag_label(slot->tag) << 31;
 	word |= save_host_pte(&guest->mm, gfn) << 41;
+	if (!f && guest->mm.file && guest->mm.file[gfn])
+		word |= UINT64_C(1) << 47 |
+			(uint64_t)tag_label((uint32_t)guest->mm.file[gfn]) << 48;
 	if (plain || asks_for_free(s, gfn))
 		word |= (uint64_t)page_is_free(guest, gfn) << 33;
 	return word;
@@ -211,7 +232,7 @@ void system_save(const struct search_system *s, uint64_t *key)
 
 	if (s->guest->nr_vcpus > 1)
 		rest |= save_list(&s->guest->vcpus[1]) << 29;
-	rest |= (uint64_t)s->notified << 27;
+	rest |= (uint64_t)s->notified << 27 | (uint64_t)s->apart << 35;
 	rest |= (uint64_t)s->guest->migration << 8;
 	rest |= (uint64_t)w->phase << 9 | (uint64_t)w->store << 11;
 	rest |= (uint64_t)w->read_zero << 14 | (uint64_t)w->dropped << 15;
@@ -294,6 +315,9 @@ static void restore_page(struct search_system *s, uint64_t gfn, uint64_t word)
 	guest->mm.rest[gfn] = word >> 20 & 1 ? REST_UC : 0;
 	mark_pages(guest, gfn, 1, word >> 33 & 1);
 	restore_host_pte(&guest->mm, gfn, word >> 41 & 7);
+	if (guest->mm.file)
+		guest->mm.file[gfn] = word >> 47 & 1 ?
+			FILE_HAS | tag_of(gfn, (enum label)(word >> 48 & 3)) : 0;
 	if (pte_is_present(guest->mm.pte[gfn], guest->mm.state[gfn])) {
 		restore_frame(s, gfn, word);
 	} else if (guest->mm.state[gfn] & PGSTE_STATE_SWAP) {
@@ -341,6 +365,7 @@ void system_restore(struct search_system *s, const uint64_t *key)
 	if (s->guest->nr_vcpus > 1)
 		restore_list(&s->guest->vcpus[1], rest >> 29 & 0x3f);
 	s->notified = rest >> 27 & 3;
+	s->apart = rest >> 35 & 7;
 	system_set_migration(s->guest, rest >> 8 & 1);
 	s->watched = (struct observed){
 		.phase = rest >> 9 & 3,

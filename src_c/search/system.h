@@ -49,6 +49,7 @@ enum store {
 	STORE_FREE,  /* between free and alloc */
 	STORE_TAKEN, /* alloc was skipped */
 	STORE_RACED, /* while free, or a report, was telling the host */
+	STORE_LOST, /* known to be lost to one of two observers; the other may see it still */
 };
 
 /* The oracle of one page. */
@@ -81,10 +82,11 @@ struct search_image {
 	uint8_t state[SEARCH_MAX_PAGES];
 	uint64_t cbrl[SEARCH_MAX_VCPUS][SEARCH_MAX_PAGES];
 	uint32_t nr_listed[SEARCH_MAX_VCPUS];
+	uint64_t file[SEARCH_MAX_PAGES];
 	uint64_t appended[SEARCH_MAX_VCPUS], processed[SEARCH_MAX_VCPUS];
 	struct reporting_image reporting;
 	struct observed watched;
-	uint8_t notified;
+	uint8_t notified, apart;
 	bool migration;
 };
 
@@ -94,6 +96,7 @@ struct search_system {
 	struct pgste_guest *guest;
 	struct observed watched;
 	uint8_t notified; /* dat: 1 + the page whose notifier started and did not end; or 0 */
+	uint8_t apart; /* 0: the device has the page's frame; else 1 + label of what it kept */
 	bool no_memory; /* an action failed for want of memory: there is no answer */
 };
 

@@ -112,6 +112,8 @@ bool worker_expand(struct worker *w, uint64_t state)
 			worker_note(w, step_order(state, step), found);
 		if (!done)
 			continue;
+		if (w->system.config->validated && pgste_validate(w->system.host))
+			return worker_fails(w, PGSTE_E_STATE);
 		w->transitions++;
 		worker_reached(w, step, key, packed);
 	}

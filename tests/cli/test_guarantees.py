@@ -23,7 +23,7 @@ def test_table_has_every_question(
     shown = capsys.readouterr().out
     assert all(question.text in shown for question in QUESTIONS)
     assert "states searched" in shown
-    assert "private anonymous memory, no mlock, no VFIO, no userfaultfd, pages of 4" in shown
+    assert "private anonymous memory (--backing memfd), no mlock, no VFIO (--pinned)" in shown
     assert max(map(len, shown.splitlines())) <= 100
 
 
@@ -101,6 +101,8 @@ def test_an_answer_without_a_run_says_where_it_was_searched(
     monkeypatch.setenv("COLUMNS", "100")
     assert main(["guarantees", "--explain", "none", "stale-after-zero"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith("Assumed:"))
+    lines = lines[:at]
     searched = [system for system in SYSTEMS if system.fits(MECHANISMS[0])]
     assert [line.strip().partition(";")[0] for line in lines[-len(searched) :]] == [
         str(system) for system in searched
@@ -171,3 +173,25 @@ def test_options_that_do_not_go_together(
 def test_unknown_names(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["guarantees", *wrong]) == 1
     assert "is not one of" in capsys.readouterr().err
+
+
+def test_other_memory_behind_the_guest(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run = ["guarantees", "--explain", "MADV_FREE v4.12", "lost-after-alloc", "--pinned"]
+    assert main(run) == 0
+    shown = capsys.readouterr().out
+    assert "with a VFIO device that has page 0 pinned" in shown
+    (last,) = [line for line in shown.splitlines() if line.startswith("4  ")]
+    assert last.split()[-3:] == ["store", "1", "zero"]
+    assert main([*run, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["assumptions"][2] == "a VFIO device that has page 0 pinned"
+    assert [moment["device"] for moment in told["moments"]][-1] == "zero"
+    assert main(["guarantees", "--mechanisms", "none,z/VM", "--backing", "memfd"]) == 0
+    shown = capsys.readouterr().out
+    assert "shared memory of a memfd" in shown
+    assert "VM" not in shown.split("zero right after free?")[0]
+    assert main(["guarantees", "--mechanisms", "z/VM", "--pinned"]) == 1
+    assert "knows no backing" in capsys.readouterr().err

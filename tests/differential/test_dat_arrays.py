@@ -29,7 +29,7 @@ from reference.dat import (
 import pgste
 
 CASES = int(os.environ.get("PGSTE_CASES", "20000"))
-REVISIONS = ("7.0", "7.1.5", "7.2")
+REVISIONS = ("7.0", "7.1", "7.1.5", "7.2")
 PAGES = 1 << 11  # of a call, each with a frame of its own
 
 Words = npt.NDArray[np.uint64]

@@ -163,7 +163,7 @@ TABLE = (
 KEYS = ("set_key", "get_key", "cond_set", "rrbe", "frame", "frame")
 
 
-@pytest.mark.parametrize("revision", ["7.0", "7.1.5", "7.2"])
+@pytest.mark.parametrize("revision", ["7.0", "7.1", "7.1.5", "7.2"])
 def test_random_calls(revision: str) -> None:
     done: Counter[str] = Counter()
     kinds: tuple[Any, ...] = (*TABLE, *KEYS, "shadow", "unshadow")

@@ -35,7 +35,7 @@ def one_step(rng: random.Random, pair: Pair, what: tuple[str, ...]) -> None:
             pair.set_folio(0, [gfn, rng.randrange(PAGES)], state, rng.random() < 0.6)
 
 
-@pytest.mark.parametrize("rearm", ["referenced", "dirty"])
+@pytest.mark.parametrize("rearm", ["referenced", "dirty", "discard"])
 @pytest.mark.parametrize(
     ("mechanism", "generation"),
     [("madv_free", "pgtable"), ("madv_free", "dat"), ("cmma", "pgtable"), ("cmma", "dat")],

@@ -23,7 +23,7 @@ from stateful.pair import Pair, engine_snapshot, plain
 import pgste
 
 CASES = int(os.environ.get("PGSTE_CASES", "20000"))
-REVISIONS = ("7.0", "7.1.5", "7.2")
+REVISIONS = ("7.0", "7.1", "7.1.5", "7.2")
 Rewrite = Literal["none", "xchg", "set"]
 REWRITES: tuple[Rewrite, ...] = ("none", "xchg", "set")
 

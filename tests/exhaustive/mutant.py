@@ -96,6 +96,24 @@ def table(
     return {mechanism: dict(cells) for mechanism, cells in found.items()}
 
 
+def validated(library: Path, mechanism: str, generation: str, shape: Sequence[int]) -> str:
+    """What a search says that has the core look at itself after every action: "sound", or why."""
+    script = (
+        "import sys\n"
+        "from pgste._engine.search import search\n"
+        "mechanism, generation, *shape = sys.argv[1:]\n"
+        "search(mechanism, generation, '7.2', 'referenced', 'none', (), False, 'madv_dontneed',\n"
+        "       False, *map(int, shape), 1, False, 1_000_000, validated=True)\n"
+    )
+    where = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", script, mechanism, generation, *map(str, shape)],
+        env={**os.environ, "LD_LIBRARY_PATH": str(library), "PYTHONPATH": where},
+        capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    return "sound" if not done.returncode else done.stderr.strip().splitlines()[-1]
+
+
 def difference(sound: Table, faulty: Table, answers: bool = False) -> Table:
     """The cells that differ, as "before -> after"; with `answers` by their answers alone."""
 

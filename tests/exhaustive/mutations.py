@@ -59,6 +59,8 @@ _SWAP_OUT = (
 _CLEAR_ZERO = "mm->state[gfn] &= (uint8_t)~PGSTE_STATE_ZERO;"
 _FAULT = "memory/fault.c"
 _RECLAIM = "memory/reclaim.c"
+_EVICT = "memory/evict.c"
+_LOAD = "memory/pte_load.c"
 _DIRTY = "bool dirty = f->dirty || (mm->pte[f->gfn] & PTE_DIRTY);"
 _REARM = "if (dirty || host->rearm == PGSTE_REARM_REFERENCED) {"
 _WRITTEN = "if (f->dirty || (mm->pte[f->gfn] & PTE_DIRTY)) {"
@@ -70,7 +72,7 @@ _CBRL_ZAP = "zapped += zap_entry(guest, swapped[i], &slots_freed);"
 _ALLOC = "guest/alloc.c"
 _FREE_PAGE = "change_page(guest, vcpu, gfn, PGSTE_ORC_SET_UNUSED, true)"
 _HOST_PTE = "memory/host_pte.c"
-_REWRITTEN = "if (mm->two.revision == PGSTE_REVISION_7_0 || !(bits & PTE_PRESENT))"
+_REWRITTEN = "if (unused_lingers(mm->two.revision) || !(bits & PTE_PRESENT))"
 
 _LOST = {
     "lost-after-alloc": "no -> yes",
@@ -267,7 +269,7 @@ FAULTS = (
     ),
     Fault(
         "a zap leaves the swap entry it gave up",
-        _PTE,
+        _LOAD,
         _ZAP,
         "\treturn entry_put(mm, cold);",
         {
@@ -282,7 +284,7 @@ FAULTS = (
     ),
     Fault(
         "a zap keeps the slot",
-        _PTE,
+        _LOAD,
         _ZAP,
         "\tpte_clear(mm, gfn);\n\treturn cold == 1;",
         {"cmma": {"entry-twice": "no -> yes"}},
@@ -457,9 +459,8 @@ FAULTS = (
     Fault(
         "a fresh page has content of page 0",
         _FAULT,
-        "\tlist_add(host, PGSTE_LIST_INACTIVE, *frame);\n\tchunk_touch",
-        "\thost->frames[*frame].tag = 5;\n\tlist_add(host, PGSTE_LIST_INACTIVE, *frame);\n"
-        "\tchunk_touch",
+        "\tif (mm->file)\n\t\thost->frames[*frame].tag = (uint32_t)mm->file[gfn];\n",
+        "\thost->frames[*frame].tag = 5;\n",
         {
             "none": {"stale-after-zero": "no -> n/a", "zap-harms": "n/a -> yes"},
             "madv_free_alone": {
@@ -474,7 +475,7 @@ FAULTS = (
     # ---- reclaim ----
     Fault(
         "reclaim does not see that a lazyfree page is dirty",
-        _RECLAIM,
+        _EVICT,
         _DIRTY,
         "bool dirty = false;",
         {"madv_free": _LOST_AND_ANNOUNCED, "madv_free_alone": _LOST_AND_ANNOUNCED},
@@ -482,7 +483,7 @@ FAULTS = (
     ),
     Fault(
         "reclaim does not see that a lazyfree page's PTE is dirty",
-        _RECLAIM,
+        _EVICT,
         _DIRTY,
         "bool dirty = f->dirty;",
         {"madv_free_alone": _LOST_AND_ANNOUNCED},
@@ -490,15 +491,15 @@ FAULTS = (
     ),
     Fault(
         "a lazyfree page goes whoever else refers to it",
-        _RECLAIM,
-        "if (dirty || f->pinned) {",
+        _EVICT,
+        "if (dirty || (f->pinned && host->rearm != PGSTE_REARM_DISCARD)) {",
         "if (dirty) {",
         {"madv_free": {"zapped-under-pressure": "no -> yes"}},
         "the reference was the only thing that made the page ordinary again",
     ),
     Fault(
         "a frame that gets a slot is not made dirty",
-        _RECLAIM,
+        _EVICT,
         "\t\tslot_cache(host, slot_get(host), frame);\n\t\tf->dirty = 1;",
         "\t\tslot_cache(host, slot_get(host), frame);",
         {"none": _LOST_ALWAYS, "madv_free": _LOST_AND_ANNOUNCED},
@@ -506,7 +507,7 @@ FAULTS = (
     ),
     Fault(
         "any reference makes a lazyfree page ordinary",
-        _RECLAIM,
+        _EVICT,
         _REARM,
         "if (true) {",
         {"madv_free_alone": {"zapped-under-pressure": "yes -> no"}},
@@ -514,7 +515,7 @@ FAULTS = (
     ),
     Fault(
         "only a store makes a lazyfree page ordinary",
-        _RECLAIM,
+        _EVICT,
         _REARM,
         "if (dirty) {",
         {"madv_free": {"zapped-under-pressure": "no -> yes"}},
@@ -522,7 +523,7 @@ FAULTS = (
     ),
     Fault(
         "unused pages are written to swap",
-        _RECLAIM,
+        _EVICT,
         _DROPS,
         "\treturn gfn == UINT64_MAX;",
         {
@@ -538,7 +539,7 @@ FAULTS = (
     ),
     Fault(
         "pages are dropped whatever their usage",
-        _RECLAIM,
+        _EVICT,
         _DROPS,
         "\treturn gfn != UINT64_MAX;",
         {
@@ -554,7 +555,7 @@ FAULTS = (
     ),
     Fault(
         "a page with ZERO set is dropped",
-        _RECLAIM,
+        _EVICT,
         _DROPS,
         "\treturn page_is_unused(mm, gfn) || (mm->state[gfn] & PGSTE_STATE_ZERO);",
         {"cmma": {"lost-after-alloc": "no -> yes"}},
@@ -562,7 +563,7 @@ FAULTS = (
     ),
     Fault(
         "v7.1: unused pages are written to swap",
-        _RECLAIM,
+        _EVICT,
         "\t\treturn host_drops(mm, gfn);",
         "\t\treturn false;",
         {
@@ -578,7 +579,7 @@ FAULTS = (
     ),
     Fault(
         "v7.1: ageing takes DIRTY from the PTE and tells nobody",
-        _RECLAIM,
+        "memory/reclaim.h",
         "\t\tf->dirty = 1;\n\tpte_age(mm, f->gfn);",
         "\t\tf->dirty |= 0;\n\tpte_age(mm, f->gfn);",
         {"cmma_7_1_5": {"lost-after-alloc": "no -> yes"}},
@@ -586,7 +587,7 @@ FAULTS = (
     ),
     Fault(
         "a page is swapped out and not written",
-        _RECLAIM,
+        _EVICT,
         "\t\tslot->tag = f->tag;\n",
         "",
         {"none": _LOST_ALWAYS, "cmma_zvm": _LOST},
@@ -594,7 +595,7 @@ FAULTS = (
     ),
     Fault(
         "a dirty frame is not written",
-        _RECLAIM,
+        _EVICT,
         _WRITTEN,
         "if (mm->pte[f->gfn] & PTE_DIRTY) {",
         {"none": _LOST_ALWAYS, "cmma_zvm": _LOST},
@@ -603,7 +604,7 @@ FAULTS = (
     ),
     Fault(
         "a dirty PTE is not written",
-        _RECLAIM,
+        _EVICT,
         _WRITTEN,
         "if (f->dirty) {",
         {"none": _LOST_ALWAYS, "cmma_zvm": _LOST},
@@ -611,7 +612,7 @@ FAULTS = (
     ),
     Fault(
         "a swapped page's use of its slot is not counted",
-        _RECLAIM,
+        _EVICT,
         "\tslot->count++;\n",
         "",
         {"cmma": {"entry-twice": "no -> yes"}},
@@ -621,8 +622,8 @@ FAULTS = (
     Fault(
         "MADV_DONTNEED spares pages on swap",
         _MADVISE,
-        "\t\tdrop_swap(mm, gfn);\n\t} else if (cold & PTE_PRESENT) {\n\t\tpte_unmap",
-        "\t\t;\n\t} else if (cold & PTE_PRESENT) {\n\t\tpte_unmap",
+        "\t\tdrop_swap(mm, gfn);\n\t} else if (cold & PTE_PRESENT) {\n\t\tif (mm->file)",
+        "\t\t;\n\t} else if (cold & PTE_PRESENT) {\n\t\tif (mm->file)",
         {
             "madv_dontneed": {
                 "zero-after-free": "yes -> no",
@@ -637,8 +638,8 @@ FAULTS = (
     Fault(
         "MADV_DONTNEED spares pages in memory",
         _MADVISE,
-        "\t} else if (cold & PTE_PRESENT) {\n\t\tpte_unmap",
-        "\t} else if (!mm) {\n\t\tpte_unmap",
+        "\t} else if (cold & PTE_PRESENT) {\n\t\tif (mm->file)",
+        "\t} else if (!mm) {\n\t\tif (mm->file)",
         {
             "madv_dontneed": {
                 "zero-after-free": "yes -> no",
@@ -740,7 +741,7 @@ FAULTS = (
         "the fix of CVE-2026-72412 is taken back",
         "memory/memory.h",
         _REWRITTEN,
-        "if (mm->two.revision == PGSTE_REVISION_7_0 || true)",
+        "if (unused_lingers(mm->two.revision) || true)",
         {"cmma_7_1_5": {"lost-after-alloc": "no -> yes"}},
         "store and free, notifier, alloc, store, reclaim: v7.0",
         (ONE,),
@@ -865,7 +866,8 @@ SAME = (
         "\t(void)gfn;",
         ("cmma_zvm",),
         "The search numbers slots anew in every state, so one that nobody has is no state; use"
-        " counts are looked at after a list was processed, and z/VM has no list.",
+        " counts are looked at after a list was processed, and z/VM has no list.  A search that"
+        " validates every state does see it: test_a_slot_that_nobody_has_is_seen.",
     ),
     Same(
         "a scan of the table leaves out the last page",
@@ -926,7 +928,7 @@ SAME = (
     ),
     Same(
         "a pinned page is taken",
-        _RECLAIM,
+        "memory/reclaim.h",
         "return f->pinned && f->list != PGSTE_LIST_LAZYFREE;",
         "return f->pinned && !f;",
         ("madv_free",),
@@ -953,7 +955,7 @@ SAME = (
     ),
     Same(
         "a slot that is given back does not make its frame dirty",
-        "host/swap.c",
+        "host/slot.c",
         "\thost->frames[s->frame].dirty = 1;\n",
         "",
         ("none", "madv_free"),

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reference import Guest, Host, ModelError, ProgramInterruption
+from reference.guest import FilePage
+from reference.host import Frame
 from reference.reporting import Reporting, Settings
 from reference.two_tables import PTE_UNUSED, DatGuest
 from reference.words import (
@@ -41,6 +43,7 @@ PAGE_ACTIONS = (
     "writeback",
     "fork",
     "age",
+    "dma_write",
     "free_elsewhere",
     "alloc_elsewhere",
     "notify_none",
@@ -67,7 +70,7 @@ OTHER_ACTIONS = (
 
 
 WATCHED_ACTIONS = (
-    *("write", "read", "free", "free_raced", "alloc", "take"),
+    *("write", "read", "free", "free_raced", "alloc", "take", "dma_write"),
     *("free_elsewhere", "alloc_elsewhere"),
 )
 
@@ -91,6 +94,8 @@ class System:
     shifted: bool = False
     poison: str = "none"
     busy: bool = False  # folios may be locked, under writeback, mapped by a child
+    #: What a device has mapped of page 0 since the start (VFIO).
+    device: Frame | FilePage | None = None
 
     @property
     def host(self) -> Host:
@@ -108,6 +113,8 @@ def new_system(
     shifted: bool = False,
     advice: str = "madv_dontneed",
     busy: bool = False,
+    memory: str = "host",
+    pinned: bool = False,
 ) -> System:
     """`shape`: pages, frames, swap slots, entries of a list, and virtual CPUs (1 if left out)."""
     pages, frames, slots, entries, *vcpus = shape
@@ -116,6 +123,7 @@ def new_system(
         "mechanism": mechanism,
         "cbrl_entries": entries,
         "vcpus": vcpus[0] if vcpus else 1,
+        "memory": memory,
     }
     guest: Guest
     if generation == "dat":
@@ -143,7 +151,15 @@ def new_system(
                 advice=advice,
             ),
         )
-    return System(guest, notifiers=notifiers, poison=poison, busy=busy)
+    system = System(guest, notifiers=notifiers, poison=poison, busy=busy)
+    if pinned:  # VFIO_IOMMU_MAP_DMA: pin_user_pages faults the page in
+        guest.read([0])
+        if guest.file is not None:  # reclaim unmaps it, and the next fault finds it again
+            system.device = guest.file[0]
+        else:
+            guest.pin(0, True)
+            system.device = host.frames[guest.frame[0] or 0]
+    return system
 
 
 class ShiftedGuest(DatGuest):
@@ -192,6 +208,12 @@ def actions_of(system: System) -> list[tuple[str, int]]:
         left_out |= {"intercept_held"}  # it waits for the lock
     if not system.busy:
         left_out |= {"lock", "writeback", "fork"}
+    if guest.file is not None:  # a shared mapping: nothing is copied on write
+        left_out |= {"fork"}
+    if system.device is None:
+        left_out |= {"dma_write"}
+    else:  # what the device refers to is one reference; fork copies what is pinned for the child
+        left_out |= {"pin", "fork"}
     pages = range(len(guest.pte))
     return [(name, gfn) for name in PAGE_ACTIONS for gfn in pages if name not in left_out] + [
         (name, 0) for name in OTHER_ACTIONS if name not in left_out
@@ -199,12 +221,15 @@ def actions_of(system: System) -> list[tuple[str, int]]:
 
 
 def has_content(guest: Guest, gfn: int) -> bool:
-    """Whether the host keeps something: with two tables its own tells."""
+    """Whether the host keeps something: with two tables its own tells; a file keeps, too."""
+    if guest.file is not None and guest.file[gfn] is not None:
+        return True
     return not is_none(guest.host_word(gfn) if isinstance(guest, DatGuest) else guest.pte[gfn])
 
 
-def relabel(guest: Guest) -> None:
-    """What page 0 shows is no longer what its user stored last."""
+def relabel(system: System) -> None:
+    """What page 0 shows, or a device sees, is no longer what was stored last."""
+    guest = system.guest
     frame = guest.frame[0]
     holders: list[Any] = []
     if frame is not None:
@@ -213,6 +238,10 @@ def relabel(guest: Guest) -> None:
             holders.append(guest.host.slots[holders[0].slot])
     elif is_swap(guest.pte[0]):
         holders.append(guest.host.slots[guest.pte[0] >> 12])
+    if system.device is not None:
+        holders.append(system.device)
+    if guest.file is not None and guest.file[0] is not None:
+        holders.append(guest.file[0])
     for holder in holders:
         if holder.tag == NEW:
             holder.tag = OLD
@@ -249,7 +278,7 @@ def act(system: System, name: str, gfn: int) -> bool:
             guest.free([gfn])
         elif name == "alloc":
             guest.alloc([gfn])
-        elif name in ("free_raced", "take"):
+        elif name in ("free_raced", "take", "dma_write"):
             return False
         elif name == "swap_out":
             if not guest.has_page(gfn) or not guest.swap_out([gfn]):
@@ -283,10 +312,12 @@ def act(system: System, name: str, gfn: int) -> bool:
     if had and not has_content(guest, 0):
         seen = replace(seen, dropped=True)
     refused = guest.flavour == "zvm" and guest.zvm_state(0) in ("Ur", "Uz", "Vz")
-    if seen.store != "none" and guest.peek(0) != NEW and not refused:  # noqa: SIM102
+    kept = guest.peek(0) == NEW and (system.device is None or device_reads(system) == NEW)
+    if seen.store not in ("none", "lost") and not kept and not refused:  # noqa: SIM102
         if seen.store != "free" or seen.phase == "in use":
-            seen = replace(seen, store="none")
-            relabel(guest)
+            # to the guest or the device, the other may see it still
+            seen = replace(seen, store="none" if system.device is None else "lost")
+            relabel(system)
     system.watched = seen
     return True
 
@@ -357,13 +388,16 @@ def waits_for_report(guest: Guest) -> bool:
 
 def act_watched(system: System, name: str) -> bool:
     guest, seen = system.guest, system.watched
-    if name in ("write", "free_raced"):
+    if name in ("write", "free_raced", "dma_write"):
         if name == "free_raced" and seen.phase == "free":
             return False
         if name == "free_raced":
             fill(guest, 0, system.poison)
-        relabel(guest)
-        guest.write([0], [NEW])
+        relabel(system)
+        if name == "dma_write":
+            device_stores(system, NEW)
+        else:
+            guest.write([0], [NEW])
         raced = seen.phase == "free" and waits_for_report(guest)
         system.watched = Watched(seen.phase, store="raced" if raced else seen.phase)
     if name == "read":
@@ -373,7 +407,7 @@ def act_watched(system: System, name: str) -> bool:
     vcpu = int(name.endswith("_elsewhere"))
     if name in ("free", "free_elsewhere"):
         fill(guest, 0, system.poison)
-        relabel(guest)
+        relabel(system)
     if name in ("free", "free_raced", "free_elsewhere"):
         system.watched = Watched("free", store="raced" if name == "free_raced" else "none")
         guest.free([0], vcpu=vcpu)
@@ -413,14 +447,40 @@ def key_of(system: System) -> tuple[Any, ...]:
                 and frame.dirty
                 and (frame.slot is not None or frame.list == "lazyfree" or system.busy),
                 slot and (slot.count, slot.frame is not None, slot.tag),
+                guest.file is not None and frame is None and guest.file[gfn] and guest.peek(gfn),
             )
         )
     lists = tuple(tuple(owner[f] for f in host.lists[name]) for name in sorted(host.lists))
     lists_of_vcpus = tuple(tuple(entries) for entries in guest.cbrl)
     return (
         *(tuple(pages), lists, lists_of_vcpus, guest.migration, system.watched),
-        *(system.notified, key_of_reporting(guest)),
+        *(system.notified, key_of_reporting(guest), key_of_device(system)),
     )
+
+
+def key_of_device(system: System) -> int | None:
+    """What it has where the guest does not see it."""
+    return None if system.device is None or not is_apart(system) else system.device.tag
+
+
+def is_apart(system: System) -> bool:
+    """The page that the device has is no longer the guest's."""
+    guest, index = system.guest, system.guest.frame[0]
+    if guest.file is not None:
+        return system.device is not guest.file[0]
+    return index is None or system.host.frames[index] is not system.device
+
+
+def device_stores(system: System, tag: int) -> None:
+    assert system.device is not None
+    if not is_apart(system):
+        system.guest.poke(0, tag)
+    system.device.tag = tag
+
+
+def device_reads(system: System) -> int:
+    assert system.device is not None
+    return system.device.tag if is_apart(system) else system.guest.peek(0)
 
 
 def key_of_host_pte(guest: Guest, gfn: int) -> tuple[bool, ...]:

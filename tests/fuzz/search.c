@@ -62,9 +62,10 @@ static void take_end(struct input *in, struct pgste_search_config *c, struct end
 static struct pgste_search_config take_config(struct input *in, struct end *end)
 {
 	struct pgste_search_config c = { .mechanism = take_mechanism(in) };
+	uint8_t world;
 
 	c.generation = (enum pgste_generation)take_number(in, 3);
-	c.rearm = (enum pgste_rearm)take_number(in, 2);
+	c.rearm = (enum pgste_rearm)take_number(in, 3);
 	c.poison = (enum pgste_poison)take_number(in, 3);
 	c.nr_pages = take_number(in, 4);
 	c.nr_frames = take_number(in, 4);
@@ -76,7 +77,11 @@ static struct pgste_search_config take_config(struct input *in, struct end *end)
 	c.advice = (enum pgste_advice)take_number(in, 2);
 	c.notifiers = take_number(in, 1u << PGSTE_NR_REWRITES);
 	c.shifted = take_byte(in) & 1;
-	c.busy = take_byte(in) & 1;
+	world = take_byte(in);
+	c.busy = world & 1;
+	c.memfd = world >> 1 & 1;
+	c.pinned = world >> 2 & 1;
+	c.validated = world >> 3 & 1;
 	c.plain = take_byte(in) & 1;
 	c.nr_vcpus = take_number(in, 3);
 	c.threads = take_number(in, 4);
@@ -100,7 +105,8 @@ static bool numbers_fit(const struct pgste_search_config *c)
 	       c->nr_frames <= c->nr_pages && c->nr_swap_slots <= c->nr_pages &&
 	       c->cbrl_entries >= 1 && c->cbrl_entries <= 2 && c->nr_vcpus <= 2 &&
 	       c->threads <= 64 && c->notifiers < 1u << PGSTE_NR_REWRITES &&
-	       (!two_tables || c->generation == PGSTE_GEN_DAT);
+	       (!two_tables || c->generation == PGSTE_GEN_DAT) &&
+	       ((!c->memfd && !c->pinned) || c->generation != PGSTE_GEN_ZVM);
 }
 
 static void check_answer(const struct pgste_search_config *c, const struct pgste_search_result *r,

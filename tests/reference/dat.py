@@ -233,7 +233,7 @@ class DatMachine:
         self._host(gfn, word & ~UNUSED if word & PRESENT else word)
 
     def _set_pte(self, word: int) -> int:
-        fixed = self.revision != "7.0" and word & PRESENT
+        fixed = self.revision not in ("7.0", "7.1") and word & PRESENT
         return word & ~UNUSED if fixed else word
 
     def ptep_xchg(self, gfn: int, word: int) -> int:

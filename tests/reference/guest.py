@@ -8,6 +8,7 @@ docs/model.md sections 1 to 3 and 5 to 8; the kernel's arch/s390/mm/pgtable.c (g
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from reference.errors import (
     ForeignPage,
@@ -85,6 +86,13 @@ FAULT_BITS = {
 }
 
 
+@dataclass
+class FilePage:
+    """A page of a memfd.  While a PTE maps it, what it holds is in the frame."""
+
+    tag: int = 0
+
+
 class Guest(Layer):
     revision = "7.2"  # of generation "dat"
 
@@ -101,6 +109,7 @@ class Guest(Layer):
         flavour: str = "kvm",
         storage_keys: bool = False,
         allow_cow_sharing: bool = False,
+        memory: str = "host",
     ) -> None:
         self.flavour = flavour
         #: mm->context.allow_cow_sharing (v6.10 on); before, and without, mm_forbids_zeropage().
@@ -115,6 +124,8 @@ class Guest(Layer):
         self.pte = [PTE_NONE] * pages
         self.frame: list[int | None] = [None] * pages
         self.foreign = [False] * pages
+        # memfd: the pages of the file, in page cache or on swap, None for a hole
+        self.file: list[FilePage | None] | None = [None] * pages if memory == "memfd" else None
         self.real_keys = host.real_keys
         self.frames = len(host.frames)
         self.uses_skeys = False
@@ -229,6 +240,7 @@ class Guest(Layer):
         """What the PTE holds of the host goes back; whether that freed a swap slot in use."""
         frame, freed = self.frame[gfn], False
         if frame is not None:
+            self.unmapped(gfn)
             self.host.give_back_frame(frame)
         elif is_swap(self.pte[gfn]) and not self.foreign[gfn]:
             freed = self.host.give_up_use(swap_offset(self.pte[gfn]))
@@ -263,9 +275,29 @@ class Guest(Layer):
         frame = self.frame[gfn]
         if frame is not None:
             return self.host.frames[frame].tag
+        if self.file is not None and not self.foreign[gfn]:
+            page = self.file[gfn]
+            return page.tag if page is not None else 0
         if self.foreign[gfn] or is_none(self.pte[gfn]):
             return 0
         return self.host.slots[swap_offset(self.pte[gfn])].tag
+
+    def poke(self, gfn: int, tag: int) -> int:
+        """A device stores to the page's frame; no PTE changes."""
+        page = None if self.file is None or self.foreign[gfn] else self.file[gfn]
+        if self.frame[gfn] is None and page is None:
+            return 0
+        if self.frame[gfn] is not None:
+            self._folio(gfn).tag = tag
+        elif page is not None:
+            page.tag = tag
+        return 1
+
+    def unmapped(self, gfn: int) -> None:
+        """page_remove_rmap of a shmem folio: the page cache has it still."""
+        page = None if self.file is None else self.file[gfn]
+        if page is not None:
+            page.tag = self._folio(gfn).tag
 
     def _folio(self, gfn: int) -> Frame:
         index = self.frame[gfn]
@@ -419,6 +451,9 @@ class Guest(Layer):
 
     def _map_zeroed(self, gfn: int, store: bool) -> None:
         frame = self.host.zero_fill(self.number, gfn)
+        if self.file is not None:  # shmem_get_folio finds it, or makes a page of zeros
+            page = self.file[gfn] = self.file[gfn] or FilePage()
+            self.host.frames[frame].tag = page.tag
         self._map(gfn, frame, FAULT_BITS[self.generation][store])
         self.count["zero_fills"] += 1
 
@@ -608,6 +643,8 @@ class Guest(Layer):
         """One call of the guest's mechanism for [start, end)."""
         self.count["hints"] += 1
         self.count["hint_pages"] += end - start
+        if self.file is not None and self.mechanism == "madv_free":
+            return  # EINVAL: vma_is_anonymous
         for gfn in range(start, end):
             if self.mechanism == "madv_free" and self.maps_zero_page(gfn):
                 self._passes_zero_page(gfn)
@@ -620,6 +657,15 @@ class Guest(Layer):
 
     def discard(self, gfn: int, advice: str) -> None:
         """What a host does with a reported page; not counted as a call."""
+        if self.file is not None and advice == "madv_free":
+            return  # EINVAL
+        if self.file is not None:  # fallocate(PUNCH_HOLE), and MADV_DONTNEED finds nothing more
+            if self.frame[gfn] is not None:
+                self._madvise_dontneed(gfn)
+            elif not is_none(self.pte[gfn]):
+                self._madvise_no_frame(gfn)
+            self.file[gfn] = None
+            return
         if advice == "madv_free" and self.maps_zero_page(gfn):
             self._passes_zero_page(gfn)
         elif self.frame[gfn] is None:

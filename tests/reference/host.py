@@ -346,7 +346,8 @@ class Host:
     def needs_slot(self, frame: Frame) -> bool:
         guest = self.guests[frame.guest]
         drops = guest.flavour == "zvm" and guest.zvm_evicted(frame.gfn)[1] == "z"
-        return not frame.is_lazyfree() and frame.slot is None and not drops
+        needs = not frame.is_lazyfree() and frame.slot is None and not drops
+        return needs and guest.file is None
 
     def drop_or_write(self, index: int) -> None:
         frame = self.frames[index]
@@ -355,8 +356,13 @@ class Host:
         dirty = frame.dirty or bool(pte & PTE_DIRTY)
         after = guest.zvm_evicted(gfn) if guest.flavour == "zvm" else ""
         guest.xchg_pte(gfn, PTE_NONE)
+        if guest.file is not None:  # no swap entry for a file's page, unused or not
+            guest.unmapped(gfn)
+            self.give_back_frame(index)
+            self.count["clean_evictions"] += 1
+            return
         if frame.list == "lazyfree":
-            if dirty or frame.pinned:
+            if dirty or (frame.pinned and self.rearm != "discard"):  # v5.17: PageDirty alone
                 frame.dirty = dirty
                 guest.set_pte(gfn, pte)
                 if dirty or self.rearm == "referenced":

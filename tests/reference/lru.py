@@ -736,7 +736,7 @@ class LruHost(Host):
         pte = guest.pte[gfn]
         dirty = frame.dirty or bool(pte & PTE_DIRTY)
         guest.xchg_pte(gfn, PTE_NONE)
-        if not dirty and not frame.pinned:
+        if not dirty and (not frame.pinned or self.rearm == "discard"):
             self.give_back_frame(index)
             self._count_both(guest, "lazyfree_discards")
             return

@@ -99,7 +99,7 @@ class DatGuest(Guest):
 
     def set_pte_anew(self, gfn: int, word: int) -> None:
         """ptep_xchg_*, ptep_modify_prot_commit: with the fix they end in a set_pte that clears."""
-        if self.revision != "7.0":
+        if self.revision not in ("7.0", "7.1"):
             word &= ~PTE_UNUSED
         self.host_pte[gfn] = word
 

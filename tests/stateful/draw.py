@@ -25,7 +25,7 @@ def host_config(random: Random) -> dict[str, Any]:
         config["low"] = random.randint(0, frames - 1)
         config["high"] = random.randint(config["low"] + 1, frames)
         config["batch"] = random.randint(1, 4)
-    config["rearm"] = random.choice(("referenced", "dirty"))
+    config["rearm"] = random.choice(("referenced", "dirty", "discard"))
     return config
 
 

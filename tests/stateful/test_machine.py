@@ -72,7 +72,7 @@ class EngineAndReference(RuleBasedStateMachine):
     @initialize(
         frames=st.integers(1, 8),
         swap_slots=st.integers(0, MAX_SLOTS),
-        rearm=st.sampled_from(("referenced", "dirty")),
+        rearm=st.sampled_from(("referenced", "dirty", "discard")),
         marks=st.none() | st.tuples(st.integers(0, 3), st.integers(1, 3), st.integers(1, 3)),
     )
     def host(

@@ -48,7 +48,7 @@ struct outcome call_rearm(struct world *w)
 	if (rearm & 1)
 		pgste_host_flush_stats(host);
 	result = CALL(w, pgste_host_set_rearm(host, (enum pgste_rearm)rearm));
-	REQUIRE(result == (rearm <= PGSTE_REARM_DIRTY ? PGSTE_OK : PGSTE_E_ARG));
+	REQUIRE(result == (rearm <= PGSTE_REARM_DISCARD ? PGSTE_OK : PGSTE_E_ARG));
 	return did(result);
 }
 

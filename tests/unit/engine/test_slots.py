@@ -34,9 +34,9 @@ def test_without_slots_there_is_one_of_all_pages(generation: str) -> None:
 def test_the_log_is_that_of_the_release() -> None:
     logs = {
         release: pgste.Guest(4, generation="dat", revision=release).log_revision
-        for release in ("7.0", "7.1.5", "7.2")
+        for release in ("7.0", "7.1", "7.1.5", "7.2")
     }
-    assert logs == {"7.0": "dat", "7.1.5": "dat", "7.2": "dat_new"}
+    assert logs == {"7.0": "dat", "7.1": "dat", "7.1.5": "dat", "7.2": "dat_new"}
     assert pgste.Guest(4, generation="dat", log_revision="dat").revision == "7.2"
     assert pgste.Guest(4, generation="dat", revision="7.0", log_revision="dat_new")
 
