@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The search behind `pgste guarantees`: states and transitions a second."""
+"""The search behind `pgste guarantees`: states and transitions a second, memory of a state."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import pytest
 
 from benchmarks import cores, limits
 from benchmarks.harness import Limit, Measure, Plan
-from pgste.guarantees import Guarantees, guarantees
+from pgste._engine.watch import Progress
+from pgste.guarantees import MECHANISMS, SYSTEMS, Guarantees, System, guarantees
+from pgste.guarantees.search import _search
 
 # Columns of the table in docs/guarantees.md: states that are searched, and some of the answers.
 STATES = {
     "none": 14_610,
     "madv_dontneed": 9_846,
-    "madv_free": 163_860,
+    "madv_free": 132_720,
     "cmma_zvm": 61_180,
     "reporting": 326_616,
 }
@@ -31,6 +33,18 @@ ANSWERS = {
     ("reporting", "lost-before-alloc"): "yes",
     ("reporting", "lost-after-alloc"): "no",
 }
+
+
+#: A search of one system: 56,864 states.
+ONE = System(2, 1, 2, 2, two_tables=False)
+
+
+def bytes_a_state(column: str) -> float:
+    """Of the column's largest search: every table of the states, with its room for more."""
+    subject = next(each for each in MECHANISMS if each.key == column)
+    found = [_search(subject, system, Progress()) for system in SYSTEMS if system.fits(subject)]
+    largest = max(found, key=lambda each: each["states"])
+    return largest["state_bytes"] / largest["states"]
 
 
 def check(result: Guarantees) -> None:
@@ -70,7 +84,34 @@ def bench_search(measure: Measure, column: str, unit: str, short: bool) -> None:
             limits={
                 "hash table of the states": Limit(lambda: bare.visits(states, transitions), items)
             },
-            facts={"states": states, "transitions": transitions},
+            facts={
+                "states": states,
+                "transitions": transitions,
+                "bytes_a_state": round(bytes_a_state(column), 1),
+            },
+            rounds=5,
+        )
+    )
+
+
+@cores.two_cores
+def bench_one_search_on_two_threads(measure: Measure) -> None:
+    """One system, `threads=2` against `threads=1`: both try steps, one adds what is new."""
+    expected = guarantees(["cmma"], [ONE], threads=1)
+    states = expected.states["cmma"]
+
+    def same(result: Guarantees) -> None:
+        assert states == 56_864
+        assert result == expected
+
+    measure(
+        Plan(
+            lambda: guarantees(["cmma"], [ONE], threads=2),
+            items=states,
+            unit="state",
+            check=same,
+            limits={"one thread": Limit(lambda: guarantees(["cmma"], [ONE], threads=1), states)},
+            gauges=cores.GAUGES,
             rounds=5,
         )
     )

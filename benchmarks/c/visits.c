@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The least that an exhaustive search has to do: for each transition, look the key of the state
- * that it came to up among those that were found, and keep it if it is new.  Keys of four
- * words, as src_c/search.c has them, which here are made from random numbers.
+ * that it came to up among those that were found, and keep it if it is new.  Keys of one word, as
+ * src_c/search/visited.c packs them, which here are made from random numbers.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "bare.h"
-
-#define WORDS 4u
 
 static uint64_t mix(uint64_t x)
 {
@@ -18,13 +15,12 @@ static uint64_t mix(uint64_t x)
 	return x ^ x >> 31;
 }
 
-/* Where a key is, or the empty place where it belongs; places hold the number of a key + 1. */
-static uint64_t place(const uint32_t *table, uint64_t mask, const uint64_t (*found)[WORDS],
-		      const uint64_t *key)
+/* Where a key is, or the empty place where it belongs. */
+static uint64_t place(const uint64_t *table, uint64_t mask, uint64_t key)
 {
-	uint64_t at = mix(key[0] ^ key[1] ^ key[2] ^ key[3]) & mask;
+	uint64_t at = mix(key) & mask;
 
-	while (table[at] && memcmp(found[table[at] - 1], key, sizeof(*found)) != 0)
+	while (table[at] && table[at] != key)
 		at = (at + 1) & mask;
 	return at;
 }
@@ -32,21 +28,19 @@ static uint64_t place(const uint32_t *table, uint64_t mask, const uint64_t (*fou
 uint64_t bare_visits(uint64_t keys, uint64_t visits)
 {
 	uint64_t mask = 1, nr = 0;
-	uint64_t (*found)[WORDS] = malloc(keys * sizeof(*found));
-	uint32_t *table;
+	uint64_t *found = malloc(keys * sizeof(*found));
+	uint64_t *table;
 
 	while (mask < 2 * keys)
 		mask *= 2;
 	table = calloc(mask--, sizeof(*table));
 	for (uint64_t i = 0; found && table && i < visits; i++) {
-		const uint64_t which = mix(i + 1) % keys;
-		const uint64_t key[WORDS] = { which, which * 3, which << 20, ~which };
-		const uint64_t at = place(table, mask, (const uint64_t (*)[WORDS])found, key);
+		const uint64_t key = 1 + mix(i + 1) % keys;
+		const uint64_t at = place(table, mask, key);
 
 		if (table[at])
 			continue;
-		memcpy(found[nr++], key, sizeof(key));
-		table[at] = (uint32_t)nr;
+		found[nr++] = table[at] = key;
 	}
 	free(found);
 	free(table);

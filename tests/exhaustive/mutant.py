@@ -77,7 +77,7 @@ def _run(*command: str) -> None:
 
 
 def table(
-    library: Path, mechanisms: Sequence[str], systems: Sequence[tuple[int, int, int, int]]
+    library: Path, mechanisms: Sequence[str], systems: Sequence[tuple[int | bool | None, ...]]
 ) -> Table | str:
     """The cells that the core of a folder gives, or in a word why it gives none."""
     call = [sys.executable, __file__, json.dumps((list(mechanisms), list(systems)))]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 __all__ = ["FAULTS", "SAME", "Fault", "Same"]
 
-Shape = tuple[int, int, int, int]
+Shape = tuple[int | bool | None, ...]
 # Pages, frames, swap slots and entries of the list of the systems that are searched.
 ONE, TWO = (1, 1, 1, 1), (2, 1, 2, 2)
 

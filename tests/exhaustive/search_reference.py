@@ -501,9 +501,26 @@ def key_of_reporting(guest: Guest) -> tuple[Any, ...]:
     return blocks, tuple(r.batch), r.state, r.due is not None, r.passing, r.calling, where
 
 
-def count_states(system: System) -> int:
-    """How many states can be reached."""
-    seen = {key_of(system)}
+def mirrored(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The state of three pages in which 1 and 2 have changed places."""
+    (first, second, third), lists, entries, migration, watched, notified, _ = key
+    other = {None: None, 0: 0, 1: 2, 2: 1}
+    return (
+        (first, third, second),
+        tuple(tuple((what, other[gfn]) for what, gfn in each) for each in lists),
+        tuple(tuple(other[gfn] for gfn in each) for each in entries),
+        *(migration, watched, other[notified], ()),
+    )
+
+
+def count_states(system: System, alike: bool = False) -> int:
+    """How many states can be reached; `alike`: pages 1 and 2 of three are not told apart."""
+
+    def named(system: System) -> object:
+        key = key_of(system)
+        return frozenset((key, mirrored(key))) if alike else key
+
+    seen = {named(system)}
     waiting = deque([system])
     while waiting:
         here = waiting.popleft()
@@ -512,7 +529,7 @@ def count_states(system: System) -> int:
             there = pickle.loads(kept)
             if not act(there, name, gfn):
                 continue
-            key = key_of(there)
+            key = named(there)
             if key not in seen:
                 seen.add(key)
                 waiting.append(there)

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 
+from pgste._engine.watch import Progress
 from pgste.guarantees import MECHANISMS, SYSTEMS, System, guarantees
+from pgste.guarantees.search import _search
 from pgste.guarantees.systems import STATES
 
 
@@ -29,3 +31,11 @@ def test_numbers_of_states(system: System) -> None:
         subject.key: STATES.get((subject.key, system), 0) for subject in MECHANISMS
     }
     assert {total for _, total in told} == {sum(found.states.values())}, "known from the start"
+
+
+def test_memory_of_a_state() -> None:
+    """14 bytes and a place of 8 in a set, both with room for at most twice as many."""
+    subject = next(subject for subject in MECHANISMS if subject.key == "cmma")
+    found = _search(subject, System(2, 1, 2, 2), Progress())
+    assert found["states"] == 56_864
+    assert 22 < found["state_bytes"] / found["states"] < 2 * 14 + 8 * 8 / 3
