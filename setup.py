@@ -48,6 +48,9 @@ UNIT = [] if EXTRA else [src for src in SOURCES if src.split(os.sep)[1] in UNIT_
 BINDING_CFLAGS = [*COMMON, "-Og", "-w", *EXTRA]
 HOT = [f"pgste._engine.{name}" for name in ("arguments", "guest", "host", "member", "unit")]
 HOT_CFLAGS = [*COMMON, "-O1", "-w", *EXTRA]
+# Calls that are rare, or long within the core.
+COLD = [f"pgste._engine.{name}" for name in ("live", "replay", "search", "trace")]
+COLD_CFLAGS = [*COMMON, "-O0", "-w", *EXTRA]
 LDFLAGS = ["-pthread", *(EXTRA or ["-s"])]
 DIRECTIVES = {
     "language_level": 3,
@@ -174,6 +177,7 @@ class BuildExtensions(build_ext):
                 "core": shlex.join([*compiler[1:], *CORE_CFLAGS]),
                 "binding": shlex.join([*compiler[1:], *BINDING_CFLAGS]),
                 "hot binding": shlex.join([*compiler[1:], *HOT_CFLAGS]),
+                "cold binding": shlex.join([*compiler[1:], *COLD_CFLAGS]),
             },
             indent=1,
         )
@@ -203,6 +207,12 @@ class BuildPackage(build_py):
         ]
 
 
+def binding_cflags(module: str) -> list[str]:
+    if module in COLD:
+        return COLD_CFLAGS
+    return HOT_CFLAGS if module in HOT else BINDING_CFLAGS
+
+
 def extension(source: str) -> Extension:
     module = os.path.splitext(source)[0].replace(os.sep, ".")
     above = "/.." * (module.count(".") - 1)  # to the folder of the library
@@ -214,7 +224,7 @@ def extension(source: str) -> Extension:
         runtime_library_dirs=[f"$ORIGIN{above}"],
         depends=[*PUBLIC_HEADERS, *glob("pgste/**/*.pxd", recursive=True)],
         define_macros=MACROS,
-        extra_compile_args=HOT_CFLAGS if module in HOT else BINDING_CFLAGS,
+        extra_compile_args=binding_cflags(module),
         extra_link_args=LDFLAGS,
     )
 

@@ -26,7 +26,7 @@ FACE = {"src_c": "#e8eef4", "pgste": "#f6efe2"}
 #: Where a room stands, from 0 to 10; a room that is not named here stands in the middle.
 PLACE = {
     "src_c": {"search": 2.3, "replay": 7.6, "mech": 4.2, "guest": 3, "memory": 4.6, "scan": 1.2}
-    | {"host": 4.1, "trace": 6.9, "live": 9},
+    | {"host": 4.1, "trace": 6.9, "live": 9.3, "curve": 8.1},
     "pgste": {
         "files": 1.2,
         "kernels": 9,

@@ -68,7 +68,10 @@ if TYPE_CHECKING:
     from pgste.guarantees import Guarantees, guarantees
     from pgste.study.batch import run_all
     from pgste.study.compare import compare
+    from pgste.study.curve import Curve, curve
     from pgste.study.result import Comparison
+    from pgste.study.smallest import Smallest, smallest_hosts
+    from pgste.study.sweep import Sweep, sweep
     from pgste.traces import Trace, sample_trace
 
 __all__ = [
@@ -80,6 +83,7 @@ __all__ = [
     "CmmaBits",
     "Comparison",
     "Content",
+    "Curve",
     "DiscardException",
     "ForeignPteError",
     "GfnError",
@@ -106,10 +110,12 @@ __all__ = [
     "Replay",
     "Slot",
     "SlotsOverlapError",
+    "Smallest",
     "SpecificationException",
     "State",
     "StateError",
     "StreamError",
+    "Sweep",
     "Trace",
     "TraceError",
     "UnknownNameError",
@@ -118,6 +124,7 @@ __all__ = [
     "VcpusExistError",
     "__version__",
     "compare",
+    "curve",
     "generations",
     "get_include",
     "get_library",
@@ -128,20 +135,26 @@ __all__ = [
     "mechanisms",
     "run_all",
     "sample_trace",
+    "smallest_hosts",
+    "sweep",
 ]
 
 # Names that take time to import, and where they are; imported when somebody asks for them.
 _LATER = {
     "CmmaBits": "pgste._engine.CmmaBits",
     "Comparison": "pgste.study.result.Comparison",
+    "Curve": "pgste.study.curve.Curve",
     "Guarantees": "pgste.guarantees.Guarantees",
     "Guest": "pgste._engine.Guest",
     "Host": "pgste._engine.Host",
     "Replay": "pgste._engine.Replay",
     "Slot": "pgste._engine.Slot",
+    "Smallest": "pgste.study.smallest.Smallest",
+    "Sweep": "pgste.study.sweep.Sweep",
     "Trace": "pgste.traces.Trace",
     "__version__": "pgste._engine.VERSION",
     "compare": "pgste.study.compare.compare",
+    "curve": "pgste.study.curve.curve",
     "generations": "pgste._engine.generations",
     "guarantees": "pgste.guarantees.guarantees",
     "isa_name": "pgste._engine.isa_name",
@@ -150,6 +163,8 @@ _LATER = {
     "mechanisms": "pgste._engine.mechanisms",
     "run_all": "pgste.study.batch.run_all",
     "sample_trace": "pgste.traces.sample_trace",
+    "smallest_hosts": "pgste.study.smallest.smallest_hosts",
+    "sweep": "pgste.study.sweep.sweep",
 }
 
 

@@ -18,7 +18,7 @@ exception                also a             raised for
 `ForeignPteError`        `RuntimeError`     access through a PTE that names nothing of the host
 `ModelMemoryError`       `MemoryError`      no memory for the model itself
 `ChangedError`           `RuntimeError`     an array that changed while a call read it
-`MissingPackageError`    `ImportError`      a picture without matplotlib
+`MissingPackageError`    `ImportError`      a picture without matplotlib, Parquet without pyarrow
 `CancelledError`         `RuntimeError`     a call that another thread told to end early
 `HostBusyError`          `RuntimeError`     a host in the middle of a call of this thread
 `GuestClosedError`       `RuntimeError`     a guest or host that was closed, or lost in a fork

@@ -63,6 +63,7 @@
 #include "pgste/reporting.h"
 #include "pgste/search.h"
 #include "pgste/trace.h"
+#include "pgste/curve.h"
 #include "pgste/replay.h"
 #include "pgste/live.h"
 

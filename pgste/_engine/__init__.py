@@ -17,6 +17,7 @@ exceptions (`pgste.errors`).  It models nothing; docs/model.md says what the cal
 `arguments`   checks of numbers, names, arrays and `gfns`
 `names`       names and sentences that the core tells, its variants for CPUs
 `trace`       decoders of recorded events, and the summary of a trace
+`curve`       one pass over a trace for hosts of all sizes
 `search`      the search of all states for what a mechanism guarantees
 `watch`       long calls without the GIL: signals, and calls that end together
 `live`        real memory of this process: madvise(2), residency, swap
@@ -39,7 +40,7 @@ host that nobody was using; one that another thread was using raises `GuestClose
 """
 
 from pgste._engine.guest import Guest
-from pgste._engine.host import Host
+from pgste._engine.host import Host, zone_watermarks
 from pgste._engine.names import (
     ERROR_LAST,
     VERSION,
@@ -71,4 +72,5 @@ __all__ = [
     "isa_variants",
     "mechanisms",
     "strerror",
+    "zone_watermarks",
 ]

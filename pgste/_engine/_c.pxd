@@ -5,7 +5,7 @@ Structs that the header builds from a list of statistics are declared without th
 they are arrays of uint64_t, whose names pgste_*_name() tells.
 """
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "stdbool.h":
@@ -117,12 +117,24 @@ cdef extern from "pgste.h" nogil:
     const uint64_t PGSTE_MAX_PAGES, PGSTE_MAX_FRAMES
     const uint32_t PGSTE_MAX_GUESTS
 
+    cdef enum pgste_reclaim:
+        PGSTE_RECLAIM_SIMPLE
+        PGSTE_RECLAIM_LRU
+
+    const uint32_t PGSTE_MAX_SWAPPINESS, PGSTE_MAX_CLUSTER, PGSTE_MAX_DELAY
+
     cdef struct pgste_host_config:
+        pgste_reclaim reclaim
         uint64_t nr_frames
         uint64_t nr_swap_slots
         uint64_t low
         uint64_t high
         uint32_t batch
+        uint8_t swappiness
+        uint8_t page_cluster
+        uint16_t write_delay
+        bool_t rotational
+        bool_t stale_stats
 
     cdef struct pgste_host_stats:
         pass
@@ -137,6 +149,7 @@ cdef extern from "pgste.h" nogil:
         PGSTE_LIST_ACTIVE
         PGSTE_LIST_INACTIVE
         PGSTE_LIST_LAZYFREE
+        PGSTE_LIST_LAZYFREE_ACTIVE
 
     cdef struct pgste_frame_info:
         pgste_frame_list list
@@ -150,7 +163,17 @@ cdef extern from "pgste.h" nogil:
         bool_t locked
         bool_t writeback
         bool_t shared
+        bool_t mapped
 
+    cdef struct pgste_watermarks:
+        uint64_t min
+        uint64_t low
+        uint64_t high
+
+    void pgste_zone_watermarks(uint64_t managed, uint64_t min, unsigned scale,
+        pgste_watermarks *marks)
+    uint64_t pgste_min_free(uint64_t pages)
+    void pgste_host_flush_stats(pgste_host *host)
     void pgste_host_defaults(pgste_host_config *config)
     int pgste_host_new(const pgste_host_config *config, pgste_host **host)
     int pgste_host_free(pgste_host *host)
@@ -502,6 +525,31 @@ cdef extern from "pgste.h" nogil:
     int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
         const pgste_trace_limits *limits, pgste_trace_summary *summary)
 
+    cdef enum pgste_curve_rule:
+        PGSTE_CURVE_KEEP
+        PGSTE_CURVE_UNUSED
+        PGSTE_CURVE_GIVE
+        PGSTE_CURVE_LAZY
+
+    cdef struct pgste_curve_config:
+        const uint64_t *events
+        uint64_t nr_events
+        uint32_t nr_guests
+        pgste_curve_rule rule
+        const uint64_t *given
+        const uint64_t *given_at
+        uint64_t nr_given
+        const uint64_t *sizes
+        uint64_t nr_sizes
+        const uint64_t *samples
+        uint64_t nr_samples
+        uint64_t share
+
+    cdef struct pgste_curve_point:
+        pass
+
+    int pgste_curve(const pgste_curve_config *config, pgste_curve_point *points)
+
     cdef enum pgste_text_format:
         PGSTE_TEXT_UNKNOWN
         PGSTE_TEXT_FTRACE
@@ -553,6 +601,7 @@ cdef extern from "pgste.h" nogil:
         bool_t obedient
         bool_t plain
         uint64_t max_states
+        uint32_t threads
         bool_t (*go_on)(void *data, uint64_t states) noexcept
         void *data
 
@@ -575,6 +624,7 @@ cdef extern from "pgste.h" nogil:
     cdef struct pgste_search_result:
         uint64_t states
         uint64_t transitions
+        uint64_t state_bytes
         pgste_seen seen
         pgste_seen met_unused
         pgste_seen met_stable

@@ -6,6 +6,7 @@ from pgste._engine.unit cimport Unit
 
 cdef class Host(Unit):
     cdef readonly str rearm
+    cdef readonly str reclaim_model
 
     cdef int frames_check(self, int error, Gfns which) except -1
     cdef Member guest_argument(self, object guest)

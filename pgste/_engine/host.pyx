@@ -10,14 +10,17 @@ from pgste._engine._c cimport (
     PGSTE_E_ARG,
     PGSTE_E_GFN,
     PGSTE_LIST_ACTIVE,
-    PGSTE_LIST_FREE,
+    PGSTE_MAX_CLUSTER,
+    PGSTE_MAX_DELAY,
     PGSTE_MAX_FRAMES,
+    PGSTE_MAX_SWAPPINESS,
     pgste_folio,
     pgste_frame_info,
     pgste_frame_key,
     pgste_frame_list,
     pgste_host_config,
     pgste_host_defaults,
+    pgste_host_flush_stats,
     pgste_host_frame,
     pgste_host_free,
     pgste_host_get_stats,
@@ -29,12 +32,16 @@ from pgste._engine._c cimport (
     pgste_host_slot,
     pgste_host_stats,
     pgste_host_stats_name,
+    pgste_min_free,
     pgste_rearm,
+    pgste_reclaim,
     pgste_set_folio,
     pgste_set_frame_key,
     pgste_slot_info,
     pgste_swap_out,
     pgste_validate,
+    pgste_watermarks,
+    pgste_zone_watermarks,
 )
 from pgste._engine.arguments cimport (
     Gfns,
@@ -49,11 +56,39 @@ from pgste._engine.member cimport Member
 from pgste._engine.names cimport names_of, shown, strerror, with_names
 from pgste._engine.unit cimport PyThreadState, Unit
 
-from pgste._engine.names import FOLIOS, REARM_RULES
+from pgste._engine.names import FOLIOS, REARM_RULES, RECLAIM_MODELS
 from pgste.errors import BY_CODE, ArgumentError, ArgumentTypeError, ValidationError
 
 cdef tuple STATS = names_of(pgste_host_stats_name)
-cdef tuple FRAME_LISTS = ("free", "active", "inactive", "lazyfree")
+cdef tuple FRAME_LISTS = ("free", "active", "inactive", "lazyfree", "lazyfree_active")
+
+
+def zone_watermarks(managed, min=None, scale=10):
+    """Watermarks of a zone, as mm/page_alloc.c computes them.
+
+    Parameters
+    ----------
+    managed : int
+        Pages of the zone, 0 .. 2**32 - 2.
+    min : int, optional
+        The zone's share of ``vm.min_free_kbytes``, in pages.  Default: what the kernel computes
+        for a machine of this one zone that has no huge pages.
+    scale : int
+        ``vm.watermark_scale_factor``, 1 .. 3000.
+
+    Returns
+    -------
+    tuple of int
+        Minimum, low, high.
+    """
+    cdef uint64_t pages = integer(managed, "managed", 0, PGSTE_MAX_FRAMES)
+    cdef unsigned factor = integer(scale, "scale", 1, 3000)
+    cdef uint64_t least = pgste_min_free(pages)
+    cdef pgste_watermarks marks
+    if min is not None:
+        least = integer(min, "min", 0, PGSTE_MAX_FRAMES)
+    pgste_zone_watermarks(pages, least, factor, &marks)
+    return marks.min, marks.low, marks.high
 
 
 cdef class Host(Unit):
@@ -75,6 +110,24 @@ cdef class Host(Unit):
         What reclaim does with a clean lazyfree page that is pinned (`pin`): with
         "referenced" (v6.1) it becomes an ordinary page again, with "dirty" (2025) it stays
         lazyfree.
+    reclaim : {"simple", "lru"}
+        How frames are taken from guests.  "simple": one page at a time (docs/model.md).  "lru":
+        as Linux 6.18 without MGLRU does it (docs/reclaim.md); with `low` 0 the host is a memory
+        cgroup, else a machine.  The defaults of `batch` and `high` are then 32.  `reclaim_model`
+        tells it later.  The others are for "lru" alone:
+    swappiness : int
+        vm.swappiness, 0 .. 200.
+    page_cluster : int
+        vm.page-cluster: up to ``2**page_cluster`` pages are read at once, 0 .. 5.
+    rotational : bool
+        Readahead takes neighbours on the swap device, as on one that rotates; else neighbours in
+        the guest.
+    write_delay : int
+        Steps that a write to swap takes, 0 .. 4096; a step is a page that reclaim looks at, or a
+        frame that is asked for.  Until then the page keeps its frame.  0: it is done at once.
+    fresh_stats : bool
+        Reclaim sees how long its lists are.  False: how long they were at the last
+        `flush_stats`, as the kernel, which flushes every 2 seconds.
 
     Raises
     ------
@@ -84,7 +137,9 @@ cdef class Host(Unit):
 
     @cython.embedsignature.format("c")  # into the text of the class
     def __init__(
-        self, frames, swap_slots, low=None, high=None, batch=None, *, rearm="referenced"
+        self, frames, swap_slots, low=None, high=None, batch=None, *, rearm="referenced",
+        reclaim="simple", swappiness=60, page_cluster=3, rotational=True, write_delay=200,
+        fresh_stats=True
     ):
         cdef pgste_host_config config
         cdef int error, rule
@@ -93,7 +148,13 @@ cdef class Host(Unit):
         memset(&config, 0, sizeof(config))
         config.nr_frames = integer(frames, "frames", 1, PGSTE_MAX_FRAMES)
         config.nr_swap_slots = integer(swap_slots, "swap_slots", 0, PGSTE_MAX_FRAMES)
+        config.reclaim = <pgste_reclaim>choice(reclaim, "reclaim", RECLAIM_MODELS)
         pgste_host_defaults(&config)
+        config.swappiness = integer(swappiness, "swappiness", 0, PGSTE_MAX_SWAPPINESS)
+        config.page_cluster = integer(page_cluster, "page_cluster", 0, PGSTE_MAX_CLUSTER)
+        config.write_delay = integer(write_delay, "write_delay", 0, PGSTE_MAX_DELAY)
+        config.rotational = boolean(rotational, "rotational")
+        config.stale_stats = not boolean(fresh_stats, "fresh_stats")
         if batch is not None:
             config.batch = integer(batch, "batch", 1, UINT32_MAX)
         if low is not None:
@@ -110,6 +171,7 @@ cdef class Host(Unit):
         pgste_host_set_rearm(self.c, <pgste_rearm>rule)
         self.config = config
         self.rearm = rearm
+        self.reclaim_model = reclaim
 
     def __repr__(self):
         state = "" if self.c != NULL else ", closed"
@@ -158,7 +220,7 @@ cdef class Host(Unit):
         Returns
         -------
         int
-            Frames freed.
+            Frames freed; with "lru" it may be more than `n`, which is then rounded up to batches.
         """
         cdef uint64_t goal = integer(n, "n", 0, UINT64_MAX)
         cdef PyThreadState *ts
@@ -338,6 +400,12 @@ cdef class Host(Unit):
         pgste_host_reset_stats(self.c)
         self.end(NULL)
 
+    def flush_stats(self):
+        """Let reclaim see how long its lists are now; see `fresh_stats`."""
+        self.begin(0)
+        pgste_host_flush_stats(self.c)
+        self.end(NULL)
+
     def frame_info(self, frame):
         """What one frame holds.
 
@@ -349,8 +417,9 @@ cdef class Host(Unit):
         Returns
         -------
         dict
-            ``list`` ("free", "active", "inactive", "lazyfree"), ``guest`` (`Guest.number`)
-            and ``gfn`` of its page (None when free), ``tag`` (content), ``slot`` (swap slot
+            ``list`` ("free", "active", "inactive", "lazyfree", "lazyfree_active"), ``guest``
+            (`Guest.number`) and ``gfn`` of its page (None when it is free, or was read ahead and
+            not used yet), ``tag`` (content), ``slot`` (swap slot
             of the swap cache, None when not in it), ``referenced``, ``dirty``, and what its folio
             is in (`set_folio`): ``pinned``, ``locked``, ``writeback``, ``shared``.
         """
@@ -362,7 +431,7 @@ cdef class Host(Unit):
         self.end(NULL)
         if error < 0:
             raise BY_CODE[error](f"frame: {frame}: {strerror(error)}")
-        used = info.list != PGSTE_LIST_FREE
+        used = info.mapped
         return {
             "list": FRAME_LISTS[<int>info.list],
             "guest": info.guest if used else None,
@@ -409,7 +478,7 @@ cdef class Host(Unit):
 
         Parameters
         ----------
-        name : {"active", "inactive", "lazyfree"}
+        name : {"active", "inactive", "lazyfree", "lazyfree_active"}
 
         Returns
         -------

@@ -28,8 +28,9 @@ from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
 VERSION = PGSTE_VERSION.decode()
 ERROR_LAST = <int>PGSTE_E_LAST
 
-# In the order of enum pgste_rearm, enum pgste_poison and enum pgste_advice.
+# In the order of enum pgste_rearm, enum pgste_reclaim, enum pgste_poison and enum pgste_advice.
 REARM_RULES = ("referenced", "dirty")
+RECLAIM_MODELS = ("simple", "lru")
 POISONS = ("none", "init_on_free", "page_poison")
 ADVICES = ("madv_dontneed", "madv_free")
 #: What a folio may be in, in the order of enum pgste_folio.

@@ -17,6 +17,7 @@ class SearchResult(TypedDict):
     states: int
     transitions: int
     depth: int
+    state_bytes: int
     seen: list[int]
     met_unused: list[int]
     met_stable: list[int]
@@ -44,4 +45,5 @@ def search(
     plain: bool = False,
     until: tuple[str, ...] = (),
     below: int = ...,
+    threads: int = 1,
 ) -> SearchResult: ...

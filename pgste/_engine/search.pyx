@@ -110,19 +110,21 @@ def search(
     str advice not None, bint busy,
     int pages, int frames, int swap_slots, int cbrl_entries, int vcpus, bint obedient,
     max_states, Progress progress=None, bint plain=False,
-    tuple until=(), uint32_t below=PGSTE_SEARCH_STEPS,
+    tuple until=(), uint32_t below=PGSTE_SEARCH_STEPS, uint32_t threads=1,
 ):
     """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
 
     `notifiers` are names of REWRITES.
 
     `progress` is kept up to date while the search runs.  With names of questions in `until`, it
-    ends soon after each of them has its run, or when runs become as long as `below`.
+    ends soon after each of them has its run, or when runs become as long as `below`.  What it
+    finds does not depend on `threads`.
 
     Returns
     -------
     dict
-        ``states``, ``transitions``, ``depth``, ``seen`` (state bytes that some page had),
+        ``states``, ``transitions``, ``depth``, ``state_bytes`` (memory for the states, with room
+        for more), ``seen`` (state bytes that some page had),
         ``met_unused``, ``met_stable`` (those that these ESSA requests met), ``all`` (whether every
         state was searched), and ``answers``: for each question's name the
         premises counted and the steps, (action, gfn) each, of the shortest run, None if no
@@ -156,6 +158,7 @@ def search(
     config.obedient = obedient
     config.plain = plain
     config.max_states = max_states
+    config.threads = threads
     result = <pgste_search_result *>calloc(1, sizeof(pgste_search_result))
     if result == NULL:
         raise ModelMemoryError("no memory for the result of a search")
@@ -194,6 +197,7 @@ def search(
             "states": result.states,
             "transitions": result.transitions,
             "depth": result.depth,
+            "state_bytes": result.state_bytes,
             "seen": _seen(&result.seen),
             "met_unused": _seen(&result.met_unused),
             "met_stable": _seen(&result.met_stable),

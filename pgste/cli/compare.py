@@ -4,17 +4,27 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from pgste._engine import flavour_of, generations, mechanisms
+from pgste._engine.names import RECLAIM_MODELS
 from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
+from pgste.study.breakeven import (
+    break_evens,
+    missing_costs,
+    parse_cost,
+    with_costs,
+)
 from pgste.study.compare import compare
-from pgste.study.costs import ESTIMATE_ROWS, Estimate, Profile, estimate
+from pgste.study.costs import ESTIMATE_ROWS, OPERATIONS, Estimate, Profile, estimate
 from pgste.study.picture import check_picture
 from pgste.study.result import Comparison, MechanismResult, OutOfMemory, Row
 from pgste.units import PAGE_BYTES, format_bytes, format_count, format_rate, parse_frames
@@ -68,6 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " volatile pages save",
     )
     parser.add_argument(
+        "--reclaim",
+        choices=RECLAIM_MODELS,
+        default="simple",
+        help="how the host takes frames: one page at a time, or as Linux 6.18 without MGLRU in a"
+        " memory cgroup (default simple)",
+    )
+    parser.add_argument(
         "--revision",
         metavar="RELEASE",
         help="generation dat: Linux 7.0, 7.1.5 or 7.2 (default 7.2)",
@@ -116,6 +133,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--costs",
         metavar="PROFILE",
         help="a cost profile that pgste calibrate saved: estimate the time of each mechanism",
+    )
+    parser.add_argument(
+        "--cost",
+        action="append",
+        default=[],
+        metavar="NAME=TIME",
+        help=f"what an operation costs (essa=60ns, or a range: essa=40ns..90ns), beside those of "
+        f"a profile; again for another: {', '.join(OPERATIONS)}",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
@@ -167,42 +192,104 @@ def comparison_table(comparison: Comparison, costs: Profile | None = None) -> Gr
         for part, title in ESTIMATE_ROWS:
             times = (_milliseconds(getattr(one, part)) if one else "-" for one in estimates)
             table.add_row(title, *times)
+        if any(cost.rounds == 0 and cost.q1 < cost.q3 for cost in costs.costs.values()):
+            for which, title in (("q1", "  at least"), ("q3", "  at most")):
+                ends = [_estimate(costs, result, which) for result in comparison.results]
+                table.add_row(title, *(_milliseconds(one.total) if one else "-" for one in ends))
     return table
 
 
-def _estimate(costs: Profile, result: MechanismResult) -> Estimate | None:
+def _estimate(costs: Profile, result: MechanismResult, which: str = "median") -> Estimate | None:
     """Times of a whole replay; None for one that ran out of memory."""
     if result.out_of_memory:
         return None
-    return estimate(costs, result.mechanism, result.guest_stats)
+    return estimate(costs, result.mechanism, result.guest_stats, which)
 
 
 def _milliseconds(seconds: float | None) -> str | Text:
     return Text("?", style="dim") if seconds is None else format_count(seconds * 1000)
 
 
-def _costs_line(comparison: Comparison, path: str | None, costs: Profile | None) -> str:
+def _costs_lines(
+    comparison: Comparison, path: str | None, given: Mapping[str, Any], costs: Profile | None
+) -> str:
+    """Where the times come from, which costs are not known, and who is ahead up to which cost."""
     if costs is None:
         return "no times: no cost profile was given (--costs; pgste calibrate makes one)"
-    machine = costs.machine
-    line = printable(f"times by {path}: {machine.get('cpu')}, Linux {machine.get('kernel')}")
-    estimates = [_estimate(costs, result) for result in comparison.results]
-    if any(one and not one.known for one in estimates):
-        line += "\n?: not in the profile"
-    return line
+    where = []
+    if path is not None:
+        machine = costs.machine
+        where.append(f"{path}: {machine.get('cpu')}, Linux {machine.get('kernel')}")
+    where += [f"{name}={_range(*ends)}" for name, ends in given.items()]
+    lines = [printable(f"times by {'; '.join(where)}")]
+    stats = _whole(comparison)
+    missing = missing_costs(costs, stats)
+    if missing:
+        lacks = "; ".join(f"{name}: {', '.join(ops)}" for name, ops in missing.items())
+        lines.append(f"?: --cost gives what is not known, as --cost essa=60ns ({lacks})")
+    lines += filter(None, (_ahead(costs, stats, op) for op in _asked(given, missing)))
+    return "\n".join(lines)
+
+
+def _asked(given: Mapping[str, Any], missing: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Operations whose cost is a user's guess, or unknown: what break-even is told for."""
+    return list(dict.fromkeys([*given, *(op for ops in missing.values() for op in ops)]))
+
+
+def _ahead(costs: Profile, stats: Mapping[str, Mapping[str, float]], operation: str) -> str:
+    """Who is ahead as the operation costs more and more: nothing if nobody needs it."""
+    ranges = break_evens(costs, stats, operation)
+    if not ranges:
+        return ""
+    if len(ranges) == 1 and ranges[0].above == 0 and ranges[0].below == math.inf:
+        return f"ahead: {ranges[0].mechanism}, whatever {operation} costs"
+    parts = [
+        f"{one.mechanism} while {operation} costs "
+        + (f"less than {_time(one.below)}" if one.below < math.inf else "more")
+        for one in ranges
+    ]
+    return f"ahead: {', '.join(parts)}"
+
+
+def _plain_break_evens(
+    comparison: Comparison, given: Mapping[str, Any], costs: Profile
+) -> list[dict[str, Any]]:
+    """For JSON, which has no infinity: null for whatever it costs."""
+    stats = _whole(comparison)
+    found = []
+    for operation in _asked(given, missing_costs(costs, stats)):
+        for one in break_evens(costs, stats, operation):
+            plain = asdict(one)
+            found.append({**plain, "below": None if one.below == math.inf else one.below})
+    return found
+
+
+def _whole(comparison: Comparison) -> dict[str, dict[str, int]]:
+    """Counters of the mechanisms that did not run out of memory."""
+    return {r.mechanism: r.guest_stats for r in comparison.results if not r.out_of_memory}
+
+
+def _time(ns: float) -> str:
+    for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns:.3g} ns"
+
+
+def _range(low: float, high: float) -> str:
+    return _time(low) if low == high else f"{_time(low)} to {_time(high)}"
 
 
 def _settings(comparison: Comparison, name: str) -> str:
     summary = comparison.summary
     guests = "1 guest" if comparison.guests == 1 else f"{comparison.guests} guests"
-    low, high = comparison.watermarks
     return (
         f"{name}: {format_count(summary['alloc_events'] + summary['free_events'])} events, "
         f"{format_count(summary['unique_pages'])} pages, {guests}\n"
         f"host: {format_count(comparison.host_frames)} frames "
         f"({format_bytes(comparison.host_frames * PAGE_BYTES)}), "
         f"{comparison.host_frames_reason};\n"
-        f"      reclaim from {format_count(low)} free frames until {format_count(high)}; "
+        f"{_reclaim(comparison)}; "
         f"{format_count(comparison.swap_slots)} swap slots{_reporting(comparison.reporting)}"
         f"{_two_tables(comparison.two_tables)}"
     )
@@ -216,6 +303,13 @@ def _two_tables(used: dict[str, Any] | None) -> str:
         f" notifiers unmap {used['notifiers']:.0%} of the pages\n"
         "      from the guest before each sample"
     )
+
+
+def _reclaim(comparison: Comparison) -> str:
+    low, high = (format_count(mark) for mark in comparison.watermarks)
+    if comparison.reclaim == "lru":
+        return "      reclaim lru (Linux 6.18, no MGLRU; a memory cgroup)"
+    return f"      reclaim {comparison.reclaim}, from {low} free frames until {high}"
 
 
 def _reporting(used: dict[str, Any] | None) -> str:
@@ -248,6 +342,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.plot is not None:
         check_picture(args.plot, "--plot")
     costs = Profile.load(args.costs) if args.costs is not None else None
+    given = dict(parse_cost(text) for text in args.cost)
+    if given:
+        costs = with_costs(costs, given)
     names = args.mechanisms.split(",") if args.mechanisms is not None else None
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress, args.budget)
@@ -275,6 +372,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             revision=args.revision,
             contention=args.contention,
             notifiers=args.notifiers,
+            reclaim=args.reclaim,
             threads=args.threads,
             progress=advance,
         )
@@ -295,12 +393,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 data["mechanisms"][result.mechanism]["estimated_seconds"] = cost and {
                     part: getattr(cost, part) for part, _ in ESTIMATE_ROWS
                 }
+            data["break_even"] = _plain_break_evens(comparison, given, costs)
         print_json(data)
         return 0
     console.print(_settings(comparison, trace_name(args.trace)))
     console.print()
     console.print(comparison_table(comparison, costs))
-    console.print("\n" + _costs_line(comparison, args.costs, costs))
+    console.print("\n" + _costs_lines(comparison, args.costs, given, costs))
     if volatile:
         console.print()
         pagecache.print_tables(console, volatile)

@@ -55,7 +55,8 @@ def guarantees(
         states is not known, the latter counts the states found so far: it grows, and at the end
         both are the same.
     threads : int, optional
-        Searches at a time, 1 .. 64; default: one for each CPU.
+        Threads to search with, 1 .. 64; default: one for each CPU.  Many searches are done one a
+        thread, few one after another by all threads.  Results are the same.
 
     Raises
     ------
@@ -74,8 +75,8 @@ def guarantees(
     check_callable("progress", progress)
     subjects = tuple(subject for subject in MECHANISMS if subject.key in wanted)
     jobs = [(subject, y) for subject in subjects for y in systems if y.fits(subject)]
-    jobs.sort(key=lambda job: -job[1].pages)  # the long ones first
-    results_of = _search_all(jobs, threads or min(os.cpu_count() or 1, MAX_THREADS), progress)
+    jobs.sort(key=lambda job: -_states(*job))  # the long ones first
+    results_of = _search_all(jobs, threads or _cpus(), progress)
     found = {
         (subject.key, system): result
         for (subject, system), result in zip(jobs, results_of, strict=True)
@@ -92,6 +93,15 @@ def guarantees(
         states={s.key: _sum(found, s, "states") for s in subjects},
         transitions={s.key: _sum(found, s, "transitions") for s in subjects},
     )
+
+
+def _cpus() -> int:
+    return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+def _states(subject: Subject, system: System) -> int:
+    """How many there are, if that is known; the most there may be else."""
+    return STATES.get((subject.key, system), _MAX_STATES)
 
 
 def _sum(
@@ -144,7 +154,7 @@ def explain(
         # what has been found needs no longer run; a detail that has not may need any
         sure = best is not None and all(_shortest(name, results) for name in until)
         below = len(best[1]) if best is not None and sure else _MAX_STEPS
-        [result] = _search_all([(subject, system)], 1, progress, until, below)
+        [result] = _search_all([(subject, system)], _cpus(), progress, until, below)
         results.append((system, result))
     return _cell(next(each for each in QUESTIONS if each.key == question), subject, results)
 
@@ -169,10 +179,12 @@ def _search_all(
 
     if progress is not None:
         progress(jobs[0][0].key, 0, sum(known))
+    # one thread a search wastes nothing, but at the end threads wait for the longest
+    at_a_time = threads if len(jobs) >= 4 * threads else 1
     return run_each(
-        lambda n: _search(*jobs[n], counts[n], until, below),
+        lambda n: _search(*jobs[n], counts[n], until, below, threads // at_a_time),
         range(len(jobs)),
-        threads,
+        at_a_time,
         report if progress is not None else None,
     )
 
@@ -205,6 +217,7 @@ def _search(
     searched: Searched,
     until: tuple[str, ...] = (),
     below: int = _MAX_STEPS,
+    threads: int = 1,
 ) -> SearchResult:
     return search(
         subject.mechanism,
@@ -226,6 +239,7 @@ def _search(
         searched,
         until=until,
         below=below,
+        threads=threads,
     )
 
 

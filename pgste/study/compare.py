@@ -13,10 +13,18 @@ import numpy.typing as npt
 
 from pgste._checks import check_callable, check_flag, count_of, names_of
 from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechanisms
-from pgste._engine.names import shown
+from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
-from pgste.study.result import DAT_ROWS, ROWS, Comparison, MechanismResult, OutOfMemory, Row
+from pgste.study.result import (
+    DAT_ROWS,
+    LRU_ROWS,
+    ROWS,
+    Comparison,
+    MechanismResult,
+    OutOfMemory,
+    Row,
+)
 from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
 from pgste.traces.trace import Trace
 
@@ -33,6 +41,8 @@ __all__ = [
 Progress = Callable[[str, int, int], object]
 
 _DEFAULT_SHARE = 0.75
+_CHARGE = 32  # frames that a memory cgroup reclaims at least (SWAP_CLUSTER_MAX)
+_FLUSH_NS = 2 * 10**9  # between two flushes of the kernel's statistics
 MAX_GUESTS = 65535  # of one host
 MAX_SAMPLES = 1 << 20
 MAX_THREADS = 64
@@ -102,6 +112,17 @@ def _sample_steps(trace: Trace, samples: int) -> list[int]:
     return [*sorted({step for step in steps.tolist() if 0 < step < nr}), nr]
 
 
+def _flush_steps(trace: Trace) -> set[int]:
+    """Numbers of events after which another 2 seconds of the trace have passed."""
+    if not len(trace):
+        return set()
+    start, end = int(trace.time[0]), int(trace.time[-1])
+    if end - start > _FLUSH_NS * MAX_SAMPLES:
+        raise ArgumentError(f"trace: spans {(end - start) * 1e-9:g} s, too long for reclaim 'lru'")
+    times = np.arange(start + _FLUSH_NS, end + 1, _FLUSH_NS, dtype=np.uint64)
+    return set(np.searchsorted(trace.time, times).tolist()) - {0}
+
+
 def _replay(
     trace: Trace,
     mechanism: str,
@@ -134,10 +155,13 @@ def _replay(
         nothing = Replay(guests, []).stats()  # it resets the counters, too
         return _result(mechanism, host, guests, nothing, 0.0, rows, OutOfMemory(None, 0.0))
     sample(0)
-    elapsed, done = 0.0, 0
+    elapsed, done, turn = 0.0, 0, 0
     ended: OutOfMemory | None = None
-    for turn, step in enumerate(_sample_steps(trace, samples)):
-        if between:
+    stops = set(_sample_steps(trace, samples))
+    flushes = _flush_steps(trace) if host.reclaim_model == "lru" else set()
+    host.flush_stats()
+    for step in sorted(stops | flushes):
+        if between and done in stops | {0}:
             between(turn)
         begin = time.perf_counter()
         try:
@@ -147,6 +171,11 @@ def _replay(
             ended = OutOfMemory(at, (int(trace.time[at]) - start) * 1e-9)
         elapsed += time.perf_counter() - begin
         done = step if ended is None else len(trace)
+        if step in flushes:
+            host.flush_stats()
+        if step not in stops and ended is None:
+            continue
+        turn += 1
         sample(max(step - 1, 0) if ended is None else at)
         if progress:
             progress(mechanism, done, len(trace))
@@ -177,6 +206,7 @@ def _result(
         "swap_peak": host_stats["swap_peak"],
         "swap_mean": replay_stats["swap_seconds"] / covered if covered else rows[-1][3],
         "stale_allocs": replay_stats["stale_allocs"],
+        **_lru_values(host),
         **_two_tables_values(guests),
         "events_per_second": replay_stats["events"] / elapsed if elapsed else 0.0,
     }
@@ -200,6 +230,13 @@ def _two_tables_values(guests: Sequence[Guest]) -> dict[str, float]:
         return {}
     each = [guest.host_pte_stats() for guest in guests]
     return {row.key: sum(stats[row.key] for stats in each) for row in DAT_ROWS}
+
+
+def _lru_values(host: Host) -> dict[str, float]:
+    if host.reclaim_model != "lru":
+        return {}
+    stats = host.stats()
+    return {row.key: stats[row.key] for row in LRU_ROWS}
 
 
 def _unmap_some(guests: Sequence[Guest], share: float, turn: int) -> None:
@@ -229,6 +266,7 @@ def compare(
     revision: str | None = None,
     contention: float = 0.0,
     notifiers: float = 0.0,
+    reclaim: str = "simple",
     samples: int = 400,
     threads: int = 1,
     progress: Progress | None = None,
@@ -256,6 +294,9 @@ def compare(
         (`Guest.set_contention`): such an unused page is written to swap.
     notifiers: for ``dat``, the share of pages, 0 .. 1, whose guest PTE an operation of the host
         takes away before each sample (`Guest.notifier_unmap`): if freed then, they are swapped.
+    reclaim: as for `Host`.  With "lru" the host is a memory cgroup of ``host_frames`` at its limit,
+        whose statistics are flushed every 2 seconds of the trace; else a machine with the
+        kernel's watermarks.
     samples: how often host memory is sampled, evenly over trace time, 1 .. 2^20.
     threads: how many mechanisms are replayed at once, 1 .. 64.  It changes nothing but speed.
     progress: called with (mechanism, events done, events), by these threads.
@@ -283,6 +324,7 @@ def compare(
     threads = count_of("threads", threads, MAX_THREADS)
     check_flag("unseen_free", unseen_free)
     two = _two_tables(generation, revision, contention, notifiers)
+    names_of("reclaim", [reclaim], RECLAIM_MODELS)
     check_callable("progress", progress)
     _check_reporting(reporting)
     summary = trace.summary()
@@ -305,15 +347,20 @@ def compare(
         swap_slots=swap_slots,
         mechanisms=names,
         generation=generation,
+        reclaim=reclaim,
         at_once=threads,
         array_bytes=24 if unseen_free and "reporting" in names else 0,
     )
     low, high = kernel_watermarks(host_frames)
+    settings: dict[str, Any] = {"low": low, "high": high}
+    if reclaim == "lru":
+        low, high = 0, min(_CHARGE, host_frames)
+        settings = {"reclaim": "lru", "fresh_stats": False}
     used: dict[str, Any] | None = None
 
     def run(name: str) -> MechanismResult:
         nonlocal used
-        host = Host(host_frames, swap_slots, low=low, high=high)
+        host = Host(host_frames, swap_slots, **settings)
         members = [
             Guest(
                 pages,
@@ -352,6 +399,7 @@ def compare(
         reporting=used,
         flavour=flavour_of(generation),
         two_tables=two,
+        reclaim=reclaim,
     )
 
 

@@ -17,7 +17,7 @@ from pgste.errors import ArgumentError
 from pgste.files.saving import save
 from pgste.files.texts import load_json, read_bounded
 
-__all__ = ["ESTIMATE_ROWS", "Cost", "Estimate", "Profile", "estimate"]
+__all__ = ["ESTIMATE_ROWS", "OPERATIONS", "Cost", "Estimate", "Profile", "estimate", "operations"]
 
 FORMAT = "pgste-costs"
 VERSION = 1
@@ -119,6 +119,22 @@ class Estimate:
 
 
 HINTS_OF = {"madv_dontneed": "dontneed", "madv_free": "free"}
+OPERATIONS = {
+    "essa": "an ESSA instruction for a page",
+    "intercept": "an exit to process a full CBRL",
+    "report_call": "a report of free pages, without its pages",
+    "report_page": "a page of a report",
+    "dontneed_call": "a call of MADV_DONTNEED, without its pages",
+    "dontneed_page": "a page of it",
+    "free_call": "a call of MADV_FREE, without its pages",
+    "free_page": "a page of it",
+    "touch_dontneed": "a page fault that zeroes a frame",
+    "touch_free_kept": "the first store to a page that MADV_FREE left there",
+    "swap_out": "a page written to swap",
+    "swap_in_random": "a page read from swap",
+    "swap_in_cached": "a page that was read ahead",
+}
+"""What has a cost, by its name in a profile; `calibrate` measures all but the first four."""
 ESTIMATE_ROWS = (
     ("total", "estimated time, ms"),
     ("hints", "  of hints"),
@@ -128,40 +144,52 @@ ESTIMATE_ROWS = (
 """Attributes of an `Estimate`, and what a table calls them."""
 
 
-def estimate(profile: Profile, mechanism: str, stats: Mapping[str, float]) -> Estimate:
-    """Time that a replay's counters (`Guest.stats`) stand for on the profile's machine.
+def operations(mechanism: str, stats: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """How often each of `OPERATIONS` was done, by the part of an `Estimate` that it counts for.
 
-    hints: calls and pages of madvise.  faults: zero fills, and for ``madv_free`` the first store
-    to pages that came back before their discard (pages allocated that were neither filled nor
-    swapped in).  swap: swap-outs and swap-ins, these in random order, except those that found the
-    page in the swap cache, read ahead (``readahead_hits``, where there is such a counter).  The
-    hints of ``cmma`` and ``reporting`` are None unless there were none: ESSA is an instruction of
-    s390x, and a report leaves the guest by a virtqueue, neither of which a profile knows.
+    hints: calls and pages of madvise or of reports; ESSA instructions, and exits for a full CBRL.
+    faults: zero fills, and for ``madv_free`` the first store to pages that came back before their
+    discard (pages allocated that were neither filled nor swapped in).  swap: swap-outs and
+    swap-ins, these in random order, except those that found the page in the swap cache, read
+    ahead (``readahead_hits``, where there is such a counter).
     """
-
-    def time_of(*parts: tuple[float, str]) -> float | None:
-        total = 0.0
-        for number, name in parts:
-            if number and name not in profile.costs:
-                return None
-            total += number * profile.costs[name].median if number else 0.0
-        return total * 1e-9
-
-    kind = HINTS_OF.get(mechanism)
-    if kind:
-        hints = time_of((stats["hints"], f"{kind}_call"), (stats["hint_pages"], f"{kind}_page"))
+    if mechanism == "cmma":
+        hints = {"essa": stats["hints"], "intercept": stats.get("intercepts", 0)}
     else:
-        hints = None if stats["hints"] else 0.0
+        kind = HINTS_OF.get(mechanism, "report")
+        hints = {f"{kind}_call": stats["hints"], f"{kind}_page": stats.get("hint_pages", 0)}
+        if not stats["hints"]:
+            hints = {}
     kept = 0.0
     if mechanism == "madv_free":
         kept = max(stats["pages_allocated"] - stats["zero_fills"] - stats["swap_ins"], 0)
     ahead = min(stats.get("readahead_hits", 0), stats["swap_ins"])
-    return Estimate(
-        hints=hints,
-        faults=time_of((stats["zero_fills"], "touch_dontneed"), (kept, "touch_free_kept")),
-        swap=time_of(
-            (stats["swap_outs"], "swap_out"),
-            (stats["swap_ins"] - ahead, "swap_in_random"),
-            (ahead, "swap_in_cached"),
-        ),
-    )
+    parts = {
+        "hints": hints,
+        "faults": {"touch_dontneed": stats["zero_fills"], "touch_free_kept": kept},
+        "swap": {
+            "swap_out": stats["swap_outs"],
+            "swap_in_random": stats["swap_ins"] - ahead,
+            "swap_in_cached": ahead,
+        },
+    }
+    return {part: {op: nr for op, nr in each.items() if nr} for part, each in parts.items()}
+
+
+def estimate(
+    profile: Profile, mechanism: str, stats: Mapping[str, float], which: str = "median"
+) -> Estimate:
+    """Time that a replay's counters (`Guest.stats`) stand for on the profile's machine.
+
+    ``which`` cost of the profile counts: "median", or the ends of its range, "q1" and "q3".  A
+    part is None if the profile lacks the cost of one of its `operations`: ESSA is an instruction
+    of s390x, and a report leaves the guest by a virtqueue, which `calibrate` does not measure.
+    """
+
+    def time_of(counts: Mapping[str, float]) -> float | None:
+        if not counts.keys() <= profile.costs.keys():
+            return None
+        times = (nr * float(getattr(profile.costs[op], which)) for op, nr in counts.items())
+        return sum(times) * 1e-9
+
+    return Estimate(**{part: time_of(each) for part, each in operations(mechanism, stats).items()})

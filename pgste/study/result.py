@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DAT_ROWS", "ROWS", "Comparison", "MechanismResult", "OutOfMemory", "Row"]
+__all__ = [
+    "DAT_ROWS",
+    "LRU_ROWS",
+    "ROWS",
+    "Comparison",
+    "MechanismResult",
+    "OutOfMemory",
+    "Row",
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,13 @@ ROWS = (
 DAT_ROWS = (
     Row("unused_swap_outs", "of these, unused", "swap-outs of pages that the guest said it freed"),
     Row("lock_failures", "host locks not had", "of a host PTE, by who goes without it"),
+)
+
+
+#: What reclaim "lru" tells beside (docs/reclaim.md): of the pages read from swap.
+LRU_ROWS = (
+    Row("readaheads", "of these, ahead", "read beside the page that a fault asked for"),
+    Row("readahead_hits", "faults it saved", "that found such a page in memory"),
 )
 
 
@@ -107,6 +122,8 @@ class Comparison:
     flavour: str = "kvm"
     #: Generation "dat": the release, and what its host does; else None.
     two_tables: dict[str, Any] | None = None
+    #: How the host takes frames (`Host`): "simple" or "lru".
+    reclaim: str = "simple"
 
     def __getitem__(self, mechanism: str) -> MechanismResult:
         """The result of one mechanism, by name; KeyError names it."""
@@ -117,8 +134,10 @@ class Comparison:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """`ROWS`, and behind the first what only generation "dat" tells."""
-        return (*ROWS[:1], *DAT_ROWS, *ROWS[1:]) if self.two_tables else ROWS
+        """`ROWS`, and among them what only generation "dat" and what only "lru" tells."""
+        dat = DAT_ROWS if self.two_tables else ()
+        lru = LRU_ROWS if self.reclaim == "lru" else ()
+        return (*ROWS[:1], *dat, *ROWS[1:2], *lru, *ROWS[2:])
 
     def to_dict(self, samples: bool = True) -> dict[str, Any]:
         """Everything as plain data for JSON; without the samples over time on request."""
@@ -149,6 +168,7 @@ class Comparison:
             "watermarks": {"low": self.watermarks[0], "high": self.watermarks[1]},
             "generation": self.generation,
             "flavour": self.flavour,
+            "reclaim": self.reclaim,
             "reporting": self.reporting,
             **({"two_tables": self.two_tables} if self.two_tables else {}),
             "mechanisms": columns,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pgste._engine import Guest
+from pgste._engine import Guest, zone_watermarks
 from pgste.errors import ModelMemoryError, TraceError
 from pgste.traces.budget import Meter
 from pgste.traces.trace import Trace
@@ -26,12 +26,10 @@ _ALIGN = 1 << 10
 def kernel_watermarks(frames: int, batch: int = 32) -> tuple[int, int]:
     """Low and high watermark, in frames, for a host with this many frames.
 
-    The kernel's ``min_free_kbytes`` (the root of 16 times the memory in KiB, mm/page_alloc.c)
-    and its low and high, a quarter and a half above; never more than a quarter of the host.
+    Those of the kernel for one zone without huge pages; never more than a quarter of the host.
     """
-    minimum = math.isqrt(64 * frames) // 4
-    low = max(minimum * 5 // 4, 1)
-    high = max(minimum * 3 // 2, low + batch)
+    _, low, high = zone_watermarks(frames)
+    low, high = max(low, 1), max(high, low + batch)
     low, high = min(low, frames // 4), min(high, frames // 4)
     return (low, high) if low < high else (0, max(high, 1))
 
@@ -42,7 +40,9 @@ def guest_pages(summary: dict[str, Any]) -> tuple[int, int]:
     return base, summary["highest_pfn"] + 1 - base
 
 
-_FRAME_BYTES, _SLOT_BYTES = 24, 12  # src_c/host/host.h
+# src_c/host/host.h and lru.h
+_FRAME_BYTES = {"simple": 24, "lru": 25}
+_SLOT_BYTES = {"simple": 12, "lru": 16.125}
 _TABLES = 5  # of a guest: what each page has one element of
 _HUGE_BYTES = 2 << 20  # a table gets memory in such pieces, as soon as one byte is written
 _CHUNK_SHIFT = 18  # pages whose PTEs fill one
@@ -85,6 +85,7 @@ def check_room(
     swap_slots: int,
     mechanisms: Sequence[str],
     generation: str = "pgtable",
+    reclaim: str = "simple",
     at_once: int = 1,
     array_bytes: int = 0,
 ) -> None:
@@ -119,8 +120,8 @@ def check_room(
         * min(
             math.ceil(pages * Guest(1, mechanism=name, generation=generation).bytes_per_page), huge
         )
-        + min(host_frames, touched) * _FRAME_BYTES
-        + min(swap_slots, touched) * _SLOT_BYTES
+        + min(host_frames, touched) * _FRAME_BYTES[reclaim]
+        + math.ceil(min(swap_slots, touched) * _SLOT_BYTES[reclaim])
         for name in mechanisms
     )
     need, available = sum(needs[-at_once:]), _available()

@@ -11,14 +11,14 @@ static const char *check_lists(const struct pgste_host *host)
 {
 	uint64_t on_lists = 0;
 
-	for (unsigned l = PGSTE_LIST_ACTIVE; l <= PGSTE_LIST_LAZYFREE; l++) {
+	for (unsigned l = PGSTE_LIST_ACTIVE; l < PGSTE_NR_LISTS; l++) {
 		uint64_t nr = 0;
 		uint32_t prev = NIL;
 
 		for (uint32_t f = host->lists[l].head; f != NIL; f = host->frames[f].next) {
 			if (f >= host->fresh_frame || nr++ > host->lists[l].nr)
 				return "a list runs into a frame never used, or in a circle";
-			if (host->frames[f].prev != prev || host->frames[f].list != l)
+			if (host->frames[f].prev != prev || list_number(host, f) != l)
 				return "a frame's links or list number do not fit its list";
 			prev = f;
 		}
@@ -31,6 +31,29 @@ static const char *check_lists(const struct pgste_host *host)
 	return NULL;
 }
 
+/* The slots of each cluster, and the list it is on. */
+static const char *check_clusters(const struct pgste_host *host)
+{
+	const struct lru *lru = host->lru;
+	const uint64_t slots = host->config.nr_swap_slots;
+	uint64_t nr = 0;
+
+	for (uint32_t c = 0; c < lru->nr_clusters; c++) {
+		const struct cluster *cluster = &lru->clusters[c];
+		uint64_t at = (uint64_t)c * CLUSTER_SLOTS, used = CLUSTER_SLOTS;
+
+		for (uint64_t end = at + CLUSTER_SLOTS; at < end; at++)
+			used -= at && at <= slots && !slot_is_used(lru, at - 1);
+		if (cluster->count != used || cluster->flag >= CLUSTER_NONE)
+			return "a cluster's count of slots is wrong, or it is on no list";
+		if ((cluster->flag == CLUSTER_FREE) != !used ||
+		    (cluster->flag == CLUSTER_FULL && used != CLUSTER_SLOTS))
+			return "a cluster is on a list for others";
+		nr += CLUSTER_SLOTS - used;
+	}
+	return nr == host->nr_slots_free ? NULL : "the count of free slots is wrong";
+}
+
 static const char *check_free_stacks(const struct pgste_host *host)
 {
 	uint64_t nr = host->config.nr_frames - host->fresh_frame;
@@ -40,6 +63,8 @@ static const char *check_free_stacks(const struct pgste_host *host)
 			return "the stack of free frames holds a used frame, or a circle";
 	if (nr != host->nr_free)
 		return "the count of free frames is wrong";
+	if (host->lru)
+		return check_clusters(host);
 	nr = host->config.nr_swap_slots - host->fresh_slot;
 	for (uint32_t s = host->free_slot; s != NIL; s = host->slots[s].frame)
 		if (host->slots[s].count != SLOT_FREE || ++nr > host->nr_slots_free)
@@ -51,7 +76,7 @@ static const char *check_free_stacks(const struct pgste_host *host)
 
 static const char *check_frames(const struct pgste_host *host)
 {
-	uint64_t nr_cached = 0, nr_held = 0;
+	uint64_t nr_cached = 0, nr_held = 0, nr_unmapped = 0;
 
 	for (uint64_t i = 0; i < host->fresh_frame; i++) {
 		const struct frame *f = &host->frames[i];
@@ -59,6 +84,16 @@ static const char *check_frames(const struct pgste_host *host)
 
 		if (f->list == PGSTE_LIST_FREE)
 			continue;
+		if (host->lru && frame_is_unmapped(f)) {
+			if (f->slot == NIL || host->slots[f->slot].frame != i || f->dirty ||
+			    frame_holds(f) != f->writeback ||
+			    (host->slots[f->slot].count == 0 && !host->config.write_delay))
+				return "a frame that nobody maps is no clean copy of a slot in use";
+			nr_held += f->writeback;
+			nr_unmapped++;
+			nr_cached++;
+			continue;
+		}
 		if (f->owner >= host->room_mms || !host->mms[f->owner])
 			return "a frame's guest is gone";
 		mm = host->mms[f->owner];
@@ -79,6 +114,8 @@ static const char *check_frames(const struct pgste_host *host)
 			return "a lazyfree frame is in the swap cache";
 		nr_cached++;
 	}
+	if (host->lru && nr_unmapped != host->lru->unmapped)
+		return "the count of frames that nobody maps is wrong";
 	if (nr_held != host->nr_held)
 		return "the count of frames that are held is wrong";
 	return nr_cached == host->nr_cached ? NULL : "the count of cached slots is wrong";
@@ -116,6 +153,7 @@ static const char *check_guest(const struct pgste_guest *guest, uint32_t *uses, 
 			nr_foreign++;
 		} else if (state & PGSTE_STATE_SWAP) {
 			if (state & PGSTE_STATE_VALID || index >= host->fresh_slot ||
+			    (host->lru && !slot_is_used(host->lru, index)) ||
 			    host->slots[index].count == SLOT_FREE)
 				return "a swap entry names a slot that is not in use";
 			uses[index]++;
@@ -150,10 +188,13 @@ static const char *check_uses(const struct pgste_host *host, uint32_t *uses)
 			broken = check_guest(guest_of(host->mms[i]), uses, &mapped);
 	if (broken)
 		return broken;
+	if (host->lru)
+		mapped += host->lru->unmapped;
 	if (mapped != host->config.nr_frames - host->nr_free)
 		return "frames in use and pages mapped differ in number";
 	for (uint64_t s = 0; s < host->fresh_slot; s++) {
-		if (host->slots[s].count == SLOT_FREE)
+		if (host->slots[s].count == SLOT_FREE ||
+		    (host->lru && !slot_is_used(host->lru, s)))
 			continue;
 		if (host->slots[s].count != uses[s])
 			return "a slot's use count is not the number of its entries";

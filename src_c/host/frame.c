@@ -1,38 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames: the free stack, and the LRU lists.  docs/model.md section 4. */
-#include "host/host.h"
-
-void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame)
-{
-	struct list *l = &host->lists[list];
-	struct frame *f = &host->frames[frame];
-
-	f->list = (unsigned)list & 3;
-	f->prev = NIL;
-	f->next = l->head;
-	if (l->head != NIL)
-		host->frames[l->head].prev = frame;
-	else
-		l->tail = frame;
-	l->head = frame;
-	l->nr++;
-}
-
-void list_del(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct list *l = &host->lists[f->list];
-
-	if (f->prev != NIL)
-		host->frames[f->prev].next = f->next;
-	else
-		l->head = f->next;
-	if (f->next != NIL)
-		host->frames[f->next].prev = f->prev;
-	else
-		l->tail = f->prev;
-	l->nr--;
-}
+/* Frames: taken from the free stack and put back.  docs/model.md section 4. */
+#include "host/lru.h"
 
 uint32_t frame_take(struct pgste_host *host)
 {
@@ -51,11 +19,24 @@ uint32_t frame_take(struct pgste_host *host)
 	return frame;
 }
 
+void frame_forget(struct pgste_host *host, uint32_t frame)
+{
+	if (!has_lru(host))
+		return;
+	if (host->lru->flags[frame] & FRAME_WRITING)
+		write_forget(host, frame);
+	host->lru->flags[frame] = 0;
+}
+
 void frame_put(struct pgste_host *host, uint32_t frame)
 {
 	struct frame *f = &host->frames[frame];
 
 	list_del(host, frame);
+	if (has_lru(host)) {
+		frame_forget(host, frame);
+		host->lru->unmapped -= frame_is_unmapped(f);
+	}
 	if (f->slot != NIL)
 		slot_uncache(host, frame);
 	host->nr_held -= frame_holds(f);
@@ -78,7 +59,7 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 	if (frame >= host->fresh_frame || f->list == PGSTE_LIST_FREE)
 		return PGSTE_OK;
 	*info = (struct pgste_frame_info){
-		.list = (enum pgste_frame_list)f->list,
+		.list = (enum pgste_frame_list)list_number(host, (uint32_t)frame),
 		.guest = f->owner,
 		.gfn = f->gfn,
 		.tag = f->tag,
@@ -89,20 +70,7 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 		.locked = f->locked,
 		.writeback = f->writeback,
 		.shared = f->shared,
+		.mapped = !frame_is_unmapped(f),
 	};
 	return PGSTE_OK;
-}
-
-int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list list,
-			uint32_t *frames, uint64_t max)
-{
-	const struct list *l;
-	uint64_t nr = 0;
-
-	if (list < PGSTE_LIST_ACTIVE || list > PGSTE_LIST_LAZYFREE)
-		return PGSTE_E_ARG;
-	l = &host->lists[list];
-	for (uint32_t f = l->head; f != NIL && nr < max; f = host->frames[f].next)
-		frames[nr++] = f;
-	return (int64_t)l->nr;
 }

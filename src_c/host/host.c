@@ -6,22 +6,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/host.h"
+#include "host/lru.h"
 
 void pgste_host_defaults(struct pgste_host_config *config)
 {
 	uint64_t batch = config->nr_frames / 64;
 
+	if (config->reclaim == PGSTE_RECLAIM_LRU)
+		batch = 32; /* SWAP_CLUSTER_MAX */
 	config->batch = batch < 1 ? 1 : batch > 32 ? 32 : (uint32_t)batch;
 	config->low = 0;
-	config->high = config->batch;
+	config->high = min_u64(config->batch, config->nr_frames);
+	config->swappiness = 60;
+	config->page_cluster = 3;
+	config->rotational = true;
+	config->write_delay = 200; /* fitted to measured runs: docs/reclaim.md */
 }
 
 static bool host_config_valid(const struct pgste_host_config *c)
 {
 	return c->nr_frames >= 1 && c->nr_frames <= PGSTE_MAX_FRAMES &&
 	       c->nr_swap_slots <= PGSTE_MAX_FRAMES && c->low < c->high &&
-	       c->high <= c->nr_frames && c->batch >= 1;
+	       c->high <= c->nr_frames && c->batch >= 1 &&
+	       (c->reclaim == PGSTE_RECLAIM_SIMPLE || c->reclaim == PGSTE_RECLAIM_LRU) &&
+	       c->swappiness <= PGSTE_MAX_SWAPPINESS && c->page_cluster <= PGSTE_MAX_CLUSTER &&
+	       c->write_delay <= PGSTE_MAX_DELAY;
 }
 
 static void host_destroy(struct pgste_host *host)
@@ -29,6 +38,7 @@ static void host_destroy(struct pgste_host *host)
 	table_free(host->frames, host->config.nr_frames * sizeof(*host->frames));
 	table_free(host->keys, host->config.nr_frames);
 	table_free(host->slots, host->config.nr_swap_slots * sizeof(*host->slots));
+	lru_free(host->lru, &host->config);
 	pthread_mutex_destroy(&host->lock);
 	free(host->mms);
 	free(host);
@@ -48,11 +58,13 @@ int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **h
 	h->free_frame = h->free_slot = NIL;
 	h->nr_free = config->nr_frames;
 	h->nr_slots_free = config->nr_swap_slots;
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < PGSTE_NR_LISTS; i++)
 		h->lists[i] = (struct list){ .head = NIL, .tail = NIL };
 	h->frames = table_new(config->nr_frames * sizeof(*h->frames));
 	h->slots = table_new(config->nr_swap_slots * sizeof(*h->slots));
-	if (!h->frames || !h->slots) {
+	if (config->reclaim == PGSTE_RECLAIM_LRU)
+		h->lru = lru_new(config);
+	if (!h->frames || !h->slots || (config->reclaim == PGSTE_RECLAIM_LRU && !h->lru)) {
 		host_destroy(h);
 		return PGSTE_E_NOMEM;
 	}
@@ -129,6 +141,8 @@ void pgste_host_get_stats(const struct pgste_host *host, struct pgste_host_stats
 	stats->frames_active = host->lists[PGSTE_LIST_ACTIVE].nr;
 	stats->frames_inactive = host->lists[PGSTE_LIST_INACTIVE].nr;
 	stats->frames_lazyfree = host->lists[PGSTE_LIST_LAZYFREE].nr;
+	stats->frames_lazyfree_active = host->lists[PGSTE_LIST_LAZYFREE_ACTIVE].nr;
+	stats->frames_unmapped = host->lru ? host->lru->unmapped : 0;
 	stats->swap_slots = host->config.nr_swap_slots;
 	stats->swap_slots_free = host->nr_slots_free;
 	stats->swap_slots_cached = host->nr_cached;

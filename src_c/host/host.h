@@ -12,7 +12,8 @@
 #include "pgste/host.h"
 #include "pgste/skey.h"
 
-struct mm; /* an address space, memory/memory.h */
+struct mm;  /* an address space, memory/memory.h */
+struct lru; /* host/lru.h */
 
 /* 24 bytes a frame. */
 struct frame {
@@ -20,13 +21,16 @@ struct frame {
 	uint32_t tag;
 	uint32_t slot;	     /* swap cache, or NIL */
 	uint64_t gfn : 40;
-	uint64_t owner : 16; /* number of its mm */
+	uint64_t owner : 16; /* number of its mm; NOBODY: in the swap cache alone */
 	uint64_t list : 2;
 	uint64_t referenced : 1;
 	uint64_t dirty : 1;
 	/* what its folio is in besides: enum pgste_folio */
 	uint64_t pinned : 1, locked : 1, writeback : 1, shared : 1;
 };
+
+#define NOBODY 0xffffu
+_Static_assert(PGSTE_MAX_GUESTS <= NOBODY, "numbers of guests are below");
 
 #define SLOT_FREE UINT32_MAX /* count of a slot on the free stack */
 /* 12 bytes a slot. */
@@ -49,7 +53,8 @@ struct pgste_host {
 	uint32_t free_frame, free_slot; /* tops of the free stacks, or NIL */
 	uint64_t fresh_frame, fresh_slot; /* lowest never used */
 	uint64_t nr_free, nr_slots_free, nr_cached, nr_held; /* held: pinned, locked, writeback */
-	struct list lists[4]; /* by enum pgste_frame_list; the first is unused */
+	struct list lists[PGSTE_NR_LISTS]; /* by enum pgste_frame_list; the first is unused */
+	struct lru *lru;      /* NULL: PGSTE_RECLAIM_SIMPLE */
 	struct mm **mms;      /* by number; NULL where there is none */
 	uint32_t nr_mms, room_mms;
 	uint32_t nr_volatile; /* of these, how many may have pages that go without a slot */
@@ -58,6 +63,12 @@ struct pgste_host {
 	struct pgste_host_stats stats; /* events and peaks; levels are filled in on demand */
 	pthread_mutex_t lock;	       /* swap slots, when vcpus on several threads zap */
 };
+
+/* Most hosts have none: what they all do must not become slower by it. */
+static ALWAYS_INLINE bool has_lru(const struct pgste_host *host)
+{
+	return __builtin_expect(host->lru != NULL, 0);
+}
 
 static inline bool swap_nearly_full(const struct pgste_host *host)
 {
@@ -113,14 +124,21 @@ static inline void key_accessed(struct pgste_host *host, uint32_t frame, bool st
 	host->keys[frame] |= stored ? PGSTE_KEY_R | PGSTE_KEY_C : PGSTE_KEY_R;
 }
 
-/* ---- frames (frame.c) ---- */
+/* ---- lists of frames (list.c) ---- */
 
 void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame);
 void list_del(struct pgste_host *host, uint32_t frame);
+/* To the tail of its list. */
+void list_rotate(struct pgste_host *host, uint32_t frame);
+
+/* ---- frames (frame.c) ---- */
+
 /* A free frame, on no list yet; there must be one. */
 uint32_t frame_take(struct pgste_host *host);
 /* Off its list, out of the swap cache, onto the free stack. */
 void frame_put(struct pgste_host *host, uint32_t frame);
+/* The frame stands for another folio now: what PGSTE_RECLAIM_LRU knows of it is forgotten. */
+void frame_forget(struct pgste_host *host, uint32_t frame);
 
 /* How many things keep reclaim from an ordinary page's frame. */
 static inline unsigned frame_holds(const struct frame *f)
@@ -128,10 +146,11 @@ static inline unsigned frame_holds(const struct frame *f)
 	return (unsigned)(f->pinned + f->locked + f->writeback);
 }
 
-/* ---- swap slots (swap.c) ---- */
+/* ---- swap slots (slot.c), and the swap cache (swap.c) ---- */
 
 uint32_t slot_get(struct pgste_host *host); /* count 0, no frame; the caller checked for room */
 bool slot_put_use(struct pgste_host *host, uint32_t slot);   /* true: the slot is free now */
+bool slot_maybe_free(struct pgste_host *host, uint32_t slot);	/* if it is: true */
 bool slot_uncache(struct pgste_host *host, uint32_t frame); /* true: the slot is free now */
 void slot_cache(struct pgste_host *host, uint32_t slot, uint32_t frame);
 

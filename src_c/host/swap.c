@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Swap slots: use counts, the swap cache, and the free stack.  docs/model.md sections 4 and 6.
- * A slot is free when nobody uses it and no frame caches it.
- */
-#include "host/host.h"
+/* The swap cache: which frame has the content of which slot.  docs/model.md section 4. */
+#include "host/lru.h"
 
-static bool slot_maybe_free(struct pgste_host *host, uint32_t slot)
+bool slot_maybe_free(struct pgste_host *host, uint32_t slot)
 {
 	struct slot *s = &host->slots[slot];
 
@@ -13,27 +10,12 @@ static bool slot_maybe_free(struct pgste_host *host, uint32_t slot)
 		return false;
 	s->count = SLOT_FREE;
 	s->frame = host->free_slot;
-	host->free_slot = slot;
 	host->nr_slots_free++;
-	return true;
-}
-
-/* A free slot: the one freed last, else the lowest never used.  The caller checked for one. */
-uint32_t slot_get(struct pgste_host *host)
-{
-	uint32_t slot = host->free_slot;
-	uint64_t used;
-
-	if (slot != NIL)
-		host->free_slot = host->slots[slot].frame;
+	if (has_lru(host))
+		cluster_free(host, slot);
 	else
-		slot = (uint32_t)host->fresh_slot++;
-	host->slots[slot] = (struct slot){ .frame = NIL };
-	host->nr_slots_free--;
-	used = host->config.nr_swap_slots - host->nr_slots_free;
-	if (used > host->stats.swap_peak)
-		host->stats.swap_peak = used;
-	return slot;
+		host->free_slot = slot;
+	return true;
 }
 
 void slot_cache(struct pgste_host *host, uint32_t slot, uint32_t frame)
@@ -52,36 +34,4 @@ bool slot_uncache(struct pgste_host *host, uint32_t frame)
 	host->slots[slot].frame = NIL;
 	host->nr_cached--;
 	return slot_maybe_free(host, slot);
-}
-
-/* free_swap_and_cache: one use less; is the slot free now? */
-bool slot_put_use(struct pgste_host *host, uint32_t slot)
-{
-	struct slot *s = &host->slots[slot];
-
-	if (--s->count != 0)
-		return false;
-	if (s->frame == NIL)
-		return slot_maybe_free(host, slot);
-	/* __try_to_reclaim_swap: the folio lock is tried, folio_free_swap refuses writeback */
-	if (!swap_nearly_full(host) || host->frames[s->frame].locked ||
-	    host->frames[s->frame].writeback)
-		return false;
-	/* the only copy is now in memory */
-	host->frames[s->frame].dirty = 1;
-	return slot_uncache(host, s->frame);
-}
-
-int pgste_host_slot(const struct pgste_host *host, uint64_t slot, struct pgste_slot_info *info)
-{
-	const struct slot *s;
-
-	if (slot >= host->config.nr_swap_slots)
-		return PGSTE_E_ARG;
-	*info = (struct pgste_slot_info){ .frame = NIL };
-	s = &host->slots[slot];
-	if (slot >= host->fresh_slot || s->count == SLOT_FREE)
-		return PGSTE_OK;
-	*info = (struct pgste_slot_info){ .count = s->count, .frame = s->frame, .tag = s->tag };
-	return PGSTE_OK;
 }

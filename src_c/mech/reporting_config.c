@@ -23,12 +23,12 @@ void pgste_reporting_defaults(const struct pgste_guest *guest,
 			      struct pgste_reporting_config *config)
 {
 	const uint64_t n = guest->mm.nr_pages;
-	const uint64_t kib = isqrt_u64(64 * n);
-	const uint64_t min = (kib < 128 ? 128 : min_u64(kib, 262144)) / 4;
-	const uint64_t low = min + (n / 1000 > min / 4 ? n / 1000 : min / 4);
-	const uint64_t share = low / guest->nr_vcpus;
+	struct pgste_watermarks marks;
+	uint64_t share;
 	uint32_t b = (uint32_t)min_u64(n >> 10, 256) / 4, batch = 1;
 
+	pgste_zone_watermarks(n, pgste_min_free(n), 10, &marks);
+	share = marks.low / guest->nr_vcpus;
 	b = b ? b + b / 2 : 1;
 	while (2 * batch <= b)
 		batch *= 2;
@@ -41,8 +41,8 @@ void pgste_reporting_defaults(const struct pgste_guest *guest,
 		.parked_batch = batch,
 		.parked_high = share > 4 * batch ? share : 4 * batch,
 		.delay_ns = UINT64_C(2000000000),
-		.min = min,
-		.low = low,
+		.min = marks.min,
+		.low = marks.low,
 		.poison = PGSTE_POISON_NONE,
 		.negotiated = true,
 	};

@@ -21,6 +21,13 @@ static int fault_zero(struct mm *mm, uint64_t gfn, enum pte_access access,
 	return PGSTE_OK;
 }
 
+/* Hosts of PGSTE_RECLAIM_LRU; a slot that several use is copied from, as by the others. */
+static bool goes_by_cache(const struct pgste_host *host, const struct slot *s)
+{
+	return has_lru(host) && s->count == 1 &&
+	       (s->frame == NIL || frame_is_unmapped(&host->frames[s->frame]));
+}
+
 static int fault_swap(struct mm *mm, uint64_t gfn, enum pte_access access,
 		      uint32_t *frame)
 {
@@ -28,6 +35,13 @@ static int fault_swap(struct mm *mm, uint64_t gfn, enum pte_access access,
 	const uint32_t slot = pte_index(mm->pte[gfn]);
 	struct slot *s = &host->slots[slot];
 
+	if (goes_by_cache(host, s)) {
+		*frame = swap_cache_frame(mm, gfn, slot, access);
+		if (*frame == NIL)
+			return PGSTE_E_NO_FRAME;
+		pte_map_swapped(mm, gfn, *frame, access);
+		return PGSTE_OK;
+	}
 	*frame = frame_for(mm, gfn);
 	if (*frame == NIL)
 		return PGSTE_E_NO_FRAME;

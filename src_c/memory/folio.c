@@ -87,6 +87,7 @@ void folio_copy(struct mm *mm, uint64_t gfn)
 	f->pinned = f->locked = f->writeback = f->shared = 0;
 	f->dirty = f->referenced = 0;
 	list_del(host, frame);
+	frame_forget(host, frame);
 	list_add(host, PGSTE_LIST_INACTIVE, frame);
 	pte_unmap(mm, gfn);
 	pte_map_swapped(mm, gfn, frame, PTE_STORE);

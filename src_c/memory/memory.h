@@ -18,7 +18,7 @@
 #ifndef MEMORY_MEMORY_H
 #define MEMORY_MEMORY_H
 
-#include "host/host.h"
+#include "host/lru.h"
 #include "pgste/generation.h"
 #include "pgste/guest.h"
 #include "pgste/host_pte.h"
@@ -86,6 +86,7 @@ struct mm {
 	uint64_t nr_open;
 	struct pgste_guest_stats stats; /* what is not counted in the vcpus */
 	struct two_tables two;
+	struct window window; /* of swap readahead, where the device does not rotate */
 };
 
 /* ---- life (mm.c) ---- */
@@ -307,6 +308,11 @@ void mm_move(struct mm *mm, uint64_t from, uint64_t to, uint64_t nr);
  * after a load of the shared zero page.
  */
 int fault_in(struct mm *mm, uint64_t gfn, enum pte_access access, uint32_t *frame);
+/*
+ * The frame of a page whose slot it alone uses, read from swap or found in the swap cache, on a
+ * host of PGSTE_RECLAIM_LRU (readahead.c); the page is not mapped yet.  NIL: none to be had.
+ */
+uint32_t swap_cache_frame(struct mm *mm, uint64_t gfn, uint32_t slot, enum pte_access access);
 /* What a load would give. */
 uint32_t content_of(const struct mm *mm, uint64_t gfn);
 /* Loads or stores of all gfns, which are inside; as pgste_read and pgste_write. */
@@ -338,6 +344,8 @@ uint32_t frame_get(struct pgste_host *host);
 void reclaim(struct pgste_host *host, uint64_t n);
 /* The same as a call of its own that rests: frames freed; PGSTE_E_CANCELLED: ended early. */
 int64_t reclaim_resting(struct pgste_host *host, uint64_t n);
+/* May nr accesses, one after another, find no frame?  Of hosts with host->lru. */
+bool lru_may_run_dry(const struct pgste_host *host, uint64_t nr);
 /* Pages that left memory, or an error with nothing changed: pgste_swap_out, gfns inside. */
 int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns);
 
@@ -362,8 +370,11 @@ static inline bool may_run_dry(const struct mm *mm, uint64_t nr)
 {
 	const struct pgste_host *host = mm->host;
 
-	return nr > host->nr_free + host->nr_slots_free || host->nr_held || has_strangers(mm) ||
-	       mm->rules;
+	if (has_strangers(mm) || mm->rules)
+		return true;
+	if (has_lru(host))
+		return lru_may_run_dry(host, nr);
+	return nr > host->nr_free + host->nr_slots_free || host->nr_held;
 }
 
 /* ---- undo (undo.c) for calls that may fail half way ---- */

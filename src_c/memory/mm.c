@@ -51,6 +51,7 @@ bool mm_init(struct mm *mm)
 	if (two)
 		mm->two.bits = table_new(nr * sizeof(*mm->two.bits));
 	mm->number = NIL;
+	mm->window = WINDOW_FIRST;
 	if (mm->state && mm->pte && mm->rest && mm->touched && (mm->two.bits || !two))
 		mm->number = host_join(mm->host, mm);
 	if (mm->number == NIL) {

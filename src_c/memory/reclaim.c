@@ -1,184 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reclaim: two lists and a young bit as in mm/vmscan.c, taken one page at a time, and the
- * ways a page leaves memory (try_to_unmap_one): dropped because its guest page is unused,
- * discarded because it is lazyfree, or written to swap.  docs/model.md section 4.
+ * Reclaim: two lists and a young bit as in mm/vmscan.c, taken one page at a time.  docs/model.md
+ * section 4.  Hosts that have a struct lru go by balance.c instead.
  */
-#include "memory/memory.h"
-
-static struct mm *owner(const struct pgste_host *host, uint32_t frame)
-{
-	return host->mms[host->frames[frame].owner];
-}
-
-static void list_move(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame)
-{
-	list_del(host, frame);
-	list_add(host, list, frame);
-}
-
-#define LEAD 8u		  /* victims whose frame, state, PTE and slot are fetched ahead */
-#define LEAD_PAYS 4096u	  /* shorter lists are in the cache */
-
-/*
- * The next victims follow from one another, so each would miss the cache several times, one
- * miss after the other.  A place that runs ahead of the tail fetches what they will touch.
- */
-static void fetch_victims(const struct pgste_host *host, struct list *l)
-{
-	if (l->nr < LEAD_PAYS)
-		return;
-	if (!l->lead || host->frames[l->ahead].list != host->frames[l->tail].list) {
-		l->ahead = l->tail;
-		l->lead = 1;
-	}
-	for (unsigned hops = 0; hops < 2 && l->lead < LEAD; hops++) {
-		const struct frame *f = &host->frames[l->ahead];
-		const struct mm *mm = host->mms[f->owner];
-
-		__builtin_prefetch(&mm->state[f->gfn], 1);
-		__builtin_prefetch(&mm->pte[f->gfn], 1);
-		if (f->slot != NIL)
-			__builtin_prefetch(&host->slots[f->slot], 1);
-		if (f->prev == NIL)
-			break;
-		l->ahead = f->prev;
-		l->lead++;
-		__builtin_prefetch(&host->frames[l->ahead], 1);
-	}
-	l->lead--;
-}
-
-/* Age the page; in dat the PTE loses DIRTY, which the frame then keeps. */
-static void age_frame(struct mm *mm, struct frame *f)
-{
-	if (mm->generation == PGSTE_GEN_DAT && (mm->pte[f->gfn] & PTE_DIRTY))
-		f->dirty = 1;
-	pte_age(mm, f->gfn);
-}
-
-static bool drop_lazyfree(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct mm *mm = owner(host, frame);
-
-	bool dirty = f->dirty || (mm->pte[f->gfn] & PTE_DIRTY);
-
-	if (dirty || f->pinned) {
-		f->dirty = dirty;
-		pte_restore(mm, f->gfn);
-		if (dirty || host->rearm == PGSTE_REARM_REFERENCED) {
-			list_move(host, PGSTE_LIST_ACTIVE, frame);
-			host->stats.lazyfree_rearmed++;
-		}
-		return false;
-	}
-	pte_unmap(mm, f->gfn);
-	frame_put(host, frame);
-	host->stats.lazyfree_discards++;
-	mm->stats.lazyfree_discards++;
-	return true;
-}
-
-static void write_swap(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct mm *mm = owner(host, frame);
-	struct slot *slot = &host->slots[f->slot];
-
-	if (f->dirty || (mm->pte[f->gfn] & PTE_DIRTY)) {
-		slot->tag = f->tag;
-		host->stats.swap_outs++;
-		mm->stats.swap_outs++;
-		if (mm->two.bits)
-			host_wrote(mm, f->gfn);
-	} else {
-		host->stats.clean_evictions++;
-	}
-	if (mm->rules)
-		mm->rules->evicted(mm, f->gfn, false);
-	pte_swap_out(mm, f->gfn, f->slot);
-	slot->count++;
-	frame_put(host, frame);
-}
-
-/* z/VM: unused, volatile, or potentially volatile and unchanged; no slot is needed. */
-static void drop_volatile(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct mm *mm = owner(host, frame);
-
-	if ((mm->state[f->gfn] & PGSTE_STATE_USAGE) == PGSTE_USAGE_UNUSED) {
-		host->stats.unused_discards++;
-		mm->stats.unused_discards++;
-	} else {
-		host->stats.volatile_discards++;
-		mm->stats.volatile_discards++;
-	}
-	mm->rules->evicted(mm, f->gfn, true);
-	pte_unmap(mm, f->gfn);
-	frame_put(host, frame);
-}
-
-/* Would drop_or_write want a slot that the frame does not have? */
-static bool needs_slot(const struct pgste_host *host, uint32_t frame)
-{
-	const struct frame *f = &host->frames[frame];
-	const struct mm *mm = owner(host, frame);
-
-	return f->list != PGSTE_LIST_LAZYFREE && f->slot == NIL &&
-	       !(mm->rules && mm->rules->drops(mm, f->gfn));
-}
-
-/* A reference that is not the mapping's: shrink_folio_list leaves such anonymous pages alone. */
-static bool is_kept(const struct frame *f)
-{
-	return f->pinned && f->list != PGSTE_LIST_LAZYFREE;
-}
+#include "memory/reclaim.h"
 
 /* shrink_folio_list looks no further at a folio whose lock it does not get, or at writeback. */
 static bool is_busy(const struct frame *f)
 {
 	return f->locked || f->writeback;
-}
-
-/* pgtable: the PTE's exchange returns UNUSED; dat: the host's own PTE has it, or not. */
-static bool drops_unused(struct mm *mm, uint64_t gfn)
-{
-	if (mm->two.bits)
-		return host_drops(mm, gfn);
-	return page_is_unused(mm, gfn);
-}
-
-/*
- * Take the frame from its page.  A slot is taken first, as add_to_swap comes before the
- * unmap: even a page that is then dropped needs one for a moment; the caller sees to it that
- * a page that needs a slot finds one.
- */
-bool drop_or_write(struct pgste_host *host, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-	struct mm *mm = owner(host, frame);
-
-	if (f->list == PGSTE_LIST_LAZYFREE)
-		return drop_lazyfree(host, frame);
-	if (mm->rules && mm->rules->drops(mm, f->gfn)) {
-		drop_volatile(host, frame);
-		return true;
-	}
-	if (f->slot == NIL) {
-		slot_cache(host, slot_get(host), frame);
-		f->dirty = 1;
-	}
-	if (drops_unused(mm, f->gfn)) {
-		pte_unmap(mm, f->gfn);
-		frame_put(host, frame);
-		host->stats.unused_discards++;
-		mm->stats.unused_discards++;
-	} else {
-		write_swap(host, frame);
-	}
-	return true;
 }
 
 /*
@@ -214,14 +44,12 @@ static bool shrink(struct pgste_host *host, uint32_t frame)
 	return true;
 }
 
-/* inactive_is_low: the larger the memory, the smaller the inactive share that is enough. */
 static bool inactive_is_low(const struct pgste_host *host)
 {
 	uint64_t active = host->lists[PGSTE_LIST_ACTIVE].nr;
 	uint64_t inactive = host->lists[PGSTE_LIST_INACTIVE].nr;
-	uint64_t gb = (active + inactive) >> 18;
 
-	return inactive == 0 || inactive * (gb ? isqrt_u64(10 * gb) : 1) < active;
+	return inactive == 0 || inactive * inactive_ratio(active + inactive) < active;
 }
 
 /* shrink_active_list: a batch from its tail moves on, young or not. */
@@ -278,8 +106,13 @@ static struct progress reclaim_start(struct pgste_host *host)
 void reclaim(struct pgste_host *host, uint64_t n)
 {
 	const uint64_t goal = host->nr_free + min_u64(n, host->config.nr_frames - host->nr_free);
-	struct progress p = reclaim_start(host);
+	struct progress p;
 
+	if (has_lru(host)) {
+		(void)lru_reclaim(host, n, false);
+		return;
+	}
+	p = reclaim_start(host);
 	while (host->nr_free < goal && reclaim_step(host, &p))
 		;
 }
@@ -287,9 +120,12 @@ void reclaim(struct pgste_host *host, uint64_t n)
 /* What others free or take while this rests is not counted. */
 int64_t reclaim_resting(struct pgste_host *host, uint64_t n)
 {
-	struct progress p = reclaim_start(host);
+	struct progress p;
 	uint64_t freed = 0;
 
+	if (has_lru(host))
+		return lru_reclaim(host, n, true);
+	p = reclaim_start(host);
 	for (uint64_t steps = 1;; steps++) {
 		const uint64_t before = host->nr_free;
 
@@ -303,6 +139,8 @@ int64_t reclaim_resting(struct pgste_host *host, uint64_t n)
 
 uint32_t frame_get(struct pgste_host *host)
 {
+	if (has_lru(host))
+		return lru_frame_get(host);
 	if (host->nr_free <= host->config.low)
 		reclaim(host, host->config.high - host->nr_free);
 	return host->nr_free ? frame_take(host) : NIL;
@@ -341,6 +179,8 @@ static int page_out(struct mm *mm, uint64_t gfn)
 	if (page_is_young(mm, gfn))
 		age_frame(mm, f);
 	f->referenced = 0;
+	if (has_lru(host))
+		writes_step(host);
 	return drop_or_write(host, frame);
 }
 

@@ -22,6 +22,7 @@ struct mm_counts {
 	struct two_counts two;
 	struct notes notes; /* those that fired since are forgotten */
 	uint64_t nr_foreign;
+	struct window window;
 };
 
 struct snapshot {
@@ -29,6 +30,7 @@ struct snapshot {
 	struct frame *frames;
 	struct slot *slots;
 	struct mm_counts *counts; /* of each address space of the host */
+	struct lru *lru;	  /* NULL for hosts without */
 	uint8_t *keys;			 /* of frames that the call may use, if there are any */
 	uint64_t nr_keys;
 	struct page_words *pages;
@@ -43,6 +45,7 @@ void snapshot_free(struct snapshot *s)
 	free(s->frames);
 	free(s->slots);
 	free(s->counts);
+	lru_saved_free(s->lru);
 	free(s->keys);
 	free(s->pages);
 	free(s->gfns);
@@ -77,11 +80,14 @@ static bool save_tables(struct snapshot *s, const struct pgste_host *host, uint6
 	s->counts = calloc(host->room_mms, sizeof(*s->counts));
 	s->pages = calloc(host->fresh_frame + nr_gfns + 1, sizeof(*s->pages));
 	s->gfns = calloc(nr_gfns + 1, sizeof(*s->gfns));
+	if (host->lru)
+		s->lru = lru_save(host);
 	/* a gfn takes one frame at most that was never used */
 	if (host->keys)
 		s->nr_keys = min_u64(host->config.nr_frames, host->fresh_frame + nr_gfns);
 	s->keys = copy_of(host->keys, s->nr_keys, 1);
-	return s->frames && s->slots && s->keys && s->counts && s->pages && s->gfns;
+	return s->frames && s->slots && s->keys && s->counts && s->pages && s->gfns &&
+	       (s->lru || !host->lru);
 }
 
 static int save_gfns(struct snapshot *s, struct mm *mm, const struct pgste_gfns *gfns)
@@ -121,10 +127,12 @@ int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snap
 				.two = host->mms[i]->two.counts,
 				.notes = host->mms[i]->notes,
 				.nr_foreign = host->mms[i]->nr_foreign,
+				.window = host->mms[i]->window,
 			};
 		}
 	for (uint64_t i = 0; i < host->fresh_frame; i++)
-		if (host->frames[i].list != PGSTE_LIST_FREE)
+		if (host->frames[i].list != PGSTE_LIST_FREE &&
+		    !frame_is_unmapped(&host->frames[i]))
 			save_page(s, host->mms[host->frames[i].owner], host->frames[i].gfn);
 	*gfns = (struct pgste_gfns){ .type = PGSTE_GFN_U64, .data = s->gfns, .nr = gfns->nr };
 	*snapshot = s;
@@ -141,6 +149,8 @@ void snapshot_restore(struct snapshot *s)
 	/* the lock is not ours to copy; the rest of the host is plain data */
 	s->host.lock = host->lock;
 	*host = s->host;
+	if (s->lru)
+		lru_restore(host, s->lru);
 	memcpy(host->frames, s->frames, host->fresh_frame * sizeof(*s->frames));
 	memcpy(host->slots, s->slots, host->fresh_slot * sizeof(*s->slots));
 	if (s->nr_keys)
@@ -151,6 +161,7 @@ void snapshot_restore(struct snapshot *s)
 			host->mms[i]->two.counts = s->counts[i].two;
 			host->mms[i]->notes = s->counts[i].notes;
 			host->mms[i]->nr_foreign = s->counts[i].nr_foreign;
+			host->mms[i]->window = s->counts[i].window;
 		}
 	for (uint64_t i = 0; i < s->nr_pages; i++) {
 		const struct page_words *p = &s->pages[i];

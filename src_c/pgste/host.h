@@ -10,15 +10,44 @@ PGSTE_BEGIN
 #define PGSTE_MAX_FRAMES UINT64_C(0xfffffffe)
 #define PGSTE_MAX_GUESTS 65535u
 
+/* How the host takes frames from guests: docs/model.md section 4, docs/reclaim.md. */
+enum pgste_reclaim { PGSTE_RECLAIM_SIMPLE = 0, PGSTE_RECLAIM_LRU = 1 };
+
 struct pgste_host_config {
+	enum pgste_reclaim reclaim;
 	uint64_t nr_frames;	/* 1 .. PGSTE_MAX_FRAMES */
 	uint64_t nr_swap_slots; /* 0 .. PGSTE_MAX_FRAMES */
 	uint64_t low;	 /* reclaim starts when free frames <= low at an allocation */
 	uint64_t high;	 /* and goes on until free frames >= high; low < high <= nr_frames */
 	uint32_t batch;	 /* pages that are moved from the active list at a time, >= 1 */
+	/* of PGSTE_RECLAIM_LRU alone: */
+	uint8_t swappiness;   /* 0 .. 200 */
+	uint8_t page_cluster; /* at most 2^this pages are read at once; 0 .. PGSTE_MAX_CLUSTER */
+	/* pages looked at and frames asked for while one is written; 0 .. PGSTE_MAX_DELAY */
+	uint16_t write_delay;
+	bool rotational;      /* readahead by neighbours on the device, else in the guest */
+	bool stale_stats;     /* reclaim sees sizes of lists as of pgste_host_flush_stats */
 };
+#define PGSTE_MAX_SWAPPINESS 200u
+#define PGSTE_MAX_CLUSTER 5u
+#define PGSTE_MAX_DELAY 4096u
 
-/* Fill in the defaults for low, high and batch from nr_frames; see docs/model.md. */
+/*
+ * Watermarks of a zone of so many managed pages (__setup_per_zone_wmarks): min is its share of
+ * vm.min_free_kbytes, in pages; scale is vm.watermark_scale_factor, 10 by default, in 1/10000.
+ */
+struct pgste_watermarks {
+	uint64_t min, low, high;
+};
+void pgste_zone_watermarks(uint64_t managed, uint64_t min, unsigned scale,
+			   struct pgste_watermarks *marks);
+/*
+ * vm.min_free_kbytes in pages where nobody has set it, for a machine of so many pages that has no
+ * huge pages: the root of 16 times the KiB, held to 128 .. 262144 (calculate_min_free_kbytes).
+ */
+uint64_t pgste_min_free(uint64_t pages);
+
+/* Fill in the defaults for the rest from reclaim and nr_frames; see docs/model.md. */
 void pgste_host_defaults(struct pgste_host_config *config);
 /* PGSTE_E_ARG: a field out of range; PGSTE_E_NOMEM. */
 int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **host);
@@ -33,7 +62,16 @@ int pgste_host_free(struct pgste_host *host);
 enum pgste_rearm { PGSTE_REARM_REFERENCED = 0, PGSTE_REARM_DIRTY = 1 };
 int pgste_host_set_rearm(struct pgste_host *host, enum pgste_rearm rearm);
 
-/* Free frames until n more are free, or nothing is left to take: frames freed. */
+/*
+ * The statistics of PGSTE_RECLAIM_LRU become what is true now, as the kernel's do every 2 s and
+ * whenever memory.stat is read.  Matters with stale_stats only.
+ */
+void pgste_host_flush_stats(struct pgste_host *host);
+
+/*
+ * Free frames until n more are free, or nothing is left to take: frames freed, which with
+ * PGSTE_RECLAIM_LRU may be more than n.
+ */
 int64_t pgste_host_reclaim(struct pgste_host *host, uint64_t n);
 /*
  * Reclaim exactly these pages now, as MADV_PAGEOUT does: unused pages are dropped, clean
@@ -77,7 +115,7 @@ int64_t pgste_set_folio(struct pgste_guest *guest, const struct pgste_gfns *gfns
 	X(frames_peak)	     /* most frames in use at once since the last stats reset */     \
 	X(swap_peak)	     /* most slots in use at once since the last stats reset */      \
 	X(swap_outs)	     /* pages written to swap */                                     \
-	X(swap_ins)	     /* pages read from swap */                                      \
+	X(swap_ins)	     /* pages read from swap, those read ahead included */           \
 	X(clean_evictions)   /* pages evicted whose slot still held them: no write */        \
 	X(unused_discards)   /* unused pages that reclaim dropped unwritten (B2) */          \
 	X(lazyfree_discards) /* lazyfree pages that reclaim dropped unwritten (C3) */        \
@@ -85,7 +123,13 @@ int64_t pgste_set_folio(struct pgste_guest *guest, const struct pgste_gfns *gfns
 	X(zero_fills)	     /* frames handed out zeroed */                                  \
 	X(scanned)	     /* pages that reclaim looked at */                              \
 	X(reclaims)	     /* times that reclaim ran */                                    \
-	X(volatile_discards) /* volatile pages that reclaim dropped unwritten (z/VM) */
+	X(volatile_discards) /* volatile pages that reclaim dropped unwritten (z/VM) */      \
+	X(readaheads)	     /* pages read from swap that nobody had asked for yet */        \
+	X(readahead_hits)    /* faults that found such a page in memory */                   \
+	X(refaults)	     /* pages read from swap whose eviction was still remembered */  \
+	X(refaults_activated) /* of these, those that became active at once */              \
+	X(frames_lazyfree_active) /* on the active list of lazyfree pages */                 \
+	X(frames_unmapped)   /* in the swap cache alone: read ahead, or written just now */
 
 struct pgste_host_stats {
 	PGSTE_HOST_STATS(PGSTE_STATS_FIELD)
@@ -105,8 +149,10 @@ struct pgste_slot_info {
 int pgste_host_slot(const struct pgste_host *host, uint64_t slot, struct pgste_slot_info *info);
 
 enum pgste_frame_list {
-	PGSTE_LIST_FREE = 0, PGSTE_LIST_ACTIVE, PGSTE_LIST_INACTIVE, PGSTE_LIST_LAZYFREE
+	PGSTE_LIST_FREE = 0, PGSTE_LIST_ACTIVE, PGSTE_LIST_INACTIVE, PGSTE_LIST_LAZYFREE,
+	PGSTE_LIST_LAZYFREE_ACTIVE /* PGSTE_RECLAIM_LRU alone */
 };
+#define PGSTE_NR_LISTS 5u
 struct pgste_frame_info {
 	enum pgste_frame_list list;
 	uint32_t guest; /* pgste_guest_number of the owner; 0 when free */
@@ -114,6 +160,7 @@ struct pgste_frame_info {
 	uint32_t tag;
 	uint32_t slot;	/* swap slot of the swap cache, UINT32_MAX: none */
 	bool referenced, dirty, pinned, locked, writeback, shared;
+	bool mapped; /* by its page; else the swap cache alone has it: no guest, no gfn */
 };
 int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste_frame_info *info);
 /* Frames of a list, head (newest) first, at most max of them: how many the list has. */

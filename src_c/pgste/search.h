@@ -168,9 +168,10 @@ struct pgste_search_config {
 	bool obedient;
 	bool plain;		 /* states that differ in nothing that matters are told apart */
 	uint64_t max_states;	 /* PGSTE_E_NOMEM beyond */
+	uint32_t threads; /* 1 .. 64, 0 is 1: how many it may use; results are the same */
 	/*
-	 * Asked every few thousand states, unless NULL: false ends the search with
-	 * PGSTE_E_CANCELLED.  states: searched so far; result->states has those found.
+	 * Asked every few thousand states, by the thread that called, unless NULL: false ends the
+	 * search with PGSTE_E_CANCELLED.  states: searched so far; result->states has those found.
 	 */
 	bool (*go_on)(void *data, uint64_t states);
 	void *data;
@@ -193,6 +194,7 @@ struct pgste_seen {
 };
 struct pgste_search_result {
 	uint64_t states, transitions;
+	uint64_t state_bytes; /* memory for the states, with what finds them and room for more */
 	/*
 	 * Coverage: state bytes that some page had, and those that ESSA set unused and set stable
 	 * met (CMMA on KVM), all without the attribute-dirty bit.

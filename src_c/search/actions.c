@@ -69,11 +69,11 @@ static bool out_of_protocol(const struct search_system *s, enum pgste_action act
 											is_free;
 }
 
-static bool refused(int error, struct search_system *s, bool *found)
+static bool refused(int error, struct search_system *s, uint64_t *found)
 {
 	if (pgste_pgm_code(error)) {
-		found[PGSTE_QUESTION_TOUCH_WHILE_FREE] |= s->watched.phase == PHASE_FREE;
-		found[PGSTE_QUESTION_ANNOUNCE_REUSE] |= s->watched.phase == PHASE_TAKEN;
+		SHOW(TOUCH_WHILE_FREE, s->watched.phase == PHASE_FREE);
+		SHOW(ANNOUNCE_REUSE, s->watched.phase == PHASE_TAKEN);
 	}
 	return error != PGSTE_OK;
 }
@@ -84,7 +84,7 @@ static void stored(struct observed *w, enum store store)
 	w->read_zero = w->dropped = false;
 }
 
-static bool do_write(struct search_system *s, uint64_t gfn, bool *found)
+static bool do_write(struct search_system *s, uint64_t gfn, uint64_t *found)
 {
 	static const enum store when[] = {
 		[PHASE_IN_USE] = STORE_IN_USE,
@@ -104,7 +104,7 @@ static bool do_write(struct search_system *s, uint64_t gfn, bool *found)
 	return true;
 }
 
-static bool do_read(struct search_system *s, uint64_t gfn, bool *found)
+static bool do_read(struct search_system *s, uint64_t gfn, uint64_t *found)
 {
 	uint32_t tag = 0;
 	int error = load(s, gfn, &tag);
@@ -189,7 +189,7 @@ static void run_short(struct search_system *s)
 }
 
 static bool act_on_page(struct search_system *s, enum pgste_action action, uint64_t gfn,
-			bool *found)
+			uint64_t *found)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 
@@ -252,7 +252,7 @@ static bool belongs(const struct search_system *s, enum pgste_action action)
 	case PGSTE_ACTION_ZAP_SCAN:
 	case PGSTE_ACTION_MIGRATE: return s->guest->mech->cmma && !zvm;
 	case PGSTE_ACTION_RESET: return s->guest->mech->cmma;
-	case PGSTE_ACTION_REPORT: return search_reporting_due(s);
+	case PGSTE_ACTION_REPORT: return s->guest->mech == &mech_reporting;
 	case PGSTE_ACTION_PIN: return s->guest->mech == &mech_madv_free;
 	case PGSTE_ACTION_LOCK:
 	case PGSTE_ACTION_WRITEBACK:
@@ -274,7 +274,7 @@ static bool kept(const struct search_system *s)
 }
 
 /* Would the page's content go if the host ran short now?  The state is not kept. */
-static bool pressure(struct search_system *s, bool *found, uint64_t *premises)
+static bool pressure(struct search_system *s, uint64_t *found, uint64_t *premises)
 {
 	const struct observed *w = &s->watched;
 
@@ -292,16 +292,22 @@ static bool is_of_host(enum pgste_action action)
 	       (action >= PGSTE_ACTION_NOTIFY_NONE && action <= PGSTE_ACTION_END_SET);
 }
 
+bool action_belongs(const struct search_system *s, enum pgste_action action, uint64_t gfn)
+{
+	if ((gfn && !action_has_page(action)) ||
+	    (gfn != WATCHED && s->config->obedient && is_of_host(action)))
+		return false;
+	if (gfn != WATCHED &&
+	    (action == PGSTE_ACTION_FREE_RACED || action == PGSTE_ACTION_TAKE))
+		return false;
+	return belongs(s, action);
+}
+
 bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn)
 {
 	const uint8_t state = s->guest->mm.state[gfn];
 
-	if (!belongs(s, action) || (gfn && !action_has_page(action)) ||
-	    (gfn != WATCHED && s->config->obedient && is_of_host(action)))
-		return false;
 	switch (action) {
-	case PGSTE_ACTION_FREE_RACED:
-	case PGSTE_ACTION_TAKE: return gfn == WATCHED;
 	case PGSTE_ACTION_SWAP_OUT:
 	case PGSTE_ACTION_PIN:
 	case PGSTE_ACTION_LOCK:
@@ -310,20 +316,21 @@ bool action_applies(const struct search_system *s, enum pgste_action action, uin
 	case PGSTE_ACTION_SWAP_IN: return state & PGSTE_STATE_SWAP;
 	case PGSTE_ACTION_ZAP: return state_zappable(state);
 	case PGSTE_ACTION_AGE: return page_is_young(&s->guest->mm, gfn);
+	case PGSTE_ACTION_REPORT: return search_reporting_due(s);
 	default: return search_notifier_applies(s, action, gfn);
 	}
 }
 
-bool action_do(struct search_system *s, enum pgste_action action, uint64_t gfn, bool *found,
-	       uint64_t *premises)
+bool action_do(struct search_system *s, struct pgste_step step, const struct before *before,
+	       uint64_t *found, uint64_t *premises)
 {
-	struct before b;
+	const enum pgste_action action = (enum pgste_action)step.action;
+	const bool page = action_has_page(action);
 
 	if (action == PGSTE_ACTION_PRESSURE)
 		return pressure(s, found, premises);
-	note_before(s, &b);
-	if (!(action_has_page(action) ? act_on_page(s, action, gfn, found) : act_on_all(s, action)))
+	if (!(page ? act_on_page(s, action, step.gfn, found) : act_on_all(s, action)))
 		return false;
-	observe(s, action, action_has_page(action) ? gfn : SEARCH_MAX_PAGES, &b, found, premises);
+	observe(s, action, page ? step.gfn : SEARCH_MAX_PAGES, before, found, premises);
 	return true;
 }

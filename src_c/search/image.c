@@ -11,7 +11,10 @@ static ALWAYS_INLINE void keep(void *live, void *kept, size_t size, bool back)
 }
 
 #define KEEP(live, kept) keep(&(live), &(kept), sizeof(kept), back)
-#define KEEP_SOME(live, kept, nr) keep(live, kept, (nr) * sizeof(*(kept)), back)
+/* One by one, as nr is small and memcpy of a size that is not known is a call. */
+#define KEEP_SOME(live, kept, nr)                                                             \
+	for (uint32_t i = 0; i < (nr); i++)                                                   \
+		KEEP((live)[i], (kept)[i])
 
 static ALWAYS_INLINE void keep_host(struct search_system *s, struct search_image *image, bool back)
 {
@@ -45,6 +48,8 @@ static ALWAYS_INLINE void keep_system(struct search_system *s, struct search_ima
 	KEEP(s->guest->free[0], image->free);
 	for (uint32_t v = 0; v < s->guest->nr_vcpus; v++) {
 		KEEP(s->guest->vcpus[v].nr, image->nr_listed[v]);
+		KEEP(s->guest->vcpus[v].appended, image->appended[v]);
+		KEEP(s->guest->vcpus[v].processed, image->processed[v]);
 		KEEP_SOME(s->guest->vcpus[v].cbrl, image->cbrl[v], SEARCH_MAX_PAGES);
 	}
 	KEEP(s->watched, image->watched);
@@ -54,15 +59,13 @@ static ALWAYS_INLINE void keep_system(struct search_system *s, struct search_ima
 void system_remember(struct search_system *s, struct search_image *image)
 {
 	keep_system(s, image, false);
+	search_reporting_remember(s, &image->reporting);
 	image->migration = s->guest->migration;
 }
 
-void system_put_back(struct search_system *s, struct search_image *image, const uint64_t *key)
+void system_put_back(struct search_system *s, struct search_image *image)
 {
-	if (s->guest->mech == &mech_reporting) {
-		system_restore(s, key);
-		return;
-	}
 	keep_system(s, image, true);
+	search_reporting_put_back(s, &image->reporting);
 	system_set_migration(s->guest, image->migration);
 }

@@ -98,10 +98,9 @@ static bool is_to_zap(enum pgste_action action)
 }
 
 /* Right after a free or alloc of the watched page. */
-static void observe_call(struct search_system *s, enum pgste_action action,
-		       const struct before *b, bool *found, uint64_t *premises)
+static void observe_call(struct search_system *s, enum pgste_action action, struct view v,
+			 const struct before *b, uint64_t *found, uint64_t *premises)
 {
-	const struct view v = look(s);
 	const bool freed = is_plain_free(action) && b->watched.phase != PHASE_FREE;
 	const bool allocated = is_alloc(action) && b->watched.phase == PHASE_FREE &&
 			       b->watched.store == STORE_NONE;
@@ -115,55 +114,54 @@ static void observe_call(struct search_system *s, enum pgste_action action,
 }
 
 /* The life of the watched page's content. */
-static void observe_content(struct search_system *s, enum pgste_action action,
-			  const struct before *b, bool *found, uint64_t *premises)
+static void observe_content(struct search_system *s, enum pgste_action action, struct view v,
+			    const struct before *b, uint64_t *found, uint64_t *premises)
 {
-	struct observed *w = &s->watched;
-	const struct view v = look(s);
-	const bool none = w->store == STORE_NONE;
+	const struct observed w = s->watched;
+	const bool none = w.store == STORE_NONE;
 	const bool dropped = b->had_content[WATCHED] && !has_content(s, WATCHED);
 	bool lost;
 
-	ASK(ZAPPED_EVER, w->phase == PHASE_FREE && none, dropped);
-	if (dropped)
-		w->dropped = true;
+	ASK(ZAPPED_EVER, w.phase == PHASE_FREE && none, dropped);
+	s->watched.dropped |= dropped;
 	ASK(STALE, v.readable && none,
 	    v.tag != 0 && tag_label(v.tag) != LABEL_POISON);
-	ASK(ZERO_AFTER_ZAP, v.readable && none && w->dropped, v.tag != 0);
-	ASK(STALE_AFTER_ZERO, v.readable && none && w->read_zero, v.tag != 0);
+	ASK(ZERO_AFTER_ZAP, v.readable && none && (w.dropped || dropped), v.tag != 0);
+	ASK(STALE_AFTER_ZERO, v.readable && none && w.read_zero, v.tag != 0);
 	lost = v.readable && v.tag != tag_of(WATCHED, LABEL_NEW);
-	ASK(LOST_AFTER_ALLOC, w->store == STORE_IN_USE, lost);
-	ASK(LOST_BEFORE_ALLOC, w->store == STORE_FREE && w->phase == PHASE_IN_USE, lost);
-	ASK(LOST_WITHOUT_ALLOC, w->store == STORE_TAKEN && w->phase == PHASE_TAKEN, lost);
-	ASK(LOST_RACING, w->store == STORE_RACED, lost);
-	premises[PGSTE_QUESTION_ANNOUNCE_REUSE] += w->phase == PHASE_TAKEN;
+	ASK(LOST_AFTER_ALLOC, w.store == STORE_IN_USE, lost);
+	ASK(LOST_BEFORE_ALLOC, w.store == STORE_FREE && w.phase == PHASE_IN_USE, lost);
+	ASK(LOST_WITHOUT_ALLOC, w.store == STORE_TAKEN && w.phase == PHASE_TAKEN, lost);
+	ASK(LOST_RACING, w.store == STORE_RACED, lost);
+	premises[PGSTE_QUESTION_ANNOUNCE_REUSE] += w.phase == PHASE_TAKEN;
 	premises[PGSTE_QUESTION_TOUCH_WHILE_FREE] +=
 		b->watched.phase == PHASE_FREE && is_touch(action);
-	found[PGSTE_QUESTION_ANNOUNCE_REUSE] |= found[PGSTE_QUESTION_LOST_WITHOUT_ALLOC];
+	SHOW(ANNOUNCE_REUSE, *found >> PGSTE_QUESTION_LOST_WITHOUT_ALLOC & 1);
 	/* a store known to be lost is not looked for any longer */
-	if (lost && !none && (w->store != STORE_FREE || w->phase == PHASE_IN_USE)) {
-		w->store = STORE_NONE;
+	if (lost && !none && (w.store != STORE_FREE || w.phase == PHASE_IN_USE)) {
+		s->watched.store = STORE_NONE;
 		content_is_old(s);
 	}
 }
 
 /* The list of a vcpu. */
-static void observe_list(struct search_system *s, uint32_t v, const struct before *b, bool *found,
-			 uint64_t *premises)
+static void observe_list(struct search_system *s, uint32_t v, const struct before *b,
+			 uint64_t *found, uint64_t *premises)
 {
 	const struct listed *was = &b->lists[v], is = look_at_list(&s->guest->vcpus[v]);
 	const uint32_t gone = was->pages & ~is.pages;
 
-	for (uint64_t gfn = 0; gfn < s->guest->mm.nr_pages; gfn++)
+	for (uint64_t gfn = 0; gone && gfn < s->guest->mm.nr_pages; gfn++)
 		ASK(ENTRY_LOST, gone >> gfn & 1, state_zappable(s->guest->mm.state[gfn]));
-	found[PGSTE_QUESTION_ENTRY_LOST] |= is.nr + (is.processed - was->processed) !=
-					    was->nr + (is.appended - was->appended);
+	SHOW(ENTRY_LOST, is.nr + (is.processed - was->processed) !=
+				 was->nr + (is.appended - was->appended));
 	ASK(ENTRY_TWICE, is.processed != was->processed, pgste_validate(s->host) != NULL);
 }
 
 /* Pages that an action was not about, and what outlives a page's being in use. */
 static void observe_others(struct search_system *s, enum pgste_action action, uint64_t about,
-			   const struct before *b, bool *found, uint64_t *premises)
+			   struct view v, const struct before *b, uint64_t *found,
+			   uint64_t *premises)
 {
 	const bool may_zap = s->guest->mech != &mech_none && is_to_zap(action);
 	const bool had_zero = (b->state & (PGSTE_STATE_USAGE | PGSTE_STATE_ZERO)) ==
@@ -174,20 +172,22 @@ static void observe_others(struct search_system *s, enum pgste_action action, ui
 
 		ASK(ZAP_HARMS, may_zap && gfn != about && !b->zappable[gfn] && b->had_content[gfn],
 		    tag != b->content[gfn]);
-		found[PGSTE_QUESTION_ZAP_HARMS] |= tag != 0 && tag != tag_of(gfn, tag_label(tag));
+		SHOW(ZAP_HARMS, tag != 0 && tag != tag_of(gfn, tag_label(tag)));
 	}
 	ASK(STABLE_ZERO, had_zero && b->watched.phase == PHASE_IN_USE &&
 	    !(about == WATCHED && (is_free(action) || action == PGSTE_ACTION_WRITE)),
-	    content_of(&s->guest->mm, WATCHED) == 0);
+	    v.tag == 0);
 }
 
 void observe(struct search_system *s, enum pgste_action action, uint64_t about,
-	   const struct before *b, bool *found, uint64_t *premises)
+	     const struct before *b, uint64_t *found, uint64_t *premises)
 {
+	const struct view v = look(s);
+
 	if (about == WATCHED)
-		observe_call(s, action, b, found, premises);
+		observe_call(s, action, v, b, found, premises);
 	for (uint32_t v = 0; v < s->guest->nr_vcpus; v++)
 		observe_list(s, v, b, found, premises);
-	observe_others(s, action, about, b, found, premises);
-	observe_content(s, action, b, found, premises);
+	observe_others(s, action, about, v, b, found, premises);
+	observe_content(s, action, v, b, found, premises);
 }

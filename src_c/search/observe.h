@@ -22,11 +22,13 @@ bool has_content(const struct search_system *s, uint64_t gfn);
 void content_is_old(struct search_system *s);
 void note_before(const struct search_system *s, struct before *b);
 void observe(struct search_system *s, enum pgste_action action, uint64_t about,
-	   const struct before *b, bool *found, uint64_t *premises);
+	   const struct before *b, uint64_t *found, uint64_t *premises);
+/* *found has a bit for each question that is shown. */
+#define SHOW(question, shows) (*found |= (uint64_t)(shows) << PGSTE_QUESTION_##question)
 /* A question arises; if the second holds too, it is shown. */
 #define ASK(question, arises, shows) do {                                                    \
 		premises[PGSTE_QUESTION_##question] += (arises);                              \
-		found[PGSTE_QUESTION_##question] |= (arises) && (shows);                      \
+		SHOW(question, (arises) && (shows));                                          \
 	} while (0)
 
 #endif

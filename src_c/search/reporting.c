@@ -10,7 +10,8 @@
  *   position in its list      39-40      budget + 1               24-25
  *                                        blocks isolated          26
  */
-#include "mech/reporting.h"
+#include <string.h>
+
 #include "search/system.h"
 
 int search_reporting_configure(struct search_system *s)
@@ -21,7 +22,7 @@ int search_reporting_configure(struct search_system *s)
 		return PGSTE_OK;
 	pgste_reporting_defaults(s->guest, &config);
 	config.order = 0;
-	config.max_order = s->guest->mm.nr_pages > 1;
+	config.max_order = s->guest->mm.nr_pages > 1 ? SEARCH_MAX_ORDER : 0;
 	config.parked_order = 0;
 	config.parked_high = config.parked_batch = 1;
 	config.capacity = 1;
@@ -112,6 +113,49 @@ void search_reporting_restore(struct search_system *s, const uint64_t *key)
 	r->in_list = rest >> 23 & 1;
 	r->budget = (int64_t)(rest >> 24 & 3) - 1;
 	r->nr_batch = rest >> 26 & 1;
+}
+
+void search_reporting_remember(const struct search_system *s, struct reporting_image *image)
+{
+	const struct reporting *r = s->guest->mech_data;
+	const struct buddy *buddy;
+
+	if (s->guest->mech != &mech_reporting)
+		return;
+	buddy = &r->buddy;
+	*image = (struct reporting_image){
+		.known = buddy->known[0], .nr_free = buddy->nr_free,
+		.due = r->due, .now_ns = s->guest->now_ns,
+		.batch = r->batch[0], .nr_batch = r->nr_batch,
+		.budget = r->budget, .order = r->order, .status = r->status,
+		.passing = r->passing, .calling = r->calling, .in_list = r->in_list,
+	};
+	memcpy(image->lists, buddy->lists, sizeof(image->lists));
+	for (uint64_t gfn = 0; gfn < buddy->nr_pages; gfn++)
+		image->nodes[gfn] = buddy->nodes[gfn];
+}
+
+void search_reporting_put_back(struct search_system *s, const struct reporting_image *image)
+{
+	struct reporting *r = s->guest->mech_data;
+
+	if (s->guest->mech != &mech_reporting)
+		return;
+	r->buddy.known[0] = image->known;
+	r->buddy.nr_free = image->nr_free;
+	r->due = image->due;
+	s->guest->now_ns = image->now_ns;
+	r->batch[0] = image->batch;
+	r->nr_batch = image->nr_batch;
+	r->budget = image->budget;
+	r->order = image->order;
+	r->status = image->status;
+	r->passing = image->passing;
+	r->calling = image->calling;
+	r->in_list = image->in_list;
+	memcpy(r->buddy.lists, image->lists, sizeof(image->lists));
+	for (uint64_t gfn = 0; gfn < r->buddy.nr_pages; gfn++)
+		r->buddy.nodes[gfn] = image->nodes[gfn];
 }
 
 /* The worker does the next thing that is due: a pass starts, or a call is acked. */

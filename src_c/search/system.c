@@ -68,6 +68,8 @@ void system_free(struct search_system *s)
 {
 	pgste_guest_free(s->guest);
 	pgste_host_free(s->host);
+	s->guest = NULL;
+	s->host = NULL;
 }
 
 static struct frame *page_frame(const struct search_system *s, uint64_t gfn)
@@ -104,12 +106,12 @@ uint32_t *page_slot_tag(struct search_system *s, uint64_t gfn)
 	return slot ? &slot->tag : NULL;
 }
 
-static uint64_t position(const struct pgste_host *host, const struct frame *frame)
+static ALWAYS_INLINE uint64_t position(const struct pgste_host *host, uint32_t frame)
 {
+	const struct frame *frames = host->frames;
 	uint64_t at = 0;
 
-	for (uint32_t f = host->lists[frame->list].head; &host->frames[f] != frame;
-	     f = host->frames[f].next)
+	for (uint32_t f = host->lists[frames[frame].list].head; f != frame; f = frames[f].next)
 		at++;
 	return at;
 }
@@ -169,7 +171,8 @@ static uint64_t page_key(const struct search_system *s, uint64_t gfn)
 	else
 		word &= ~(uint64_t)PGSTE_STATE_DIRTY;
 	if (f) {
-		word |= (uint64_t)f->list << 21 | position(s->host, f) << 23;
+		word |= (uint64_t)f->list << 21;
+		word |= position(s->host, pte_index(guest->mm.pte[gfn])) << 23;
 		word |= (uint64_t)f->referenced << 25;
 		word |= (uint64_t)(f->dirty && dirty_matters(s, f)) << 26;
 		word |= (uint64_t)f->pinned << 27 | (uint64_t)(f->slot != NIL) << 28;

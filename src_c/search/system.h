@@ -7,11 +7,12 @@
 #ifndef SEARCH_SYSTEM_H
 #define SEARCH_SYSTEM_H
 
-#include "mech/mech.h"
+#include "mech/reporting.h"
 #include "pgste/search.h"
 
 #define SEARCH_MAX_PAGES 3u
 #define SEARCH_MAX_VCPUS 2u
+#define SEARCH_MAX_ORDER 1u /* of blocks of free pages */
 #define SEARCH_WORDS (SEARCH_MAX_PAGES + 1) /* of a key: one for each page, one for the rest */
 
 /* What a load would show, relative to what the guest did with the page. */
@@ -57,6 +58,17 @@ struct observed {
 	bool dropped;	/* the host gave the content up since then */
 };
 
+/* The same of free page reporting (reporting.c). */
+struct reporting_image {
+	struct buddy_node nodes[SEARCH_MAX_PAGES];
+	struct buddy_list lists[SEARCH_MAX_ORDER + 1];
+	uint64_t known, nr_free, due, now_ns, batch;
+	int64_t budget;
+	unsigned order, nr_batch;
+	enum pgste_reporting_status status;
+	bool passing, calling, in_list;
+};
+
 /* All that an action can change, as it lies in memory: put back faster than a key is. */
 struct search_image {
 	uint32_t free_frame, free_slot;
@@ -69,6 +81,8 @@ struct search_image {
 	uint8_t state[SEARCH_MAX_PAGES];
 	uint64_t cbrl[SEARCH_MAX_VCPUS][SEARCH_MAX_PAGES];
 	uint32_t nr_listed[SEARCH_MAX_VCPUS];
+	uint64_t appended[SEARCH_MAX_VCPUS], processed[SEARCH_MAX_VCPUS];
+	struct reporting_image reporting;
 	struct observed watched;
 	uint8_t notified;
 	bool migration;
@@ -92,9 +106,9 @@ void system_save(const struct search_system *s, uint64_t *key);
 void system_restore(struct search_system *s, const uint64_t *key);
 /* The mode alone: attribute-dirty bits are in the state bytes. */
 void system_set_migration(struct pgste_guest *guest, bool on);
-/* The same (image.c) for the state that the system was restored to last. */
+/* The same (image.c), only faster, for the state that the system was restored to last. */
 void system_remember(struct search_system *s, struct search_image *image);
-void system_put_back(struct search_system *s, struct search_image *image, const uint64_t *key);
+void system_put_back(struct search_system *s, struct search_image *image);
 /*
  * Pages that nobody watches are alike: of two keys that differ in their order alone the smaller
  * stands for both.  True: key was changed to the other.
@@ -105,10 +119,14 @@ uint32_t *page_slot_tag(struct search_system *s, uint64_t gfn); /* of its swap s
 
 /* ---- coverage (coverage.c) ---- */
 
-/* The system is in a new state; an action is about to be tried. */
-void search_cover_state(const struct search_system *s, struct pgste_search_result *result);
-void search_cover_essa(const struct search_system *s, enum pgste_action action, uint64_t gfn,
-		       struct pgste_search_result *result);
+/* As in struct pgste_search_result. */
+struct search_coverage {
+	struct pgste_seen seen, met_unused, met_stable;
+};
+/* The system is in a state from which every action is about to be tried. */
+void search_cover(const struct search_system *s, struct search_coverage *coverage);
+void search_add_coverage(const struct search_coverage *coverage,
+			 struct pgste_search_result *result);
 
 /* ---- two tables (notifier.c): nothing, but for dat guests of a config with notifiers ---- */
 
@@ -123,6 +141,8 @@ bool search_notifier_act(struct search_system *s, enum pgste_action action, uint
 int search_reporting_configure(struct search_system *s);
 void search_reporting_save(const struct search_system *s, uint64_t *key);
 void search_reporting_restore(struct search_system *s, const uint64_t *key);
+void search_reporting_remember(const struct search_system *s, struct reporting_image *image);
+void search_reporting_put_back(struct search_system *s, const struct reporting_image *image);
 bool search_reporting_due(const struct search_system *s);
 void search_reporting_next(struct search_system *s);
 bool search_reporting_pending(const struct search_system *s, uint64_t gfn);

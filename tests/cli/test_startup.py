@@ -17,6 +17,9 @@ ROOMS = {"traces", "study", "guarantees", "freepath", "live", "migration"}
 # The rooms that each verb needs; packages that are slow to import and that it needs.
 NEEDS = {
     "compare": ("traces study", "rich"),
+    "curve": ("traces study", "rich"),
+    "size": ("traces study", "rich"),
+    "sweep": ("traces study", "rich multiprocessing concurrent.futures"),
     "guarantees": ("guarantees", "rich concurrent.futures"),
     "info": ("traces", "rich"),
     "map": ("traces study", "rich matplotlib numpy.ma"),
@@ -66,6 +69,8 @@ def test_every_verb_is_tested() -> None:
         *((verb, "--help") for verb in NEEDS),
         ("compare", SMALL),
         ("compare", SMALL, "--json"),
+        ("curve", SMALL),
+        ("size", SMALL, "--no-swap"),
         ("info", SMALL),
         ("map", SMALL),
         ("scenario", "crash-2019"),

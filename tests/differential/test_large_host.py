@@ -38,6 +38,7 @@ def take_over(host: pgste.Host, guest: pgste.Guest) -> reference.Guest:
         "active": host.frame_list("active").tolist(),
         "inactive": host.frame_list("inactive").tolist(),
         "lazyfree": host.frame_list("lazyfree").tolist(),
+        "lazyfree_active": [],
     }
     stats = host.stats()
     model.count = {name: stats[name] for name in model.count}

@@ -501,11 +501,15 @@ def test_the_readme_has_cells_of_this_table(result: Guarantees) -> None:
         assert answers == [cells[name, title] for title in shown[1:]]
 
 
-def test_same_counts_with_one_thread(result: Guarantees) -> None:
-    again = guarantees(["madv_free", "cmma_zvm"], threads=1)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_any_number_of_threads_gives_the_same(result: Guarantees, threads: int) -> None:
+    """States, counts, and each witness step by step; with 1, a search at a time on one thread."""
+    again = guarantees(["madv_free", "cmma_zvm"], threads=threads)
     for key in ("madv_free", "cmma_zvm"):
         assert again.states[key] == result.states[key]
         assert again.transitions[key] == result.transitions[key]
+        for question in QUESTIONS:
+            assert again.cell(key, question.key) == result.cell(key, question.key)
 
 
 @pytest.mark.parametrize(

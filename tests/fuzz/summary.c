@@ -3,7 +3,7 @@
  * The summary of a trace.  The input is event words: any of 8 bytes, or short ones that hit
  * each other often.  Every figure is compared with what a few plain loops count, events that
  * are none are refused, limits are kept to the page, memory may run out, and a refused call
- * leaves the summary as it was.
+ * leaves the summary as it was.  The same events go through pgste_curve.
  *
  * What it may cost is bounded here, not there: a block of order 39 has 2^39 pages.
  */
@@ -168,6 +168,50 @@ static void check_faults(const uint64_t *events, uint64_t nr, unsigned nth)
 	}
 }
 
+/* Larger hosts fault no more; one with room for all swaps nothing; none uses more than it has. */
+static void check_points(const struct pgste_curve_config *config,
+			 const struct pgste_curve_point *points)
+{
+	const uint64_t last = config->nr_sizes - 1;
+
+	for (uint64_t i = 0; i < config->nr_sizes; i++) {
+		REQUIRE(points[i].frames <= config->sizes[i] * config->nr_samples);
+		REQUIRE(!i || points[i].swap_ins <= points[i - 1].swap_ins);
+		REQUIRE(!i || points[i].zero_fills <= points[i - 1].zero_fills);
+		REQUIRE(config->rule == PGSTE_CURVE_KEEP || !points[i].swap_ins);
+	}
+	REQUIRE(!points[last].swap_outs && !points[last].swap_ins && !points[last].discards);
+	REQUIRE(!points[last].slots);
+}
+
+/* Every rule, for hosts of four sizes; a table that is too large, and memory that runs out. */
+static void check_curve(const uint64_t *events, uint64_t nr, bool valid, uint8_t how)
+{
+	static const uint64_t sizes[] = { 1, 3, 17, 3 * MOST_PAGES };
+	const uint64_t samples[] = { how % 3, nr / 2, nr }, given[] = { how, how + 1u };
+	const uint64_t given_at[] = { how % 5, nr / 2 + 5 };
+	struct pgste_curve_point points[4];
+	int error;
+
+	for (unsigned rule = 0; rule < 4; rule++) {
+		struct pgste_curve_config config = {
+			.events = events, .nr_events = nr, .nr_guests = 1 + how % 3,
+			.rule = (enum pgste_curve_rule)rule,
+			.given = given, .given_at = given_at, .nr_given = rule ? 0 : 2,
+			.sizes = sizes, .nr_sizes = 4, .samples = samples, .nr_samples = 3,
+			.share = UINT64_C(1) << (32 - how % 2),
+		};
+
+		error = pgste_curve(&config, points);
+		REQUIRE(valid ? !error || error == PGSTE_E_NOMEM : error == PGSTE_E_ARG);
+		if (!error)
+			check_points(&config, points);
+		faults_arm(1 + how % 19u);
+		error = pgste_curve(&config, points);
+		REQUIRE(!faults_disarm() || !error || error == PGSTE_E_NOMEM || !valid);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct model model;
@@ -209,6 +253,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	check_limits(events, nr, asked, error);
 	check_faults(events, nr, 1 + (unsigned)(size % 7));
+	check_curve(events, nr, valid, (uint8_t)size);
 	free(events);
 	return 0;
 }

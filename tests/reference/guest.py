@@ -16,7 +16,7 @@ from reference.errors import (
     StateError,
 )
 from reference.essa import RESULT_EXCEPTION, RESULT_NODAT, perform_essa
-from reference.host import LISTS, Frame, Host
+from reference.host import LISTS, Frame, Host, Window
 from reference.ptes import KEY_C, KEY_R, Layer
 from reference.reporting import Reporting, Settings
 from reference.words import (
@@ -127,6 +127,7 @@ class Guest(Layer):
         self.cbrl: list[list[int]] = [[] for _ in range(vcpus)]
         self.problem_state = [False] * vcpus
         self.count = dict.fromkeys(COUNTERS, 0)
+        self.window = Window()
         self.reporting: Reporting | None = None
         if mechanism == "reporting":
             self.reporting = Reporting(self, Settings.for_guest(pages, vcpus))
@@ -423,9 +424,11 @@ class Guest(Layer):
 
     def _map_from_swap(self, gfn: int, store: bool) -> None:
         slot = swap_offset(self.pte[gfn])
-        frame = self.host.swap_in(self.number, gfn, slot, store)
+        try:
+            frame = self.host.swap_in(self.number, gfn, slot, store)
+        finally:
+            self.count["swap_ins"] += self.host.read
         self._map(gfn, frame, FAULT_BITS[self.generation][2 + store])
-        self.count["swap_ins"] += 1
 
     def _map(self, gfn: int, frame: int, bits: int) -> None:
         self.frame[gfn] = frame
@@ -668,7 +671,7 @@ class Guest(Layer):
             self.xchg_pte(gfn, PTE_NONE)
             old = pte & ~(PTE_YOUNG | PTE_DIRTY) | PTE_INVALID | PTE_PROTECT
             self.set_pte(gfn, old)
-        if frame.list != "lazyfree":
+        if not frame.is_lazyfree():
             self.host.to_head(index, "lazyfree")
             frame.referenced = False
 

@@ -39,15 +39,19 @@ COUNTERS = (
     "scanned",
     "reclaims",
     "volatile_discards",
+    "readaheads",
+    "readahead_hits",
+    "refaults",
+    "refaults_activated",
 )
-LISTS = ("active", "inactive", "lazyfree")
+LISTS = ("active", "inactive", "lazyfree", "lazyfree_active")
 
 
 @dataclass
 class Frame:
     list: str = "free"
-    guest: int = 0
-    gfn: int = 0
+    guest: Any = 0  # an int; None: in the swap cache alone
+    gfn: Any = 0
     tag: int = 0
     slot: int | None = None
     referenced: bool = False
@@ -56,6 +60,12 @@ class Frame:
     locked: bool = False  # PG_locked
     writeback: bool = False  # PG_writeback
     shared: bool = False  # mapcount is not 1: a forked child maps it
+    workingset: bool = False  # PG_workingset
+    ahead: bool = False  # PG_readahead, which is PG_reclaim
+    writing: bool = False  # on its way to swap, by reclaim
+
+    def is_lazyfree(self) -> bool:
+        return self.list in ("lazyfree", "lazyfree_active")
 
 
 @dataclass
@@ -66,6 +76,21 @@ class Slot:
 
     def is_free(self) -> bool:
         return self.count == 0 and self.frame is None
+
+
+class Window:
+    """What swap readahead remembers: mm/swap_state.c:__swapin_nr_pages."""
+
+    def __init__(self) -> None:
+        self.hits, self.before, self.last = 4, -2, 0
+
+    def pages(self, at: int, most: int) -> int:
+        pages = self.hits + 2
+        if pages == 2:
+            pages = 2 if abs(at - self.before) == 1 else 1
+        else:
+            pages = max(4, 1 << (pages - 1).bit_length())
+        return max(min(pages, most), self.last // 2)
 
 
 class Host:
@@ -92,6 +117,7 @@ class Host:
         self.guests: dict[int, Guest] = {}
         self.count = dict.fromkeys(COUNTERS, 0)
         self.frames_peak = self.swap_peak = 0
+        self.read = 0  # pages that the last swap-in read
 
     # ---- counters ----------------------------------------------------------------------
 
@@ -106,6 +132,7 @@ class Host:
             "frames": len(self.frames),
             "frames_free": len(self.free_frames),
             **{f"frames_{name}": len(self.lists[name]) for name in LISTS},
+            "frames_unmapped": sum(f.list != "free" and f.guest is None for f in self.frames),
             "swap_slots": len(self.slots),
             "swap_slots_free": len(self.free_slots),
             "swap_slots_cached": sum(slot.frame is not None for slot in self.slots),
@@ -216,7 +243,9 @@ class Host:
         return index
 
     def swap_in(self, guest: int, gfn: int, number: int, store: bool) -> int:
+        self.read = 0
         index = self.get_frame(guest, gfn)
+        self.read = 1
         frame, slot = self.frames[index], self.slots[number]
         frame.tag = slot.tag
         slot.count -= 1
@@ -257,9 +286,11 @@ class Host:
 
     def inactive_is_low(self) -> bool:
         active, inactive = len(self.lists["active"]), len(self.lists["inactive"])
-        gb = (active + inactive) >> 18
-        ratio = isqrt(10 * gb) if gb else 1
-        return inactive * ratio < active or inactive == 0
+        return inactive * self.ratio((active + inactive) >> 18) < active or inactive == 0
+
+    @staticmethod
+    def ratio(gb: int) -> int:
+        return isqrt(10 * gb) if gb else 1
 
     def deactivate(self) -> None:
         for _ in range(min(self.batch, len(self.lists["active"]))):
@@ -310,12 +341,12 @@ class Host:
         return True
 
     def is_kept(self, frame: Frame) -> bool:
-        return frame.pinned and frame.list != "lazyfree"
+        return frame.pinned and not frame.is_lazyfree()
 
     def needs_slot(self, frame: Frame) -> bool:
         guest = self.guests[frame.guest]
         drops = guest.flavour == "zvm" and guest.zvm_evicted(frame.gfn)[1] == "z"
-        return frame.list != "lazyfree" and frame.slot is None and not drops
+        return not frame.is_lazyfree() and frame.slot is None and not drops
 
     def drop_or_write(self, index: int) -> None:
         frame = self.frames[index]

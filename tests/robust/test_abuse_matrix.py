@@ -96,7 +96,7 @@ STREAM: bytes = wire.word(wire.Flag.EOS) + wire.more(
     1, np.array([1, 0x40], np.uint8)
 ) + b"".join(map(wire.word, (wire.Flag.DONE, wire.Flag.EOS)))  # fmt: skip
 #: Arguments with a default that are given nonetheless, to keep a call small.
-ALWAYS = {"systems", "mechanisms", "samples"}
+ALWAYS = {"systems", "mechanisms", "samples", "no_swap"}
 #: What these raise is their caller's business.
 CALLBACKS = {"progress", "between", "stop"}
 #: Files are for other tests; of names, some functions have their own.
@@ -104,6 +104,9 @@ FILES = {"Trace.open", "Trace.save"}
 OWN: dict[tuple[str, str], Callable[[World], Any]] = {
     ("isa_select", "name"): lambda world: "",
     ("compare", "mechanisms"): lambda world: ["none"],
+    ("curve", "mechanisms"): lambda world: ["none"],
+    ("smallest_hosts", "mechanisms"): lambda world: ["none"],
+    ("smallest_hosts", "no_swap"): lambda world: True,
     ("load", "guest"): lambda world: world.dat,
     ("save", "guest"): lambda world: marked(Guest(PAGES_OF_NEW)),
     ("save", "file"): lambda world: io.BytesIO(),
@@ -129,11 +132,13 @@ NOT_CALLED = {
     "CmmaBits": "a named tuple that calls give",
     "Slot": "a named tuple, whose fields are arguments of Guest and add_slot",
     "Comparison": "what compare gives",
+    "Curve": "what curve gives",
     "Guarantees": "what guarantees gives",
     "Loaded": "what load gives",
     "Pass": "what Saver gives",
     "Record": "what records gives",
     "Saved": "what save gives",
+    "Smallest": "what smallest_hosts gives",
     "Flag": "an enum",
 }
 

@@ -15,8 +15,8 @@ import textwrap
 import pytest
 
 #: The address sanitizer's allocator and its list of threads are not made for forks: a child may
-#: wait for ever for a lock that a thread of its parent had.  So in a sanitized run a child may hang,
-#: and all that is asked is that no child has a fault; the promise is held by the other runs.
+#: wait for ever for a lock that a thread of its parent had.  So in a sanitized run a child may
+#: hang, and all that is asked is that no child has a fault; the promise is held by the other runs.
 SLOW = "PGSTE_SANITIZED" in os.environ
 TIMEOUT = 290 if SLOW else 120
 FORKS = 5 if SLOW else 20

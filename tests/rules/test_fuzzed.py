@@ -48,5 +48,17 @@ def test_the_list_is_not_longer_than_it_must_be() -> None:
         assert any(re.fullmatch(pattern, name) for name in missing), pattern
 
 
+def test_each_field_of_a_search_is_drawn() -> None:
+    header = without_comments(PUBLIC / "search.h")
+    found = re.search(r"struct pgste_search_config \{(.*?)^\};", header, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    fields = set(re.findall(r"\b(\w+)(?:\)\([^;]*)?;", found[1]))
+    assert {"mechanism", "revision", "threads", "go_on"} <= fields
+    harness = without_comments(HARNESSES / "search.c")
+    drawn = set(re.findall(r"\bc(?:\.|->)(\w+) = |(?<=\{ )\.(\w+) = take", harness))
+    missing = fields - {name for names in drawn for name in names}
+    assert not missing, f"tests/fuzz/search.c draws no {sorted(missing)}"
+
+
 def test_there_are_functions_to_look_for() -> None:
     assert len(declared()) > 150

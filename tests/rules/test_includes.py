@@ -25,6 +25,7 @@ ALLOWED = {
     "guest": {"base", "scan", "host", "memory"},
     "mech": {"base", "scan", "host", "memory", "guest"},
     "trace": {"base"},
+    "curve": {"base"},
     "replay": {"base", "scan", "host", "memory", "guest", "mech", "trace"},
     "search": {"base", "scan", "host", "memory", "guest", "mech"},
     "live": {"base"},

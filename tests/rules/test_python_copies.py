@@ -130,6 +130,7 @@ def lower(name: str, prefix: str) -> list[str]:
 
 NAMES: dict[str, Callable[[], Sequence[str | None]]] = {
     "REARM_RULES": lambda: lower("pgste_rearm", "PGSTE_REARM_"),
+    "RECLAIM_MODELS": lambda: lower("pgste_reclaim", "PGSTE_RECLAIM_"),
     "POISONS": lambda: lower("pgste_poison", "PGSTE_POISON_"),
     "FOLIOS": lambda: lower("pgste_folio", "PGSTE_FOLIO_"),
     "ADVICES": lambda: lower("pgste_advice", "PGSTE_ADVICE_"),

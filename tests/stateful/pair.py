@@ -53,6 +53,7 @@ def engine_snapshot(host: pgste.Host, guests: Sequence[pgste.Guest]) -> dict[str
             "active": host.frame_list("active").tolist(),
             "inactive": host.frame_list("inactive").tolist(),
             "lazyfree": host.frame_list("lazyfree").tolist(),
+            "lazyfree_active": host.frame_list("lazyfree_active").tolist(),
         },
         "slots": [_slot(host.slot_info(i)) for i in range(stats["swap_slots"])],
         "keys": host.frame_key(range(stats["frames"])).tolist(),
@@ -91,7 +92,11 @@ class Pair:
 
     def __init__(self, frames: int, swap_slots: int, **config: Any) -> None:
         self.host = pgste.Host(frames, swap_slots, **config)
-        self.model = reference.Host(frames, swap_slots, **config)
+        self.model: reference.Host
+        if config.get("reclaim") == "lru":
+            self.model = reference.LruHost(frames, swap_slots, **config)
+        else:
+            self.model = reference.Host(frames, swap_slots, **config)
         self.guests: list[tuple[pgste.Guest, reference.Guest]] = []
 
     def check(self) -> None:

@@ -45,6 +45,8 @@ struct outcome call_rearm(struct world *w)
 
 	if (!host)
 		return NOTHING;
+	if (rearm & 1)
+		pgste_host_flush_stats(host);
 	result = CALL(w, pgste_host_set_rearm(host, (enum pgste_rearm)rearm));
 	REQUIRE(result == (rearm <= PGSTE_REARM_DIRTY ? PGSTE_OK : PGSTE_E_ARG));
 	return did(result);
@@ -202,6 +204,7 @@ struct outcome call_look(struct world *w)
 	struct pgste_slot_info slot;
 	const uint64_t at = take_byte(&w->in);
 	const int list = (int)(take_byte(&w->in) % 7) - 1;
+	struct pgste_watermarks marks;
 	uint32_t *frames;
 	int64_t nr;
 
@@ -212,10 +215,12 @@ struct outcome call_look(struct world *w)
 	REQUIRE(pgste_host_slot(host, at, &slot) == (at < stats.swap_slots ? 0 : PGSTE_E_ARG));
 	REQUIRE(pgste_host_frame(host, UINT64_MAX - at, &frame) == PGSTE_E_ARG);
 	REQUIRE(pgste_host_slot(host, UINT64_MAX - at, &slot) == PGSTE_E_ARG);
+	pgste_zone_watermarks(at << 24, pgste_min_free(at << 20), (unsigned)at, &marks);
+	REQUIRE(marks.min <= marks.low && marks.low <= marks.high);
 	frames = block_of_size(at * sizeof(*frames));
 	nr = CALL(w, pgste_host_list(host, (enum pgste_frame_list)list, frames, at));
-	REQUIRE(list >= PGSTE_LIST_ACTIVE && list <= PGSTE_LIST_LAZYFREE ? nr >= 0 :
-									   nr == PGSTE_E_ARG);
+	REQUIRE(list >= PGSTE_LIST_ACTIVE && list < (int)PGSTE_NR_LISTS ? nr >= 0 :
+									  nr == PGSTE_E_ARG);
 	for (int64_t i = 0; i < nr && i < (int64_t)at; i++)
 		REQUIRE(frames[i] < stats.frames);
 	free(frames);

@@ -38,7 +38,18 @@ static struct pgste_host_config take_host_config(struct world *w)
 		c.nr_swap_slots %= 8;
 	if (form == 4)
 		c.nr_frames = c.nr_swap_slots = PGSTE_MAX_FRAMES;
+	if (form & 16)
+		c.reclaim = PGSTE_RECLAIM_LRU;
 	pgste_host_defaults(&c);
+	if (form & 16) {
+		const uint8_t more = take_byte(&w->in);
+
+		c.page_cluster = more & 7;
+		c.rotational = more & 8;
+		c.stale_stats = more & 16;
+		c.write_delay = more & 32 ? more & 3 : 200;
+		c.swappiness = more & 64 ? (uint8_t)(more * 3) : 60;
+	}
 	if (form & 8) {
 		c.high = 1 + take_byte(&w->in) % c.nr_frames;
 		c.low = take_byte(&w->in) % c.high;
@@ -57,7 +68,8 @@ static bool host_config_fits(const struct pgste_host_config *c)
 {
 	return c->nr_frames >= 1 && c->nr_frames <= PGSTE_MAX_FRAMES &&
 	       c->nr_swap_slots <= PGSTE_MAX_FRAMES && c->low < c->high &&
-	       c->high <= c->nr_frames && c->batch >= 1;
+	       c->high <= c->nr_frames && c->batch >= 1 &&
+	       c->swappiness <= PGSTE_MAX_SWAPPINESS && c->page_cluster <= PGSTE_MAX_CLUSTER;
 }
 
 struct outcome call_host_new(struct world *w)

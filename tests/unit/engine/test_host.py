@@ -163,6 +163,33 @@ def test_bad_sizes(arguments: tuple[Any, ...], error: type[Exception], match: st
         pgste.Host(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("setting", "error", "match"),
+    [
+        ({"reclaim": "mglru"}, pgste.UnknownNameError, "reclaim: 'mglru'"),
+        ({"reclaim": None}, pgste.ArgumentTypeError, "reclaim: None"),
+        ({"swappiness": 201}, pgste.ArgumentError, "swappiness: 201 is not in 0 .. 200"),
+        ({"page_cluster": 6}, pgste.ArgumentError, "page_cluster: 6"),
+        ({"rotational": 1.5}, pgste.ArgumentTypeError, "rotational: 1.5"),
+        ({"write_delay": 4097}, pgste.ArgumentError, "write_delay: 4097"),
+        ({"fresh_stats": "no"}, pgste.ArgumentTypeError, "fresh_stats: 'no'"),
+    ],
+)
+def test_bad_settings_of_reclaim(
+    setting: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        pgste.Host(4, 4, **setting)
+
+
+def test_defaults_of_lru() -> None:
+    """docs/reclaim.md: batches of 32, as many frames at least."""
+    host = pgste.Host(1000, 4000, reclaim="lru")
+    assert (host.low, host.high, host.batch, host.reclaim_model) == (0, 32, 32, "lru")
+    assert pgste.Host(5, 0, reclaim="lru").high == 5
+    assert pgste.Host(5, 0).reclaim_model == "simple"
+
+
 def test_bad_arguments(unchanged: Unchanged) -> None:
     host = pgste.Host(4, 3)
     guest = pgste.Guest(4, host)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Picture of a curve: swap traffic and faults over the size of the host."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pgste.study.figure import new_figure, save
+from pgste.units import PAGE_BYTES, format_bytes
+
+if TYPE_CHECKING:  # only the shape of it
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_curve"]
+
+# Told apart by dashes and markers too, for a black-and-white printer and for all eyes.
+_STYLES: dict[str, tuple[str, Any, str]] = {
+    "none": ("#000000", "solid", "o"),
+    "cmma": ("#0072b2", "solid", "s"),
+    "madv_dontneed": ("#d55e00", (0, (5, 2)), "^"),
+    "madv_free": ("#009e73", (0, (1, 1)), "v"),
+    "reporting": ("#cc79a7", (0, (3, 1, 1, 1)), "D"),
+}
+_SMALL = 8.5
+_TEXT = "#333333"
+_MIB_PAGES = (1 << 20) // PAGE_BYTES
+
+
+def plot_curve(curve: Any, path: str | os.PathLike[str]) -> None:
+    """A line for each mechanism: swap traffic above, page faults below, over host memory.
+
+    Dotted: the guests' peak of pages in use.  ``path`` ends in .png, .svg or .pdf; ArgumentError
+    otherwise.
+    """
+    figure = new_figure(8.5, 7.5)
+    most = max(len(curve.sizes) // 12, 1)  # sizes from one marker of a line to the next
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    gib = float(curve.sizes[-1]) >= 4096 * _MIB_PAGES
+    scale, unit = (_MIB_PAGES * 1024.0, "GiB") if gib else (float(_MIB_PAGES), "MiB")
+    at = curve.sizes / scale
+    peak = curve.guests * curve.summary["peak_in_use"] / scale
+    for axes, name, per in ((above, "swap_traffic", scale), (below, "faults", 1000.0)):
+        for i, line in enumerate(curve.lines):
+            marks = (i * most // len(curve.lines), most)  # not on one another
+            _draw(axes, at, getattr(line, name) / per, line.mechanism, marks)
+        axes.axvline(peak, color="black", linewidth=0.8, linestyle="dotted")
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(0, at[-1])
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    above.set_ylabel(f"written to and read from swap ({unit})")
+    below.set_ylabel("page faults (thousands)")
+    below.set_xlabel(f"host memory ({unit})")
+    above.legend(frameon=False, fontsize=_SMALL)
+    above.text(
+        peak, 0.98, " most that is in use at once", transform=above.get_xaxis_transform(),
+        fontsize=_SMALL, color=_TEXT, va="top",
+    )  # fmt: skip
+    title = textwrap.fill(finding(curve), 78)
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    figure.supxlabel(
+        textwrap.fill(_below(curve), 110), fontsize=_SMALL, color=_TEXT, x=0.01, ha="left"
+    )
+    save(figure, path)
+
+
+def _draw(
+    axes: Axes,
+    at: npt.NDArray[np.float64],
+    values: npt.NDArray[np.float64],
+    name: str,
+    marks: tuple[int, int],
+) -> None:
+    colour, dashes, marker = _STYLES.get(name, ("#777777", "solid", "x"))
+    axes.plot(
+        at, values, color=colour, linestyle=dashes, marker=marker, markevery=marks,
+        markersize=4.5, linewidth=1.8, label=name,
+    )  # fmt: skip
+
+
+def finding(curve: Any) -> str:
+    """What the curve shows, in a sentence: memory for the same swap traffic."""
+    base = next((line for line in curve.lines if line.mechanism == "none"), curve.lines[0])
+    at = int(np.searchsorted(curve.sizes, 0.75 * curve.guests * curve.summary["peak_in_use"]))
+    at = min(at, len(curve.sizes) - 1)
+    traffic = float(base.swap_traffic[at])
+
+    def size(pages: float) -> str:
+        return format_bytes(pages * PAGE_BYTES)
+
+    if traffic == 0:
+        return "Nothing is written to swap"
+    needs = []
+    for line in curve.lines:
+        frames = int(curve.sizes[int(np.argmax(line.swap_traffic <= traffic))])
+        needs.append(f"{line.mechanism} {size(frames)}")
+    return f"Host memory for {size(traffic)} of swap traffic: {', '.join(needs)}"
+
+
+def _below(curve: Any) -> str:
+    guests = "1 guest" if curve.guests == 1 else f"{curve.guests} guests"
+    worst = [max(line.error.worst.values()) for line in curve.lines if line.error]
+    if worst:
+        error = f"Replays at other sizes were at most {max(worst):.1%} of a curve's top off"
+    else:
+        error = "Exact LRU order, not checked by replays"
+    return f"{Path(curve.trace).name}, {guests}.  {error}."

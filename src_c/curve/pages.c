@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "curve/curve.h"
+#include "pgste/trace.h"
+
+#define MOST_PFN (UINT64_C(1) << 56)
+#define MOST_PAGES (UINT64_C(1) << 30) /* of all guests: stamps have 32 bits */
+
+static bool event_block(uint64_t event, uint64_t *first, uint64_t *nr, bool *is_free)
+{
+	const unsigned order = PGSTE_EVENT_ORDER(event);
+
+	if (PGSTE_EVENT_KIND(event) > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER)
+		return false;
+	*first = PGSTE_EVENT_PFN(event);
+	*nr = UINT64_C(1) << order;
+	*is_free = PGSTE_EVENT_KIND(event) == PGSTE_EVENT_FREE;
+	return *nr <= MOST_PFN - *first;
+}
+
+bool pages_block(const struct pages *p, uint64_t event, uint64_t *first, uint64_t *nr,
+		 bool *is_free)
+{
+	if (!event_block(event, first, nr, is_free) || *first < p->lowest)
+		return false;
+	*first -= p->lowest;
+	return *first < p->span && *nr <= p->span - *first;
+}
+
+/* A pfn is looked at by a hash of it, so that pages side by side are no more alike than others. */
+static bool is_sampled(uint64_t pfn, uint64_t share)
+{
+	if (share >> 32)
+		return true;
+	pfn = (pfn ^ pfn >> 33) * UINT64_C(0xff51afd7ed558ccd);
+	pfn = (pfn ^ pfn >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+	return (pfn ^ pfn >> 33) >> 32 < share;
+}
+
+static int find_span(struct pages *p, const struct pgste_curve_config *config)
+{
+	uint64_t first, nr, end = 0;
+	bool is_free;
+
+	p->lowest = MOST_PFN;
+	for (uint64_t i = 0; i < config->nr_events; i++) {
+		if (!event_block(READ_ONCE(config->events[i]), &first, &nr, &is_free))
+			return PGSTE_E_ARG;
+		if (watch_stops_at(i))
+			return PGSTE_E_CANCELLED;
+		p->lowest = min_u64(p->lowest, first);
+		if (first + nr > end)
+			end = first + nr;
+	}
+	p->span = end > p->lowest ? end - p->lowest : 0;
+	return PGSTE_OK;
+}
+
+static int number_pages(struct pages *p, const struct pgste_curve_config *config)
+{
+	const uint64_t most = MOST_PAGES / config->nr_guests;
+	uint64_t first, nr, steps = 0;
+	bool is_free;
+
+	for (uint64_t i = 0; i < config->nr_events; i++) {
+		if (!pages_block(p, READ_ONCE(config->events[i]), &first, &nr, &is_free))
+			return PGSTE_E_CHANGED;
+		for (uint64_t pfn = first; pfn < first + nr; pfn++) {
+			if (watch_stops_at(steps++))
+				return PGSTE_E_CANCELLED;
+			if (!is_sampled(pfn + p->lowest, config->share))
+				continue;
+			p->nr_frees++; /* an alloc may imply one */
+			if (p->number[pfn])
+				continue;
+			if (p->nr == most)
+				return PGSTE_E_NOMEM;
+			p->number[pfn] = ++p->nr;
+		}
+	}
+	return PGSTE_OK;
+}
+
+static int ascending(const void *one, const void *other)
+{
+	const uint64_t a = *(const uint64_t *)one, b = *(const uint64_t *)other;
+
+	return a < b ? -1 : a > b;
+}
+
+/* A page appears with the event at which its number is the next. */
+static int find_live(struct pages *p, const struct pgste_curve_config *config)
+{
+	uint64_t first, nr, steps = 0;
+	uint32_t seen = 0;
+	bool is_free;
+
+	for (uint64_t i = 0; i < config->nr_events && seen < p->nr; i++) {
+		if (!pages_block(p, READ_ONCE(config->events[i]), &first, &nr, &is_free))
+			return PGSTE_E_CHANGED;
+		for (uint64_t pfn = first; pfn < first + nr; pfn++) {
+			if (watch_stops_at(steps++))
+				return PGSTE_E_CANCELLED;
+			if (p->number[pfn] != seen + 1)
+				continue;
+			seen++;
+			if (is_free)
+				p->live[p->nr_live++] = pfn;
+			if (seen == p->nr)
+				break;
+		}
+	}
+	if (p->nr_live)
+		qsort(p->live, p->nr_live, sizeof(*p->live), ascending);
+	return PGSTE_OK;
+}
+
+int pages_new(struct pages *p, const struct pgste_curve_config *config)
+{
+	int error = find_span(p, config);
+
+	if (error)
+		return error;
+	p->number = table_new((p->span + 1) * sizeof(*p->number));
+	error = p->number ? number_pages(p, config) : PGSTE_E_NOMEM;
+	if (error)
+		return error;
+	p->live = table_new((p->nr + UINT64_C(1)) * sizeof(*p->live));
+	return p->live ? find_live(p, config) : PGSTE_E_NOMEM;
+}
+
+void pages_free(struct pages *p)
+{
+	table_free(p->number, (p->span + 1) * sizeof(*p->number));
+	table_free(p->live, (p->nr + UINT64_C(1)) * sizeof(*p->live));
+}
