@@ -175,6 +175,7 @@ VIEWS: list[tuple[str, ...]] = [
     ("guarantees", "--explain", "none", "stale"),
     ("guarantees", "--explain", "cmma_zvm", "touch-while-free"),
     ("cmma", STREAM, "--page", "900", "--count", "20"),
+    ("live", "clean", "--dry-run"),
     ("calibrate", "--no-swap", "--seconds", "0.01"),
     ("live", "check", "--ops", "1000", "--swap", "off"),
 ]
@@ -381,6 +382,9 @@ JSON = [
     ("scenario", "crash-2019"),
     ("scenario", "--list"),
     ("scenario", "--order", "v5.3"),
+    ("cmma", STREAM),
+    ("cmma", STREAM, "--summary"),
+    ("live", "clean", "--dry-run"),
     ("calibrate", "--no-swap", "--seconds", "0.01", "-o", "p.json"),
     ("live", "check", "--ops", "100"),
 ]
