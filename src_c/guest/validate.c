@@ -31,14 +31,16 @@ static const char *check_lists(const struct pgste_host *host)
 	return NULL;
 }
 
-/* The slots of each cluster, and the list it is on. */
+/* The slots of each cluster, and the list it is on; those never used are many, and all free. */
 static const char *check_clusters(const struct pgste_host *host)
 {
 	const struct lru *lru = host->lru;
 	const uint64_t slots = host->config.nr_swap_slots;
-	uint64_t nr = 0;
+	const uint32_t whole = (uint32_t)((slots + 1) / CLUSTER_SLOTS);
+	const uint32_t fresh = lru->fresh_cluster < whole ? lru->fresh_cluster : whole;
+	uint64_t nr = (uint64_t)(whole - fresh) * CLUSTER_SLOTS;
 
-	for (uint32_t c = 0; c < lru->nr_clusters; c++) {
+	for (uint32_t c = 0; c < lru->nr_clusters; c = c + 1 == fresh ? whole : c + 1) {
 		const struct cluster *cluster = &lru->clusters[c];
 		uint64_t at = (uint64_t)c * CLUSTER_SLOTS, used = CLUSTER_SLOTS;
 

@@ -46,6 +46,13 @@ void frame_put(struct pgste_host *host, uint32_t frame)
 	host->nr_free++;
 }
 
+void frames_put_all(struct pgste_host *host)
+{
+	for (unsigned list = PGSTE_LIST_ACTIVE; list < PGSTE_NR_LISTS; list++)
+		while (host->lists[list].tail != NIL)
+			frame_put(host, host->lists[list].tail);
+}
+
 /* ---- what tests and tools look at ---- */
 
 int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste_frame_info *info)

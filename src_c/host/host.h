@@ -137,6 +137,8 @@ void list_rotate(struct pgste_host *host, uint32_t frame);
 uint32_t frame_take(struct pgste_host *host);
 /* Off its list, out of the swap cache, onto the free stack. */
 void frame_put(struct pgste_host *host, uint32_t frame);
+/* The last guest is gone: what the swap cache still has, of pages being written, goes as well. */
+void frames_put_all(struct pgste_host *host);
 /* The frame stands for another folio now: what PGSTE_RECLAIM_LRU knows of it is forgotten. */
 void frame_forget(struct pgste_host *host, uint32_t frame);
 

@@ -72,6 +72,8 @@ void mm_exit(struct mm *mm)
 		pte_drop(mm, gfn);
 	mm->host->nr_volatile -= mm->rules != NULL;
 	host_leave(mm->host, mm->number);
+	if (has_lru(mm->host) && !mm->host->nr_mms)
+		frames_put_all(mm->host);
 	free(mm->notes.at);
 	table_free(mm->open, bitmap_bytes(mm->nr_pages));
 	free_tables(mm);

@@ -42,6 +42,8 @@ static inline void fetch_victims(const struct pgste_host *host, struct list *l)
 		}
 		if (f->slot != NIL)
 			__builtin_prefetch(&host->slots[f->slot], 1);
+		if (has_lru(host))
+			__builtin_prefetch(&host->lru->flags[l->ahead], 1);
 		if (f->prev == NIL)
 			break;
 		l->ahead = f->prev;

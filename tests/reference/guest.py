@@ -152,6 +152,10 @@ class Guest(Layer):
         for gfn in range(len(self.pte)):
             self._give_back(gfn)
         del self.host.guests[self.number]
+        if not self.host.guests:
+            for name in LISTS:  # what the swap cache alone has goes with the last guest
+                while self.host.lists[name]:
+                    self.host.give_back_frame(self.host.lists[name][-1])
 
     # ---- words -------------------------------------------------------------------------
 

@@ -190,6 +190,19 @@ def test_defaults_of_lru() -> None:
     assert pgste.Host(5, 0).reclaim_model == "simple"
 
 
+def test_pages_being_written_go_with_the_last_guest() -> None:
+    host = pgste.Host(64, 600, 8, 16, reclaim="lru", write_delay=4096)
+    guest, other = pgste.Guest(200, host), pgste.Guest(1, host)
+    guest.write(range(200), 1)
+    assert host.stats()["frames_unmapped"] > 0
+    guest.close()
+    host.validate()
+    other.close()
+    stats = host.stats()
+    assert (stats["frames_free"], stats["swap_slots_free"]) == (64, 600)
+    host.validate()
+
+
 def test_bad_arguments(unchanged: Unchanged) -> None:
     host = pgste.Host(4, 3)
     guest = pgste.Guest(4, host)
