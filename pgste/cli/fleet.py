@@ -27,7 +27,7 @@ _TITLES |= {"zero_fills": "zero-fill faults", "hints": "hints"}
 #: Options of compare that are for one trace alone.
 _ALONE = (
     *("guests", "generation", "flavour", "revision", "contention", "notifiers", "report_order"),
-    *("report_delay", "report_unseen", "report_advice", "costs", "cost", "plot"),
+    *("report_delay", "report_unseen", "report_advice", "costs", "cost", "plot", "touch"),
 )
 
 
@@ -76,7 +76,12 @@ def run(args: argparse.Namespace, console: Console, defaults: argparse.Namespace
             progress.update(tasks[mechanism], completed=done)
 
         found = fleet.compare(
-            names, frames, swap_slots=args.swap_slots, threads=args.threads, progress=advance
+            names,
+            frames,
+            swap_slots=args.swap_slots,
+            threads=args.threads,
+            reclaim=args.reclaim,
+            progress=advance,
         )
     if args.json:
         print_json(found.to_dict())

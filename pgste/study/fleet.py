@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from pgste._checks import check_callable, count_of, items_of, names_of
 from pgste._engine import Guest, Host, Replay, mechanisms
-from pgste._engine.names import shown
+from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
-from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
+from pgste.study.compare import FLUSH_NS, host_settings
+from pgste.study.sizes import check_no_accesses, check_room, guest_pages
 from pgste.traces.trace import Trace
 
 __all__ = ["Fleet", "FleetComparison", "FleetGuest", "FleetResult", "Member"]
@@ -57,6 +58,7 @@ class Member:
     def __post_init__(self) -> None:
         if not isinstance(self.trace, Trace):
             raise ArgumentTypeError(f"trace: {shown(self.trace)} is not a Trace")
+        check_no_accesses(self.trace)
         for name in ("shift", "start", "stagger"):
             object.__setattr__(self, name, _seconds(name, getattr(self, name)))
         if self.end is not None:
@@ -189,6 +191,7 @@ class Fleet:
         *,
         swap_slots: int | None = None,
         threads: int = 1,
+        reclaim: str = "simple",
         progress: Callable[[str, int, int], object] | None = None,
     ) -> FleetComparison:
         """Replay all guests through each mechanism: what each guest pays, and what the host needs.
@@ -204,6 +207,7 @@ class Fleet:
         host_frames: by default 75 % of the most pages that all guests have in use at once.
         swap_slots: by default enough for every page of every guest; 0 is a host without swap.
         threads: mechanisms at once, 1 .. 64.  It changes nothing but speed.
+        reclaim: as for `pgste.compare`.
         progress: called with (mechanism, events done, events), by these threads.
         """
         every = _engine_mechanisms()
@@ -211,6 +215,7 @@ class Fleet:
         if not names or len(set(names)) != len(names):
             raise ArgumentError(f"mechanisms: {shown(names)}: at least one, and none twice")
         threads = count_of("threads", threads, MAX_THREADS)
+        names_of("reclaim", [reclaim], RECLAIM_MODELS)
         check_callable("progress", progress)
         groups = self._groups()
         peak, when = _peak_of_sum(groups)
@@ -228,11 +233,14 @@ class Fleet:
                 swap_slots=swap_slots,
                 mechanisms=names,
                 at_once=threads,
+                reclaim=reclaim,
             )
-        turns = _turns(groups)
+        _, settings = host_settings(frames, reclaim)
+        turns = _turns(groups, FLUSH_NS if reclaim == "lru" else None)
 
         def run(name: str) -> FleetResult:
-            return _Run(groups, name, frames, swap_slots).result(turns, progress)
+            host = Host(frames, swap_slots, **settings)
+            return _Run(groups, name, host).result(turns, progress)
 
         return FleetComparison(
             peaks={name: g.summary["peak_in_use"] for g in groups for name in g.names},
@@ -301,38 +309,48 @@ def _peak_of_sum(groups: Sequence[_Group]) -> tuple[int, float]:
     return int(in_use[at]), float(when[order[at]]) * 1e-9
 
 
-def _turns(groups: Sequence[_Group]) -> list[tuple[int, int]]:
-    """Which group is next, and for how many events, until another one's turn comes."""
+@dataclass(frozen=True)
+class _Turn:
+    """Events of one group, until another one's turn comes, or statistics are brought up to date."""
+
+    group: int
+    events: int
+    flush: bool  # before the first of them
+
+
+def _turns(groups: Sequence[_Group], flush_ns: int | None) -> list[_Turn]:
+    """What is replayed one after another; statistics are flushed first, and every ``flush_ns``."""
     when = np.concatenate([group.times for group in groups])
     which = np.repeat(np.arange(len(groups)), [len(group.times) for group in groups])
-    which = which[np.argsort(when, kind="stable")]
-    ends = np.append(np.flatnonzero(np.diff(which)) + 1, len(which))
-    return list(zip(which[ends - 1].tolist(), np.diff(ends, prepend=0).tolist(), strict=True))
+    order = np.argsort(when, kind="stable")
+    period = when[order] // flush_ns if flush_ns else np.zeros(len(when), np.int64)
+    which = which[order]
+    starts = np.flatnonzero(np.diff(which, prepend=-1) | np.diff(period, prepend=-1))
+    flush = np.diff(period[starts], prepend=-1) > 0
+    events = np.diff(starts, append=len(which))
+    columns = (which[starts].tolist(), events.tolist(), flush.tolist())
+    return [_Turn(*row) for row in zip(*columns, strict=True)]
 
 
 class _Run:
     """One mechanism: the host, the guests that have started, and their replays."""
 
-    def __init__(
-        self, groups: Sequence[_Group], mechanism: str, frames: int, swap_slots: int
-    ) -> None:
-        self.groups, self.mechanism = groups, mechanism
-        low, high = kernel_watermarks(frames)
-        self.host = Host(frames, swap_slots, low=low, high=high)
+    def __init__(self, groups: Sequence[_Group], mechanism: str, host: Host) -> None:
+        self.groups, self.mechanism, self.host = groups, mechanism, host
         self.guests: list[list[Guest]] = [[] for _ in groups]
         self.replays: list[Replay | None] = [None for _ in groups]
         self.frames_peak = self.swap_peak = 0
 
     def result(
         self,
-        turns: Iterable[tuple[int, int]],
+        turns: Iterable[_Turn],
         progress: Callable[[str, int, int], object] | None,
     ) -> FleetResult:
         total = sum(len(group.times) for group in self.groups)
         done, told, ended = 0, 0, None
-        for which, events in turns:
-            ended = self._turn(which, events)
-            done += events
+        for turn in turns:
+            ended = self._turn(turn)
+            done += turn.events
             if progress and (done - told >= total // 200 or ended):
                 told = total if ended else done
                 progress(self.mechanism, told, total)
@@ -350,14 +368,16 @@ class _Run:
         self.host.close()
         return FleetResult(self.mechanism, guests, counts, self.frames_peak, self.swap_peak, ended)
 
-    def _turn(self, which: int, events: int) -> tuple[str, float] | None:
-        """Events of one group; which guest got no frame, and when, if one did not."""
-        group = self.groups[which]
+    def _turn(self, turn: _Turn) -> tuple[str, float] | None:
+        """Which guest got no frame, and when, if one did not."""
+        group = self.groups[turn.group]
         try:
-            replay = self.replays[which] or self._start(which)
-            replay.run(events)
+            replay = self.replays[turn.group] or self._start(turn.group)
+            if turn.flush:
+                self.host.flush_stats()
+            replay.run(turn.events)
         except OutOfFramesError:
-            at = self.replays[which]
+            at = self.replays[turn.group]
             when = group.start if at is None else int(group.times[at.position])
             return group.names[0], when * 1e-9
         return None

@@ -503,13 +503,14 @@ def key_of_reporting(guest: Guest) -> tuple[Any, ...]:
 
 def mirrored(key: tuple[Any, ...]) -> tuple[Any, ...]:
     """The state of three pages in which 1 and 2 have changed places."""
-    (first, second, third), lists, entries, migration, watched, notified, _ = key
+    (first, second, third), lists, entries, migration, watched, notified, _, device = key
     other = {None: None, 0: 0, 1: 2, 2: 1}
     return (
         (first, third, second),
         tuple(tuple((what, other[gfn]) for what, gfn in each) for each in lists),
         tuple(tuple(other[gfn] for gfn in each) for each in entries),
-        *(migration, watched, other[notified], ()),
+        # a device has page 0
+        *(migration, watched, other[notified], (), device),
     )
 
 

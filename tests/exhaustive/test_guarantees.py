@@ -16,6 +16,7 @@ from reference import ModelError, ProgramInterruption
 
 import pgste
 from exhaustive import search_reference
+from exhaustive.columns import search_column
 from pgste._engine.search import search
 from pgste.guarantees import (
     ASSUMPTIONS,
@@ -186,13 +187,7 @@ def test_7_2_answers_as_7_1_5() -> None:
 def test_pages_that_nobody_watches_are_alike(subject: Subject) -> None:
     """Every column, with three pages: the same answers and lengths where nothing is left out."""
     less, plain = (
-        search(
-            *(subject.mechanism, subject.generation, subject.revision, subject.rearm),
-            *(subject.poison, subject.notifiers, subject.shifted, subject.advice, subject.busy),
-            *(3, 1, 1, 1, 1, True),
-            max_states=10_000_000,
-            plain=plain,
-        )
+        search_column(subject, System(3, 1, 1, 1, obedient=True), plain=plain)
         for plain in (False, True)
     )
     # in the last column memory is filled before it is freed, and all marks follow from the rest

@@ -13,8 +13,8 @@ import pytest
 
 import pgste
 from exhaustive import search_reference
+from exhaustive.columns import search_column
 from exhaustive.test_guarantees import plays_alike, reference_system
-from pgste._engine.search import search
 from pgste.guarantees import MECHANISMS, QUESTIONS, Guarantees, System, bisect, explain, guarantees
 from pgste.guarantees.witness import Backing
 
@@ -158,10 +158,9 @@ def test_every_state_is_sound(key: str) -> None:
     for memfd, pinned in (False, False), (True, False), (False, True):
         if subject.generation == "zvm" and (memfd or pinned):
             continue
-        found = search(
-            *(subject.mechanism, subject.generation, subject.revision, subject.rearm),
-            *(subject.poison, subject.notifiers, subject.shifted, subject.advice, subject.busy),
-            *(2, 1, 2, 1, 1, True, 1_000_000),
+        found = search_column(
+            subject,
+            System(2, 1, 2, 1, obedient=True),
             memfd=memfd,
             pinned=pinned,
             validated=True,

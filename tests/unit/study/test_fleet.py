@@ -41,10 +41,11 @@ def test_peaks_that_do_not_coincide() -> None:
         apart["cmma"]
 
 
-def test_one_guest_is_what_compare_counts() -> None:
+@pytest.mark.parametrize("reclaim", ["simple", "lru"])
+def test_one_guest_is_what_compare_counts(reclaim: str) -> None:
     trace = pgste.sample_trace()
-    alone = pgste.compare(trace)
-    fleet = Fleet([trace]).compare()
+    alone = pgste.compare(trace, reclaim=reclaim)
+    fleet = Fleet([trace]).compare(reclaim=reclaim)
     assert fleet.host_frames == alone.host_frames
     assert fleet.sum_of_peaks == fleet.peak_of_sum == trace.summary()["peak_in_use"]
     for one in fleet.results:
