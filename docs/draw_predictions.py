@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,10 @@ from typing import Any
 import numpy as np
 
 import pgste
+from pgste.live.predicted import predict as live_predict
+from pgste.live.predicted import replay_once
 from pgste.live.scaled import Scaled, scale
+from pgste.live.worker import Run
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "predictions.md"
@@ -41,9 +43,6 @@ TITLES = {
 }
 MODELS = ("lru", "simple")
 FEW = 300  # fewer pages than this are those of the program that measures
-SAMPLES = 400  # of a run: when memory.stat was read, in cells with flushes
-PERIOD = 2.0  # seconds between two flushes of the statistics of memory cgroups
-PHASES = 8  # of that period, which a run may begin in
 MOST_PAGES = 1 << 21
 
 Cell = dict[str, Any]
@@ -101,49 +100,22 @@ def scaled(path: str | None) -> Scaled:
     return scale(trace, MOST_PAGES)
 
 
-def flush_moments(cell: Cell) -> list[tuple[float, ...]]:
-    """When statistics are brought up to date, as shares of the run: a way for each phase.
-
-    The kernel does that every 2 seconds, whenever the run begins; one way is as likely as another.
-    """
-    if cell["flushes"]:
-        return [tuple((i + 1) / SAMPLES for i in range(SAMPLES))]
-    seconds = cell["seconds"]
-    ways = []
-    for phase in range(PHASES):
-        first = PERIOD * (phase + 0.5) / PHASES
-        ways.append(tuple(t / seconds for t in np.arange(first, seconds, PERIOD).tolist()))
-    return ways
-
-
-def replay(of: Scaled, cell: Cell, flushes: tuple[float, ...], **settings: Any) -> dict[str, int]:
-    """The model's figures, in the frames that the group held; {} if memory runs out."""
-    host = pgste.Host(cell["frames"], cell["swap_slots"], **settings)
-    guest = pgste.Guest(of.pages, host=host, mechanism=cell["mechanism"])
-    events = pgste.Replay([guest], of.events, of.times, accesses=of.accesses, places=of.places)
-    try:
-        done = 0
-        for moment in (*flushes, 1.0):
-            end = int(moment * len(of.events))
-            events.run(end - done)
-            host.flush_stats()
-            done = end
-    except pgste.OutOfFramesError:
-        return {}
-    finally:
-        stats = host.stats()
-        host.close()
-    return {name: stats["swap_ins" if name == "pages_read" else name] for name in GOALS}
-
-
 def predict(of: Scaled, cell: Cell) -> dict[str, dict[str, list[int]]]:
-    """What the models say of a cell: each figure once for each phase that does not run out."""
-    lru = {"reclaim": "lru", "fresh_stats": False}
-    ways = flush_moments(cell)
-    once = {way: replay(of, cell, way, **lru) for way in set(ways)}
-    runs = {"lru": [once[way] for way in ways], "simple": [replay(of, cell, ())]}
+    """What the models say of a cell: each figure, of `lru` for each phase of the timer."""
+
+    def once(flushes: tuple[float, ...], reclaim: str) -> Run | None:
+        frames, slots = cell["frames"], cell["swap_slots"]
+        return replay_once(of, cell["mechanism"], frames, slots, 1, flushes, reclaim)
+
+    if cell["flushes"]:
+        moments = tuple((i + 1) / cell["flushes"] for i in range(cell["flushes"]))
+        lru = [once(moments, "lru")]
+    else:
+        frames, slots = cell["frames"], cell["swap_slots"]
+        lru = list(live_predict(of, cell["mechanism"], frames, slots, 1, cell["seconds"]))
+    runs = {"lru": lru, "simple": [once((), "simple")]}
     return {
-        model: {figure: [run[figure] for run in each if run] for figure in GOALS}
+        model: {figure: [int(run.values[figure]) for run in each if run] for figure in GOALS}
         for model, each in runs.items()
     }
 
@@ -359,19 +331,21 @@ def draw(data: dict[str, Any], path: Path) -> None:
             x = [median(cell[name]) for cell in points]
             if not x:
                 continue
-            axes.scatter(x, [median(cell["simple"][name]) for cell in points], s=34, facecolors="none",
+            floor = low * 0.55  # where nothing at all is drawn: a logarithm has no 0
+            hollow = [max(median(cell["simple"][name]), floor) for cell in points]
+            axes.scatter(x, hollow, s=34, facecolors="none",
                          edgecolors=colour, linewidths=0.9, alpha=0.75)  # fmt: skip
-            axes.scatter(x, [median(cell["lru"][name]) for cell in points], s=26, color=colour,
+            filled = [max(median(cell["lru"][name]), floor) for cell in points]
+            axes.scatter(x, filled, s=26, color=colour,
                          linewidths=0, label=mechanism, zorder=3)  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(low, high)
         axes.set_ylim(low * 0.5, high)
-        off = {
-            model: median(abs(error(cell, name, model)) for cell in cells) for model in MODELS
-        }
+        off = {model: median(abs(error(cell, name, model)) for cell in cells) for model in MODELS}
         axes.set_title(
-            f"{TITLES[name]}\nmedian distance: {off['lru']:.1f} % lru, {off['simple']:.1f} % simple",
+            f"{TITLES[name]}\nmedian distance: {off['lru']:.1f} % lru,"
+            f" {off['simple']:.1f} % simple",
             fontsize=11,
         )
         axes.set_xlabel(f"by the kernel, {len(cells)} cells")

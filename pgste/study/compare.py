@@ -119,7 +119,9 @@ def _flush_steps(trace: Trace) -> set[int]:
         return set()
     start, end = int(trace.time[0]), int(trace.time[-1])
     if end - start > FLUSH_NS * MAX_SAMPLES:
-        raise ArgumentError(f"trace: spans {(end - start) * 1e-9:g} s, too long for reclaim 'lru' ('simple' can)")
+        raise ArgumentError(
+            f"trace: spans {(end - start) * 1e-9:g} s, too long for reclaim 'lru' ('simple' can)"
+        )
     times = np.arange(start + FLUSH_NS, end + 1, FLUSH_NS, dtype=np.uint64)
     return set(np.searchsorted(trace.time, times).tolist()) - {0}
 

@@ -126,6 +126,7 @@ class FleetComparison:
     """When that is."""
     host_frames: int
     swap_slots: int
+    reclaim: str
     results: tuple[FleetResult, ...]
 
     @property
@@ -248,6 +249,7 @@ class Fleet:
             peak_seconds=when,
             host_frames=frames,
             swap_slots=swap_slots,
+            reclaim=reclaim,
             results=tuple(run_each(run, names, threads)),
         )
 
