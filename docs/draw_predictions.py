@@ -263,7 +263,7 @@ def figure_cells(cell: Cell, figure: str) -> list[str]:
         return [*shown, "", f"{predicted:,.0f}", "", ""]
     spread = f"{100 * (max(runs) - min(runs)) / middle:.0f}"
     of_model = max(cell["lru"][figure]) - min(cell["lru"][figure])
-    if of_model >= 0.005 * predicted:
+    if predicted and of_model >= 0.005 * predicted:
         spread += f" / {100 * of_model / predicted:.0f}"
     off = f"{error(cell, figure, 'lru'):+.1f}"
     if verdict(cell, figure, "lru") == "short":
