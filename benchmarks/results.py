@@ -21,6 +21,7 @@ TOPICS = {
     "ptes": "The PTE layer and storage keys",
     "log": "The CMMA log and memory slots",
     "replay": "Replay",
+    "curve": "Curves over all host sizes",
     "decode": "Trace decoding",
     "files": "Trace files",
     "guarantees": "Search for guarantees",

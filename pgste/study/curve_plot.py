@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pgste.study.figure import new_figure, save
+from pgste.study.figure import line_style, new_figure, save
 from pgste.units import PAGE_BYTES, format_bytes
 
 if TYPE_CHECKING:  # only the shape of it
@@ -19,14 +19,6 @@ if TYPE_CHECKING:  # only the shape of it
 
 __all__ = ["plot_curve"]
 
-# Told apart by dashes and markers too, for a black-and-white printer and for all eyes.
-_STYLES: dict[str, tuple[str, Any, str]] = {
-    "none": ("#000000", "solid", "o"),
-    "cmma": ("#0072b2", "solid", "s"),
-    "madv_dontneed": ("#d55e00", (0, (5, 2)), "^"),
-    "madv_free": ("#009e73", (0, (1, 1)), "v"),
-    "reporting": ("#cc79a7", (0, (3, 1, 1, 1)), "D"),
-}
 _SMALL = 8.5
 _TEXT = "#333333"
 _MIB_PAGES = (1 << 20) // PAGE_BYTES
@@ -77,11 +69,15 @@ def _draw(
     name: str,
     marks: tuple[int, int],
 ) -> None:
-    colour, dashes, marker = _STYLES.get(name, ("#777777", "solid", "x"))
     axes.plot(
-        at, values, color=colour, linestyle=dashes, marker=marker, markevery=marks,
-        markersize=4.5, linewidth=1.8, label=name,
-    )  # fmt: skip
+        at,
+        values,
+        markevery=marks,
+        markersize=4.5,
+        linewidth=1.8,
+        label=name,
+        **line_style(name, 0),
+    )
 
 
 def finding(curve: Any) -> str:

@@ -33,10 +33,31 @@ __all__ = [
     "ListedColormap",
     "Patch",
     "Rectangle",
+    "line_style",
     "new_figure",
     "rc_context",
     "save",
 ]
+
+
+# Colour, dashes, mark: told apart in black and white, and by all eyes.
+_LINES: dict[str, tuple[str, Any, str]] = {
+    "none": ("#000000", "solid", "o"),
+    "cmma": ("#0072b2", "solid", "s"),
+    "madv_dontneed": ("#d55e00", (0, (5, 2)), "^"),
+    "madv_free": ("#009e73", (0, (1, 1)), "v"),
+    "reporting": ("#cc79a7", (0, (3, 1, 1, 1)), "D"),
+}
+_OTHERS = ("#56b4e9", "#e69f00", "#8a4fa0", "#5a8f29", "#777777")
+
+
+def line_style(name: str, nr: int) -> dict[str, Any]:
+    """How a line is drawn: a mechanism's the same in every picture, others by their number."""
+    if name in _LINES:
+        colour, dashes, mark = _LINES[name]
+    else:
+        colour, dashes, mark = _OTHERS[nr % len(_OTHERS)], (0, (5, 1, 1, 1, 1, 1)), "xP*hp"[nr % 5]
+    return {"color": colour, "linestyle": dashes, "marker": mark}
 
 
 def new_figure(width: float, height: float) -> Figure:

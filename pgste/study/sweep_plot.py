@@ -10,14 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from pgste.errors import ArgumentError
-from pgste.study.figure import Axes, new_figure, save
+from pgste.study.figure import Axes, line_style, new_figure, save
 from pgste.study.result import ROWS
 
 __all__ = ["sweep_plot"]
 
-_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-_COLOURS = ("#333333", "#c05000", "#00619c", "#5a8f29", "#8a4fa0")
-_MARKS = "osD^v"
 _ACROSS = ("host_frames", "guests", "swap_slots")
 _TITLES = {"host_frames": "host frames", "guests": "guests", "swap_slots": "swap slots"}
 
@@ -98,18 +95,10 @@ def _draw(
         low, middle, high = (
             [float(np.quantile(points[x], share)) for x in at] for share in (0.25, 0.5, 0.75)
         )
-        colour = _COLOURS[i % len(_COLOURS)]
+        style = line_style(name, i)
         if any(len(values) > 1 for values in points.values()):
-            axes.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(
-            at,
-            middle,
-            label=name,
-            color=colour,
-            linestyle=_STYLES[i % len(_STYLES)],
-            marker=_MARKS[i % len(_MARKS)],
-            markersize=4,
-        )
+            axes.fill_between(at, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        axes.plot(at, middle, label=name, markersize=4, **style)
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8.5)

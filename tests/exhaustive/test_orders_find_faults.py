@@ -56,7 +56,7 @@ FAULTS = {
         "test_vcpus",
     ),
     "slots are given up without their lock": (
-        "memory/pte.c",
+        "memory/pte_load.c",
         "\tpthread_mutex_lock(&mm->host->lock);\n\tfreed",
         "\tfreed",
         "test_vcpus",

@@ -365,6 +365,9 @@ def test_replay_of_a_small_trace() -> None:
         "stale_pages": 2,
         "implied_frees": 2,
         "ignored_frees": 2,
+        "loads": 0,
+        "stores": 0,
+        "ignored_accesses": 0,
     }
     assert guests[1].count["hints"] == 2
     # Page 10 of both guests comes at event 0; the madvise of page 11 waits for event 2, which
