@@ -3,7 +3,8 @@
 
 The workers are those of pytest-xdist.  They come by themselves when folders of tests/ are run;
 `-n 0` and whatever looks into single tests (a file's name, -k, -x, -s, --pdb) have one process.
-A file's tests stay together on one worker, as they share fixtures, but for the files in SPREAD.
+A file's tests stay together on one worker, as they share fixtures, but for the files in SPREAD;
+those of tests/live do as well, since they take turns on the machine's swap.
 
 A test marked `alone` has the machine for itself: it measures time, waits for threads that must
 meet, or changes what all processes share, such as swap.
@@ -22,10 +23,17 @@ import pytest
 
 TESTS = Path(__file__).parent
 MOST = 4  # a worker takes up to 2 GB
-#: Files of which each test may go to another worker.
-SPREAD = ("tests/docs/test_blocks.py",)
+#: Files of which each test may go to another worker, as they share little.
+SPREAD = (
+    "tests/cli/test_bad_calls.py",
+    "tests/docs/test_blocks.py",
+    "tests/exhaustive/test_legal_words.py",
+    "tests/exhaustive/test_state_counts.py",
+    "tests/robust/test_abuse_matrix.py",
+    "tests/robust/test_ctrl_c.py",
+)
 #: Long ones go first, so that no worker is left with one when the others have ended.
-LONG = ("exhaustive", "robust", "differential", "docs", "stateful")
+LONG = ("live", "exhaustive", "robust", "differential", "docs", "stateful")
 
 
 def choose(config: pytest.Config) -> None:
@@ -62,7 +70,8 @@ def scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduler(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return nodeid if file in SPREAD else file
+            room = str(Path(file).parent)
+            return nodeid if file in SPREAD else room if room == "tests/live" else file
 
     return Scheduler(config, log)
 

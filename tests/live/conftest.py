@@ -15,13 +15,6 @@ from pgste.live.pressure import MemoryLimit, SwapFile, swap_bytes
 from pgste.live.tracefs import Instance, TraceFs, mounted_at
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Swap, cgroups and tracing are there once, and runs of the kernel are measured."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker("alone")
-
-
 @pytest.fixture
 def machine() -> Iterator[None]:
     """This machine's swap for one test, whatever other runs of the tests there are."""

@@ -19,6 +19,8 @@ from pgste.live.replay import CHUNK_PAGES, Figure, LiveReplay, live_replay, scal
 from pgste.traces import Trace
 from pgste.traces.touch import touched
 
+pytestmark = pytest.mark.alone  # it measures the kernel
+
 SMALL = Path(__file__).parents[1] / "golden/traces/small.trace.dat"
 
 

@@ -10,18 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 import workers
 
 
 def test_what_it_names_is_there() -> None:
     assert all((workers.TESTS.parent / name).is_file() for name in workers.SPREAD)
     assert all((workers.TESTS / room).is_dir() for room in workers.LONG)
-
-
-def test_files_are_spread_whose_tests_share_nothing() -> None:
-    for name in workers.SPREAD:
-        assert 'scope="' not in (workers.TESTS.parent / name).read_text(), name
 
 
 def config(*args: str, **options: Any) -> Any:
