@@ -13,6 +13,7 @@ meet, or changes what all processes share, such as swap.
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,15 +66,18 @@ def scheduler(config: pytest.Config, log: Any) -> Any:
     if config.option.dist != "load":
         return None  # somebody's choice
     config.option.loadscopereorder = False
-    from xdist.scheduler import LoadScopeScheduling
+    # found at run time, as the checkers of types need not have it
+    made = importlib.import_module("xdist.scheduler").LoadScopeScheduling(config, log)
+    made._split_scope = together
+    return made
 
-    class Scheduler(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            room = str(Path(file).parent)
-            return nodeid if file in SPREAD else room if room == "tests/live" else file
 
-    return Scheduler(config, log)
+def together(nodeid: str) -> str:
+    """What is the same for tests that stay on one worker."""
+    file = nodeid.split("::", 1)[0]
+    if file in SPREAD:
+        return nodeid
+    return "tests/live" if file.startswith("tests/live/") else file
 
 
 def sort(items: list[pytest.Item]) -> None:
