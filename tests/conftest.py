@@ -15,10 +15,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
+import workers
 
 import pgste
 
@@ -30,21 +31,43 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 
 TEST_SECONDS = float(os.environ.get("PGSTE_TEST_SECONDS", "0"))
 STDERR = pytest.StashKey[int]()
+TURNS = pytest.StashKey[workers.Turns | None]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    workers.choose(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "alone: has the machine for itself (workers.py)")
     config.stash[STDERR] = os.dup(2)  # before tests capture what goes there
+    config.stash[TURNS] = workers.turns(config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.stash[TURNS]:
+        workers.sort(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return workers.scheduler(config, log)
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
     """No test hangs for ever: a C call that does can be ended in no other way."""
-    if TEST_SECONDS:
-        file = item.config.stash[STDERR]
-        faulthandler.dump_traceback_later(TEST_SECONDS, exit=True, file=file)
-    yield
-    if TEST_SECONDS:
-        faulthandler.cancel_dump_traceback_later()
+    turns = item.config.stash[TURNS]
+    with turns.turn(item, nextitem) if turns else nullcontext():
+        if TEST_SECONDS:
+            file = item.config.stash[STDERR]
+            faulthandler.dump_traceback_later(TEST_SECONDS, exit=True, file=file)
+        yield
+        if TEST_SECONDS:
+            faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,8 @@ from live.machine import machine_alone
 from pgste.errors import ArgumentError
 from pgste.live.calibrate import LENGTHS, Cost, Estimate, Profile, calibrate, estimate
 
+pytestmark = pytest.mark.alone  # it measures the kernel
+
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:

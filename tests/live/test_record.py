@@ -22,6 +22,8 @@ from pgste.live.tracefs import Instance, mounted_at
 from pgste.traces import Trace
 from pgste.traces.dat import merge
 
+pytestmark = pytest.mark.alone  # it measures the kernel
+
 FILL = "import mmap; m = mmap.mmap(-1, 40 << 20); m[::4096] = bytes(10240)"
 
 

@@ -30,6 +30,8 @@ from pgste.live.replay import (
 from pgste.traces import Trace
 from pgste.traces.touch import touched
 
+pytestmark = pytest.mark.alone  # it measures the kernel
+
 SMALL = Path(__file__).parents[1] / "golden/traces/small.trace.dat"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import array
 import enum
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,6 +17,11 @@ import pgste
 
 Unchanged = Callable[..., AbstractContextManager[None]]
 PAGES = 40
+
+
+def name(gfns: object) -> str:
+    """The same in every process: the workers of a run must agree on what a test is called."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(gfns))[:40]
 
 
 class _Number(enum.IntEnum):
@@ -96,7 +102,7 @@ GOOD: list[tuple[Any, list[int]]] = [
 ]
 
 
-@pytest.mark.parametrize(("gfns", "pages"), GOOD, ids=[repr(gfns)[:40] for gfns, _ in GOOD])
+@pytest.mark.parametrize(("gfns", "pages"), GOOD, ids=[name(gfns) for gfns, _ in GOOD])
 def test_every_form_of_gfns_means_the_same_pages(gfns: Any, pages: list[int]) -> None:
     guest = pgste.Guest(PAGES)
     tags = np.arange(100, 100 + PAGES, dtype=np.uint32)
@@ -209,7 +215,7 @@ def _busy_guest(**options: Any) -> pgste.Guest:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    ("gfns", "error", "match"), BAD_GFNS, ids=[repr(gfns)[:40] for gfns, _, _ in BAD_GFNS]
+    ("gfns", "error", "match"), BAD_GFNS, ids=[name(gfns) for gfns, _, _ in BAD_GFNS]
 )
 def test_bad_gfns(
     gfns: Any, error: type[Exception], match: str, method: str, unchanged: Unchanged
@@ -224,7 +230,7 @@ def test_bad_gfns(
 
 @pytest.mark.parametrize("generation", ["pgtable", "dat"])
 @pytest.mark.parametrize(
-    ("gfns", "error", "match"), BAD_GFNS, ids=[repr(gfns)[:40] for gfns, _, _ in BAD_GFNS]
+    ("gfns", "error", "match"), BAD_GFNS, ids=[name(gfns) for gfns, _, _ in BAD_GFNS]
 )
 def test_bad_gfns_of_essa(
     gfns: Any, error: type[Exception], match: str, generation: str, unchanged: Unchanged

@@ -25,7 +25,7 @@ from pgste._engine import trace as engine_trace
 TIMEOUT = 60
 _run = partial(run_together, seconds=TIMEOUT)
 
-pytestmark = pytest.mark.usefixtures("quick_switches")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("quick_switches")]
 NODAT_RESULT = 0x20  # of an ESSA result: the page had NODAT
 
 

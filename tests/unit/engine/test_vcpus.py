@@ -25,7 +25,7 @@ from pgste import Guest, Host, Orc, State
 TIMEOUT = 120
 _run = partial(run_together, seconds=TIMEOUT)
 
-pytestmark = pytest.mark.usefixtures("quick_switches")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("quick_switches")]
 ACC_F, R, C = 0xF8, 0x04, 0x02
 Keys = npt.NDArray[np.uint8]
 GENERATIONS = ("pgtable", "dat")
