@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+from pgste._checks import name_of
 from pgste._engine.names import shown
 from pgste.errors import ArgumentTypeError
 from pgste.guarantees.questions import QUESTIONS, Question
-from pgste.guarantees.result import Cell, Guarantees, cell_text, known
+from pgste.guarantees.result import Cell, Guarantees, cell_text
 from pgste.guarantees.search import Progress, guarantees
 from pgste.guarantees.systems import SYSTEMS, System
 from pgste.guarantees.witness import Backing
@@ -275,7 +276,7 @@ def bisect(
         As `guarantees`; a result that is none.
     """
     if question is not None:
-        known("question", question, [each.key for each in QUESTIONS])
+        name_of("question", question, [each.key for each in QUESTIONS])
     if result is not None and not isinstance(result, Guarantees):
         raise ArgumentTypeError(f"result: {shown(result)} is not a Guarantees")
     spans = _spans(everywhere)

@@ -9,34 +9,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgste._engine.names import shown
+from pgste._checks import name_of
 from pgste.errors import UnknownNameError
 from pgste.guarantees.columns import Subject, assumed
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.systems import System
 from pgste.guarantees.witness import Moment, Step, play
 
-__all__ = ["Cell", "Guarantees", "cell_text", "known", "named"]
-
-
-def known(name: str, value: str, choices: Sequence[str]) -> None:
-    """UnknownNameError that names the argument and the choices, unless `value` is one of them."""
-    if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise UnknownNameError(f"{name}: {shown(value)} is not one of {listed}")
+__all__ = ["Cell", "Guarantees", "cell_text", "named"]
 
 
 def named(name: str, value: str, choices: Mapping[str, Sequence[str]]) -> str:
     """The key of which `value` is one of the names, as a table prints them, or the key itself.
 
     Case, blanks and signs make no difference: "MADV FREE v6.15" is "MADV_FREE v6.15".
-    UnknownNameError as `known` raises it.
+    UnknownNameError lists the keys.
     """
     plain = _plain(value)
     for key, names in choices.items():
         if plain and plain in map(_plain, (key, *names)):
             return key
-    known(name, value, tuple(choices))
+    name_of(name, value, tuple(choices))
     return value
 
 
@@ -153,8 +146,8 @@ class Guarantees:
 
     def cell(self, mechanism: str, question: str) -> Cell:
         """One answer, by key; UnknownNameError names the argument that is unknown."""
-        known("mechanism", mechanism, [subject.key for subject in self.subjects])
-        known("question", question, [each.key for each in QUESTIONS])
+        name_of("mechanism", mechanism, [subject.key for subject in self.subjects])
+        name_of("question", question, [each.key for each in QUESTIONS])
         return self.cells[mechanism, question]
 
     @property

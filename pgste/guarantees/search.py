@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pgste._checks import check_callable, check_flag, count_of, items_of, names_of
+from pgste._checks import check_callable, check_flag, count_of, items_of, name_of, names_of
 from pgste._engine.search import search
 from pgste._engine.watch import Progress as Searched
 from pgste._threads import run_each
 from pgste.errors import ArgumentError
 from pgste.guarantees.columns import MECHANISMS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
-from pgste.guarantees.result import Cell, Guarantees, known
+from pgste.guarantees.result import Cell, Guarantees
 from pgste.guarantees.systems import STATES, SYSTEMS, System
 from pgste.guarantees.witness import Backing, Step
 
@@ -108,7 +108,7 @@ def guarantees(
 
 def _in_world(subjects: list[Subject], backing: Backing, pinned: bool) -> tuple[Subject, ...]:
     """The columns with another memory behind the guest; z/VM's is its own affair."""
-    known("backing", backing, BACKINGS)
+    name_of("backing", backing, BACKINGS)
     check_flag("pinned", pinned)
     if backing == "anonymous" and not pinned:
         return tuple(subjects)
@@ -169,8 +169,8 @@ def explain(
     UnknownNameError, ArgumentError, ModelMemoryError
         As `guarantees` raises them.
     """
-    known("mechanism", mechanism, [subject.key for subject in MECHANISMS])
-    known("question", question, [each.key for each in QUESTIONS])
+    name_of("mechanism", mechanism, [subject.key for subject in MECHANISMS])
+    name_of("question", question, [each.key for each in QUESTIONS])
     check_callable("progress", progress)
     [subject] = _in_world([s for s in MECHANISMS if s.key == mechanism], backing, pinned)
     systems = tuple(y for y in _checked(systems) if y.fits(subject))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pgste._checks import check_callable, check_flag, count_of, names_of
+from pgste._checks import check_callable, check_flag, count_of, names_of, number_of
 from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechanisms
 from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste._threads import run_each
@@ -25,7 +25,13 @@ from pgste.study.result import (
     OutOfMemory,
     Row,
 )
-from pgste.study.sizes import check_room, guest_pages, kernel_watermarks
+from pgste.study.sizes import (
+    REPORTING_SETTINGS,
+    check_reporting,
+    check_room,
+    guest_pages,
+    kernel_watermarks,
+)
 from pgste.traces.trace import Trace
 
 __all__ = [
@@ -48,23 +54,6 @@ MAX_GUESTS = 65535  # of one host
 MAX_SAMPLES = 1 << 20
 MAX_THREADS = 64
 MAX_SWAP_SLOTS = (1 << 32) - 2  # of one host
-_REPORTING = (
-    "order",
-    "max_order",
-    "parked_order",
-    "parked_high",
-    "parked_batch",
-    "capacity",
-    "delay_ns",
-    "ack_ns",
-    "min",
-    "low",
-    "spare",
-    "poison",
-    "negotiated",
-    "inhibited",
-    "advice",
-)
 
 
 def _unseen_pages(trace: Trace, base: int, pages: int) -> npt.NDArray[np.int64]:
@@ -96,7 +85,11 @@ def _set_up_reporting(
         if unseen is not None:
             guest.free(unseen)
     return {
-        **{name: value for name, value in guests[0].reporting().items() if name in _REPORTING},
+        **{
+            name: value
+            for name, value in guests[0].reporting().items()
+            if name in REPORTING_SETTINGS
+        },
         "unseen_free": unseen_free,
     }
 
@@ -332,7 +325,7 @@ def compare(
     two = _two_tables(generation, revision, contention, notifiers)
     names_of("reclaim", [reclaim], RECLAIM_MODELS)
     check_callable("progress", progress)
-    _check_reporting(reporting)
+    check_reporting(reporting)
     summary = trace.summary()
     peak = guests * summary["peak_in_use"]
     reason = f"given; the guests' peak of pages in use is {peak:,}"
@@ -419,10 +412,7 @@ def _two_tables(
     """What the two tables of generation "dat" are set to; None for others, which have one."""
     shares: dict[str, Any] = {"contention": contention, "notifiers": notifiers}
     for name, share in shares.items():
-        if type(share) is bool or not issubclass(type(share), (int, float)):  # nothing claimed
-            raise ArgumentTypeError(f"{name}: {shown(share)} is not a number")
-        if not 0 <= share <= 1:
-            raise ArgumentError(f"{name}: {shown(share)} is not in 0 .. 1")
+        number_of(name, share, 0, 1)
     if generation == "dat":
         made = Guest(1, generation=generation, revision=revision)
         return {"revision": made.revision, **{n: float(s) for n, s in shares.items()}}
@@ -441,14 +431,6 @@ def _map(
     if threads == 1:
         return tuple(run(name) for name in names)
     return tuple(run_each(run, names, threads))
-
-
-def _check_reporting(reporting: Mapping[str, Any] | None) -> None:
-    if reporting is None:
-        return
-    if not isinstance(reporting, Mapping):
-        raise ArgumentTypeError(f"reporting: {shown(reporting)} is not a mapping")
-    names_of("reporting", reporting.keys(), _REPORTING)
 
 
 # The plain name is that of `compare`'s parameter.

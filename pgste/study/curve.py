@@ -16,14 +16,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pgste._checks import check_callable, count_of, names_of
+from pgste._checks import check_callable, count_of, items_of, names_of, number_of
 from pgste._engine import Guest, Host, Replay, mechanisms
 from pgste._engine.curve import one_pass
 from pgste._engine.names import shown
 from pgste._threads import run_each
 from pgste.enums import State
 from pgste.errors import ArgumentError, ArgumentTypeError
-from pgste.study.sizes import check_no_accesses, check_room, guest_pages, kernel_watermarks
+from pgste.study.sizes import (
+    check_no_accesses,
+    check_reporting,
+    check_room,
+    guest_pages,
+    kernel_watermarks,
+)
 from pgste.traces.trace import Trace
 
 __all__ = ["Curve", "CurveError", "CurveLine", "curve"]
@@ -31,6 +37,7 @@ __all__ = ["Curve", "CurveError", "CurveLine", "curve"]
 Progress = Callable[[str, int, int], object]
 Values = dict[str, npt.NDArray[np.float64]]
 
+MAX_FRAMES = (1 << 32) - 2  # of one host
 MAX_GUESTS = 65535
 MAX_POINTS = 1 << 24
 MAX_REPLAYS = 1025
@@ -201,8 +208,7 @@ def setting_of(
         raise ArgumentError(f"mechanisms: {shown(names)} must name at least one, and none twice")
     if len(trace) == 0:
         raise ArgumentError("trace: has no events")
-    if reporting is not None and not isinstance(reporting, Mapping):
-        raise ArgumentTypeError(f"reporting: {shown(reporting)} is not a mapping")
+    check_reporting(reporting)
     summary = trace.summary()
     if guest_pages(summary)[1] > 1 << 40:
         raise ArgumentError(
@@ -261,11 +267,8 @@ def curve(
     guests = count_of("guests", guests, MAX_GUESTS)
     replays = count_of("replays", replays, MAX_REPLAYS, least=0)
     threads = count_of("threads", threads, MAX_THREADS)
-    for name, value in (("share", share), ("tolerance", tolerance)):
-        if type(value) is bool or not isinstance(value, (int, float)):
-            raise ArgumentTypeError(f"{name}: {shown(value)} is not a number")
-        if not 0 <= value <= 1 or (name == "share" and share * (1 << 32) < 1):
-            raise ArgumentError(f"{name}: {shown(value)} is not in 0 .. 1")
+    number_of("share", share, 2.0**-32, 1)
+    number_of("tolerance", tolerance, 0, 1)
     check_callable("progress", progress)
     setting = setting_of(trace, names, guests, reporting, threads)
     frames = _sizes_of(sizes, setting)
@@ -298,7 +301,8 @@ def curve(
 
 def _sizes_of(sizes: int | Iterable[int], setting: Setting) -> npt.NDArray[np.int64]:
     if isinstance(sizes, Iterable) and not isinstance(sizes, str):
-        given = sorted({count_of(f"sizes[{i}]", size) for i, size in enumerate(sizes)})
+        items = items_of("sizes", sizes, object, "sizes", MAX_POINTS)
+        given = sorted({count_of(f"sizes[{i}]", one, MAX_FRAMES) for i, one in enumerate(items)})
         if not given or len(given) > MAX_POINTS:
             raise ArgumentError(f"sizes: {len(given):,} of them, not 1 .. {MAX_POINTS:,}")
         return np.array(given, np.int64)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pgste._checks import check_callable, count_of, items_of, names_of
+from pgste._checks import check_callable, count_of, items_of, names_of, number_of
 from pgste._engine import Guest, Host, Replay, mechanisms
 from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste._threads import run_each
@@ -31,11 +31,7 @@ COUNTS = ("swap_outs", "swap_ins", "discards", "zero_fills", "hints")
 
 
 def _seconds(name: str, value: object) -> float:
-    if type(value) is bool or not isinstance(value, (int, float)):
-        raise ArgumentTypeError(f"{name}: {shown(value)} is not a number")
-    if not 0 <= value <= _MOST_SECONDS:
-        raise ArgumentError(f"{name}: {shown(value)} is not in 0 .. {_MOST_SECONDS:g} seconds")
-    return float(value)
+    return number_of(name, value, 0, _MOST_SECONDS, " seconds")
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,58 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from pgste._checks import names_of
 from pgste._engine import Guest, zone_watermarks
-from pgste.errors import ArgumentError, ModelMemoryError, TraceError
+from pgste._engine.names import shown
+from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError, TraceError
 from pgste.traces.budget import Meter
 from pgste.traces.trace import Trace
 from pgste.units import format_bytes
 
-__all__ = ["check_no_accesses", "check_room", "guest_pages", "kernel_watermarks"]
+__all__ = [
+    "REPORTING_SETTINGS",
+    "check_no_accesses",
+    "check_reporting",
+    "check_room",
+    "guest_pages",
+    "kernel_watermarks",
+]
 
 # A guest starts on a multiple of this many pages below the lowest one of the trace, so that
 # blocks keep their alignment.
 _ALIGN = 1 << 10
+#: What `Guest.set_reporting` may be told for a replay.
+REPORTING_SETTINGS = (
+    "order",
+    "max_order",
+    "parked_order",
+    "parked_high",
+    "parked_batch",
+    "capacity",
+    "delay_ns",
+    "ack_ns",
+    "min",
+    "low",
+    "spare",
+    "poison",
+    "negotiated",
+    "inhibited",
+    "advice",
+)
+
+
+def check_reporting(reporting: object) -> None:
+    """Refuse what is no mapping, or has a name that is no setting; values are checked by guests."""
+    if reporting is None:
+        return
+    if not isinstance(reporting, Mapping):
+        raise ArgumentTypeError(f"reporting: {shown(reporting)} is not a mapping")
+    names_of("reporting", reporting.keys(), REPORTING_SETTINGS)
 
 
 def kernel_watermarks(frames: int, batch: int = 32) -> tuple[int, int]:

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pgste._checks import check_callable, check_flag, count_of, names_of
+from pgste._checks import check_callable, check_flag, count_of, names_of, number_of
 from pgste._engine import mechanisms
-from pgste._engine.names import shown
 from pgste._threads import run_each
-from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
+from pgste.errors import ArgumentError, OutOfFramesError
 from pgste.study.curve import Setting, lru_values, setting_of, told
 from pgste.traces.trace import Trace
 from pgste.units import PAGE_BYTES
@@ -103,10 +102,7 @@ def smallest_hosts(
     threads = count_of("threads", threads, MAX_THREADS)
     check_flag("no_swap", no_swap)
     if max_swap_rate is not None:
-        if type(max_swap_rate) is bool or not isinstance(max_swap_rate, (int, float)):
-            raise ArgumentTypeError(f"max_swap_rate: {shown(max_swap_rate)} is not a number")
-        if not 0 <= max_swap_rate < 1e18:
-            raise ArgumentError(f"max_swap_rate: {shown(max_swap_rate)} is not in 0 .. 1e18")
+        number_of("max_swap_rate", max_swap_rate, 0, 1e18)
     if no_swap == (max_swap_rate is not None):
         raise ArgumentError(f"no_swap: {no_swap}, with max_swap_rate {max_swap_rate}: give one")
     check_callable("progress", progress)

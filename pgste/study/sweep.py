@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from pgste._checks import check_callable, count_of
+from pgste._checks import check_callable, count_of, items_of, name_of_file
 from pgste._engine.names import shown
 from pgste.errors import ArgumentError, ArgumentTypeError
 from pgste.study.cell import DONE, FAILED, OUT_OF_MEMORY, failed, run_cell
@@ -36,6 +36,7 @@ Record = dict[str, Any]
 
 _AT_ONCE = 4096
 """Cells that an executor has at a time: enough for a cluster, and little to lose."""
+MAX_TRACES = 4096
 MAX_TRIES = 100
 
 
@@ -186,11 +187,12 @@ def sweep(
         if executor is not None:
             raise ArgumentError("workers: they are the executor's")
     executor = _executor_of(executor)
+    kept = None if results is None else os.fsdecode(name_of_file("results", results))
     digests = {name: _digest(trace) for name, trace in named.items()}
     with contextlib.ExitStack() as stack:
         store = None
-        if results is not None:
-            store = stack.enter_context(contextlib.closing(Store(results, digests)))
+        if kept is not None:
+            store = stack.enter_context(contextlib.closing(Store(kept, digests)))
         folder = Path(tempfile.mkdtemp(prefix="pgste-sweep-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         files = {}
@@ -212,14 +214,12 @@ def _traces(given: Any) -> dict[str, Trace]:
     pairs: list[tuple[Any, Any]]
     if isinstance(given, Mapping):
         pairs = list(given.items())
-    elif isinstance(given, Sequence) and not isinstance(given, bytes):
-        pairs = [(None, one) for one in given]
     else:
-        raise ArgumentTypeError(f"traces: {shown(given)} are not traces")
+        pairs = [(None, one) for one in items_of("traces", given, object, "traces", MAX_TRACES)]
     found: dict[str, Trace] = {}
     for i, (name, one) in enumerate(pairs):
         if isinstance(one, (str, os.PathLike)):
-            one = Trace.open(one)
+            one = Trace.open(os.fsdecode(name_of_file(f"traces[{i}]", one)))
         if not isinstance(one, Trace):
             raise ArgumentTypeError(f"traces[{i}]: {shown(one)} is not a Trace or a path")
         check_no_accesses(one, f"traces[{i}]")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pgste._engine.arguments import as_array
 from pgste._engine.names import shown
 from pgste._engine.trace import summarize
 from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError, TraceError
@@ -211,7 +212,7 @@ class Trace:
         """
         pages = integers("pfn", pfn, MAX_PFN - 1, np.uint64)
         times = integers("time", time, (1 << 64) - 1, np.uint64)
-        stores = np.asarray(store)
+        stores = as_array(store, "store")
         if stores.dtype != np.bool_:
             raise ArgumentTypeError(f"store: dtype {stores.dtype} instead of bool")
         if stores.ndim == 0:

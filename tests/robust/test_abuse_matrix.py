@@ -24,6 +24,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,11 @@ STREAM: bytes = wire.word(wire.Flag.EOS) + wire.more(
     1, np.array([1, 0x40], np.uint8)
 ) + b"".join(map(wire.word, (wire.Flag.DONE, wire.Flag.EOS)))  # fmt: skip
 #: Arguments with a default that are given nonetheless, to keep a call small.
-ALWAYS = {"systems", "mechanisms", "samples", "no_swap"}
+ALWAYS = {"systems", "mechanisms", "samples", "no_swap", "executor"}
 #: What these raise is their caller's business.
 CALLBACKS = {"progress", "between", "stop"}
+#: What names a file, or is one.
+OPENED = {"file", "traces", "results"}
 #: Files are for other tests; of names, some functions have their own.
 FILES = {"Trace.open", "Trace.save"}
 OWN: dict[tuple[str, str], Callable[[World], Any]] = {
@@ -107,6 +110,9 @@ OWN: dict[tuple[str, str], Callable[[World], Any]] = {
     ("curve", "mechanisms"): lambda world: ["none"],
     ("smallest_hosts", "mechanisms"): lambda world: ["none"],
     ("smallest_hosts", "no_swap"): lambda world: True,
+    ("sweep", "traces"): lambda world: world.trace,
+    ("sweep", "grid"): lambda world: {"mechanism": "none"},
+    ("sweep", "executor"): lambda world: AtOnce(),
     ("load", "guest"): lambda world: world.dat,
     ("save", "guest"): lambda world: marked(Guest(PAGES_OF_NEW)),
     ("save", "file"): lambda world: io.BytesIO(),
@@ -139,10 +145,20 @@ NOT_CALLED = {
     "Record": "what records gives",
     "Saved": "what save gives",
     "Smallest": "what smallest_hosts gives",
+    "Sweep": "what sweep gives",
     "Fleet": "tests/unit/study/test_fleet.py has its bad arguments",
     "Member": "the same",
     "Flag": "an enum",
 }
+
+
+class AtOnce(Executor):
+    """Calls are made as they come: a sweep without processes."""
+
+    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(call(*args, **kwargs))
+        return future
 
 
 def parameters_of(call: Any) -> list[inspect.Parameter]:
@@ -304,7 +320,7 @@ def run(label: str) -> Counter[str]:
                     if not (
                         allowed(error)
                         or parameter.name in CALLBACKS
-                        or (parameter.name == "file" and of_a_file(error))
+                        or (parameter.name in OPENED and of_a_file(error))
                     ):
                         counts["faults"] += 1
                         text = str(error)[:150]

@@ -59,6 +59,7 @@ LOOKS: dict[str, Callable[[Guest, Host], object]] = {
 
 CHANGES: dict[str, Callable[[Guest, Host], object]] = {
     "write": lambda guest, _: guest.write(20, 5),
+    "poke": lambda guest, _: guest.poke(0, 5),
     "read": lambda guest, _: guest.read(20),
     "free": lambda guest, _: guest.free(range(20, 22)),
     "alloc": lambda guest, _: guest.alloc(range(20, 22)),

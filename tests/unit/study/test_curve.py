@@ -186,7 +186,7 @@ def test_progress_and_threads_change_nothing_else() -> None:
         ({"replays": -1}, ValueError, "replays: -1"),
         ({"threads": 0}, ValueError, "threads: 0"),
         ({"reporting": {"order": 11}}, ValueError, "order: 11"),
-        ({"reporting": {"shape": 1}}, TypeError, "shape"),
+        ({"reporting": {"shape": 1}}, ValueError, "shape"),
         ({"reporting": 7}, TypeError, "reporting"),
         ({"progress": 7}, TypeError, "progress"),
     ],
