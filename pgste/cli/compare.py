@@ -31,7 +31,7 @@ from pgste.study.breakeven import (
     parse_cost,
     with_costs,
 )
-from pgste.study.compare import compare
+from pgste.study.compare import DEFAULT_RECLAIM, compare
 from pgste.study.costs import ESTIMATE_ROWS, OPERATIONS, Estimate, Profile, estimate
 from pgste.study.picture import check_picture
 from pgste.study.result import Comparison, MechanismResult, OutOfMemory, Row
@@ -95,9 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reclaim",
         choices=RECLAIM_MODELS,
-        default="simple",
+        default=DEFAULT_RECLAIM,
         help="how the host takes frames: one page at a time, or as Linux 6.18 without MGLRU in a"
-        " memory cgroup (default simple)",
+        " memory cgroup (default lru)",
     )
     parser.add_argument(
         "--revision",
@@ -218,7 +218,7 @@ def _estimate(costs: Profile, result: MechanismResult, which: str = "median") ->
     """Times of a whole replay; None for one that ran out of memory."""
     if result.out_of_memory:
         return None
-    return estimate(costs, result.mechanism, result.guest_stats, which)
+    return estimate(costs, result.mechanism, result.cost_stats, which)
 
 
 def _milliseconds(seconds: float | None) -> str | Text:
@@ -281,7 +281,7 @@ def _plain_break_evens(
 
 def _whole(comparison: Comparison) -> dict[str, dict[str, int]]:
     """Counters of the mechanisms that did not run out of memory."""
-    return {r.mechanism: r.guest_stats for r in comparison.results if not r.out_of_memory}
+    return {r.mechanism: r.cost_stats for r in comparison.results if not r.out_of_memory}
 
 
 def _time(ns: float) -> str:

@@ -102,7 +102,7 @@ def _settings(found: FleetComparison) -> str:
         f"({most / max(total, 1):.0%}, after {found.peak_seconds:.2f} s)\n"
         f"host: {format_count(found.host_frames)} frames "
         f"({format_bytes(found.host_frames * PAGE_BYTES)}), {format_count(found.swap_slots)} "
-        "swap slots"
+        f"swap slots; reclaim {found.reclaim}"
     )
 
 

@@ -108,7 +108,9 @@ def _kernel_stats(one: MechanismReplay) -> dict[str, float]:
 
 def _estimates(one: MechanismReplay, costs: Profile) -> dict[str, Estimate]:
     """By the kernel's own counters and by the model's: what the profile makes of each."""
-    stats: dict[str, Mapping[str, float]] = {"model's counts": one.model.values}
+    stats: dict[str, Mapping[str, float]] = {}
+    if one.model:
+        stats["model's counts"] = one.model.values
     if one.runs:
         stats["kernel's counts"] = _kernel_stats(one)
     return {name: estimate(costs, one.mechanism, counts) for name, counts in stats.items()}

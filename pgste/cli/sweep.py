@@ -162,6 +162,8 @@ def _told(result: Sweep, value: str) -> str:
         line += f"; {format_count(result.found)} were in the results already"
     if result.retried:
         line += f"; {format_count(result.retried)} began again, as their worker had died"
+    ways = sorted({record["reclaim"] for record in result.records})
+    line += f"; reclaim {', '.join(ways)}"
     line += f"\n{_MEANINGS.get(value, value.replace('_', ' '))}"
     if "seed" in result.varying():
         line += "; median over seeds, quartiles below"

@@ -30,12 +30,13 @@ def plot_live_replay(result: LiveReplay, path: str | os.PathLike[str]) -> None:
         memory, swap = grid[0][column], grid[1][column]
         one = result.mechanisms[name]
         kernel = 1.5 if len(one.runs) == 1 else 0.8
-        for run in (*one.runs, one.model):
+        model = one.model
+        for run in (*one.runs, *([model] if model else [])):
             style: dict[str, Any] = {"color": _KERNEL, "linewidth": kernel}
-            if run is one.model:
+            if run is model:
                 style = {"color": _MODEL, "linewidth": 1.5, "linestyle": (0, (5, 2))}
-            if run is one.model or run is one.runs[0]:
-                style["label"] = "model" if run is one.model else "kernel"
+            if run is model or run is one.runs[0]:
+                style["label"] = "model" if run is model else "kernel"
             percent = run.position * 100
             memory.plot(percent, run.resident / _MIB_PAGES, **style)
             swap.plot(percent, run.swapped / _MIB_PAGES, **style)

@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import numpy as np
-
-from pgste._engine import Guest, Host
-from pgste._engine import Replay as ModelReplay
 from pgste.errors import ArgumentError
 from pgste.live.alone import alone
 from pgste.live.memory import HINTS
+from pgste.live.predicted import predict
 from pgste.live.pressure import SwapFile, find_hierarchy
 from pgste.live.scaled import CHUNK_PAGES, Scaled, scale
 from pgste.live.worker import PAGE_BYTES, Killed, Run, run_on_kernel
@@ -75,13 +72,19 @@ class Figure:
     key: str
     kernel: tuple[float, ...]
     """Of each run that came to its end."""
-    model: float | None
+    models: tuple[float, ...]
+    """The model's, one for each phase of the timer (`pgste.live.predicted`)."""
     scope: str
     """``"group"``: of what was replayed alone; ``"whole machine"``: of all that ran meanwhile."""
 
     @property
     def median(self) -> float | None:
         return median(self.kernel) if self.kernel else None
+
+    @property
+    def model(self) -> float | None:
+        """The median of the model's."""
+        return median(self.models) if self.models else None
 
     @property
     def spread(self) -> float | None:
@@ -107,7 +110,8 @@ class Figure:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         names = ("median", "spread", "model", "error", "verdict", "scope")
-        return {"runs": list(self.kernel), **{name: getattr(self, name) for name in names}}
+        runs = {"runs": list(self.kernel), "model_runs": list(self.models)}
+        return {**runs, **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,14 @@ class MechanismReplay:
     killed: tuple[Killed, ...]
     frames: int
     """What the model had: what the group held where it was full, else the limit."""
-    model: Run
+    models: tuple[Run, ...]
+    """What the model says, for each phase of the kernel's timer in which it has memory enough."""
+
+    @property
+    def model(self) -> Run | None:
+        """The one of them that writes the median of pages, or the next fewer."""
+        each = sorted(self.models, key=lambda run: run.values["swap_outs"])
+        return each[(len(each) - 1) // 2] if each else None
 
     @property
     def figures(self) -> dict[str, Figure]:
@@ -131,7 +142,7 @@ class MechanismReplay:
         return Figure(
             key=key,
             kernel=tuple(run.values[key] for run in self.runs if key in run.values),
-            model=self.model.values[model] if model else None,
+            models=tuple(run.values[model] for run in self.models) if model else (),
             scope=next((run.scope.get(key, "group") for run in self.runs), "group"),
         )
 
@@ -175,53 +186,11 @@ class LiveReplay:
                     "figures": {key: figure.to_dict() for key, figure in one.figures.items()},
                     "kernel": [plain(run) for run in one.runs],
                     "killed": [vars(run) for run in one.killed],
-                    "model": plain(one.model),
+                    "model": plain(one.model) if one.model else None,
                 }
                 for name, one in self.mechanisms.items()
             },
         }
-
-
-def _run_model(scaled: Scaled, mechanism: str, frames: int, swap_slots: int, samples: int) -> Run:
-    # No watermarks: a memory cgroup reclaims when it is at its limit, not before.
-    # Reclaim as Linux does it (docs/reclaim.md), by statistics that nobody brings up to date.
-    host = Host(frames, swap_slots, reclaim="lru", fresh_stats=False)
-    guest = Guest(scaled.pages, host=host, mechanism=mechanism)
-    replay = ModelReplay(
-        [guest], scaled.events, scaled.times, accesses=scaled.accesses, places=scaled.places
-    )
-    rows = []
-    steps = np.linspace(0, len(scaled.events), samples + 1).astype(np.int64)
-    for first, end in zip([0, *steps[:-1]], steps, strict=True):
-        if end > first:
-            replay.run(int(end - first))
-        stats = host.stats()
-        rows.append(
-            (
-                stats["frames"] - stats["frames_free"],
-                stats["swap_slots"] - stats["swap_slots_free"],
-            )
-        )
-    counts = np.array(rows, dtype=np.int64)
-    guest_stats, replay_stats, host_stats = guest.stats(), replay.stats(), host.stats()
-    disk_faults = host_stats["swap_ins"] - host_stats["readaheads"]
-    values: dict[str, float] = {
-        **guest_stats,
-        **{name: value for name, value in replay_stats.items() if name != "seconds"},
-        "pages_read": host_stats["swap_ins"],
-        "readahead_pages": host_stats["readaheads"],
-        "readahead_hits": host_stats["readahead_hits"],
-        "disk_faults": disk_faults,
-        "swap_ins": disk_faults + host_stats["readahead_hits"],
-        "faults": guest_stats["zero_fills"] + disk_faults + host_stats["readahead_hits"],
-        "resident_peak": int(counts[:, 0].max()),
-        "resident_mean": float(counts[:, 0].mean()),
-        "swapped_peak": int(counts[:, 1].max()),
-    }
-    host.close()
-    return Run(
-        mechanism, steps / max(len(scaled.events), 1), counts[:, 0], counts[:, 1], values, {}
-    )
 
 
 def _frames(runs: tuple[Run, ...], limit_pages: int) -> int:
@@ -304,8 +273,10 @@ def live_replay(
                 else:
                     ended.append(run)
             frames = _frames(tuple(ended), limit_pages)
-            model = _run_model(scaled, name, frames, swap_slots, samples)
-            results[name] = MechanismReplay(name, tuple(ended), tuple(killed), frames, model)
+            took = [run.values["elapsed_seconds"] for run in ended]
+            seconds = median(took) if took else 0.0
+            models = predict(scaled, name, frames, swap_slots, samples, seconds)
+            results[name] = MechanismReplay(name, tuple(ended), tuple(killed), frames, models)
     hierarchy = find_hierarchy()
     version = hierarchy.version if hierarchy else 0
     return LiveReplay(trace.path or "trace", limit_pages, scaled, swap_slots, version, results)

@@ -41,6 +41,7 @@ __all__ = [
 Progress = Callable[[str, int, int], object]
 
 _DEFAULT_SHARE = 0.75
+DEFAULT_RECLAIM = "lru"  # it holds better against a kernel: docs/predictions.md
 _CHARGE = 32  # frames that a memory cgroup reclaims at least (SWAP_CLUSTER_MAX)
 FLUSH_NS = 2 * 10**9  # between two flushes of the kernel's statistics
 MAX_GUESTS = 65535  # of one host
@@ -118,7 +119,9 @@ def _flush_steps(trace: Trace) -> set[int]:
         return set()
     start, end = int(trace.time[0]), int(trace.time[-1])
     if end - start > FLUSH_NS * MAX_SAMPLES:
-        raise ArgumentError(f"trace: spans {(end - start) * 1e-9:g} s, too long for reclaim 'lru'")
+        raise ArgumentError(
+            f"trace: spans {(end - start) * 1e-9:g} s, too long for reclaim 'lru' ('simple' can)"
+        )
     times = np.arange(start + FLUSH_NS, end + 1, FLUSH_NS, dtype=np.uint64)
     return set(np.searchsorted(trace.time, times).tolist()) - {0}
 
@@ -268,7 +271,7 @@ def compare(
     revision: str | None = None,
     contention: float = 0.0,
     notifiers: float = 0.0,
-    reclaim: str = "simple",
+    reclaim: str = DEFAULT_RECLAIM,
     samples: int = 400,
     threads: int = 1,
     progress: Progress | None = None,
@@ -296,9 +299,10 @@ def compare(
         (`Guest.set_contention`): such an unused page is written to swap.
     notifiers: for ``dat``, the share of pages, 0 .. 1, whose guest PTE an operation of the host
         takes away before each sample (`Guest.notifier_unmap`): if freed then, they are swapped.
-    reclaim: as for `Host`.  With "lru" the host is a memory cgroup of ``host_frames`` at its limit,
-        whose statistics are flushed every 2 seconds of the trace; else a machine with the
-        kernel's watermarks.
+    reclaim: as for `Host`, but "lru" by default, which holds better against a real kernel
+        (docs/predictions.md).  With it the host is a memory cgroup of ``host_frames`` at its
+        limit, whose statistics are flushed every 2 seconds of the trace.  "simple" is a machine
+        with the kernel's watermarks.
     samples: how often host memory is sampled, evenly over trace time, 1 .. 2^20.
     threads: how many mechanisms are replayed at once, 1 .. 64.  It changes nothing but speed.
     progress: called with (mechanism, events done, events), by these threads.

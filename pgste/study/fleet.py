@@ -15,7 +15,7 @@ from pgste._engine import Guest, Host, Replay, mechanisms
 from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
-from pgste.study.compare import FLUSH_NS, host_settings
+from pgste.study.compare import DEFAULT_RECLAIM, FLUSH_NS, host_settings
 from pgste.study.sizes import check_no_accesses, check_room, guest_pages
 from pgste.traces.trace import Trace
 
@@ -126,6 +126,7 @@ class FleetComparison:
     """When that is."""
     host_frames: int
     swap_slots: int
+    reclaim: str
     results: tuple[FleetResult, ...]
 
     @property
@@ -191,7 +192,7 @@ class Fleet:
         *,
         swap_slots: int | None = None,
         threads: int = 1,
-        reclaim: str = "simple",
+        reclaim: str = DEFAULT_RECLAIM,
         progress: Callable[[str, int, int], object] | None = None,
     ) -> FleetComparison:
         """Replay all guests through each mechanism: what each guest pays, and what the host needs.
@@ -248,6 +249,7 @@ class Fleet:
             peak_seconds=when,
             host_frames=frames,
             swap_slots=swap_slots,
+            reclaim=reclaim,
             results=tuple(run_each(run, names, threads)),
         )
 

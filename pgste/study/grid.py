@@ -13,7 +13,7 @@ from pgste._checks import count_of
 from pgste._engine import Guest, Host, mechanisms
 from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste.errors import ArgumentError, ArgumentTypeError, UnknownNameError
-from pgste.study.compare import MAX_GUESTS, MAX_SWAP_SLOTS
+from pgste.study.compare import DEFAULT_RECLAIM, MAX_GUESTS, MAX_SWAP_SLOTS
 from pgste.units import parse_frames
 
 __all__ = ["AXES", "Cell", "cells_of"]
@@ -93,7 +93,7 @@ def cells_of(grid: Mapping[str, Any], traces: Sequence[str]) -> list[Cell]:
         None if value is None else count_of("grid: swap_slots", value, MAX_SWAP_SLOTS, least=0)
         for value in _values(grid, "swap_slots", [None])
     ]
-    reclaim = _names(grid, "reclaim", RECLAIM_MODELS, RECLAIM_MODELS[:1])
+    reclaim = _names(grid, "reclaim", RECLAIM_MODELS, (DEFAULT_RECLAIM,))
     settings = _reporting(grid)
     seeds = _seeds(grid)
     window = _window(grid, seeds)

@@ -16,7 +16,7 @@ import numpy as np
 
 from pgste._engine import Guest, Host, Replay
 from pgste.errors import OutOfFramesError
-from pgste.study.compare import FLUSH_NS, host_settings
+from pgste.study.compare import DEFAULT_RECLAIM, FLUSH_NS, host_settings
 from pgste.study.result import OutOfMemory
 from pgste.study.sizes import guest_pages
 from pgste.traces.trace import Trace
@@ -80,7 +80,7 @@ def run_mixture(
     swap_slots: int,
     reporting: Mapping[str, Any],
     turn_ns: int = TURN_NS,
-    reclaim: str = "simple",
+    reclaim: str = DEFAULT_RECLAIM,
 ) -> Mixed:
     """Replay the parts, all from time 0 on, a turn of each after another.
 

@@ -103,6 +103,17 @@ class MechanismResult:
     replay_stats: dict[str, float]
     out_of_memory: OutOfMemory | None = None
 
+    @property
+    def cost_stats(self) -> dict[str, int]:
+        """Counters by which `pgste.study.costs.estimate` tells times.
+
+        Those of the guests, but ``swap_ins`` are page faults: pages read ahead that no fault asked
+        for cost nobody a wait, and faults that find such a page (``readahead_hits``) little.
+        """
+        hits = self.host_stats.get("readahead_hits", 0)
+        asked = self.guest_stats["swap_ins"] - self.host_stats.get("readaheads", 0)
+        return {**self.guest_stats, "swap_ins": asked + hits, "readahead_hits": hits}
+
 
 @dataclass(frozen=True)
 class Comparison:

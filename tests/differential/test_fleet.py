@@ -96,7 +96,7 @@ def test_fleets_are_guests_in_order_of_time(mechanism: str) -> None:
     for _ in range(60):
         members, jobs = draw(random)
         frames, slots = random.randint(4, 3 * PAGES), random.choice([3, 400])
-        found = Fleet(members).compare([mechanism], frames, swap_slots=slots)
+        found = Fleet(members).compare([mechanism], frames, swap_slots=slots, reclaim="simple")
         low, high = kernel_watermarks(frames)
         expected = replay(jobs, mechanism, reference.Host(frames, slots, low=low, high=high))
         result = found[mechanism]

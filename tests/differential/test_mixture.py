@@ -38,7 +38,7 @@ def by_engine(
     for events, times, start in those:
         trace = pgste.Trace(np.array(packed(events), np.uint64), times)
         parts.append(Part(trace, start, trace.summary()))
-    mixed = run_mixture(parts, mechanism, frames, slots, {}, TURN)
+    mixed = run_mixture(parts, mechanism, frames, slots, {}, TURN, reclaim="simple")
     end = mixed.out_of_memory
     told = {name: mixed.guests[name] for name in COUNTERS}
     told |= {name: mixed.host[name] for name in ("frames_peak", "swap_peak", "frames_free")}

@@ -10,12 +10,23 @@ import numpy as np
 import pytest
 
 from live.machine import machine_alone
+from pgste import sample_trace
+from pgste._engine import Guest, Host
+from pgste._engine import Replay as EngineReplay
 from pgste._engine.live import Mapping, Replay
 from pgste.errors import ArgumentError
 from pgste.live import Advice, Refused
 from pgste.live.counters import Counters
+from pgste.live.predicted import flush_moments, predict
 from pgste.live.pressure import MemoryLimit, SwapFile, find_hierarchy
-from pgste.live.replay import CHUNK_PAGES, Figure, LiveReplay, live_replay, scale
+from pgste.live.replay import (
+    CHUNK_PAGES,
+    Figure,
+    LiveReplay,
+    MechanismReplay,
+    live_replay,
+    scale,
+)
 from pgste.traces import Trace
 from pgste.traces.touch import touched
 
@@ -204,7 +215,8 @@ def test_events_outside_the_memory_are_refused() -> None:
 
 
 def test_a_figure_by_hand() -> None:
-    figure = Figure("swap_outs", (90.0, 100.0, 120.0), 111.0, "group")
+    figure = Figure("swap_outs", (90.0, 100.0, 120.0), (150.0, 111.0, 80.0), "group")
+    assert figure.model == 111
     assert figure.median == 100
     assert figure.spread == pytest.approx(0.3)
     assert figure.error == pytest.approx(0.11)
@@ -215,19 +227,57 @@ def test_a_figure_by_hand() -> None:
         (120.0, "within"),
         (121.0, "outside"),
     ):
-        assert Figure("swap_outs", figure.kernel, model, "group").verdict == verdict
+        assert Figure("swap_outs", figure.kernel, (model,), "group").verdict == verdict
 
 
 def test_a_figure_of_which_little_is_known() -> None:
-    one = Figure("swap_outs", (90.0,), 90.0, "group")
+    one = Figure("swap_outs", (90.0,), (90.0,), "group")
     assert (one.spread, one.verdict, one.error) == (None, None, 0)
-    none = Figure("swap_outs", (), 90.0, "group")
+    none = Figure("swap_outs", (), (90.0,), "group")
     assert (none.median, none.spread, none.error, none.verdict) == (None, None, None, None)
-    nothing = Figure("swap_outs", (0.0, 0.0), 5.0, "group")
+    nothing = Figure("swap_outs", (0.0, 0.0), (5.0,), "group")
     assert (nothing.median, nothing.spread, nothing.error, nothing.verdict) == (
         0, None, None, "outside"
     )  # fmt: skip
-    assert Figure("elapsed_seconds", (1.0, 2.0), None, "group").verdict is None
+    assert Figure("elapsed_seconds", (1.0, 2.0), (), "group").verdict is None
+
+
+# ---- what the model says ----
+
+
+def test_the_timer_may_be_anywhere() -> None:
+    """A flush each 2 seconds, from one of eight moments of them on."""
+    assert flush_moments(0.1) == [()] * 8
+    assert flush_moments(0.5) == [(0.25,), (0.75,), *[()] * 6]
+    assert flush_moments(4.0)[3] == (0.875 / 4, 2.875 / 4)
+    assert [len(each) for each in flush_moments(5.0)] == [3] * 4 + [2] * 4
+    assert flush_moments(0) == [()] * 8
+
+
+def test_statistics_are_flushed_at_these_moments() -> None:
+    """Each run of the model is a replay that stops there and flushes, and nowhere else."""
+    scaled = scale(sample_trace(), 1 << 30)
+    args = (scaled, "madv_free", 55000, 90000, 7)
+    runs = predict(*args, seconds=0.5)
+    assert len(runs) == 8
+    assert all(run.values == runs[2].values for run in runs[3:])
+    assert runs[0].values["swap_outs"] < 0.8 * runs[2].values["swap_outs"]
+    host = Host(55000, 90000, reclaim="lru", fresh_stats=False)
+    replay = EngineReplay([Guest(scaled.pages, host=host, mechanism="madv_free")], scaled.events)
+    replay.run(int(0.25 * len(scaled.events)))
+    host.flush_stats()
+    replay.run()
+    assert runs[0].values["swap_outs"] == host.stats()["swap_outs"]
+    assert len(runs[0].resident) == 8
+    assert runs[0].resident[-1] == host.stats()["frames"] - host.stats()["frames_free"]
+
+
+def test_runs_that_find_no_memory_are_left_out() -> None:
+    scaled = scale(sample_trace(), 1 << 30)
+    assert predict(scaled, "none", 20000, 20000, 5, 1.0) == ()
+    assert MechanismReplay("none", (), (), 20000, ()).model is None
+    figures = MechanismReplay("none", (), (), 20000, ()).figures
+    assert figures["swap_outs"].model is None
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -288,6 +338,7 @@ def test_each_counter_says_whose_it_is(small: LiveReplay) -> None:
 def test_model_predicts_what_the_kernel_does(small: LiveReplay) -> None:
     for name, one in small.mechanisms.items():
         figures = one.figures
+        assert one.model is not None
         for key in ("hints", "hint_pages"):
             assert figures[key].error in (0, None), (name, key)
             assert figures[key].verdict == "within", (name, key)
@@ -333,6 +384,7 @@ def test_accesses_are_replayed_too(tmp_path: Path) -> None:
     trace = touched(Trace.open(SMALL), "uniform:0.5")
     result = live_replay(trace, ("madv_dontneed",), runs=1, swap_directory=str(tmp_path))
     one = result.mechanisms["madv_dontneed"]
+    assert one.model is not None
     for key in ("loads", "stores", "ignored_accesses"):
         assert one.runs[0].values[key] == one.model.values[key], key
     assert one.runs[0].values["loads"] > 5000

@@ -49,6 +49,20 @@ def test_times_are_counts_times_costs() -> None:
         assert estimate(costs, name, counted).total == pytest.approx(seconds, rel=1e-12)
 
 
+def test_pages_read_ahead_cost_no_wait() -> None:
+    """By reclaim lru: who asked for a page waited, who found it read ahead did not."""
+    for result in pgste.compare(pgste.sample_trace(), ["none", "cmma"], samples=1).results:
+        swap = operations(result.mechanism, result.cost_stats)["swap"]
+        host = result.host_stats
+        assert 0 < host["readahead_hits"] < host["readaheads"] < host["swap_ins"]
+        assert swap["swap_in_random"] == host["swap_ins"] - host["readaheads"]
+        assert swap["swap_in_cached"] == host["readahead_hits"]
+    simple = pgste.compare(pgste.sample_trace(), ["none"], samples=1, reclaim="simple")["none"]
+    swap = operations("none", simple.cost_stats)["swap"]
+    assert swap["swap_in_random"] == simple.host_stats["swap_ins"]
+    assert "swap_in_cached" not in swap
+
+
 def test_ranges_have_ends() -> None:
     stats = dict.fromkeys(COUNTERS, 0) | {"swap_outs": 10}
     costs = with_costs(None, {"swap_out": (100.0, 300.0)})
@@ -114,7 +128,8 @@ def test_costs_that_are_none() -> None:
 
 GIVEN = (
     "essa=40ns..90ns", "intercept=2us", "touch_dontneed=500ns", "touch_free_kept=150ns",
-    "swap_out=8us", "swap_in_random=90us", "dontneed_call=900ns", "dontneed_page=100ns",
+    "swap_out=8us", "swap_in_random=90us", "swap_in_cached=3us", "dontneed_call=900ns",
+    "dontneed_page=100ns",
     "free_call=1us", "free_page=80ns", "report_call=5us", "report_page=50ns",
 )  # fmt: skip
 

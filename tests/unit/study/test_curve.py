@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 
 import pgste
+from pgste.study.compare import Comparison, compare
 from pgste.study.curve import _SAMPLES, _levels, _sample_events, curve, setting_of
 from pgste.study.curve_plot import finding
 from pgste.study.sizes import kernel_watermarks
+
+
+def compare_simple(*args: Any, **kwargs: Any) -> Comparison:
+    """By the reclaim that curves and sizes have."""
+    return compare(*args, reclaim="simple", **kwargs)
+
 
 ALLOC, FREE = 0, 1
 MS = 1_000_000
@@ -202,8 +209,8 @@ def test_without_swap_it_is_what_is_kept_at_once() -> None:
         assert found[name].frames == 64
     for one in found.results:
         assert one.swap_rate is None
-        enough = pgste.compare(two_halves(), [one.mechanism], one.frames, swap_slots=0)
-        below = pgste.compare(two_halves(), [one.mechanism], one.frames - 1, swap_slots=0)
+        enough = compare_simple(two_halves(), [one.mechanism], one.frames, swap_slots=0)
+        below = compare_simple(two_halves(), [one.mechanism], one.frames - 1, swap_slots=0)
         assert enough[one.mechanism].out_of_memory is None
         assert below[one.mechanism].out_of_memory is not None
 
@@ -214,7 +221,7 @@ def test_a_rate_is_kept_and_missed_one_frame_below(rate: float) -> None:
     found = pgste.smallest_hosts(trace, ["cmma", "madv_dontneed"], max_swap_rate=rate)
     for one in found.results:
         for frames, told in ((one.frames, one.swap_rate), (one.frames - 1, one.swap_rate_below)):
-            values = pgste.compare(trace, [one.mechanism], frames)[one.mechanism].values
+            values = compare_simple(trace, [one.mechanism], frames)[one.mechanism].values
             bytes_moved = 4096 * (values["swap_outs"] + values["swap_ins"])
             assert told == pytest.approx(bytes_moved / trace.summary()["seconds"])
         assert one.swap_rate is not None
