@@ -87,10 +87,11 @@ def sort(items: list[pytest.Item]) -> None:
         room = item.path.relative_to(TESTS).parts[0]
         return not is_alone(item), LONG.index(room) if room in LONG else len(LONG)
 
-    first: dict[Path, tuple[bool, int]] = {}
-    for item in items:  # files stay whole
-        first[item.path] = min(first.get(item.path, (True, len(LONG))), place(item))
-    items.sort(key=lambda item: first[item.path])
+    first: dict[str, tuple[bool, int]] = {}
+    for item in items:  # what stays together has one place, and its order
+        unit = together(item.nodeid)
+        first[unit] = min(first.get(unit, (True, len(LONG))), place(item))
+    items.sort(key=lambda item: first[together(item.nodeid)])
 
 
 def is_alone(item: pytest.Item) -> bool:

@@ -74,8 +74,24 @@ def test_no_workers_of_workers_and_none_without_xdist(monkeypatch: pytest.Monkey
     assert not hasattr(given.option, "numprocesses")
 
 
-def item(alone: bool) -> Any:
-    return SimpleNamespace(get_closest_marker=lambda name: "mark" if alone else None)
+def item(alone: bool, nodeid: str = "tests/cli/test_cli.py::test") -> Any:
+    path = workers.TESTS.parent / nodeid.split("::")[0]
+    return SimpleNamespace(
+        get_closest_marker=lambda name: "mark" if alone else None, nodeid=nodeid, path=path
+    )
+
+
+def test_alone_goes_first_and_what_stays_together_keeps_its_order() -> None:
+    items = [
+        item(False, "tests/cli/test_cli.py::test_1"),
+        item(False, "tests/exhaustive/test_zvm.py::test_2"),
+        item(False, "tests/live/test_check.py::test_3"),
+        item(False, "tests/unit/test_units.py::test_4"),
+        item(True, "tests/unit/test_units.py::test_5"),
+        item(True, "tests/live/test_record.py::test_6"),
+    ]
+    workers.sort(items)
+    assert [each.nodeid[-1] for each in items] == ["3", "6", "4", "5", "2", "1"]
 
 
 def test_alone_is_alone(tmp_path: Path) -> None:
