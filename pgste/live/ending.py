@@ -7,6 +7,7 @@ program (`ENDING`) are taken by a handler of this module:
 
 - Inside a `step` (setting up, taking away) the signal waits for the end of the step, so that no
   step is left half done.
+- Within `heard` it is told to whoever asked, and nothing ends.
 - If the program has a handler of its own for the signal (Ctrl-C has Python's), that is called, and
   the ``with`` blocks do the rest.
 - If not, all that is in the list is taken away, and the signal then ends the program as it would
@@ -29,7 +30,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-__all__ = ["ENDING", "Thing", "forget", "holds", "remove_all", "set_up", "step", "things"]
+__all__ = ["ENDING", "Thing", "forget", "heard", "holds", "remove_all", "set_up", "step", "things"]
 
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -44,6 +45,7 @@ class Thing(Protocol):
 _things: list[Thing] = []
 _before: dict[int, object] = {}
 """The handlers that ours stand in for."""
+_listeners: list[Callable[[int], object]] = []
 _depth = 0
 _waiting: list[int] = []
 
@@ -65,6 +67,9 @@ def _else(number: int) -> object:
 
 
 def _deliver(number: int, frame: FrameType | None) -> None:
+    if _listeners:
+        _listeners[-1](number)
+        return
     before = _before.get(number, _else(number))
     if callable(before):
         before(number, frame)
@@ -116,13 +121,32 @@ def step() -> Iterator[None]:
         if not _depth:
             waiting = dict.fromkeys(_waiting)
             _waiting.clear()
-            if not _things:
+            if not (_things or _listeners):
                 _give_signals_back()
             for number in waiting:
-                if _things:
+                if _things or _listeners:
                     _deliver(number, None)
                 else:
                     signal.raise_signal(number)
+
+
+@contextmanager
+def heard(call: Callable[[int], object]) -> Iterator[None]:
+    """Signals that would end the program are told to `call` instead, for the length of a block.
+
+    In another thread than the main one nothing changes: its signals are not ours to take.
+    """
+    if not _in_main_thread():
+        yield
+        return
+    with step():
+        _take_signals()
+        _listeners.append(call)
+    try:
+        yield
+    finally:
+        with step():
+            _listeners.remove(call)
 
 
 def set_up(thing: Thing, make: Callable[[], object]) -> None:
@@ -170,6 +194,7 @@ def _in_child() -> None:
     """A child made by fork owns nothing of what its parent has set up."""
     global _depth
     _things.clear()
+    _listeners.clear()
     _waiting.clear()
     _depth = 0
     _give_signals_back()

@@ -108,32 +108,6 @@ class _Streams:
         return Trace(events, times, format="record", counters=counters)
 
 
-class _Signals:
-    """Signals that would end the program end the recording, for the length of a block."""
-
-    def __init__(self) -> None:
-        self.got = 0
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> _Signals:
-        for number in ending.ENDING:
-            if (before := signal.getsignal(number)) in (signal.SIG_IGN, None):
-                continue  # ignored (nohup), and it stays so
-            try:
-                signal.signal(number, self._note)
-            except ValueError:  # not the main thread: its signals are not ours to take
-                break
-            self._before[number] = before
-        return self
-
-    def _note(self, number: int, frame: object) -> None:
-        self.got = number
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-
 def record(
     command: Sequence[str] = (),
     *,
@@ -168,9 +142,10 @@ def record(
     if seconds is not None and not seconds > 0:
         raise ArgumentError(f"seconds must be above 0, not {seconds}")
     leftovers.clean()
+    signals: list[int] = []
     with (
         _process(pid) as ended,
-        _Signals() as signals,
+        ending.heard(signals.append),
         TraceFs() as root,
         Instance(
             root,
@@ -190,7 +165,7 @@ def record(
             _wait(streams, child, ended, seconds, signals, started, progress)
         finally:
             if child is not None:
-                _end(child, signals.got)
+                _end(child, signals[-1] if signals else 0)
             instance.stop()
             took = time.monotonic() - started
         streams.drain()
@@ -202,7 +177,7 @@ def record(
         seconds=took,
         cpus=cpus,
         exit_status=child.returncode if child is not None else None,
-        interrupted=bool(signals.got),
+        interrupted=bool(signals),
     )
 
 
@@ -227,7 +202,7 @@ def _wait(
     child: subprocess.Popen[bytes] | None,
     ended: int | None,
     seconds: float | None,
-    signals: _Signals,
+    signals: Sequence[int],
     started: float,
     progress: Progress | None,
 ) -> None:
@@ -236,7 +211,7 @@ def _wait(
     ended: a descriptor of a process (pidfd_open(2)), which shows its end even before its parent
     has taken notice.
     """
-    while not signals.got:
+    while not signals:
         passed = time.monotonic() - started
         if seconds is not None and passed >= seconds:
             return

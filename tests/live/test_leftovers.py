@@ -305,6 +305,26 @@ def test_handlers_are_ours_only_while_something_is_set_up() -> None:
     assert [signal.getsignal(number) for number in ending.ENDING] == before
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_signals_that_are_heard_end_nothing(first: bool) -> None:
+    """Whichever is there first; afterwards all handlers are what they were."""
+    before = [signal.getsignal(number) for number in ending.ENDING]
+    got: list[int] = []
+    thing = Nothing()
+    if first:
+        ending.set_up(thing, lambda: None)
+    with ending.heard(got.append):
+        if not first:
+            ending.set_up(thing, lambda: os.kill(os.getpid(), signal.SIGINT))
+            thing.remove()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert not (first and thing.gone)
+    assert got == [signal.SIGINT] * (not first) + [signal.SIGTERM, signal.SIGINT]
+    thing.remove()
+    assert [signal.getsignal(number) for number in ending.ENDING] == before
+
+
 def test_a_programs_own_handler_is_called_after_the_step() -> None:
     got: list[str] = []
     before = signal.signal(signal.SIGTERM, lambda *_: got.append("handler"))
