@@ -55,8 +55,9 @@ int pgste_replay_set_accesses(struct pgste_replay *replay, const uint64_t *acces
 /*
  * Replay the next n events at most: how many, 0 at the end.  On PGSTE_E_NO_FRAME the events
  * before the failing one are done, pgste_replay_position tells which it is; that one may be
- * half done, and the replay is over.  The same with PGSTE_E_GFN, except that nothing of the event
- * is done: it has a page whose memory slot was taken away since.
+ * half done, and the replay is over.  The same with PGSTE_E_NOMEM, which an access may give that
+ * could leave the host without frames, and with PGSTE_E_GFN, except that nothing of the event is
+ * done: it has a page whose memory slot was taken away since.
  *
  * Between calls the last run of frees of a guest may be held back to join with the next: its
  * pages are marked free, and the host has not been advised of them.  A call that changes the

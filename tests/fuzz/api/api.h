@@ -46,6 +46,7 @@ struct replay {
 	uint64_t *events, *times, *accesses, *places;
 	unsigned host, nr_guests;
 	uint64_t nr;
+	int64_t error; /* what its last run gave, and each one from then on if it was an error */
 };
 
 struct world {

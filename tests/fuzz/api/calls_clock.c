@@ -254,7 +254,9 @@ struct outcome call_replay_run(struct world *w)
 	at = pgste_replay_position(w->replay.r);
 	result = CALL(w, pgste_replay_run(w->replay.r, n));
 	REQUIRE(result == PGSTE_E_NO_FRAME || result == PGSTE_E_FOREIGN ||
-		result == PGSTE_E_GFN || pgste_pgm_code((int)result) || result >= 0);
+		result == PGSTE_E_GFN || pgste_pgm_code((int)result) || result >= 0 ||
+		ended_early(w, result) || (result < 0 && result == w->replay.error));
+	w->replay.error = result;
 	if (result >= 0) {
 		const uint64_t left = w->replay.nr - at;
 
