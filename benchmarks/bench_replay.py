@@ -158,6 +158,54 @@ def bench_replay(
     )
 
 
+class SmallOrders:
+    """Free page reporting of single pages: as many events and passes, however large the guest."""
+
+    def __init__(self, pages: int) -> None:
+        self.pages = pages
+        self.events = workloads.single_pages_trace(pages, 1 << 18)
+        self.times = np.arange(self.events.size, dtype=np.uint64) * np.uint64(16_000)
+        self.guest: Guest | None = None
+        self.replay: Replay | None = None
+
+    def prepare(self) -> None:
+        self.guest = Guest(self.pages, Host(self.pages, 0), mechanism="reporting")
+        self.guest.set_reporting(order=0, delay_ns=REPORT_DELAY_NS, spare=self.pages)
+        self.replay = Replay(self.guest, self.events, self.times)
+
+    def subject(self) -> int:
+        assert self.replay is not None
+        return self.replay.run()
+
+    def check(self, done: int) -> None:
+        assert done == self.events.size
+        assert self.guest is not None
+        assert self.guest.reporting()["blocks_reported"] > done // 2
+
+
+@pytest.mark.parametrize("bits", [16, 18, 20])
+def bench_reporting_of_order_0(measure: Measure, bits: int) -> None:
+    """A pass costs what it reports, not what was reported before; the limit is a small guest."""
+    run, small = SmallOrders(1 << bits), SmallOrders(1 << 14)
+    name = "2^14 pages"
+    bars = []
+    if bits == 20:  # whose tables no cache holds
+        what = "reporting of order 0, an event from 2^14 to 2^20 pages"
+        bars = [Bar(what, limit=name, at_most=4)]
+    measure(
+        Plan(
+            run.subject,
+            items=run.events.size,
+            unit="event",
+            pages=run.pages,
+            prepare=run.prepare,
+            check=run.check,
+            limits={name: Limit(small.subject, small.events.size, small.prepare)},
+            bars=bars,
+        )
+    )
+
+
 @pytest.mark.parametrize("pressure", ["none", "mild"])
 def bench_replay_with_set_up_and_close(measure: Measure, pressure: str) -> None:
     """The sample by cmma, from no host at all to one that is closed; the limit is the run alone."""

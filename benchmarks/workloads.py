@@ -143,6 +143,23 @@ def allocator_trace(pages: int, nr: int) -> Words:
     return np.array(events, dtype=np.uint64)
 
 
+def single_pages_trace(pages: int, nr: int) -> Words:
+    """Events of single pages anywhere, each freed and allocated in turn.
+
+    Half of the pages are free at the start, and few of them have a free neighbour to merge with.
+    """
+    rng = np.random.default_rng(43)
+    gfns = rng.integers(0, pages, nr, dtype=np.uint64)
+    order = np.argsort(gfns, kind="stable")
+    places = np.arange(nr)
+    begins = np.diff(gfns[order], prepend=np.uint64(pages)) != 0
+    earlier = places - np.maximum.accumulate(np.where(begins, places, 0))
+    first = rng.integers(0, 2, pages, dtype=np.uint64)
+    kinds = np.empty(nr, np.uint64)
+    kinds[order] = (first[gfns[order]] + earlier.astype(np.uint64)) & np.uint64(1)
+    return gfns << np.uint64(8) | kinds
+
+
 @cache
 def sample_repeated(nr: int, distinct_times: bool = False) -> pgste.Trace:
     """This many events: the trace that comes with the package, repeated.

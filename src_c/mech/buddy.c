@@ -16,8 +16,10 @@ bool buddy_init(struct buddy *buddy, uint64_t nr_pages, uint32_t nr_vcpus)
 	buddy->parked = calloc(nr_vcpus, sizeof(*buddy->parked));
 	if (!buddy->nodes || !buddy->known || !buddy->parked)
 		return false;
-	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
+	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++) {
 		buddy->lists[o] = (struct buddy_list){ .head = BUDDY_NIL, .tail = BUDDY_NIL };
+		buddy->fresh[o] = (struct buddy_fresh){ .head = BUDDY_NIL, .tail = BUDDY_NIL };
+	}
 	for (uint32_t v = 0; v < nr_vcpus; v++)
 		buddy->parked[v] = (struct buddy_list){ .head = BUDDY_NIL, .tail = BUDDY_NIL };
 	return true;
@@ -103,9 +105,51 @@ static void unlink_block(struct buddy *buddy, struct buddy_list *list, uint64_t 
 	list->nr_pages -= UINT64_C(1) << node->order;
 }
 
-void buddy_rotate(struct buddy *buddy, unsigned order, uint64_t to_head)
+static void link_fresh(struct buddy *buddy, struct buddy_fresh *fresh, uint64_t block, bool to_tail)
+{
+	struct buddy_node *node = &buddy->nodes[block];
+
+	node->fresh_prev = (to_tail ? fresh->tail : BUDDY_NIL) & LINK_MASK;
+	node->fresh_next = (to_tail ? BUDDY_NIL : fresh->head) & LINK_MASK;
+	if (node->fresh_prev != BUDDY_NIL)
+		buddy->nodes[node->fresh_prev].fresh_next = block & LINK_MASK;
+	else
+		fresh->head = block;
+	if (node->fresh_next != BUDDY_NIL)
+		buddy->nodes[node->fresh_next].fresh_prev = block & LINK_MASK;
+	else
+		fresh->tail = block;
+}
+
+static void unlink_fresh(struct buddy *buddy, struct buddy_fresh *fresh, uint64_t block)
+{
+	const struct buddy_node *node = &buddy->nodes[block];
+
+	if (node->fresh_prev != BUDDY_NIL)
+		buddy->nodes[node->fresh_prev].fresh_next = node->fresh_next;
+	else
+		fresh->head = node->fresh_next;
+	if (node->fresh_next != BUDDY_NIL)
+		buddy->nodes[node->fresh_next].fresh_prev = node->fresh_prev;
+	else
+		fresh->tail = node->fresh_prev;
+}
+
+void buddy_set_reported(struct buddy *buddy, uint64_t block)
+{
+	struct buddy_node *node = &buddy->nodes[block];
+
+	if (node->reported)
+		return;
+	unlink_fresh(buddy, &buddy->fresh[node->order], block);
+	node->reported = 1;
+}
+
+/* All that goes behind is Reported, so the order of those that are not stays. */
+void buddy_rotate(struct buddy *buddy, unsigned order)
 {
 	struct buddy_list *list = &buddy->lists[order];
+	const uint64_t to_head = buddy->fresh[order].head;
 	const uint64_t before = buddy->nodes[to_head].prev;
 
 	if (before == BUDDY_NIL)
@@ -132,6 +176,8 @@ static void add_free(struct buddy *buddy, uint64_t block, unsigned order, bool t
 {
 	set_node(buddy, block, order, BUDDY_FREE);
 	link_block(buddy, &buddy->lists[order], block, to_tail);
+	if (order >= buddy->report_order)
+		link_fresh(buddy, &buddy->fresh[order], block, to_tail);
 	buddy->nr_free += UINT64_C(1) << order;
 }
 
@@ -141,6 +187,8 @@ void buddy_remove(struct buddy *buddy, uint64_t block)
 
 	if (node->where == BUDDY_FREE) {
 		unlink_block(buddy, &buddy->lists[node->order], block);
+		if (node->order >= buddy->report_order && !node->reported)
+			unlink_fresh(buddy, &buddy->fresh[node->order], block);
 		buddy->nr_free -= UINT64_C(1) << node->order;
 	} else if (node->where == BUDDY_PARKED) {
 		unlink_block(buddy, &buddy->parked[node->vcpu], block);

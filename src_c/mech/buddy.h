@@ -13,19 +13,31 @@
 
 enum buddy_where { BUDDY_NOWHERE = 0, BUDDY_PARKED, BUDDY_FREE, BUDDY_ISOLATED };
 
-/* At the first page of each block; that of any other page is BUDDY_NOWHERE. */
-struct buddy_node {
+/*
+ * At the first page of each block; that of any other page is BUDDY_NOWHERE.  Packed, so that four
+ * links fit into 24 bytes; never point to it as to anything but a struct buddy_node.
+ */
+struct __attribute__((packed, aligned(8))) buddy_node {
 	uint64_t prev : 41;
 	uint64_t order : 6;
 	uint64_t where : 2;
 	uint64_t reported : 1; /* free blocks only */
-	uint64_t next : 41;
 	uint64_t vcpu : 10; /* parked blocks only */
+	uint64_t unused : 4; /* so that next begins a word, as it is used most */
+	uint64_t next : 41;
+	uint64_t fresh_prev : 41; /* blocks of buddy_fresh only */
+	uint64_t fresh_next : 41;
 };
+_Static_assert(sizeof(struct buddy_node) == 24, "a page of the buddy view costs 24 bytes");
 
 struct buddy_list {
 	uint64_t head, tail; /* BUDDY_NIL both, or neither */
 	uint64_t nr_blocks, nr_pages;
+};
+
+/* What is left to report of an order: blocks that are not Reported, in the order of their list. */
+struct buddy_fresh {
+	uint64_t head, tail;
 };
 
 struct buddy {
@@ -36,7 +48,9 @@ struct buddy {
 	struct buddy_list *parked; /* of each vcpu, oldest at the head */
 	uint32_t nr_vcpus;
 	unsigned max_order;
+	unsigned report_order; /* smallest order that is reported */
 	struct buddy_list lists[PGSTE_MAX_ORDER + 1];
+	struct buddy_fresh fresh[PGSTE_MAX_ORDER + 1];
 };
 
 bool buddy_init(struct buddy *buddy, uint64_t nr_pages, uint32_t nr_vcpus);
@@ -56,6 +70,9 @@ void buddy_isolate(struct buddy *buddy, uint64_t block);
 /* expand: the parts of a removed block outside [from, end) become free blocks again. */
 void buddy_split(struct buddy *buddy, uint64_t block, unsigned order, uint64_t from,
 		 uint64_t end);
-void buddy_rotate(struct buddy *buddy, unsigned order, uint64_t to_head);
+/* Flag a free block of report_order or more Reported. */
+void buddy_set_reported(struct buddy *buddy, uint64_t block);
+/* Make the first block that is not Reported the head of its list; what is before it goes behind. */
+void buddy_rotate(struct buddy *buddy, unsigned order);
 
 #endif

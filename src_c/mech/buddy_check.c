@@ -29,6 +29,25 @@ static const char *check_block(const struct buddy *buddy, uint64_t block, enum b
 	return NULL;
 }
 
+/* The blocks of a list that are not Reported are those of fresh, in the same order. */
+static const char *check_fresh(const struct buddy *buddy, unsigned order)
+{
+	const struct buddy_fresh *fresh = &buddy->fresh[order];
+	uint64_t at = fresh->head, prev = BUDDY_NIL;
+
+	for (uint64_t b = buddy->lists[order].head; b != BUDDY_NIL; b = buddy->nodes[b].next) {
+		if (buddy->nodes[b].reported)
+			continue;
+		if (at != b || buddy->nodes[b].fresh_prev != prev)
+			return "what is left to report is not linked in the order of its list";
+		prev = b;
+		at = buddy->nodes[b].fresh_next;
+	}
+	if (at != BUDDY_NIL || fresh->tail != prev)
+		return "what is left to report does not end with its list";
+	return NULL;
+}
+
 /* order: of the list of free blocks, or -1 for a list of parked ones. */
 static const char *check_list(const struct buddy *buddy, const struct buddy_list *list,
 			      int order, uint64_t *pages)
@@ -61,8 +80,11 @@ const char *reporting_validate(const struct pgste_guest *guest)
 	const char *broken = NULL;
 	uint64_t pages = 0, known = 0;
 
-	for (int o = 0; o <= (int)PGSTE_MAX_ORDER && !broken; o++)
+	for (int o = 0; o <= (int)PGSTE_MAX_ORDER && !broken; o++) {
 		broken = check_list(buddy, &buddy->lists[o], o, &pages);
+		if (!broken && (unsigned)o >= buddy->report_order)
+			broken = check_fresh(buddy, (unsigned)o);
+	}
 	if (!broken && pages != buddy->nr_free)
 		return "the count of free pages in the buddy view is wrong";
 	for (uint32_t v = 0; v < buddy->nr_vcpus && !broken; v++)

@@ -155,7 +155,7 @@ static void end_call(struct pgste_guest *guest, struct reporting *r)
 		r->blocks++;
 		if (buddy_add(&r->buddy, block, order, true) == block &&
 		    r->buddy.nodes[block].order == order)
-			r->buddy.nodes[block].reported = 1;
+			buddy_set_reported(&r->buddy, block);
 	}
 }
 
@@ -170,18 +170,16 @@ static bool enough(const struct reporting *r, uint64_t mark)
 static bool fill_batch(struct reporting *r)
 {
 	const unsigned order = r->order;
-	uint64_t next;
+	const struct buddy_fresh *fresh = &r->buddy.fresh[order];
 
-	for (uint64_t block = r->buddy.lists[order].head; block != BUDDY_NIL; block = next) {
+	while (fresh->head != BUDDY_NIL) {
+		const uint64_t block = fresh->head;
 		const bool full = r->nr_batch == r->config.capacity;
 
-		next = r->buddy.nodes[block].next;
-		if (r->buddy.nodes[block].reported)
-			continue;
 		if (r->budget < 0 || full ||
 		    !enough(r, r->config.min + (UINT64_C(1) << order))) {
 			/* the next pass, or what follows the report, starts here */
-			buddy_rotate(&r->buddy, order, block);
+			buddy_rotate(&r->buddy, order);
 			if (r->budget < 0)
 				r->status = PGSTE_REPORTING_REQUESTED;
 			return r->budget >= 0 && full;

@@ -9,6 +9,7 @@ void reporting_apply(struct reporting *r, const struct pgste_reporting_config *c
 {
 	r->config = *config;
 	r->buddy.max_order = config->max_order;
+	r->buddy.report_order = config->order;
 	/* F9: without PAGE_POISON the device might change what the guest relies on */
 	if (config->poison != PGSTE_POISON_NONE && !config->negotiated) {
 		r->status = PGSTE_REPORTING_OFF;

@@ -80,8 +80,8 @@ static void restore_block(struct reporting *r, uint64_t gfn, uint64_t word)
 	if ((word >> 34 & 3) == BUDDY_ISOLATED) {
 		buddy_isolate(&r->buddy, gfn);
 		r->batch[0] = gfn;
-	} else {
-		r->buddy.nodes[gfn].reported = word >> 38 & 1;
+	} else if (word >> 38 & 1) {
+		buddy_set_reported(&r->buddy, gfn);
 	}
 }
 
@@ -131,6 +131,7 @@ void search_reporting_remember(const struct search_system *s, struct reporting_i
 		.passing = r->passing, .calling = r->calling, .in_list = r->in_list,
 	};
 	memcpy(image->lists, buddy->lists, sizeof(image->lists));
+	memcpy(image->fresh, buddy->fresh, sizeof(image->fresh));
 	for (uint64_t gfn = 0; gfn < buddy->nr_pages; gfn++)
 		image->nodes[gfn] = buddy->nodes[gfn];
 }
@@ -154,6 +155,7 @@ void search_reporting_put_back(struct search_system *s, const struct reporting_i
 	r->calling = image->calling;
 	r->in_list = image->in_list;
 	memcpy(r->buddy.lists, image->lists, sizeof(image->lists));
+	memcpy(r->buddy.fresh, image->fresh, sizeof(image->fresh));
 	for (uint64_t gfn = 0; gfn < r->buddy.nr_pages; gfn++)
 		r->buddy.nodes[gfn] = image->nodes[gfn];
 }

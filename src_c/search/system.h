@@ -63,6 +63,7 @@ struct observed {
 struct reporting_image {
 	struct buddy_node nodes[SEARCH_MAX_PAGES];
 	struct buddy_list lists[SEARCH_MAX_ORDER + 1];
+	struct buddy_fresh fresh[SEARCH_MAX_ORDER + 1];
 	uint64_t known, nr_free, due, now_ns, batch;
 	int64_t budget;
 	unsigned order, nr_batch;

@@ -974,7 +974,7 @@ SAME = (
         _REPORTING,
         "buddy_add(&r->buddy, block, order, true) == block &&\n"
         "\t\t    r->buddy.nodes[block].order == order)",
-        "buddy_add(&r->buddy, block, order, true) <= block)",
+        "buddy_add(&r->buddy, block, order, true) == block)",
         ("reporting",),
         "A page that is then never reported is kept, and reporting promises no zap.",
     ),
