@@ -514,6 +514,7 @@ cdef extern from "pgste.h" nogil:
     int pgste_replay_set_accesses(pgste_replay *replay, const uint64_t *accesses,
         const uint64_t *places, uint64_t nr)
     int64_t pgste_replay_run(pgste_replay *replay, uint64_t n)
+    int64_t pgste_replay_run_until(pgste_replay *replay, uint64_t ns, uint64_t n)
     uint64_t pgste_replay_position(const pgste_replay *replay)
     void pgste_replay_get_stats(const pgste_replay *replay, pgste_replay_stats *stats)
 

@@ -16,4 +16,5 @@ cdef class Replay:
 
     cdef int begin(self) except -1
     cdef int take_accesses(self, object accesses, object places, uint64_t base) except -1
+    cdef object go_on(self, uint64_t most, bint by_time, uint64_t ns)
     cdef int raise_ended(self, uint64_t position) except -1

@@ -23,6 +23,7 @@ from pgste._engine._c cimport (
     pgste_replay_new,
     pgste_replay_position,
     pgste_replay_run,
+    pgste_replay_run_until,
     pgste_replay_set_accesses,
     pgste_replay_stats,
     pgste_replay_stats_name,
@@ -195,23 +196,60 @@ cdef class Replay:
         KeyboardInterrupt
             The events before `position` are done, and `run` goes on from there.
         """
-        cdef uint64_t most = UINT64_MAX if n is None else integer(n, "n", 0, UINT64_MAX)
+        return self.go_on(UINT64_MAX if n is None else integer(n, "n", 0, UINT64_MAX), False, 0)
+
+    def run_until(self, ns):
+        """Replay what happens up to time `ns` of the trace, events at that time included.
+
+        What a mechanism does by the clock between two events is done as far as `ns`. (`run` lets
+        all time pass up to the next event.)  The time of a trace begins with its first event and
+        ends with its last.  Where `ns` has passed already, nothing happens.
+
+        Parameters
+        ----------
+        ns : int
+            In nanoseconds, as in `times`.
+
+        Returns
+        -------
+        int
+            Events replayed.
+
+        Raises
+        ------
+        ArgumentError
+            The replay has no times, or `ns` is out of range.
+        OutOfFramesError, GfnError, KeyboardInterrupt
+            As for `run`; after the last, `run_until` goes on from there.
+        """
+        cdef uint64_t until = integer(ns, "ns", 0, UINT64_MAX)
+        if self.c != NULL and self.time_array is None:
+            raise ArgumentError(f"ns: {until} is no time of a replay that was made without times")
+        return self.go_on(UINT64_MAX, True, until)
+
+    cdef object go_on(self, uint64_t most, bint by_time, uint64_t ns):
+        """At most so many events, by_time: up to this time.  Signals are heard on the way."""
         cdef PyThreadState *ts
         cdef uint64_t done = 0, position
-        cdef uint64_t slice = max(SLICE // <uint64_t>len(self.guests), <uint64_t>1)
+        cdef uint64_t slice, part
         cdef int64_t nr = 0
         cdef bint ended
         if self.c == NULL:
             raise ArgumentError("a replay that was never made cannot run")
+        slice = max(SLICE // <uint64_t>len(self.guests), <uint64_t>1)
         most = min(most, <uint64_t>INT64_MAX)
         self.begin()
         ts = watch_begin(<PyObject *>self.host)
         while True:
-            nr = pgste_replay_run(self.c, min(slice, most - done))
+            part = min(slice, most - done)
+            if by_time:
+                nr = pgste_replay_run_until(self.c, ns, part)
+            else:
+                nr = pgste_replay_run(self.c, part)
             if nr <= 0:
                 break
             done += nr
-            if done >= most or not watch_goes_on():
+            if (<uint64_t>nr < part and by_time) or done >= most or not watch_goes_on():
                 break
         position = pgste_replay_position(self.c)
         ended = watch_end(ts)
@@ -229,7 +267,7 @@ cdef class Replay:
             if hasattr(error, "add_note"):  # Python 3.11
                 error.add_note(
                     f"the replay stands at event {position} of {len(self.event_array)},"
-                    " from where run() goes on"
+                    " from where run() and run_until() go on"
                 )
             raise
 

@@ -66,6 +66,15 @@ int pgste_replay_set_accesses(struct pgste_replay *replay, const uint64_t *acces
  * looking changes nothing; calls on other guests of the host leave it too.
  */
 int64_t pgste_replay_run(struct pgste_replay *replay, uint64_t n);
+/*
+ * Replay what happens up to time ns of the trace: at most n events, those at ns included, and what
+ * falls due until then.  How many events; fewer than n: time has come to ns, or to where it was
+ * already.  It begins with the first event and ends with the last.  After pgste_replay_run time has
+ * come to the next event; after this it has not, and either of the two goes on from there.
+ * PGSTE_E_ARG, and nothing changes: the replay has no times.  Other errors and what is held back as
+ * for pgste_replay_run.
+ */
+int64_t pgste_replay_run_until(struct pgste_replay *replay, uint64_t ns, uint64_t n);
 uint64_t pgste_replay_position(const struct pgste_replay *replay);
 void pgste_replay_get_stats(const struct pgste_replay *replay, struct pgste_replay_stats *stats);
 

@@ -17,6 +17,8 @@ struct pgste_replay {
 	uint64_t nr_pages; /* of the smallest guest */
 	uint32_t tag;
 	int error;
+	bool waiting;	   /* time has not come to the next event: */
+	uint64_t left_ns;  /* it is still so far away */
 	bool clocked; /* a guest's mechanism acts by the clock */
 	bool holes;   /* a guest has pages outside every memory slot */
 	uint64_t stale_allocs, stale_pages, implied_frees, ignored_frees;

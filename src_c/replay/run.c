@@ -185,48 +185,108 @@ static void pass_time(struct pgste_replay *r, uint64_t ns)
 	account(r, rest);
 }
 
-static ALWAYS_INLINE void to_next_event(struct pgste_replay *r, uint64_t at)
+/* From this event to the next. */
+static ALWAYS_INLINE uint64_t gap_after(const struct pgste_replay *r, uint64_t at)
 {
-	uint64_t ns = 0;
+	uint64_t from, to;
 
-	if (at + 1 >= r->nr)
-		return;
-	if (r->times && r->times[at + 1] > r->times[at])
-		ns = r->times[at + 1] - r->times[at];
+	if (at + 1 >= r->nr || !r->times)
+		return 0;
+	from = READ_ONCE(r->times[at]);
+	to = READ_ONCE(r->times[at + 1]);
+	return to > from ? to - from : 0;
+}
+
+static ALWAYS_INLINE void let_pass(struct pgste_replay *r, uint64_t ns)
+{
 	if (r->clocked)
 		pass_time(r, ns);
 	else if (ns)
 		account(r, ns);
 }
 
+/* Let the time up to the next event pass, but not beyond ns; whether the event is reached. */
+static bool reach_next(struct pgste_replay *r, uint64_t ns)
+{
+	const uint64_t now = READ_ONCE(r->times[r->at]) - r->left_ns;
+	uint64_t step;
+
+	if (!r->waiting)
+		return true;
+	if (ns < now)
+		return false;
+	step = min_u64(r->left_ns, ns - now);
+	let_pass(r, step);
+	r->left_ns -= step;
+	r->waiting = r->left_ns != 0;
+	return !r->waiting;
+}
+
+/* The event that is next, and the accesses before it. */
+static ALWAYS_INLINE int do_event(struct pgste_replay *r, uint64_t at)
+{
+	const uint64_t *event = r->events + at;
+
+	if (at + PREFETCH_PAGE < r->nr)
+		prefetch(r->guests[0], event, r->base_pfn);
+	r->error = replay_accesses(r);
+	if (!r->error)
+		r->error = replay_event(r, READ_ONCE(*event));
+	return r->error;
+}
+
+/* Behind the last event: accesses, and the last run of frees, which nothing can join any more. */
+static int end_if_last(struct pgste_replay *r)
+{
+	if (r->at < r->nr)
+		return PGSTE_OK;
+	r->error = replay_accesses(r);
+	for (unsigned i = 0; i < r->nr_guests && !r->error; i++)
+		guest_settle(r->guests[i]);
+	return r->error;
+}
+
 int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 {
 	const uint64_t start = r->at, end = start + min_u64(n, r->nr - start);
-	const uint64_t *events = r->events;
 
 	if (r->error)
 		return r->error;
 	r->holes = any_holes(r);
+	if (start < end && r->waiting) {
+		let_pass(r, r->left_ns);
+		r->waiting = false;
+	}
 	for (uint64_t at = start; at < end; at++) {
-		if (at + PREFETCH_PAGE < r->nr)
-			prefetch(r->guests[0], events + at, r->base_pfn);
-		r->error = replay_accesses(r);
-		if (!r->error)
-			r->error = replay_event(r, READ_ONCE(events[at]));
-		if (r->error)
+		if (do_event(r, at))
 			return r->error;
-		to_next_event(r, at);
+		if (at + 1 < r->nr)
+			let_pass(r, gap_after(r, at));
 		r->at = at + 1;
 	}
-	if (r->at == r->nr)
-		r->error = replay_accesses(r);
+	if (end_if_last(r))
+		return r->error;
+	return (int64_t)(end - start);
+}
+
+int64_t pgste_replay_run_until(struct pgste_replay *r, uint64_t ns, uint64_t n)
+{
+	const uint64_t start = r->at, end = start + min_u64(n, r->nr - start);
+
 	if (r->error)
 		return r->error;
-	/* the last run of frees, which nothing can join any more */
-	if (r->at == r->nr)
-		for (unsigned i = 0; i < r->nr_guests; i++)
-			guest_settle(r->guests[i]);
-	return (int64_t)(end - start);
+	if (!r->times)
+		return PGSTE_E_ARG;
+	r->holes = any_holes(r);
+	while (r->at < end && reach_next(r, ns) && READ_ONCE(r->times[r->at]) <= ns) {
+		if (do_event(r, r->at))
+			return r->error;
+		r->left_ns = gap_after(r, r->at);
+		r->waiting = ++r->at < r->nr;
+	}
+	if (end_if_last(r))
+		return r->error;
+	return (int64_t)(r->at - start);
 }
 
 /* ---- new ---- */

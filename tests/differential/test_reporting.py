@@ -186,9 +186,10 @@ def test_random_runs_agree_with_the_reference(seed: int) -> None:
         twins.check()
 
 
-@pytest.mark.parametrize("seed", range(15))
-def test_random_replays_agree_with_the_reference(seed: int) -> None:
-    rng = random.Random(1000 + seed)
+def draw_replay(
+    rng: random.Random,
+) -> tuple[Twins, list[tuple[int, int, int]], list[int], int]:
+    """Guests, events, times, and the first pfn."""
     nr_guests = rng.choice((1, 1, 2))
     twins = Twins(rng, frames=rng.choice((60, 210)), nr_guests=nr_guests)
     pages = min(guest.pages for guest in twins.engines)
@@ -204,6 +205,13 @@ def test_random_replays_agree_with_the_reference(seed: int) -> None:
         events.append((rng.randint(0, 1), order, base + first))
         times.append(now)
         now += rng.choice((0, 0, 1, 4, 60))
+    return twins, events, times, base
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_random_replays_agree_with_the_reference(seed: int) -> None:
+    rng = random.Random(1000 + seed)
+    twins, events, times, base = draw_replay(rng)
     words = [pfn << 8 | order << 2 | kind for kind, order, pfn in events]
     timed = rng.random() < 0.9
     engine = pgste.Replay(twins.engines, np.array(words), times if timed else None, base)
@@ -218,6 +226,55 @@ def test_random_replays_agree_with_the_reference(seed: int) -> None:
     assert told["frame_seconds"] == pytest.approx(model.frame_ns * 1e-9)
     assert told["swap_seconds"] == pytest.approx(model.swap_ns * 1e-9)
     assert told["seconds"] == pytest.approx(model.ns * 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_run_until_agrees_with_the_reference(seed: int) -> None:
+    """Whole state at times that are no event's, between runs by number and other calls."""
+    rng = random.Random(2000 + seed)
+    twins, events, times, base = draw_replay(rng)
+    words = [pfn << 8 | order << 2 | kind for kind, order, pfn in events]
+    engine = pgste.Replay(twins.engines, np.array(words), times, base)
+    model = reference.Replay(twins.models, base, events, times)
+    ns = times[0]
+    while engine.position < len(events):
+        what = rng.random()
+        if what < 0.15:
+            n = rng.choice((0, 1, 3))
+            assert engine.run(n) == model.run(n)
+        elif what < 0.25:
+            one_step(rng, twins)
+        else:
+            ns += rng.choice((-30, 0, 1, 1, 5, 20, 100, 100))
+            ns = max(ns, 0)
+            assert engine.run_until(ns) == model.run_until(ns)
+        twins.check()
+        assert engine.stats()["seconds"] == pytest.approx(model.ns * 1e-9)
+        assert engine.stats()["frame_seconds"] == pytest.approx(model.frame_ns * 1e-9)
+    assert engine.run_until(2**64 - 1) == 0
+
+
+def test_run_until_in_parts_is_a_run() -> None:
+    """Stops at any times leave what a run alone leaves; each time stands where it was asked to."""
+    for seed in range(40):
+        seen = []
+        for by_time in (False, True):
+            rng = random.Random(3000 + seed)
+            twins, events, times, base = draw_replay(rng)
+            words = [pfn << 8 | order << 2 | kind for kind, order, pfn in events]
+            replay = pgste.Replay(twins.engines, np.array(words), times, base)
+            before = [guest.now_ns for guest in twins.engines]
+            for ns in (
+                sorted(rng.randint(times[0], times[-1]) for _ in range(50)) if by_time else ()
+            ):
+                replay.run_until(ns)
+                assert replay.position == sum(at <= ns for at in times)
+                for guest, start in zip(twins.engines, before, strict=True):
+                    assert guest.now_ns == start + ns - times[0]
+            replay.run()
+            told = [reporting_snapshot(guest) for guest in twins.engines]
+            seen.append((engine_snapshot(twins.host, twins.engines), told))
+        assert seen[0] == seen[1], seed
 
 
 @pytest.mark.parametrize("pages", [1, 63, 1024, 4096, 100_000, 2**20, 2**28, 2**40])

@@ -38,6 +38,7 @@ class Replay:
         self.accesses = list(accesses)
         self.accesses_done = 0
         self.position = 0
+        self.left: int | None = None  # of the time up to the next event, if that has not passed
         self.tag = 0
         # Consecutive frees that will be one madvise call, [start, end), for each guest.
         self.pending: list[tuple[int, int] | None] = [None] * len(guests)
@@ -84,8 +85,32 @@ class Replay:
         for done in range(n):
             if self.position == len(self.events):
                 return done
+            if self.left is not None:
+                self._pass_time(self.left)
             self._step()
+            if self.left is not None:
+                self._pass_time(self.left)
+            self.left = None
         return n
+
+    def run_until(self, ns: int) -> int:
+        """What happens up to this time of the trace, events at it included: how many were done."""
+        before = self.position
+        while self.position < len(self.events):
+            at = self.times[self.position]
+            if self.left is not None:
+                now = at - self.left
+                if ns < now:
+                    break
+                passes = min(self.left, ns - now)
+                self._pass_time(passes)
+                self.left = self.left - passes or None
+                if self.left is not None:
+                    break
+            if at > ns:
+                break
+            self._step()
+        return self.position - before
 
     def _access(self) -> None:
         """What comes before the next event; a page that is free has no owner to touch it."""
@@ -114,8 +139,9 @@ class Replay:
             self._access()
             for number in range(len(self.guests)):
                 self.issue(number)
+        self.left = None
         if self.position < len(self.events):
-            self._pass_time(self.times[self.position] - self.times[self.position - 1])
+            self.left = self.times[self.position] - self.times[self.position - 1]
 
     def _pass_time(self, left: int) -> None:
         """Until the next event; what falls due on the way happens at its time."""
