@@ -49,7 +49,7 @@ BINDING_CFLAGS = [*COMMON, "-Og", "-w", *EXTRA]
 HOT = [f"pgste._engine.{name}" for name in ("arguments", "guest", "host", "member", "unit")]
 HOT_CFLAGS = [*COMMON, "-O1", "-w", *EXTRA]
 # Calls that are rare, or long within the core.
-COLD = [f"pgste._engine.{name}" for name in ("live", "replay", "search", "trace")]
+COLD = [f"pgste._engine.{n}" for n in ("curve", "live", "replay", "reporting", "search", "trace")]
 COLD_CFLAGS = [*COMMON, "-O0", "-w", *EXTRA]
 LDFLAGS = ["-pthread", *(EXTRA or ["-s"])]
 DIRECTIVES = {

@@ -29,6 +29,7 @@ from pgste.guarantees.systems import STATES, SYSTEMS, System
 from pgste.live.record import Recording
 from pgste.traces import pgt
 
+GRID = str(Path(__file__).parents[1] / "golden/grids/small.toml")
 STREAM = str(Path(__file__).parents[1] / "golden/streams/small.qevm")
 SMALL = str(Path(__file__).parents[1] / "golden/traces/small.trace.dat")
 HOSTILE = ["[red]x", "[/]", "\x1b[2J", "a\nb", "\u202ecod", "\u2066x", "\udcff", "\x9b2J", "\u2028"]
@@ -168,6 +169,10 @@ VIEWS: list[tuple[str, ...]] = [
     ("compare",),
     ("map",),
     ("compare", SMALL, "--flavour", "zvm"),
+    ("compare", SMALL, f"{SMALL}*2@+1s,stagger=2s"),
+    ("curve", SMALL),
+    ("size", SMALL, "--no-swap"),
+    ("sweep", GRID),
     ("scenario", "crash-2019"),
     ("scenario", "--list"),
     ("scenario", "--order", "v5.3"),

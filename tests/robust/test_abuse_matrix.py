@@ -110,6 +110,8 @@ OWN: dict[tuple[str, str], Callable[[World], Any]] = {
     ("curve", "mechanisms"): lambda world: ["none"],
     ("smallest_hosts", "mechanisms"): lambda world: ["none"],
     ("smallest_hosts", "no_swap"): lambda world: True,
+    ("Fleet", "members"): lambda world: [world.trace],
+    ("Fleet.compare", "mechanisms"): lambda world: ["none"],
     ("sweep", "traces"): lambda world: world.trace,
     ("sweep", "grid"): lambda world: {"mechanism": "none"},
     ("sweep", "executor"): lambda world: AtOnce(),
@@ -132,6 +134,8 @@ CLASSES: dict[str, tuple[type, Callable[[World], Any]]] = {
     "Replay": (Replay, lambda world: world.replay),
     "Trace": (Trace, lambda world: world.trace),
     "Saver": (migration.Saver, lambda world: world.saver),
+    "Fleet": (pgste.Fleet, lambda world: pgste.Fleet([world.trace])),
+    "Member": (pgste.Member, lambda world: pgste.Member(world.trace)),
 }
 #: Public classes that are not called with arguments of a user's, and why.
 NOT_CALLED = {
@@ -146,8 +150,6 @@ NOT_CALLED = {
     "Saved": "what save gives",
     "Smallest": "what smallest_hosts gives",
     "Sweep": "what sweep gives",
-    "Fleet": "tests/unit/study/test_fleet.py has its bad arguments",
-    "Member": "the same",
     "Flag": "an enum",
 }
 
