@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -94,29 +95,31 @@ def _set_up_reporting(
     }
 
 
-def _sample_steps(trace: Trace, samples: int) -> list[int]:
-    """Numbers of events after which to sample, evenly over trace time; the last is the end."""
-    nr = len(trace)
-    span = int(trace.time[-1]) - int(trace.time[0]) if nr else 0
-    if span:
-        times = int(trace.time[0]) + np.linspace(0, span, samples + 1)[1:-1]
-        steps = np.searchsorted(trace.time, times.astype(np.uint64))
-    else:
-        steps = np.linspace(0, nr, samples + 1)[1:-1].astype(np.int64)
-    return [*sorted({step for step in steps.tolist() if 0 < step < nr}), nr]
+@dataclass(frozen=True)
+class _Moment:
+    """Where a replay stops: after what happened up to a time, or after this many events."""
+
+    at: int
+    """Nanoseconds of the trace; events if it takes no time."""
+    sample: bool
+    flush: bool
 
 
-def _flush_steps(trace: Trace) -> set[int]:
-    """Numbers of events after which another 2 seconds of the trace have passed."""
-    if not len(trace):
-        return set()
+def _moments(trace: Trace, samples: int, flush: bool) -> list[_Moment]:
+    """Samples evenly over the trace, the last at its end; flushes every 2 seconds of it."""
     start, end = int(trace.time[0]), int(trace.time[-1])
-    if end - start > FLUSH_NS * MAX_SAMPLES:
-        raise ArgumentError(
-            f"trace: spans {(end - start) * 1e-9:g} s, too long for reclaim 'lru' ('simple' can)"
-        )
-    times = np.arange(start + FLUSH_NS, end + 1, FLUSH_NS, dtype=np.uint64)
-    return set(np.searchsorted(trace.time, times).tolist()) - {0}
+    if start == end:
+        steps = np.linspace(0, len(trace), samples + 1)[1:].astype(np.int64)
+        return [_Moment(step, True, False) for step in sorted(set(steps.tolist()) - {0})]
+    stops = {*(start + np.linspace(0, end - start, samples + 1)[1:-1].astype(np.uint64)).tolist()}
+    stops = {int(at) for at in stops} - {start} | {end}
+    flushes: set[int] = set()
+    if flush:
+        if end - start > FLUSH_NS * MAX_SAMPLES:
+            span = f"{(end - start) * 1e-9:g} s"
+            raise ArgumentError(f"trace: spans {span}, too long for reclaim 'lru' ('simple' can)")
+        flushes = set(range(start + FLUSH_NS, end + 1, FLUSH_NS))
+    return [_Moment(at, at in stops, at in flushes) for at in sorted(stops | flushes)]
 
 
 def _replay(
@@ -133,50 +136,50 @@ def _replay(
     start = int(trace.time[0])
     rows: list[tuple[float, int, int, int]] = []
 
-    def sample(at: int) -> None:
+    def sample(ns: int) -> None:
         stats = host.stats()
-        now = (int(trace.time[at]) - start) * 1e-9
         used = stats["frames"] - stats["frames_free"]
         one = guests[0].stats()  # every guest has allocated and freed the same
         in_use = live_at_start + one["pages_allocated"] - one["pages_freed"]
         swap = stats["swap_slots"] - stats["swap_slots_free"]
-        rows.append((now, len(guests) * in_use, used, swap))
+        rows.append(((ns - start) * 1e-9, len(guests) * in_use, used, swap))
 
     try:
         replay = Replay(
             guests, trace.events, trace.time, base, accesses=trace.accesses, places=trace.places
         )
     except OutOfFramesError:
-        sample(0)
+        sample(start)
         if progress:
             progress(mechanism, len(trace), len(trace))
         nothing = Replay(guests, []).stats()  # it resets the counters, too
         return _result(mechanism, host, guests, nothing, 0.0, rows, OutOfMemory(None, 0.0))
-    sample(0)
-    elapsed, done, turn = 0.0, 0, 0
+    sample(start)
+    elapsed, timed = 0.0, int(trace.time[-1]) > start
     ended: OutOfMemory | None = None
-    stops = set(_sample_steps(trace, samples))
-    flushes = _flush_steps(trace) if host.reclaim_model == "lru" else set()
     host.flush_stats()
-    for step in sorted(stops | flushes):
-        if between and done in stops | {0}:
-            between(turn)
+    sampled = True
+    for moment in _moments(trace, samples, host.reclaim_model == "lru"):
+        if between and sampled:
+            between(len(rows) - 1)
         begin = time.perf_counter()
+        now = moment.at if timed else start
         try:
-            replay.run(step - done)
+            if timed:
+                replay.run_until(moment.at)
+            else:
+                replay.run(moment.at - replay.position)
         except OutOfFramesError:
-            at = replay.position
-            ended = OutOfMemory(at, (int(trace.time[at]) - start) * 1e-9)
+            now = int(trace.time[replay.position])
+            ended = OutOfMemory(replay.position, (now - start) * 1e-9)
         elapsed += time.perf_counter() - begin
-        done = step if ended is None else len(trace)
-        if step in flushes:
+        if moment.flush:
             host.flush_stats()
-        if step not in stops and ended is None:
-            continue
-        turn += 1
-        sample(max(step - 1, 0) if ended is None else at)
-        if progress:
-            progress(mechanism, done, len(trace))
+        sampled = moment.sample or ended is not None
+        if sampled:
+            sample(now)
+            if progress:
+                progress(mechanism, len(trace) if ended else replay.position, len(trace))
         if ended:
             break
     return _result(mechanism, host, guests, replay.stats(), elapsed, rows, ended)
