@@ -110,7 +110,7 @@ def run_mixture(
     if ended is None:
         host.flush_stats()
         for turn in _turns(parts, turn_ns):
-            ended = _one_turn(parts, replays, turn)
+            ended = _one_turn(parts, replays, turn, (turns + 1) * turn_ns - 1)
             if ended:
                 break
             stats = host.stats()
@@ -144,14 +144,15 @@ def _turns(parts: Sequence[Part], turn_ns: int) -> list[list[int]]:
 
 
 def _one_turn(
-    parts: Sequence[Part], replays: Sequence[Replay], turn: Sequence[int]
+    parts: Sequence[Part], replays: Sequence[Replay], turn: Sequence[int], until: int
 ) -> OutOfMemory | None:
+    """Events of each guest up to a time, and what its mechanism does by the clock till then."""
     for part, replay, step in zip(parts, replays, turn, strict=True):
         at = replay.position
-        if step <= at:
+        if step <= at and replay.guests[0].mechanism != "reporting":  # nothing happens
             continue
         try:
-            replay.run(step - at)
+            replay.run_until(part.start_ns + until)
         except OutOfFramesError:
             at = replay.position
             return OutOfMemory(at, (int(part.trace.time[at]) - part.start_ns) * 1e-9)

@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 import reference
+from reference.reporting import Reporting, Settings
 
 import pgste
 from differential.traces import packed, random_events
@@ -15,7 +16,9 @@ from pgste.study.mixture import Part, run_mixture
 from pgste.study.sizes import kernel_watermarks
 
 TURN = 1000
-MECHANISMS = ("none", "cmma", "madv_dontneed", "madv_free")
+MECHANISMS = ("none", "cmma", "madv_dontneed", "madv_free", "reporting")
+# Every block is reported, half a turn after a free.
+REPORTING = {"order": 0, "parked_order": 0, "parked_high": 0, "delay_ns": 500, "min": 0, "low": 0}
 Drawn = tuple[list[tuple[int, int, int]], list[int], int]
 COUNTERS = ("swap_outs", "swap_ins", "zero_fills", "unused_discards", "lazyfree_discards", "hints")
 
@@ -38,7 +41,8 @@ def by_engine(
     for events, times, start in those:
         trace = pgste.Trace(np.array(packed(events), np.uint64), times)
         parts.append(Part(trace, start, trace.summary()))
-    mixed = run_mixture(parts, mechanism, frames, slots, {}, TURN, reclaim="simple")
+    settings: dict[str, int] = {**REPORTING, "spare": 1000} if mechanism == "reporting" else {}
+    mixed = run_mixture(parts, mechanism, frames, slots, settings, TURN, reclaim="simple")
     end = mixed.out_of_memory
     told = {name: mixed.guests[name] for name in COUNTERS}
     told |= {name: mixed.host[name] for name in ("frames_peak", "swap_peak", "frames_free")}
@@ -54,7 +58,11 @@ def by_model(
     end: tuple[int, ...] | None = None
     for events, times, _ in those:
         pages = max(pfn + (1 << order) for _, order, pfn in events) - 1024
-        guests.append(reference.Guest(pages, host, mechanism=mechanism))
+        guest = reference.Guest(pages, host, mechanism=mechanism)
+        if mechanism == "reporting":
+            told = {**vars(Settings.for_guest(pages, 1)), **REPORTING, "spare": 1000}
+            guest.reporting = Reporting(guest, Settings(**told))
+        guests.append(guest)
         try:
             replays.append(reference.Replay([guests[-1]], 1024, events, times))
         except reference.OutOfFrames:
@@ -69,7 +77,10 @@ def by_model(
         for (_, times, start), replay in zip(those, replays, strict=True):
             until = sum(time < start + turn * TURN for time in times)
             try:
-                replay.run(until - replay.position)
+                if mechanism == "reporting":
+                    replay.run_until(start + turn * TURN - 1)
+                else:
+                    replay.run(until - replay.position)
             except reference.OutOfFrames:
                 end = (replay.position,)
                 break

@@ -120,10 +120,23 @@ def test_pages_in_use_are_those_of_the_trace() -> None:
     )
     assert trace.summary()["peak_in_use"] == 3
     for guests in (1, 3):
-        result = pgste.compare(trace, host_frames=100, guests=guests, samples=100)
+        result = pgste.compare(trace, host_frames=100, guests=guests, samples=10)
         for one in result.results:
-            # before the first event, then after each of the six
-            assert one.pages_in_use.tolist() == [guests * n for n in (1, 2, 1, 1, 1, 3, 2)]
+            # before the first event, then every half millisecond, and an event every whole one
+            in_use = (1, 2, 1, 1, 1, 1, 1, 1, 3, 3, 2)
+            assert one.pages_in_use.tolist() == [guests * n for n in in_use]
+
+
+def test_a_sample_in_a_pause_shows_what_has_happened_by_then() -> None:
+    # 8 pages are freed after a second; then nothing for 9 s, and the report comes after 2 of them
+    second = 10**9
+    trace = pgste.Trace.from_arrays([0, 1, 0], [0, 0, 8], [3, 3, 0], [0, second, 10 * second])
+    settings = {"order": 3, "min": 0, "low": 0, "spare": 1000, "parked_order": 0}
+    one = pgste.compare(trace, ["reporting"], 20, reporting=settings, samples=20)["reporting"]
+    assert one.seconds.tolist() == pytest.approx([k / 2 for k in range(21)])
+    # 8 in use to 1 s; free and kept to 3 s; then given back, before the last event takes a page
+    assert one.frames_used.tolist() == [0] + 5 * [8] + 14 * [0] + [1]
+    assert one.pages_in_use.tolist() == [0, 8] + 18 * [0] + [1]
 
 
 def test_pages_in_use_are_held_somewhere() -> None:
