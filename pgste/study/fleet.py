@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -195,8 +196,8 @@ class Fleet:
 
         Events go to the host in the order of their times; of events at the same time, those of
         the member that was named first come first.  A guest has no memory before it starts, and
-        keeps what it has when its trace ends.  What ``reporting`` does between two events of a
-        guest happens right after the first of them.
+        keeps what it has when its trace ends, which is where its time ends, too.  What
+        ``reporting`` does between two events of a guest happens at its time.
 
         Parameters
         ----------
@@ -321,7 +322,7 @@ def _turns(groups: Sequence[_Group], flush_ns: int | None) -> list[_Turn]:
     when = np.concatenate([group.times for group in groups])
     which = np.repeat(np.arange(len(groups)), [len(group.times) for group in groups])
     order = np.argsort(when, kind="stable")
-    period = when[order] // flush_ns if flush_ns else np.zeros(len(when), np.int64)
+    period = np.maximum((when[order] - 1) // flush_ns, 0) if flush_ns else np.zeros_like(when)
     which = which[order]
     starts = np.flatnonzero(np.diff(which, prepend=-1) | np.diff(period, prepend=-1))
     flush = np.diff(period[starts], prepend=-1) > 0
@@ -338,6 +339,8 @@ class _Run:
         self.guests: list[list[Guest]] = [[] for _ in groups]
         self.replays: list[Replay | None] = [None for _ in groups]
         self.frames_peak = self.swap_peak = 0
+        self.due: list[tuple[int, int]] = []  # a heap: when a group's mechanism acts, which
+        self.next_due: dict[int, int] = {}  # of these, what holds
 
     def result(
         self,
@@ -370,15 +373,78 @@ class _Run:
         """Which guest got no frame, and when, if one did not."""
         group = self.groups[turn.group]
         try:
-            replay = self.replays[turn.group] or self._start(turn.group)
-            if turn.flush:
-                self.host.flush_stats()
-            replay.run(turn.events)
+            if self.mechanism == "reporting":
+                self._turn_by_the_clock(turn)
+            else:
+                replay = self.replays[turn.group] or self._start(turn.group)
+                if turn.flush:
+                    self.host.flush_stats()
+                replay.run(turn.events)
         except OutOfFramesError:
             at = self.replays[turn.group]
             when = group.start if at is None else int(group.times[at.position])
             return group.names[0], when * 1e-9
         return None
+
+    def _turn_by_the_clock(self, turn: _Turn) -> None:
+        """The turn's events, and what all mechanisms do until the last of them, in order of time.
+
+        Of what happens at the same time, the member that was named first comes first.
+        """
+        which = turn.group
+        times = self.groups[which].times
+        old = self.replays[which]
+        at = old.position if old else 0
+        first, last = int(times[at]), int(times[at + turn.events - 1])
+        if turn.flush:
+            self._flush_until(first)
+        self._act_before(first, which)
+        replay = old or self._start(which)
+        if turn.flush and not old:  # as for the other mechanisms, behind the set-up
+            self.host.flush_stats()
+        while acts := self._next_act(last, which):
+            when, other = acts
+            if other != which:  # its own comes with its events
+                replay.run_until(self._trace_time(which, when - (other < which)))
+                self._until(other, when)
+            else:
+                del self.next_due[which]
+        self._until(which, last)
+
+    def _flush_until(self, ns: int) -> None:
+        """Flush the statistics at whole periods up to now, where something was done in one."""
+        last = (ns - 1) // FLUSH_NS * FLUSH_NS  # what happens at its end belongs to a period
+        while acts := self._next_act(last, len(self.groups)):
+            self._act_before(-(-acts[0] // FLUSH_NS) * FLUSH_NS, len(self.groups))
+            self.host.flush_stats()
+        self.host.flush_stats()
+
+    def _act_before(self, ns: int, which: int) -> None:
+        """What mechanisms do before this time, and at it those of groups before this one."""
+        while acts := self._next_act(ns, which):
+            self._until(acts[1], acts[0])
+
+    def _next_act(self, ns: int, which: int) -> tuple[int, int] | None:
+        """When a mechanism acts next, and whose it is, if that is before this group's turn."""
+        while self.due and self.next_due.get(self.due[0][1]) != self.due[0][0]:
+            heappop(self.due)
+        return self.due[0] if self.due and self.due[0] < (ns, which) else None
+
+    def _until(self, which: int, ns: int) -> None:
+        """Bring a group to this time of the fleet, and see when its mechanism acts next."""
+        replay, group = self.replays[which], self.groups[which]
+        assert replay is not None
+        replay.run_until(self._trace_time(which, ns))
+        self.next_due.pop(which, None)
+        dues = [guest.reporting()["due_ns"] for guest in self.guests[which]]
+        dues = [due for due in dues if due is not None]
+        if dues and replay.position < len(group.times):
+            self.next_due[which] = group.start + min(dues)
+            heappush(self.due, (self.next_due[which], which))
+
+    def _trace_time(self, which: int, ns: int) -> int:
+        group = self.groups[which]
+        return max(ns - group.start, 0) + int(group.trace.time[0])
 
     def _start(self, which: int) -> Replay:
         """A group's guests come to the host.  Their set-up resets the host's counters."""
