@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -82,10 +83,17 @@ class Both:
 
     def run(self, n: int) -> bool:
         """The next n events at most; whether that was refused."""
-        result = self.pair.both(lambda: self.engine.run(n), lambda: self.model.run(n))
+        return self._run(lambda: self.engine.run(n), lambda: self.model.run(n))
+
+    def run_until(self, ns: int) -> bool:
+        """All up to a time; whether that was refused."""
+        return self._run(lambda: self.engine.run_until(ns), lambda: self.model.run_until(ns))
+
+    def _run(self, by_engine: Callable[[], int], by_model: Callable[[], int]) -> bool:
+        result = self.pair.both(by_engine, by_model)
         if isinstance(result, tuple):
             assert self.engine.position == self.model.position
-            assert outcome(lambda: self.engine.run(n)) == result
+            assert outcome(by_engine) == result
             return True
         self.check_stats()
         self.pair.check()
@@ -114,7 +122,11 @@ def test_random_replay(seed: int) -> None:
     pair.check()
     both.check_stats()
     while both.model.position < len(events):
-        if both.run(random.choice((1, 2, 7, 1000))):
+        if times and random.random() < 0.5:
+            at = both.model.position
+            if both.run_until(max(times[at] + random.choice((-1, 0, 0, 5, 10**9)), 0)):
+                return
+        elif both.run(random.choice((1, 2, 7, 1000))):
             return
     assert both.engine.run() == 0
 

@@ -117,6 +117,12 @@ CALLS = {
         guest = guests[0]
         call = Replay(guests, events).run
     """,
+    "replay up to a time": """
+        events = np.tile(pairs(1 << 20), 16)
+        times = np.arange(events.size)
+        guest = Guest(1024)
+        call = lambda: for_ever(lambda: Replay(guest, events, times).run_until(1 << 60))
+    """,
     "setup of a replay": """
         events = pairs(1 << 24)
         host = Host(1 << 16, 1 << 16)

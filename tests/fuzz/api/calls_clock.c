@@ -241,6 +241,25 @@ struct outcome call_replay_new(struct world *w)
 	return (struct outcome){ .result = result, .partial = result != PGSTE_E_ARG };
 }
 
+static struct outcome run_until(struct world *w, uint64_t n)
+{
+	const uint64_t at = pgste_replay_position(w->replay.r);
+	const uint64_t last = w->replay.nr ? w->replay.times[w->replay.nr - 1] : 0;
+	const uint64_t ns = take_byte(&w->in) * (last / 128);
+	const int64_t result = CALL(w, pgste_replay_run_until(w->replay.r, ns, n));
+
+	REQUIRE(result == PGSTE_E_NO_FRAME || result == PGSTE_E_FOREIGN ||
+		result == PGSTE_E_GFN || pgste_pgm_code((int)result) || result >= 0 ||
+		ended_early(w, result) || (result < 0 && result == w->replay.error));
+	w->replay.error = result;
+	if (result >= 0) {
+		REQUIRE((uint64_t)result <= n);
+		REQUIRE(pgste_replay_position(w->replay.r) == at + (uint64_t)result);
+	}
+	w->held = true;
+	return (struct outcome){ .result = result, .partial = true };
+}
+
 struct outcome call_replay_run(struct world *w)
 {
 	const uint8_t form = take_byte(&w->in);
@@ -252,6 +271,8 @@ struct outcome call_replay_run(struct world *w)
 	if (!w->replay.r)
 		return NOTHING;
 	at = pgste_replay_position(w->replay.r);
+	if (form >= 253 && w->replay.times)
+		return run_until(w, n);
 	result = CALL(w, pgste_replay_run(w->replay.r, n));
 	REQUIRE(result == PGSTE_E_NO_FRAME || result == PGSTE_E_FOREIGN ||
 		result == PGSTE_E_GFN || pgste_pgm_code((int)result) || result >= 0 ||
