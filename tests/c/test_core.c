@@ -232,7 +232,7 @@ static void replays(void)
 		      PGSTE_E_ARG);
 		CHECK(pgste_replay_new(guests, 2, 1000, events, times, EVENTS, &replay) ==
 		      PGSTE_OK);
-		for (uint64_t ns = 0; pgste_replay_position(replay) < EVENTS / 2; ns += draw(90000)) {
+		for (uint64_t ns = 0; ns < EVENTS * 500; ns += draw(90000)) {
 			while ((n = pgste_replay_run_until(replay, ns, 20)) == 20)
 				;
 			CHECK(n >= 0 && pgste_replay_position(replay) == ns / 1000 + 1);
