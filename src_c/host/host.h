@@ -75,7 +75,7 @@ static inline bool swap_nearly_full(const struct pgste_host *host)
 	return 2 * host->nr_slots_free < host->config.nr_swap_slots;
 }
 
-/* ---- address spaces (host.c) ---- */
+/* ---- address spaces (life.c) ---- */
 
 /* The number that an address space gets, the lowest that is free; NIL: no memory, or too many. */
 uint32_t host_join(struct pgste_host *host, struct mm *mm);

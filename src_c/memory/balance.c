@@ -5,9 +5,12 @@
  *
  * A host whose low watermark is 0 is a memory cgroup at its limit; others are a machine.
  */
-#include "memory/reclaim.h"
+#include "memory/undo.h"
+#include "memory/victims.h"
+#include "memory/vmscan.h"
 
 #define PRIORITY 12 /* DEF_PRIORITY */
+#define RETRIES 17u /* MAX_RECLAIM_RETRIES, and the first try */
 /* In the order of enum lru_list. */
 enum { ANON_INACTIVE, ANON_ACTIVE, FILE_INACTIVE, FILE_ACTIVE, NR_LISTS };
 
@@ -207,7 +210,7 @@ uint32_t lru_frame_get(struct pgste_host *host)
 	writes_step(host);
 	if (is_machine(host) && host->nr_free <= host->config.low)
 		kswapd(host);
-	for (unsigned tries = 0; tries < RECLAIM_RETRIES && !host->nr_free; tries++) {
+	for (unsigned tries = 0; tries < RETRIES && !host->nr_free; tries++) {
 		direct(host, host->config.batch);
 		if (!host->nr_free)
 			writes_finish(host); /* reclaim_throttle */
@@ -221,7 +224,7 @@ int64_t lru_reclaim(struct pgste_host *host, uint64_t n, bool rests)
 	uint64_t freed = 0;
 
 	n = min_u64(n, host->config.nr_frames);
-	for (unsigned idle = 0; freed < n && idle < RECLAIM_RETRIES;) {
+	for (unsigned idle = 0; freed < n && idle < RETRIES;) {
 		const uint64_t before = host->nr_free;
 		const uint64_t goal = min_u64((n - freed) / 4, UINT64_C(1) << 16);
 

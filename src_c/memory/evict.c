@@ -3,7 +3,7 @@
  * The ways a page leaves memory (try_to_unmap_one): dropped because its guest page is unused,
  * discarded because it is lazyfree, or written to swap.  docs/model.md section 4.
  */
-#include "memory/reclaim.h"
+#include "memory/victims.h"
 
 static bool drop_lazyfree(struct pgste_host *host, uint32_t frame)
 {

@@ -4,6 +4,7 @@
  * file has (shmem_fault), and swap-in (do_swap_page).  docs/model.md section 4.
  */
 #include "memory/key.h"
+#include "memory/undo.h"
 
 static int fault_zero(struct mm *mm, uint64_t gfn, enum pte_access access,
 		      uint32_t *frame)

@@ -352,8 +352,6 @@ uint32_t frame_get(struct pgste_host *host);
 void reclaim(struct pgste_host *host, uint64_t n);
 /* The same as a call of its own that rests: frames freed; PGSTE_E_CANCELLED: ended early. */
 int64_t reclaim_resting(struct pgste_host *host, uint64_t n);
-/* May nr accesses, one after another, find no frame?  Of hosts with host->lru. */
-bool lru_may_run_dry(const struct pgste_host *host, uint64_t nr);
 /* Pages that left memory, or an error with nothing changed: pgste_swap_out, gfns inside. */
 int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns);
 
@@ -383,34 +381,5 @@ void madvise_dontneed(struct mm *mm, uint64_t gfn);
 /* What a hypervisor does that is told that a page is free: the hole in a file goes with it. */
 void madvise_discard(struct mm *mm, uint64_t gfn);
 void madvise_free(struct mm *mm, uint64_t gfn);
-
-/*
- * May accesses to nr pages fail half way?  Each takes at most one frame or slot for good, and
- * reclaim turns a free slot into a free frame whenever there is one and no frame is held; so with
- * as many of the two as accesses they cannot.
- */
-static inline bool may_run_dry(const struct mm *mm, uint64_t nr)
-{
-	const struct pgste_host *host = mm->host;
-
-	if (has_strangers(mm) || mm->rules)
-		return true;
-	if (has_lru(host))
-		return lru_may_run_dry(host, nr);
-	return nr > host->nr_free + host->nr_slots_free || host->nr_held;
-}
-
-/* ---- undo (undo.c) for calls that may fail half way ---- */
-
-struct snapshot;
-/*
- * Of all that a call about these gfns may change.  *gfns is then the snapshot's own copy: what
- * is undone must be what was done, whoever writes to the caller's array meanwhile.
- * PGSTE_E_NOMEM, PGSTE_E_CHANGED; *snapshot is then NULL.
- */
-int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snapshot);
-/* NULL is allowed, here and below. */
-void snapshot_restore(struct snapshot *snapshot);
-void snapshot_free(struct snapshot *snapshot);
 
 #endif

@@ -3,7 +3,9 @@
  * Reclaim: two lists and a young bit as in mm/vmscan.c, taken one page at a time.  docs/model.md
  * section 4.  Hosts that have a struct lru go by balance.c instead.
  */
-#include "memory/reclaim.h"
+#include "memory/undo.h"
+#include "memory/victims.h"
+#include "memory/vmscan.h"
 
 /* shrink_folio_list looks no further at a folio whose lock it does not get, or at writeback. */
 static bool is_busy(const struct frame *f)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory/memory.h"
+#include "memory/undo.h"
 
 struct page_words {
 	struct mm *mm;

@@ -3,7 +3,8 @@
  * The pages of one batch: shrink_folio_list and shrink_active_list of mm/vmscan.c, for anonymous
  * and lazyfree pages.  docs/reclaim.md has the rules.
  */
-#include "memory/reclaim.h"
+#include "memory/vmscan.h"
+#include "memory/victims.h"
 
 static const enum pgste_frame_list active_list[] = { PGSTE_LIST_ACTIVE,
 						     PGSTE_LIST_LAZYFREE_ACTIVE };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "memory/exchange.h"
+#include "memory/undo.h"
 
 void zero_page_fault(struct mm *mm, uint64_t gfn)
 {

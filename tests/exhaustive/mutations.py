@@ -579,7 +579,7 @@ FAULTS = (
     ),
     Fault(
         "v7.1: ageing takes DIRTY from the PTE and tells nobody",
-        "memory/reclaim.h",
+        "memory/victims.h",
         "\t\tf->dirty = 1;\n\tpte_age(mm, f->gfn);",
         "\t\tf->dirty |= 0;\n\tpte_age(mm, f->gfn);",
         {"cmma_7_1_5": {"lost-after-alloc": "no -> yes"}},
@@ -928,7 +928,7 @@ SAME = (
     ),
     Same(
         "a pinned page is taken",
-        "memory/reclaim.h",
+        "memory/victims.h",
         "return f->pinned && f->list != PGSTE_LIST_LAZYFREE;",
         "return f->pinned && !f;",
         ("madv_free",),

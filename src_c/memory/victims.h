@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What both ways to reclaim share: reclaim.c (one page at a time) and vmscan.c (as Linux does). */
-#ifndef MEMORY_RECLAIM_H
-#define MEMORY_RECLAIM_H
+/*
+ * Pages that reclaim looks at, which both ways to reclaim share: reclaim.c (one page at a time)
+ * and vmscan.c (as Linux does).
+ */
+#ifndef MEMORY_VICTIMS_H
+#define MEMORY_VICTIMS_H
 
 #include "memory/memory.h"
 
@@ -79,7 +82,7 @@ static inline bool is_kept(const struct frame *f)
 
 /*
  * Take the frame from its page, which is mapped and old: did it go?  The caller sees to it that a
- * page that needs a slot finds one.
+ * page that needs a slot finds one (evict.c).
  */
 bool drop_or_write(struct pgste_host *host, uint32_t frame);
 
@@ -90,25 +93,5 @@ static inline uint64_t inactive_ratio(uint64_t pages)
 
 	return gb ? isqrt_u64(10 * gb) : 1;
 }
-
-/* ---- PGSTE_RECLAIM_LRU: balance.c, and vmscan.c below it ---- */
-
-/* How a reclaim goes on: struct scan_control, as far as it is used. */
-struct scan {
-	uint64_t goal, scanned, reclaimed;
-	int priority;
-	bool kswapd, forced, no_trim, trim_failed, skipped;
-	bool deactivate[2]; /* may_deactivate, of anonymous and of lazyfree pages */
-};
-
-/* A batch of at most nr from the tail of an active list goes to the inactive one. */
-void shrink_active(struct pgste_host *host, unsigned which, uint64_t nr);
-/* The same of an inactive list: frames that became free, but for dropped unused pages. */
-uint64_t shrink_inactive(struct pgste_host *host, struct scan *sc, unsigned which, uint64_t nr);
-
-#define RECLAIM_RETRIES 17u /* MAX_RECLAIM_RETRIES, and the first try */
-/* As frame_get, reclaim and reclaim_resting; of hosts with host->lru. */
-uint32_t lru_frame_get(struct pgste_host *host);
-int64_t lru_reclaim(struct pgste_host *host, uint64_t n, bool rests);
 
 #endif
