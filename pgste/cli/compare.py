@@ -23,7 +23,7 @@ from pgste.cli.common import (
     touch,
     trace_name,
 )
-from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.terminal import Grid, bars_by_name, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
 from pgste.study.breakeven import (
     break_evens,
@@ -375,13 +375,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if args.host_frames is not None:
             peak = args.guests * trace.summary()["peak_in_use"]
             frames = parse_frames(args.host_frames, peak)
-        tasks: dict[str, Any] = {}
-
-        def advance(mechanism: str, done: int, total: int) -> None:
-            if mechanism not in tasks:
-                tasks[mechanism] = progress.add_task(mechanism, total=total)
-            progress.update(tasks[mechanism], completed=done)
-
         comparison = compare(
             trace,
             names,
@@ -397,7 +390,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             notifiers=args.notifiers,
             reclaim=args.reclaim,
             threads=args.threads,
-            progress=advance,
+            progress=bars_by_name(progress),
         )
     if args.plot is not None:
         comparison.plot(args.plot)

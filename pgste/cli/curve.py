@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from rich.console import Console
 
 from pgste._engine import mechanisms
 from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
-from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.terminal import Grid, bars_by_name, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
 from pgste.study.curve import Curve, curve
 from pgste.study.picture import check_picture
@@ -125,13 +124,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress, args.budget)
         sizes = _sizes(args.sizes, args.guests * trace.summary()["peak_in_use"])
-        tasks: dict[str, Any] = {}
-
-        def advance(mechanism: str, done: int, total: int) -> None:
-            if mechanism not in tasks:
-                tasks[mechanism] = progress.add_task(mechanism, total=total)
-            progress.update(tasks[mechanism], completed=done)
-
         found = curve(
             trace,
             names,
@@ -140,7 +132,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             share=args.share,
             replays=args.replays,
             threads=args.threads,
-            progress=advance,
+            progress=bars_by_name(progress),
         )
     if args.plot is not None:
         found.plot(args.plot)

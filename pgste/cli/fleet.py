@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from pgste.cli.common import open_trace
-from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.terminal import Grid, bars_by_name, print_json, progress_bar
 from pgste.errors import ArgumentError
 from pgste.study.fleet import COUNTS, Fleet, FleetComparison, Member
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
@@ -68,20 +68,13 @@ def run(args: argparse.Namespace, console: Console, defaults: argparse.Namespace
         frames = None
         if args.host_frames is not None:
             frames = parse_frames(args.host_frames, fleet.peak_of_sum())
-        tasks: dict[str, Any] = {}
-
-        def advance(mechanism: str, done: int, total: int) -> None:
-            if mechanism not in tasks:
-                tasks[mechanism] = progress.add_task(mechanism, total=total)
-            progress.update(tasks[mechanism], completed=done)
-
         found = fleet.compare(
             names,
             frames,
             swap_slots=args.swap_slots,
             threads=args.threads,
             reclaim=args.reclaim,
-            progress=advance,
+            progress=bars_by_name(progress),
         )
     if args.json:
         print_json(found.to_dict())

@@ -7,13 +7,12 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from pgste.cli.common import accesses_line, kernel_name, open_trace, touch
-from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.terminal import Grid, bars_by_name, print_json, progress_bar
 from pgste.cli.words import printable
 from pgste.live.memory import HINTS
 from pgste.live.replay import Figure, LiveReplay, MechanismReplay, live_replay
@@ -150,13 +149,6 @@ def _read(args: argparse.Namespace) -> tuple[Trace, LiveReplay]:
     with progress_bar() as progress:
         trace = touch(open_trace(args.trace, progress, args.budget), args.touch)
     with progress_bar(told=True) as progress:
-        tasks: dict[str, Any] = {}
-
-        def advance(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total, told="")
-            progress.update(tasks[name], completed=done, told=f"{done:,} events")
-
         peak = trace.summary()["peak_in_use"]
         most = parse_frames(args.most, peak, "--most") if args.most is not None else None
         limit = (
@@ -171,7 +163,7 @@ def _read(args: argparse.Namespace) -> tuple[Trace, LiveReplay]:
             limit_pages=limit,
             most_pages=most,
             swap_directory=args.swap_directory,
-            progress=advance,
+            progress=bars_by_name(progress, "events"),
         )
 
 

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from rich.console import Console
 
 from pgste._engine import mechanisms
 from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
-from pgste.cli.terminal import Grid, print_json, progress_bar
+from pgste.cli.terminal import Grid, bars_by_name, print_json, progress_bar
 from pgste.cli.words import whole_number
 from pgste.study.smallest import Smallest, smallest_hosts
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_bytes
@@ -80,13 +79,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         rate = 0 if args.max_swap_rate.strip() == "0" else parse_bytes(args.max_swap_rate)
     with progress_bar() as progress:
         trace = open_trace(args.trace, progress, args.budget)
-        tasks: dict[str, Any] = {}
-
-        def advance(mechanism: str, done: int) -> None:
-            if mechanism not in tasks:
-                tasks[mechanism] = progress.add_task(mechanism, total=None)
-            progress.update(tasks[mechanism], completed=done)
-
         found = smallest_hosts(
             trace,
             names,
@@ -94,7 +86,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             no_swap=args.no_swap,
             max_swap_rate=rate,
             threads=args.threads,
-            progress=advance,
+            progress=bars_by_name(progress),
         )
     if args.json:
         print_json(found.to_dict())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -31,7 +32,7 @@ from rich.text import Text
 
 from pgste.cli.words import printable
 
-__all__ = ["NO_PROMISE", "Grid", "Screen", "print_json", "progress_bar"]
+__all__ = ["NO_PROMISE", "Grid", "Screen", "bars_by_name", "print_json", "progress_bar"]
 
 NO_PROMISE = "!"  # behind a word that is red, too: colours are not for everybody
 _NARROWEST, _WIDEST = 40, 1000
@@ -94,6 +95,22 @@ def progress_bar(told: bool = False) -> Progress:
         transient=True,
         disable=not console.is_interactive,  # it would leave an empty line behind
     )
+
+
+def bars_by_name(progress: Progress, what: str = "") -> Callable[..., None]:
+    """What is called with (name, done, total): a bar for each name, from its first call on.
+
+    `what` is done: for bars that tell that instead of the total.
+    """
+    tasks: dict[str, TaskID] = {}
+
+    def advance(name: str, done: int, total: int | None = None) -> None:
+        told = f"{done:,} {what}"
+        if name not in tasks:
+            tasks[name] = progress.add_task(name, total=total, told=told)
+        progress.update(tasks[name], completed=done, told=told)
+
+    return advance
 
 
 Cell = str | Text

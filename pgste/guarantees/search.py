@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pgste._checks import check_callable, check_flag, count_of, items_of, name_of, names_of
 from pgste._engine.search import search
@@ -248,7 +248,9 @@ def _search(
     until: tuple[str, ...] = (),
     below: int = _MAX_STEPS,
     threads: int = 1,
+    **how: Any,
 ) -> SearchResult:
+    """A column in one system; ``how``: what only tests ask of the engine's search."""
     return search(
         subject.mechanism,
         subject.generation,
@@ -272,6 +274,7 @@ def _search(
         threads=threads,
         memfd=subject.backing == "memfd",
         pinned=subject.pinned,
+        **how,
     )
 
 

@@ -30,6 +30,7 @@ from pgste.study.sizes import (
     guest_pages,
     kernel_watermarks,
 )
+from pgste.traces.events import each_page
 from pgste.traces.trace import Trace
 
 __all__ = ["Curve", "CurveError", "CurveLine", "curve"]
@@ -412,10 +413,7 @@ def _absent(guest: Guest) -> npt.NDArray[np.bool_]:
 def _allocated(trace: Trace, start: int, stop: int) -> npt.NDArray[np.int64]:
     """Pages of the blocks that these events allocate."""
     which = np.flatnonzero(trace.kind[start:stop] == 0) + start
-    number = np.int64(1) << trace.order[which].astype(np.int64)
-    within = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number)
-    pages: npt.NDArray[np.int64] = np.repeat(trace.pfn[which].astype(np.int64), number) + within
-    return pages
+    return each_page(trace.pfn[which], trace.order[which])[0]
 
 
 # ---- the correction -------------------------------------------------------------------

@@ -18,6 +18,7 @@ from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
 from pgste.study.compare import DEFAULT_RECLAIM, FLUSH_NS, host_settings
 from pgste.study.sizes import check_no_accesses, check_room, guest_pages
+from pgste.traces.events import each_page
 from pgste.traces.trace import Trace
 
 __all__ = ["Fleet", "FleetComparison", "FleetGuest", "FleetResult", "Member"]
@@ -281,10 +282,7 @@ def _unused(title: str, taken: set[str]) -> str:
 
 def _changes(trace: Trace) -> npt.NDArray[np.int64]:
     """How many pages more each event leaves in use; a page's first free found it in use."""
-    number = np.int64(1) << trace.order.astype(np.int64)
-    event = np.repeat(np.arange(len(trace)), number)
-    within = np.arange(len(event)) - np.repeat(np.cumsum(number) - number, number)
-    page = np.repeat(trace.pfn.astype(np.int64), number) + within
+    page, event = each_page(trace.pfn, trace.order)
     kind = trace.kind.astype(np.int64)[event]
     order = np.argsort(page, kind="stable")
     same = np.diff(page[order], prepend=-1) == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Checks of packed events, a word each, and of their times."""
+"""Packed events, a word each: checks of them and of their times, and their pages."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ __all__ = [
     "check_accesses",
     "check_events",
     "check_times",
+    "each_page",
     "integers",
 ]
 
@@ -64,6 +65,16 @@ def integers(name: str, values: npt.ArrayLike, highest: int, dtype: Any) -> Word
         i = int(wrong.argmax())
         raise ArgumentError(f"{name}: {array[i]} at position {i} is not in 0 .. {highest}")
     return array.astype(dtype)
+
+
+def each_page(
+    pfn: Words, order: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The pages of all blocks, and for each the number of its block: both in the blocks' order."""
+    counts = np.int64(1) << order.astype(np.int64)
+    block = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    within = np.arange(len(block)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(pfn.astype(np.int64), counts) + within, block
 
 
 def check_events(words: Words) -> None:

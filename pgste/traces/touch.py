@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pgste._engine.names import shown
 from pgste.errors import ArgumentError, ArgumentTypeError
 from pgste.traces.budget import Meter
-from pgste.traces.events import LOAD, STORE
+from pgste.traces.events import LOAD, STORE, each_page
 from pgste.traces.trace import Trace
 
 __all__ = ["TOUCHES", "touched"]
@@ -37,11 +37,9 @@ class _Lives:
         counts = np.int64(1) << trace.order.astype(np.int64)
         meter = Meter(trace._budget, _EVENT_BYTES * len(trace))
         meter.memory(_PAGE_BYTES * sum(counts.tolist()), "a table of the pages of all events")
-        events = np.repeat(np.arange(len(trace), dtype=np.int64), counts)
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        pfn = np.repeat(trace.pfn.astype(np.int64), counts) + within
+        pfn, events = each_page(trace.pfn, trace.order)
         self.pages, page = np.unique(pfn, return_inverse=True)
-        kinds = np.repeat(trace.kind, counts)
+        kinds = trace.kind[events]
         self.step = len(trace) + 2
         keys = page.astype(np.int64) * self.step + events + 1
         order = np.argsort(keys)

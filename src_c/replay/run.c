@@ -208,11 +208,11 @@ static ALWAYS_INLINE void let_pass(struct pgste_replay *r, uint64_t ns)
 /* Let the time up to the next event pass, but not beyond ns; whether the event is reached. */
 static bool reach_next(struct pgste_replay *r, uint64_t ns)
 {
-	const uint64_t now = READ_ONCE(r->times[r->at]) - r->left_ns;
-	uint64_t step;
+	uint64_t now, step;
 
 	if (!r->waiting)
 		return true;
+	now = READ_ONCE(r->times[r->at]) - r->left_ns;
 	if (ns < now)
 		return false;
 	step = min_u64(r->left_ns, ns - now);
@@ -229,7 +229,8 @@ static ALWAYS_INLINE int do_event(struct pgste_replay *r, uint64_t at)
 
 	if (at + PREFETCH_PAGE < r->nr)
 		prefetch(r->guests[0], event, r->base_pfn);
-	r->error = replay_accesses(r);
+	if (r->next_access < r->nr_accesses)
+		r->error = replay_accesses(r);
 	if (!r->error)
 		r->error = replay_event(r, READ_ONCE(*event));
 	return r->error;

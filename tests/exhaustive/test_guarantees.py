@@ -16,8 +16,8 @@ from reference import ModelError, ProgramInterruption
 
 import pgste
 from exhaustive import search_reference
-from exhaustive.columns import search_column
 from pgste._engine.search import search
+from pgste._engine.watch import Progress
 from pgste.guarantees import (
     ASSUMPTIONS,
     MECHANISMS,
@@ -30,6 +30,7 @@ from pgste.guarantees import (
     explain,
     guarantees,
 )
+from pgste.guarantees.search import _search
 from pgste.guarantees.witness import Step
 
 COLUMNS = (
@@ -187,7 +188,7 @@ def test_7_2_answers_as_7_1_5() -> None:
 def test_pages_that_nobody_watches_are_alike(subject: Subject) -> None:
     """Every column, with three pages: the same answers and lengths where nothing is left out."""
     less, plain = (
-        search_column(subject, System(3, 1, 1, 1, obedient=True), plain=plain)
+        _search(subject, System(3, 1, 1, 1, obedient=True), Progress(), plain=plain)
         for plain in (False, True)
     )
     # in the last column memory is filled before it is freed, and all marks follow from the rest

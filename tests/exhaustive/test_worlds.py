@@ -9,13 +9,16 @@ and MADV_FREE up to v5.17 take the page from the guest, and the device keeps the
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import pgste
 from exhaustive import search_reference
-from exhaustive.columns import search_column
 from exhaustive.test_guarantees import plays_alike, reference_system
+from pgste._engine.watch import Progress
 from pgste.guarantees import MECHANISMS, QUESTIONS, Guarantees, System, bisect, explain, guarantees
+from pgste.guarantees.search import _search
 from pgste.guarantees.witness import Backing
 
 KEYS = tuple(subject.key for subject in MECHANISMS if subject.generation != "zvm")
@@ -158,11 +161,11 @@ def test_every_state_is_sound(key: str) -> None:
     for memfd, pinned in (False, False), (True, False), (False, True):
         if subject.generation == "zvm" and (memfd or pinned):
             continue
-        found = search_column(
-            subject,
+        backing: Backing = "memfd" if memfd else "anonymous"
+        found = _search(
+            replace(subject, backing=backing, pinned=pinned),
             System(2, 1, 2, 1, obedient=True),
-            memfd=memfd,
-            pinned=pinned,
+            Progress(),
             validated=True,
         )
         assert found["all"]
