@@ -110,13 +110,26 @@ static void zap_search(void *data, unsigned part, uint64_t from, uint64_t to)
 	z->first[part] = from;
 }
 
+/* Nothing but the state of a page decides, nobody else is there, and no entry is noted. */
+static bool zaps_are_plain(const struct pgste_guest *guest)
+{
+	return guest->slots.whole && !guest->shared && !guest->entries && !guest->mm.two.bits;
+}
+
 /* Zaps of a run of pages, and counts them; the first page that is not of the run. */
 static uint64_t zap_run(struct pgste_guest *guest, uint64_t gfn, uint64_t to, uint64_t *zapped)
 {
+	const uint64_t first = gfn;
 	uint64_t slots_freed = 0, done = 0;
 
-	for (; gfn < to && state_zappable(guest->mm.state[gfn]); gfn++)
-		done += zap_entry(guest, gfn, &slots_freed);
+	if (zaps_are_plain(guest)) {
+		for (; gfn < to && state_zappable(guest->mm.state[gfn]); gfn++)
+			slots_freed += pte_zap(&guest->mm, gfn);
+		done = gfn - first;
+	} else {
+		for (; gfn < to && state_zappable(guest->mm.state[gfn]); gfn++)
+			done += zap_entry(guest, gfn, &slots_freed);
+	}
 	guest->mm.stats.zapped += done;
 	guest->mm.stats.zap_slots_freed += slots_freed;
 	*zapped += done;

@@ -25,8 +25,8 @@ uint32_t slot_get(struct pgste_host *host)
 	return slot;
 }
 
-/* free_swap_and_cache: one use less; is the slot free now? */
-bool slot_put_use(struct pgste_host *host, uint32_t slot)
+/* free_swap_and_cache: one use less; is the slot free now?  Inline: a zap scan is mostly this. */
+inline bool slot_put_use(struct pgste_host *host, uint32_t slot)
 {
 	struct slot *s = &host->slots[slot];
 
