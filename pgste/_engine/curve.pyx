@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Binding of src_c/curve/: one pass over a trace for hosts of many sizes."""
 
+cimport pgste._engine._numpy as cnp
 from libc.stdint cimport uint32_t, uint64_t
 
 from pgste._engine._c cimport (
@@ -12,6 +13,7 @@ from pgste._engine._c cimport (
     pgste_curve_point,
     pgste_curve_rule,
 )
+from pgste._engine.arguments cimport plain_array
 from pgste._engine.names cimport strerror
 from pgste._engine.watch cimport PyThreadState, watch_begin, watch_end, watch_raise
 
@@ -23,15 +25,22 @@ RULES = ("keep", "unused", "give", "lazy")
 FIELDS = ("swap_outs", "swap_ins", "zero_fills", "discards", "frames", "slots")
 
 
+cdef const uint64_t *numbers(object value, str name, uint64_t *nr) except? NULL:
+    """The elements of an array of uint64, and how many; NULL for none."""
+    cdef cnp.ndarray array = plain_array(value, name, sizeof(uint64_t))
+    nr[0] = cnp.array_dim(array, 0)
+    return <const uint64_t *>cnp.array_data(array) if nr[0] else NULL
+
+
 def one_pass(
-    const uint64_t[::1] events not None,
+    events,
     rule,
-    const uint64_t[::1] sizes not None,
+    sizes,
     *,
     uint32_t guests=1,
-    const uint64_t[::1] samples not None,
-    const uint64_t[::1] given not None,
-    const uint64_t[::1] given_at not None,
+    samples,
+    given,
+    given_at,
     uint64_t share=1 << 32,
 ):
     """What hosts of these sizes (frames, ascending) would do with a trace, in exact LRU order.
@@ -51,27 +60,23 @@ def one_pass(
     ArgumentError, ModelMemoryError
     """
     cdef pgste_curve_config config
-    cdef Py_ssize_t nr = sizes.shape[0]
+    cdef uint64_t places = 0
     cdef int error
     cdef PyThreadState *ts
-    if given.shape[0] != given_at.shape[0]:
-        raise ArgumentError(f"given_at: {given_at.shape[0]} places for {given.shape[0]} pages")
-    points = np.empty((nr + 1, len(FIELDS)), np.uint64)
-    cdef uint64_t[:, ::1] view = points
-    config.events = &events[0] if events.shape[0] else NULL
-    config.nr_events = events.shape[0]
+    config.events = numbers(events, "events", &config.nr_events)
+    config.sizes = numbers(sizes, "sizes", &config.nr_sizes)
+    config.samples = numbers(samples, "samples", &config.nr_samples)
+    config.given = numbers(given, "given", &config.nr_given)
+    config.given_at = numbers(given_at, "given_at", &places)
+    if config.nr_given != places:
+        raise ArgumentError(f"given_at: {places} places for {config.nr_given} pages")
     config.nr_guests = guests
     config.rule = <pgste_curve_rule><int>RULES.index(rule)
-    config.given = &given[0] if given.shape[0] else NULL
-    config.given_at = &given_at[0] if given.shape[0] else NULL
-    config.nr_given = given.shape[0]
-    config.sizes = &sizes[0] if nr else NULL
-    config.nr_sizes = nr
-    config.samples = &samples[0] if samples.shape[0] else NULL
-    config.nr_samples = samples.shape[0]
+    # a row more, so that there is one to point at
+    cdef cnp.ndarray points = np.empty((config.nr_sizes + 1, len(FIELDS)), np.uint64)
     config.share = share
     ts = watch_begin(NULL)
-    error = pgste_curve(&config, <pgste_curve_point *>&view[0, 0])
+    error = pgste_curve(&config, <pgste_curve_point *>cnp.array_data(points))
     if watch_end(ts):
         watch_raise()
     if error == PGSTE_E_ARG:
@@ -80,4 +85,4 @@ def one_pass(
         raise ModelMemoryError("the pages of the trace need more memory than there is")
     if error != PGSTE_OK:
         raise BY_CODE[error](strerror(error))
-    return {name: points[:nr, i].copy() for i, name in enumerate(FIELDS)}
+    return {name: points[: len(sizes), i].copy() for i, name in enumerate(FIELDS)}
