@@ -36,7 +36,8 @@ MACROS = [("_GNU_SOURCE", "1")]
 
 EXTRA = shlex.split(os.environ.get("PGSTE_CFLAGS", ""))
 COMMON = ["-std=c11", "-fvisibility=hidden", "-pthread", "-g0"]
-CORE_CFLAGS = [*COMMON, "-O3", *EXTRA]
+# A loop that lies badly across lines of 32 bytes is up to a fifth slower, by any change before it.
+CORE_CFLAGS = [*COMMON, "-O3", "-falign-loops=32", *EXTRA]
 # Rooms that call one another for every page become one unit, so that the compiler inlines across
 # them and reads the headers once.  The kernels of CPUs have the same names, each in its file.
 UNIT_ROOMS = ("base", "host", "memory", "guest", "mech", "replay", "search")
@@ -46,7 +47,10 @@ UNIT = [] if EXTRA else [src for src in SOURCES if src.split(os.sep)[1] in UNIT_
 # through the hot modules, which are 15 to 20 % slower by it.  Warnings of code that Cython wrote
 # help no one, and to look for them takes time (distributions build with -Wall).
 BINDING_CFLAGS = [*COMMON, "-Og", "-w", *EXTRA]
-HOT = [f"pgste._engine.{name}" for name in ("arguments", "guest", "host", "member", "unit")]
+HOT = [
+    f"pgste._engine.{name}"
+    for name in ("arguments", "guest", "host", "member", "pagetable", "unit")
+]
 HOT_CFLAGS = [*COMMON, "-O1", "-w", *EXTRA]
 # Calls that are rare, or long within the core.
 COLD = [f"pgste._engine.{n}" for n in ("curve", "live", "replay", "reporting", "search", "trace")]

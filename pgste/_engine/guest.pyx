@@ -359,10 +359,16 @@ cdef class Guest(Slots):
         StateError
             Strict guest: a page is free already; nothing has changed.
         """
+        cdef uint64_t page = 0
+        if self.is_one(gfns, order, vcpu, &page) and pgste_free_page(self.c, 0, page) == 0:
+            return None
         return self.block_pages(True, gfns, order, vcpu)
 
     def alloc(self, gfns, order=0, vcpu=0):
         """Allocate blocks of ``2**order`` pages (`arch_alloc_page`); otherwise as `free`."""
+        cdef uint64_t page = 0
+        if self.is_one(gfns, order, vcpu, &page) and pgste_alloc_page(self.c, 0, page) == 0:
+            return None
         return self.block_pages(False, gfns, order, vcpu)
 
     cdef object block_pages(self, bint freeing, object gfns, object order, object vcpu):

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from pgste._engine._c cimport pgste_guest, pgste_guest_config
 from pgste._engine.arguments cimport Gfns
-from pgste._engine.unit cimport Node, PyThreadState, Unit
+from pgste._engine.unit cimport KEEP_GIL, Node, PyThreadState, Unit
 
 
 cdef class Member:
@@ -29,12 +29,33 @@ cdef class Member:
     cdef int join(self, Unit host, const pgste_guest_config *config) except -1
     cdef int close_guest(self) except -1
     cdef void detach(self) noexcept
-    cdef PyThreadState *begin(self, uint64_t n) except? NULL
+    # A short call keeps the GIL to its end, so that it need not take the unit if nobody is in: from
+    # its begin to its end there is one call of C, and nothing of Python.
+    cdef inline PyThreadState *begin(self, uint64_t n) except? NULL:
+        """Hold the unit for one call of about n steps."""
+        if n - 1 < KEEP_GIL and self.gate[0] == 0:
+            return NULL
+        return self.take(n)
+
+    cdef inline PyThreadState *begin_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL:
+        """Hold one vcpu for one call of about n steps, which rests."""
+        if n - 1 < KEEP_GIL and self.gate[0] == 0:
+            return NULL
+        return self.take_vcpu(vcpu, n)
+
+    cdef inline int end(self, PyThreadState *ts) except -1:
+        """Raises what ended the call early, such as KeyboardInterrupt."""
+        return 0 if ts == NULL and self.gate[0] == 0 else self.give(ts)
+
+    cdef inline int end_vcpu(self, uint32_t vcpu, PyThreadState *ts) except -1:
+        return 0 if ts == NULL and self.gate[0] == 0 else self.give_vcpu(vcpu, ts)
+
+    cdef PyThreadState *take(self, uint64_t n) except? NULL
+    cdef PyThreadState *take_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL
+    cdef int give(self, PyThreadState *ts) except -1
+    cdef int give_vcpu(self, uint32_t vcpu, PyThreadState *ts) except -1
     cdef PyThreadState *begin_resting(self, uint64_t n) except? NULL
     cdef PyThreadState *rests(self, uint64_t n, uint8_t *claim) noexcept
-    cdef int end(self, PyThreadState *ts) except -1
-    cdef PyThreadState *begin_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL
-    cdef int end_vcpu(self, uint32_t vcpu, PyThreadState *ts) except -1
     cdef int rest(self, uint8_t *claim) except -1
     cdef int raise_closed(self) except -1
     cdef uint32_t vcpu_argument(self, object vcpu) except? 0xFFFFFFFF

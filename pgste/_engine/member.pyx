@@ -139,8 +139,8 @@ cdef class Member:
 
     # ---- calls
 
-    cdef PyThreadState *begin(self, uint64_t n) except? NULL:
-        """Hold the unit for one call of about n steps."""
+    cdef PyThreadState *take(self, uint64_t n) except? NULL:
+        """`begin` of a call that is long, or has to wait, or must not be."""
         if self.c == NULL:
             self.raise_closed()
         self.host.lock()
@@ -161,15 +161,13 @@ cdef class Member:
             <PyObject *>self.host, &self.host.waiting, <PyObject *>self, claim
         )
 
-    cdef int end(self, PyThreadState *ts) except -1:
-        """Raises what ended the call early, such as KeyboardInterrupt."""
+    cdef int give(self, PyThreadState *ts) except -1:
         cdef bint ended = ts != NULL and watch_end(ts)
         if not (ended and watch_is_out()):
             self.host.unlock()
         return watch_raise() if ended else 0
 
-    cdef PyThreadState *begin_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL:
-        """Hold one vcpu for one call of about n steps, which rests."""
+    cdef PyThreadState *take_vcpu(self, uint32_t vcpu, uint64_t n) except? NULL:
         if self.claimed == NULL:
             return self.begin_resting(n)
         if self.c == NULL:
@@ -180,7 +178,7 @@ cdef class Member:
             self.raise_closed()
         return self.rests(n, &self.claimed[vcpu])
 
-    cdef int end_vcpu(self, uint32_t vcpu, PyThreadState *ts) except -1:
+    cdef int give_vcpu(self, uint32_t vcpu, PyThreadState *ts) except -1:
         cdef bint ended = ts != NULL and watch_end(ts)
         if ended and watch_is_out():
             pass

@@ -97,6 +97,21 @@ static ALWAYS_INLINE bool gfn_get(const struct pgste_gfns *gfns, uint64_t i, uin
 	return *gfn < limit;
 }
 
+/*
+ * The same a batch at a time: gfns from index i on, copied and then bounded.  How many there are:
+ * those before the first that is not below limit, up to where i is a multiple of GFN_BATCH again.
+ */
+#define GFN_BATCH 128u
+unsigned gfns_take(const struct pgste_gfns *gfns, uint64_t i, uint64_t limit,
+		   uint64_t batch[GFN_BATCH]);
+
+/*
+ * The run at index at: gfns of which each is `step` more than the one before, at most `most`, all
+ * below limit; 0 if there are fewer than some 32.  *first is the first gfn, which may be outside.
+ */
+uint64_t gfns_run(const struct pgste_gfns *gfns, uint64_t at, uint64_t most, uint64_t step,
+		  uint64_t limit, uint64_t *first);
+
 /* Every gfn < limit?  Reads the array once; for refusing a call before it changes anything. */
 bool gfns_below(const struct pgste_gfns *gfns, uint64_t limit);
 

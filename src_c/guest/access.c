@@ -38,14 +38,17 @@ int pgste_read(struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_
 
 int pgste_peek(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint32_t *tags)
 {
+	uint64_t batch[GFN_BATCH];
+	int taken;
+
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
-		if (watch_stops_at(i))
-			return PGSTE_E_CANCELLED;
-		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
-			return PGSTE_E_CHANGED;
-		tags[i] = content_of(&guest->mm, gfn);
+	for (uint64_t i = 0; i < gfns->nr; i += (unsigned)taken) {
+		taken = mm_take(&guest->mm, gfns, i, NEED_FRAME, batch);
+		if (taken < 0)
+			return taken;
+		for (int k = 0; k < taken; k++)
+			tags[i + (unsigned)k] = content_of(&guest->mm, batch[k]);
 	}
 	return PGSTE_OK;
 }

@@ -57,6 +57,18 @@ static ALWAYS_INLINE bool mark_page(uint64_t *free, uint64_t gfn, bool to_free, 
 	return (old >> bit & 1) == to_free;
 }
 
+/* The same as mark_pages, of few pages without a call. */
+static ALWAYS_INLINE uint64_t mark_row(struct pgste_guest *guest, uint64_t gfn, uint64_t nr,
+				       bool to_free)
+{
+	if (nr == 1)
+		return mark_page(guest->free, gfn, to_free, guest->shared);
+	if (gfn % 64 + nr < 64)
+		return mark_bits(&guest->free[gfn / 64], ((UINT64_C(1) << nr) - 1) << gfn % 64,
+				 to_free, guest->shared);
+	return mark_pages(guest, gfn, nr, to_free);
+}
+
 /* Are all pages of a run in the state that the call wants to change? */
 static bool run_is(const struct pgste_guest *guest, uint64_t gfn, uint64_t nr, bool free)
 {
@@ -145,31 +157,52 @@ static int mark_strictly(struct pgste_guest *guest, const struct blocks *b, bool
 	return error;
 }
 
-/* Mark all blocks: the pages that were so already, or an error. */
-static int64_t mark_loosely(struct pgste_guest *guest, struct blocks b, bool to_free)
+/* How many blocks at the head of a batch follow one another. */
+static ALWAYS_INLINE unsigned in_a_row(const uint64_t *gfns, unsigned nr, uint64_t pages)
 {
-	uint64_t *free = guest->free;
-	uint64_t already = 0, first, nr, asked = 0;
+	uint64_t next = gfns[0] + pages;
+	unsigned n = 1;
 
-	while ((nr = blocks_next(&b, true, &first))) {
-		if (b.at - asked >= WATCH_STEPS) {
-			asked = b.at;
+	for (; n < nr && gfns[n] == next; n++)
+		next += pages;
+	return n;
+}
+
+/* Mark all blocks: the pages that were so already, or an error. */
+static int64_t mark_loosely(struct pgste_guest *guest, const struct blocks *b, bool to_free)
+{
+	uint64_t batch[GFN_BATCH], already = 0, asked = 0, first, run;
+	unsigned taken, nr;
+
+	for (uint64_t at = 0; at < b->gfns->nr; at += taken) {
+		if (at - asked >= WATCH_STEPS) {
+			asked = at;
 			if (!guest_rest(guest))
 				return PGSTE_E_CANCELLED;
 		}
-		if (nr == 1)
-			already += mark_page(free, first, to_free, guest->shared);
-		else
-			already += mark_pages(guest, first, nr, to_free);
+		run = gfns_run(b->gfns, at, WATCH_STEPS, b->pages, b->limit, &first);
+		if (run) {
+			already += mark_pages(guest, first, run * b->pages, to_free);
+			at += run;
+			taken = 0;
+			continue;
+		}
+		taken = gfns_take(b->gfns, at, b->limit, batch);
+		if (!taken)
+			return PGSTE_E_CHANGED;
+		for (unsigned i = 0; i < taken; i += nr) {
+			nr = in_a_row(&batch[i], taken - i, b->pages);
+			already += mark_row(guest, batch[i], nr * b->pages, to_free);
+		}
 	}
-	return b.outside ? PGSTE_E_CHANGED : (int64_t)already;
+	return (int64_t)already;
 }
 
 static int mark_all(struct pgste_guest *guest, struct vcpu *vcpu, const struct blocks *b,
 		    bool to_free)
 {
 	const int64_t already = guest->strict ? mark_strictly(guest, b, to_free) :
-						mark_loosely(guest, *b, to_free);
+						mark_loosely(guest, b, to_free);
 
 	if (already < 0)
 		return (int)already;
@@ -201,8 +234,12 @@ static int essa_blocks(struct pgste_guest *guest, struct vcpu *vcpu, struct bloc
 	if (b.pages == 1)
 		return essa_all(guest, vcpu, orc, b.gfns, true, NULL);
 	while ((run.nr = blocks_next(&b, true, &run.first))) {
-		int error = essa_all(guest, vcpu, orc, &run, true, NULL);
+		int error = PGSTE_OK;
 
+		if (run.nr < WATCH_STEPS)
+			essa_range(guest, vcpu, orc, run.first, run.nr, NULL);
+		else
+			error = essa_all(guest, vcpu, orc, &run, true, NULL);
 		asked += run.nr;
 		if (!error && asked >= WATCH_STEPS) {
 			asked = 0;
@@ -337,14 +374,17 @@ int pgste_alloc_page(struct pgste_guest *guest, uint32_t vcpu, uint64_t gfn)
 
 int pgste_get_free(const struct pgste_guest *guest, const struct pgste_gfns *gfns, uint8_t *free)
 {
+	uint64_t batch[GFN_BATCH];
+	int taken;
+
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
-		if (watch_stops_at(i))
-			return PGSTE_E_CANCELLED;
-		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
-			return PGSTE_E_CHANGED;
-		free[i] = page_is_free(guest, gfn);
+	for (uint64_t i = 0; i < gfns->nr; i += (unsigned)taken) {
+		taken = mm_take(&guest->mm, gfns, i, 0, batch);
+		if (taken < 0)
+			return taken;
+		for (int k = 0; k < taken; k++)
+			free[i + (unsigned)k] = page_is_free(guest, batch[k]);
 	}
 	return PGSTE_OK;
 }

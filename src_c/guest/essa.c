@@ -157,36 +157,6 @@ static bool essa_went_outside(uint8_t *state, uint64_t pages, struct essa_list *
 }
 
 /*
- * The run from index at on, of at most n pages, to its very end: where the next one starts.
- * *first is its first page, and all of it is inside the guest.
- */
-static ALWAYS_INLINE uint64_t run_at(enum pgste_gfn_type type, const struct pgste_gfns *gfns,
-				     uint64_t pages, uint64_t at, uint64_t n, uint64_t *first)
-{
-	const struct pgste_gfns all = *gfns;
-	const uint64_t start = gfn_unbounded(type, &all, at);
-	uint64_t nr = 0;
-
-	*first = start;
-	if (start >= pages)
-		return 0;
-	n = min_u64(n, pages - start);
-	while (nr + RUN <= n &&
-	       gfn_unbounded(type, &all, at + nr + RUN - 1) == start + nr + RUN - 1) {
-		uint64_t other = 0;
-
-		for (uint64_t i = nr; i < nr + RUN; i++)
-			other |= gfn_unbounded(type, &all, at + i) ^ (start + i);
-		if (other)
-			break;
-		nr += RUN;
-	}
-	while (nr && nr < n && gfn_unbounded(type, &all, at + nr) == start + nr)
-		nr++;
-	return nr;
-}
-
-/*
  * Fetch what comes PREFETCH pages behind a run that is done next, were it runs as well: the
  * kernel that does this one does not look at the array.
  */
@@ -222,8 +192,7 @@ static ALWAYS_INLINE int essa_stretches(struct pgste_guest *guest, struct vcpu *
 
 		list_make_room(guest, vcpu, &list);
 		before = list.nr;
-		run = shared ? 0 : run_at(type, gfns, pages, at, min_u64(gfns->nr - at, RUN_MAX),
-					  &first);
+		run = shared ? 0 : gfns_run(gfns, at, RUN_MAX, 1, pages, &first);
 		if (run >= RUN_SCAN) {
 			run_prefetch(guest->mm.state, type, gfns, at, run);
 			n = scan->essa(guest->mm.state + first, run, row,

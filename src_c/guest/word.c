@@ -82,17 +82,20 @@ static void pgste_decompose(struct pgste_guest *guest, uint64_t gfn, uint64_t wo
 int pgste_get_words(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		    uint64_t *pgste, uint64_t *pte)
 {
+	const unsigned need = NEED_STATE | (pgste ? NEED_REST : 0) | (pte ? NEED_PTE : 0);
+	uint64_t batch[GFN_BATCH];
+	int taken;
+
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
-		if (watch_stops_at(i))
-			return PGSTE_E_CANCELLED;
-		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
-			return PGSTE_E_CHANGED;
-		if (pgste)
-			pgste[i] = pgste_compose(guest, gfn);
-		if (pte)
-			pte[i] = pte_word(&guest->mm, gfn);
+	for (uint64_t i = 0; i < gfns->nr; i += (unsigned)taken) {
+		taken = mm_take(&guest->mm, gfns, i, need, batch);
+		if (taken < 0)
+			return taken;
+		for (int k = 0; pgste && k < taken; k++)
+			*pgste++ = pgste_compose(guest, batch[k]);
+		for (int k = 0; pte && k < taken; k++)
+			*pte++ = pte_word(&guest->mm, batch[k]);
 	}
 	return PGSTE_OK;
 }
@@ -125,11 +128,26 @@ static int need_room(struct pgste_guest *guest, uint64_t nr_gfns, const uint64_t
 	return !(seen & odd_bits(guest)) || guest->odd ? PGSTE_OK : PGSTE_E_NOMEM;
 }
 
+/* Words of some pages; a step of 0: one word for all. */
+static ALWAYS_INLINE void load_words(struct pgste_guest *guest, const uint64_t *gfns, int nr,
+				     const uint64_t *pgste, unsigned pgste_step,
+				     const uint64_t *pte, unsigned pte_step)
+{
+	for (int k = 0; k < nr; k++) {
+		if (pte)
+			pte_load(&guest->mm, gfns[k], READ_ONCE(pte[pte_step ? k : 0]));
+		if (pgste)
+			pgste_decompose(guest, gfns[k], READ_ONCE(pgste[pgste_step ? k : 0]));
+	}
+}
+
 int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		    const uint64_t *pgste, unsigned pgste_step, const uint64_t *pte,
 		    unsigned pte_step)
 {
-	int error;
+	const unsigned need = NEED_STATE | (pgste ? NEED_REST : 0) | (pte ? NEED_PTE : 0);
+	uint64_t batch[GFN_BATCH];
+	int error, taken;
 
 	if (pgste_step > 1 || pte_step > 1)
 		return PGSTE_E_ARG;
@@ -141,15 +159,18 @@ int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		if (error)
 			return error;
 	}
-	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
-		if (watch_stops_at(i))
-			return PGSTE_E_CANCELLED;
-		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
-			return PGSTE_E_CHANGED;
-		if (pte)
-			pte_load(&guest->mm, gfn, READ_ONCE(pte[pte_step ? i : 0]));
-		if (pgste)
-			pgste_decompose(guest, gfn, READ_ONCE(pgste[pgste_step ? i : 0]));
+	for (uint64_t i = 0; i < gfns->nr; i += (unsigned)taken) {
+		taken = mm_take(&guest->mm, gfns, i, need, batch);
+		if (taken < 0)
+			return taken;
+		if (!pte)
+			load_words(guest, batch, taken, pgste, pgste_step, NULL, 0);
+		else if (!pgste)
+			load_words(guest, batch, taken, NULL, 0, pte, pte_step);
+		else
+			load_words(guest, batch, taken, pgste, pgste_step, pte, pte_step);
+		pgste = pgste && pgste_step ? pgste + taken : pgste;
+		pte = pte && pte_step ? pte + taken : pte;
 	}
 	return PGSTE_OK;
 }
@@ -173,14 +194,17 @@ int pgste_set_pgste_bits(struct pgste_guest *guest, const struct pgste_gfns *gfn
 int pgste_get_states(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		     uint8_t *states)
 {
+	uint64_t batch[GFN_BATCH];
+	int taken;
+
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
-	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
-		if (watch_stops_at(i))
-			return PGSTE_E_CANCELLED;
-		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
-			return PGSTE_E_CHANGED;
-		states[i] = guest->mm.state[gfn];
+	for (uint64_t i = 0; i < gfns->nr; i += (unsigned)taken) {
+		taken = mm_take(&guest->mm, gfns, i, NEED_STATE, batch);
+		if (taken < 0)
+			return taken;
+		for (int k = 0; k < taken; k++)
+			states[i + (unsigned)k] = guest->mm.state[batch[k]];
 	}
 	return PGSTE_OK;
 }

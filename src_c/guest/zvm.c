@@ -125,18 +125,22 @@ uint64_t pgste_fault_gfn(const struct pgste_guest *guest)
 
 int pgste_set_changed(struct pgste_guest *guest, const struct pgste_gfns *gfns, bool on)
 {
+	uint64_t batch[GFN_BATCH];
+	int taken;
+
 	if (!gfns_below(gfns, guest->mm.nr_pages))
 		return PGSTE_E_GFN;
 	guest_settle(guest);
-	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
-		uint8_t *state;
+	for (uint64_t i = 0; i < gfns->nr; i += (unsigned)taken) {
+		taken = mm_take(&guest->mm, gfns, i, NEED_STATE, batch);
+		if (taken < 0)
+			return taken;
+		for (int k = 0; k < taken; k++) {
+			uint8_t *state = &guest->mm.state[batch[k]];
 
-		if (watch_stops_at(i))
-			return PGSTE_E_CANCELLED;
-		if (!gfn_get(gfns, i, guest->mm.nr_pages, &gfn))
-			return PGSTE_E_CHANGED;
-		state = &guest->mm.state[gfn];
-		*state = (uint8_t)((*state & ~PGSTE_STATE_GC) | (on ? PGSTE_STATE_GC : 0));
+			*state = (uint8_t)((*state & ~PGSTE_STATE_GC) |
+					   (on ? PGSTE_STATE_GC : 0));
+		}
 	}
 	return PGSTE_OK;
 }

@@ -110,7 +110,7 @@ int fault_in(struct mm *mm, uint64_t gfn, enum pte_access access, uint32_t *fram
 }
 
 /* What a load would give. */
-uint32_t content_of(const struct mm *mm, uint64_t gfn)
+inline uint32_t content_of(const struct mm *mm, uint64_t gfn)
 {
 	const uint64_t cold = mm->pte[gfn];
 	const uint32_t index = pte_index(cold);
@@ -124,28 +124,61 @@ uint32_t content_of(const struct mm *mm, uint64_t gfn)
 	return mm->file ? (uint32_t)mm->file[gfn] : 0;
 }
 
-/* gfn by gfn: tags NULL is a load into loaded, which may be NULL too. */
-static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
-		      const uint32_t *tags, unsigned tag_step, uint32_t *loaded)
+/* gfn by gfn: tags NULL is a load into loaded. */
+/* Where fault_in has nothing to do but to tell the frame. */
+static ALWAYS_INLINE bool is_mapped_for(const struct mm *mm, uint64_t gfn, enum pte_access access,
+					uint32_t *frame)
 {
+	const uint64_t never = COLD_FOREIGN | (access == PTE_STORE ? PTE_PROTECT : 0);
+	const uint8_t state = mm->state[gfn] & (PGSTE_STATE_VALID | PGSTE_STATE_SWAP);
+	const uint64_t cold = mm->pte[gfn];
+
+	*frame = pte_index(cold);
+	return (cold & (PTE_PRESENT | never)) == PTE_PRESENT && state == PGSTE_STATE_VALID;
+}
+
+static ALWAYS_INLINE int access_batch(struct mm *mm, const uint64_t *gfns, int nr,
+				      const uint32_t *tags, unsigned tag_step, uint32_t *loaded)
+{
+	const enum pte_access access = tags ? PTE_STORE : PTE_LOAD;
+	const bool plain = !mm->rules, keys = mm->extra & MM_SKEYS;
 	struct frame *frames = mm->host->frames;
 
-	for (uint64_t gfn, i = 0; i < gfns->nr; i++) {
+	for (int i = 0; i < nr; i++) {
 		uint32_t frame = NIL;
-		int error = PGSTE_E_CHANGED;
+		int error = PGSTE_OK;
 
-		if (watch_stops_at(i))
-			error = PGSTE_E_CANCELLED;
-		else if (gfn_get(gfns, i, mm->nr_pages, &gfn))
-			error = fault_in(mm, gfn, tags ? PTE_STORE : PTE_LOAD, &frame);
+		if (!plain || !is_mapped_for(mm, gfns[i], access, &frame))
+			error = fault_in(mm, gfns[i], access, &frame);
 		if (error)
 			return error;
-		if (mm->extra & MM_SKEYS)
+		if (keys)
 			key_accessed(mm->host, frame, tags != NULL);
 		if (tags)
 			frames[frame].tag = tags[tag_step ? i : 0];
 		else
 			loaded[i] = frame == NIL ? 0 : frames[frame].tag;
+	}
+	return PGSTE_OK;
+}
+
+static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
+		      const uint32_t *tags, unsigned tag_step, uint32_t *loaded)
+{
+	uint64_t batch[GFN_BATCH];
+	int taken, error;
+
+	for (uint64_t i = 0; i < gfns->nr; i += (unsigned)taken) {
+		taken = mm_take(mm, gfns, i, NEED_FRAME, batch);
+		if (taken < 0)
+			return taken;
+		if (tags)
+			error = access_batch(mm, batch, taken, tags + (tag_step ? i : 0),
+					     tag_step, NULL);
+		else
+			error = access_batch(mm, batch, taken, NULL, 0, loaded + i);
+		if (error)
+			return error;
 	}
 	return PGSTE_OK;
 }

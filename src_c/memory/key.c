@@ -73,15 +73,6 @@ bool notes_need(struct mm *mm, uint64_t n)
 	return true;
 }
 
-void rest_set(struct mm *mm, uint64_t gfn, uint16_t rest)
-{
-	const unsigned mask = notify_mask(mm);
-	const bool was = mm->rest[gfn] & mask, is = rest & mask;
-
-	mm->notes.armed += (uint64_t)is - (uint64_t)was;
-	mm->rest[gfn] = rest;
-}
-
 /* The PGSTE's bits by their place in rest (guest/word.c). */
 static uint64_t note_bits(const struct mm *mm, unsigned rest)
 {

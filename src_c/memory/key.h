@@ -73,7 +73,14 @@ static inline uint16_t notify_mask(const struct mm *mm)
 /* Room for n more pages with notification bits; false: no memory. */
 bool notes_need(struct mm *mm, uint64_t n);
 /* rest := word; the caller made room if that adds notification bits. */
-void rest_set(struct mm *mm, uint64_t gfn, uint16_t rest);
+static inline void rest_set(struct mm *mm, uint64_t gfn, uint16_t rest)
+{
+	const unsigned mask = notify_mask(mm), old = mm->rest[gfn];
+
+	if (__builtin_expect((old ^ rest) & mask, 0))
+		mm->notes.armed += (uint64_t)((rest & mask) != 0) - (uint64_t)((old & mask) != 0);
+	mm->rest[gfn] = rest;
+}
 /* pgste_pte_notify */
 void pte_notify(struct mm *mm, uint64_t gfn);
 

@@ -323,6 +323,13 @@ int fault_in(struct mm *mm, uint64_t gfn, enum pte_access access, uint32_t *fram
 uint32_t swap_cache_frame(struct mm *mm, uint64_t gfn, uint32_t slot, enum pte_access access);
 /* What a load would give. */
 uint32_t content_of(const struct mm *mm, uint64_t gfn);
+/*
+ * The next pages of a walk over gfns, copied to batch; what the walk says it needs of them is on
+ * its way to the caches then.  How many, or PGSTE_E_CANCELLED, PGSTE_E_CHANGED.
+ */
+enum need { NEED_STATE = 1, NEED_PTE = 2, NEED_REST = 4, NEED_FRAME = 8 | NEED_PTE | NEED_STATE };
+int mm_take(const struct mm *mm, const struct pgste_gfns *gfns, uint64_t i, unsigned need,
+	    uint64_t batch[GFN_BATCH]);
 /* Loads or stores of all gfns, which are inside; as pgste_read and pgste_write. */
 int mm_write(struct mm *mm, const struct pgste_gfns *gfns, const uint32_t *tags,
 	     unsigned tag_step);

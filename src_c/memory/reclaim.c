@@ -190,16 +190,22 @@ int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns)
 {
 	struct pgste_gfns all = *gfns;
 	struct snapshot *snapshot = NULL;
+	uint64_t batch[GFN_BATCH];
 	int64_t nr_out = 0;
-	int out = PGSTE_OK;
+	int taken, out = PGSTE_OK;
 
 	if (all.nr > mm->host->nr_slots_free || has_strangers(mm))
 		out = snapshot_take(mm, &all, &snapshot);
-	for (uint64_t gfn, i = 0; i < all.nr && out >= 0; i++) {
-		out = gfn_get(&all, i, mm->nr_pages, &gfn) ? page_out(mm, gfn) : PGSTE_E_CHANGED;
-		if (watch_stops_at(i))
-			out = PGSTE_E_CANCELLED;
-		nr_out += out;
+	for (uint64_t i = 0; i < all.nr && out >= 0; i += (unsigned)taken) {
+		taken = mm_take(mm, &all, i, NEED_FRAME, batch);
+		if (taken < 0) {
+			out = taken;
+			break;
+		}
+		for (int k = 0; k < taken && out >= 0; k++) {
+			out = page_out(mm, batch[k]);
+			nr_out += out;
+		}
 	}
 	if (out < 0)
 		snapshot_restore(snapshot);
