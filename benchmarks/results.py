@@ -14,6 +14,7 @@ KEYS = {"ns", "ns_iqr", "limits", "bars", "unit"}
 TOPICS = {
     "essa": "ESSA on many pages",
     "dtypes": "Gfns of every integer dtype",
+    "access": "Calls on arrays of gfns",
     "scalar": "One call from Python",
     "scans": "Whole-table scans",
     "words": "Kernel-format words",
