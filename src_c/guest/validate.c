@@ -209,7 +209,8 @@ static const char *check_uses(const struct pgste_host *host, uint32_t *uses)
 const char *pgste_validate(const struct pgste_host *host)
 {
 	const char *broken = check_lists(host);
-	uint32_t *uses;
+	uint32_t few[8] = { 0 }; /* the search asks a small host very often */
+	uint32_t *uses = few;
 
 	if (!broken)
 		broken = check_free_stacks(host);
@@ -217,10 +218,12 @@ const char *pgste_validate(const struct pgste_host *host)
 		broken = check_frames(host);
 	if (broken)
 		return broken;
-	uses = calloc(host->fresh_slot + 1, sizeof(*uses));
+	if (host->fresh_slot > sizeof(few) / sizeof(*few))
+		uses = calloc(host->fresh_slot, sizeof(*uses));
 	if (!uses)
 		return "no memory to check with";
 	broken = check_uses(host, uses);
-	free(uses);
+	if (uses != few)
+		free(uses);
 	return broken;
 }

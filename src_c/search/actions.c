@@ -10,7 +10,7 @@
 #include "search/actions.h"
 #include "search/observe.h"
 
-/* ---- actions: false if it does not apply, or the system refuses it and nothing changes ---- */
+/* ---- actions that apply: false if the system refuses one and nothing changes ---- */
 
 /* A refusal says something of the system, memory that runs out does not. */
 static int64_t noted(struct search_system *s, int64_t result)
@@ -19,19 +19,11 @@ static int64_t noted(struct search_system *s, int64_t result)
 	return result;
 }
 
-/* A fault waits until the notifier of its page has ended. */
-static bool is_blocked(const struct search_system *s, uint64_t gfn)
-{
-	return s->notified == gfn + 1;
-}
-
 static int store(struct search_system *s, uint64_t gfn)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 	const uint32_t tag = tag_of(gfn, LABEL_NEW);
 
-	if (is_blocked(s, gfn))
-		return PGSTE_E_STATE;
 	if (gfn == WATCHED)
 		content_is_old(s);
 	return (int)noted(s, pgste_write(s->guest, &one, &tag, 0));
@@ -54,19 +46,7 @@ static int load(struct search_system *s, uint64_t gfn, uint32_t *tag)
 {
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 
-	if (is_blocked(s, gfn))
-		return PGSTE_E_STATE;
 	return (int)noted(s, pgste_read(s->guest, &one, tag));
-}
-
-static bool out_of_protocol(const struct search_system *s, enum pgste_action action, uint64_t gfn)
-{
-	const bool is_free = page_is_free(s->guest, gfn);
-
-	if (gfn == WATCHED || !s->config->obedient)
-		return false;
-	return action == PGSTE_ACTION_ALLOC || action == PGSTE_ACTION_ALLOC_ELSEWHERE ? !is_free :
-											is_free;
 }
 
 static bool refused(int error, struct search_system *s, uint64_t *found)
@@ -141,11 +121,11 @@ static bool do_read(struct search_system *s, uint64_t gfn, uint64_t *found)
 
 static bool do_free(struct search_system *s, uint64_t gfn, bool raced, uint32_t vcpu)
 {
-	if ((gfn != WATCHED && raced) || fill(s, gfn))
+	if (fill(s, gfn))
 		return false;
 	if (gfn != WATCHED)
-		return !raced && !pgste_free_page(s->guest, vcpu, gfn);
-	if (raced && (s->watched.phase == PHASE_FREE || store(s, gfn)))
+		return !pgste_free_page(s->guest, vcpu, gfn);
+	if (raced && store(s, gfn))
 		return false;
 	s->watched = (struct observed){ .phase = PHASE_FREE };
 	if (raced)
@@ -164,8 +144,6 @@ static bool do_alloc(struct search_system *s, uint64_t gfn, uint32_t vcpu)
 
 static bool do_take(struct search_system *s, uint64_t gfn)
 {
-	if (gfn != WATCHED || s->watched.phase != PHASE_FREE)
-		return false;
 	s->watched.phase = PHASE_TAKEN;
 	/* the host hears nothing of it anyway: what is skipped is only the oracle's word */
 	if (s->guest->mech == &mech_reporting)
@@ -177,7 +155,7 @@ static bool do_swap_in(struct search_system *s, uint64_t gfn)
 {
 	uint32_t tag;
 
-	return (s->guest->mm.state[gfn] & PGSTE_STATE_SWAP) && !load(s, gfn, &tag);
+	return !load(s, gfn, &tag);
 }
 
 static bool do_age(struct search_system *s, uint64_t gfn)
@@ -216,19 +194,13 @@ static bool act_on_page(struct search_system *s, enum pgste_action action, uint6
 	const struct pgste_gfns one = { .first = gfn, .nr = 1 };
 
 	switch (action) {
-	case PGSTE_ACTION_WRITE:
-		return !out_of_protocol(s, action, gfn) && do_write(s, gfn, found);
-	case PGSTE_ACTION_READ:
-		return !out_of_protocol(s, action, gfn) && do_read(s, gfn, found);
-	case PGSTE_ACTION_FREE:
-	case PGSTE_ACTION_FREE_ELSEWHERE:
-		return !out_of_protocol(s, action, gfn) &&
-		       do_free(s, gfn, false, action == PGSTE_ACTION_FREE_ELSEWHERE);
+	case PGSTE_ACTION_WRITE: return do_write(s, gfn, found);
+	case PGSTE_ACTION_READ: return do_read(s, gfn, found);
+	case PGSTE_ACTION_FREE: return do_free(s, gfn, false, 0);
+	case PGSTE_ACTION_FREE_ELSEWHERE: return do_free(s, gfn, false, 1);
 	case PGSTE_ACTION_FREE_RACED: return do_free(s, gfn, true, 0);
-	case PGSTE_ACTION_ALLOC:
-	case PGSTE_ACTION_ALLOC_ELSEWHERE:
-		return !out_of_protocol(s, action, gfn) &&
-		       do_alloc(s, gfn, action == PGSTE_ACTION_ALLOC_ELSEWHERE);
+	case PGSTE_ACTION_ALLOC: return do_alloc(s, gfn, 0);
+	case PGSTE_ACTION_ALLOC_ELSEWHERE: return do_alloc(s, gfn, 1);
 	case PGSTE_ACTION_TAKE: return do_take(s, gfn);
 	case PGSTE_ACTION_SWAP_OUT: return noted(s, pgste_swap_out(s->guest, &one)) > 0;
 	case PGSTE_ACTION_SWAP_IN: return do_swap_in(s, gfn);
@@ -292,22 +264,11 @@ static bool belongs(const struct search_system *s, enum pgste_action action)
 	}
 }
 
-/* The host still has something of the page; zeros count if the guest put them there. */
-static bool kept(const struct search_system *s)
-{
-	return content_of(&s->guest->mm, WATCHED) ||
-	       (s->config->poison == PGSTE_POISON_INIT_ON_FREE && has_content(s, WATCHED));
-}
-
 /* Would the page's content go if the host ran short now?  The state is not kept. */
 static bool pressure(struct search_system *s, uint64_t *found, uint64_t *premises)
 {
-	const struct observed *w = &s->watched;
-
-	if (w->phase == PHASE_FREE && w->store == STORE_NONE && kept(s)) {
-		run_short(s);
-		ASK(ZAPPED_UNDER_PRESSURE, true, has_content(s, WATCHED));
-	}
+	run_short(s);
+	ASK(ZAPPED_UNDER_PRESSURE, true, has_content(s, WATCHED));
 	return false;
 }
 
@@ -329,17 +290,50 @@ bool action_belongs(const struct search_system *s, enum pgste_action action, uin
 	return belongs(s, action);
 }
 
+/* ---- which apply: putting the system back after one that does nothing takes time ---- */
+
+/* A page that is obedient is stored to, loaded and freed in use only, and allocated free only. */
+static bool in_protocol(const struct search_system *s, uint64_t gfn, bool free)
+{
+	return gfn == WATCHED || !s->config->obedient || page_is_free(s->guest, gfn) == free;
+}
+
+/* A fault waits until the notifier of its page has ended. */
+static bool is_blocked(const struct search_system *s, uint64_t gfn)
+{
+	return s->notified == gfn + 1;
+}
+
+/* The host still has something of a page freed; zeros count if the guest put them there. */
+static bool has_kept(const struct search_system *s)
+{
+	if (s->watched.phase != PHASE_FREE || s->watched.store != STORE_NONE)
+		return false;
+	return content_of(&s->guest->mm, WATCHED) ||
+	       (s->config->poison == PGSTE_POISON_INIT_ON_FREE && has_content(s, WATCHED));
+}
+
 bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn)
 {
 	const uint8_t state = s->guest->mm.state[gfn];
 
 	switch (action) {
+	case PGSTE_ACTION_WRITE:
+	case PGSTE_ACTION_READ: return in_protocol(s, gfn, false) && !is_blocked(s, gfn);
+	case PGSTE_ACTION_FREE:
+	case PGSTE_ACTION_FREE_ELSEWHERE: return in_protocol(s, gfn, false);
+	case PGSTE_ACTION_ALLOC:
+	case PGSTE_ACTION_ALLOC_ELSEWHERE: return in_protocol(s, gfn, true);
+	case PGSTE_ACTION_FREE_RACED:
+		return s->watched.phase != PHASE_FREE && !is_blocked(s, gfn);
+	case PGSTE_ACTION_TAKE: return s->watched.phase == PHASE_FREE;
+	case PGSTE_ACTION_PRESSURE: return has_kept(s);
 	case PGSTE_ACTION_SWAP_OUT:
 	case PGSTE_ACTION_PIN:
 	case PGSTE_ACTION_LOCK:
 	case PGSTE_ACTION_WRITEBACK:
 	case PGSTE_ACTION_FORK: return pte_is_present(s->guest->mm.pte[gfn], state);
-	case PGSTE_ACTION_SWAP_IN: return state & PGSTE_STATE_SWAP;
+	case PGSTE_ACTION_SWAP_IN: return (state & PGSTE_STATE_SWAP) && !is_blocked(s, gfn);
 	case PGSTE_ACTION_ZAP: return state_zappable(state);
 	case PGSTE_ACTION_AGE: return page_is_young(&s->guest->mm, gfn);
 	case PGSTE_ACTION_REPORT: return search_reporting_due(s);

@@ -10,8 +10,8 @@ bool action_belongs(const struct search_system *s, enum pgste_action action, uin
 /* Of one that belongs, whether it is worth trying in this state: never wrong in saying no. */
 bool action_applies(const struct search_system *s, enum pgste_action action, uint64_t gfn);
 /*
- * One action: false if it does not apply here.  before: of this state.  A bit of *found for each
- * question that it shows.
+ * One action that applies: false if the system refuses it.  before: of this state.  A bit of *found
+ * for each question that it shows.
  */
 bool action_do(struct search_system *s, struct pgste_step step, const struct before *before,
 	       uint64_t *found, uint64_t *premises);

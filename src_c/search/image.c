@@ -11,10 +11,19 @@ static ALWAYS_INLINE void keep(void *live, void *kept, size_t size, bool back)
 }
 
 #define KEEP(live, kept) keep(&(live), &(kept), sizeof(kept), back)
-/* One by one, as nr is small and memcpy of a size that is not known is a call. */
-#define KEEP_SOME(live, kept, nr)                                                             \
-	for (uint32_t i = 0; i < (nr); i++)                                                   \
-		KEEP((live)[i], (kept)[i])
+/* As memcpy of a size that is not known is a call, and a loop a branch for each. */
+static ALWAYS_INLINE void keep_some(void *live, void *kept, size_t size, uint64_t nr, bool back)
+{
+	switch (nr) {
+	case 1: keep(live, kept, size, back); break;
+	case 2: keep(live, kept, 2 * size, back); break;
+	case 3: keep(live, kept, 3 * size, back); break;
+	default: break;
+	}
+}
+_Static_assert(SEARCH_MAX_PAGES == 3, "so many, and no more");
+
+#define KEEP_SOME(live, kept, nr) keep_some(live, kept, sizeof(*(live)), nr, back)
 
 static ALWAYS_INLINE void keep_host(struct search_system *s, struct search_image *image, bool back)
 {

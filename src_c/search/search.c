@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "pgste/watch.h"
 #include "search/worker.h"
 
 #define ACTION_ROW(NAME, name, words) { name, words },
@@ -71,6 +72,7 @@ static void tell_answer(const struct visited *visited, uint64_t order,
 #define ROUND_STATES UINT64_C(2048) /* some 5 ms, after which the caller is asked */
 #define CHUNK_STATES UINT64_C(64)
 #define MOST_CHUNKS (ROUND_STATES / CHUNK_STATES)
+#define ADD_AHEAD UINT64_C(8) /* candidates whose places are fetched meanwhile */
 
 /* What came of some states of a round: a run of a worker's candidates. */
 struct chunk {
@@ -94,6 +96,8 @@ static void search_chunks(void *data, unsigned part, uint64_t from, uint64_t to)
 {
 	struct search *s = data;
 	struct worker *w = &s->workers[part];
+	/* the caller is asked between rounds: an action is never ended half way */
+	const struct pgste_watch *watch = pgste_set_watch(NULL);
 	bool ok = true;
 
 	(void)from, (void)to;
@@ -103,12 +107,13 @@ static void search_chunks(void *data, unsigned part, uint64_t from, uint64_t to)
 		const uint64_t end = min_u64(first + CHUNK_STATES, s->to);
 
 		if (first >= s->to)
-			return;
+			break;
 		s->chunks[n] = (struct chunk){ w, w->nr_candidates, 0 };
 		for (uint64_t state = first; ok && state < end; state++)
 			ok = worker_expand(w, state);
 		s->chunks[n].nr = w->nr_candidates - s->chunks[n].first;
 	}
+	(void)pgste_set_watch(watch);
 }
 
 static int add_found(struct search *s)
@@ -119,8 +124,11 @@ static int add_found(struct search *s)
 	for (uint64_t n = 0; n < nr && !error; n++) {
 		const struct candidate *c = s->chunks[n].worker->candidates + s->chunks[n].first;
 
-		for (uint64_t i = 0; i < s->chunks[n].nr && !error; i++)
-			error = visited_add(&s->visited, c[i].key, c[i].origin);
+		for (uint64_t i = 0; i < s->chunks[n].nr && !error; i++) {
+			if (i + ADD_AHEAD < s->chunks[n].nr && c[i + ADD_AHEAD].packed)
+				visited_fetch(&s->visited, c[i + ADD_AHEAD].packed);
+			error = visited_add(&s->visited, c[i].key, c[i].packed, c[i].origin);
+		}
 	}
 	for (unsigned i = 0; i < s->nr_workers; i++)
 		s->workers[i].nr_candidates = 0;
@@ -188,7 +196,7 @@ static int search_all(struct search *s)
 
 	system_save(&s->workers[0].system, key);
 	system_reorder(&s->workers[0].system, key);
-	error = visited_add(&s->visited, key, (struct origin){ 0 });
+	error = visited_add(&s->visited, key, 0, (struct origin){ 0 });
 	while (!error && s->to < s->visited.nr) {
 		error = search_round(s, s->to);
 		if (!goes_on(s, s->to) && !error && s->to < s->visited.nr)

@@ -151,22 +151,29 @@ uint64_t visited_bytes(const struct visited *v)
 	       (v->numbers_mask + 1) * sizeof(*v->numbers);
 }
 
+/* One word: what is there already has a number, and is most often the same. */
+static ALWAYS_INLINE bool pack_word(const struct visited *v, uint64_t word, uint64_t like,
+				    unsigned shift, uint64_t *packed)
+{
+	uint64_t number;
+
+	if (word == like)
+		return true;
+	number = word_place(v, word)->number;
+	*packed = (*packed & ~(mask_of(v) << shift)) | number << shift;
+	return number != 0;
+}
+
 uint64_t visited_pack_like(const struct visited *v, const uint64_t *key, const uint64_t *like,
 			   uint64_t like_packed)
 {
-	uint64_t packed = 0;
+	uint64_t packed = like_packed;
 
-	for (unsigned i = 0; i <= v->nr_pages; i++) {
-		const unsigned at = word_index(v, i), shift = i * v->bits;
-		uint64_t number = like_packed >> shift & mask_of(v);
-
-		if (key[at] != like[at])
-			number = word_place(v, key[at])->number;
-		if (!number)
+	for (unsigned i = 0; i < v->nr_pages; i++)
+		if (!pack_word(v, key[i], like[i], i * v->bits, &packed))
 			return 0;
-		packed |= number << shift;
-	}
-	return packed;
+	return pack_word(v, key[SEARCH_MAX_PAGES], like[SEARCH_MAX_PAGES], v->nr_pages * v->bits,
+			 &packed) ? packed : 0;
 }
 
 uint64_t visited_pack(const struct visited *v, const uint64_t *key)
@@ -229,10 +236,10 @@ uint32_t visited_depth(const struct visited *v, uint64_t state)
 	return depth;
 }
 
-int visited_add(struct visited *v, const uint64_t *key, struct origin origin)
+int visited_add(struct visited *v, const uint64_t *key, uint64_t packed, struct origin origin)
 {
-	uint64_t packed = visited_pack(v, key);
-
+	if (!packed)
+		packed = visited_pack(v, key);
 	if (packed && visited_has(v, packed))
 		return PGSTE_OK;
 	if (v->nr >= v->most || (v->nr == v->room && !states_grow(v)) ||

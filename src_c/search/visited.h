@@ -54,7 +54,7 @@ void visited_key(const struct visited *v, uint64_t state, uint64_t *key);
 struct origin visited_origin(const struct visited *v, uint64_t state);
 /* Steps from the first state. */
 uint32_t visited_depth(const struct visited *v, uint64_t state);
-/* PGSTE_OK, also if the state is known; PGSTE_E_NOMEM. */
-int visited_add(struct visited *v, const uint64_t *key, struct origin origin);
+/* packed: of the key, or 0 if it is not known.  PGSTE_OK, also if the state is; PGSTE_E_NOMEM. */
+int visited_add(struct visited *v, const uint64_t *key, uint64_t packed, struct origin origin);
 
 #endif

@@ -24,6 +24,7 @@ struct reached {
 /* A state that seems to be new; several steps may lead to it. */
 struct candidate {
 	uint64_t key[SEARCH_WORDS];
+	uint64_t packed; /* 0: a word of it had no number then */
 	struct origin origin;
 };
 
