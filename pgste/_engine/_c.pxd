@@ -693,6 +693,7 @@ cdef extern from "pgste.h" nogil:
 
     const int PGSTE_LIVE_PRESENT, PGSTE_LIVE_SWAPPED, PGSTE_LIVE_ZERO, PGSTE_LIVE_HUGE
     const int PGSTE_LIVE_EXCLUSIVE, PGSTE_LIVE_LAZYFREE, PGSTE_LIVE_SWAPCACHE
+    const int PGSTE_LIVE_WRITEBACK
 
     int pgste_live_states(pgste_live *live, const pgste_gfns *gfns, uint8_t *states, bool_t flags)
     int pgste_live_mincore(pgste_live *live, const pgste_gfns *gfns, uint8_t *resident)

@@ -13,6 +13,7 @@ HUGE: int
 EXCLUSIVE: int
 LAZYFREE: int
 SWAPCACHE: int
+WRITEBACK: int
 
 class RefusedCall(Exception):
     errno: int

@@ -209,6 +209,11 @@ def _print(
         f"kernel: median of {args.runs} runs; spread: largest less smallest; "
         "model: the frames that were held"
     )
+    if result.mglru:
+        console.print(
+            "MGLRU on: the model is of the classic LRU; what its figures are off by is unmeasured",
+            style="bold yellow",
+        )
     for one in result.mechanisms.values():
         console.print()
         console.print(_table(one))

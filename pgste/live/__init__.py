@@ -15,6 +15,8 @@
 `leftovers`   what is set up is named, found and removed: a table of its kinds
 `record`      the page allocator's events of this machine
 `tracefs`     a tracing instance of our own
+`damon`       accesses of this machine, by DAMON
+`mglru`       whether this kernel reclaims in a way that is not modelled
 `plot`        a picture of a replay
 ============= =========================================================================
 """

@@ -17,8 +17,8 @@ page out: ordinary         in swap; as it was (never gone; without swap: as it w
 page out: lazyfree, clean  gone; as it was (never in swap)
 page out: lazyfree, dirty  as it was, or ordinary again (never gone: no store is lost)
 page out: shared zero      as it was
-free (MADV_FREE): present  lazyfree; queued to become that, at most `BATCH` pages at a time;
-                           unchanged if it is in the swap cache (skipped under writeback)
+free (MADV_FREE): present  lazyfree; queued to become that, at most `BATCH` pages at a time
+free: in the swap cache    the same, and its slot given back; unchanged if it was under writeback
 free: shared zero          as it was (it is nobody's page to free)
 free, then page out        in swap, if it was not on the lazyfree list by then: the kernel passes
                            over a page that is just on its way between two lists, e.g. since the
@@ -27,6 +27,10 @@ read: none                 on the shared zero page, or a zeroed page of its own;
                            gives the latter, as KVM on s390x does
 all else                   exactly as the model says
 =========================  ==================================================================
+
+As root a slot that MADV_FREE keeps is seen: a page on the lazyfree list is never in the swap cache,
+and one that was in it and not under writeback has left it.  Frees under writeback are tried for by
+an operation of their own (`out_in_free`).
 """
 
 from __future__ import annotations
@@ -87,6 +91,16 @@ class Result:
     divergence: Divergence | None = None
 
 
+@dataclass(frozen=True)
+class Before:
+    """What the kernel showed before a free."""
+
+    cached: Bits
+    writeback: Bits
+    unseen: bool
+    """The pages were paged out and in since."""
+
+
 class Run:
     """One sequence, on fresh memory and a fresh guest."""
 
@@ -105,15 +119,18 @@ class Run:
         """Do one operation on both sides: (gfn, model, kernel) of a divergence, or None."""
         gfns = np.array(op.gfns, dtype=np.int64)
         model, kernel = self.model, self.kernel
+        if op.kind == "out_in_free":
+            gfns = gfns[self._ordinary()[gfns]]
         self.kernel.apply(op, gfns)
-        cached, lazy = kernel.cached, kernel.lazy
+        before = Before(kernel.cached, kernel.writeback, op.kind == "out_in_free")
+        lazy = kernel.lazy
         kernel.look()
         model.apply(op, gfns)
         wrong = None
         if op.kind == "page_out":
             wrong = self._follow_page_out(gfns, lazy)
-        elif op.kind == "free":
-            self._follow_free(gfns, cached)
+        elif op.kind in ("free", "out_in_free"):
+            wrong = self._follow_free(gfns, before)
         model.refresh()
         if wrong:
             return wrong
@@ -125,6 +142,13 @@ class Run:
             wrong = self._compare()
             self.result.transient += wrong is None
         return wrong
+
+    def _ordinary(self) -> Bits:
+        """Pages that are present on both sides, and on the lazyfree list of neither."""
+        model, kernel = self.model, self.kernel
+        both = (model.residency == PRESENT) & (kernel.residency == PRESENT)
+        ordinary: Bits = both & ~model.lazy & ~kernel.lazy & ~kernel.zero
+        return ordinary
 
     # ---- where the kernel may choose -----------------------------------------------------
 
@@ -155,7 +179,7 @@ class Run:
                 if bool(swap_bytes()[0]) != self.swap:
                     raise PgsteError("swap was switched on or off on this machine meanwhile")
                 gfn = int(np.flatnonzero(pages)[0])
-                return gfn, text, self._kernel_says(gfn)
+                return gfn, f"{self._model_says(gfn)} ({text})", self._kernel_says(gfn)
         for name, pages in (("ordinary", ordinary), ("lazyfree, clean", clean),
                             ("lazyfree, dirty", dirty), ("shared zero page", zero)):  # fmt: skip
             self._count(f"page out: {name}", "discarded", pages & gone)
@@ -167,21 +191,32 @@ class Run:
         model.reclaim(np.flatnonzero(gone | out | rearmed))
         return None
 
-    def _follow_free(self, gfns: Pages, cached: Bits) -> None:
+    def _follow_free(self, gfns: Pages, before: Before) -> tuple[int, str, str] | None:
         if self.model.guest.mechanism != "madv_free":
-            return
+            return None
         kernel = self.kernel
         told = np.zeros(self.pages, dtype=bool)
         told[gfns] = True
         told &= (self.model.residency == PRESENT) & (kernel.residency == PRESENT)
         zero = told & kernel.zero
-        skipped = told & cached & kernel.cached & ~kernel.lazy & ~zero
+        told &= ~zero
+        had_slot = told & (before.cached | before.unseen) & self.swap
+        kept = had_slot & kernel.cached & ~kernel.lazy
         self._count("free: shared zero page", "kept", zero)
         if self.result.flags:
-            self._count("free: present", "lazyfree", told & kernel.lazy)
-            self._count("free: present", "skipped in the swap cache", skipped)
-            self._count("free: present", "queued", told & ~kernel.lazy & ~skipped & ~zero)
-        self.model.skip(np.flatnonzero(skipped | zero))
+            name = "free: just paged out and in" if before.unseen else "free: in the swap cache"
+            self._count(name, "passed over, its slot kept", kept)
+            self._count(name, "lazyfree, without a slot", had_slot & kernel.lazy)
+            self._count(name, "queued, without a slot", had_slot & ~kernel.lazy & ~kept)
+            self._count("free: present", "lazyfree", told & ~had_slot & kernel.lazy)
+            self._count("free: present", "queued", told & ~had_slot & ~kernel.lazy)
+            wrong = kept & ~before.writeback & (not before.unseen)
+            if wrong.any():
+                gfn = int(np.flatnonzero(wrong)[0])
+                rule = "MADV_FREE gives a slot back unless it is just being written to"
+                return gfn, f"{self._model_says(gfn)} ({rule})", self._kernel_says(gfn)
+        self.model.skip(np.flatnonzero(kept | zero))
+        return None
 
     def _count(self, state: str, outcome: str, pages: Bits) -> None:
         nr = int(np.count_nonzero(pages))
@@ -197,7 +232,7 @@ class Run:
         bad |= kernel.zero & model.stored
         if self.result.flags:
             private = (kernel.residency == PRESENT) & ~kernel.zero
-            bad |= private & kernel.lazy & ~model.lazy
+            bad |= private & kernel.lazy & (~model.lazy | kernel.cached)
             queued = private & model.lazy & ~kernel.lazy
             if np.count_nonzero(queued) > BATCH:
                 bad |= queued
@@ -221,6 +256,7 @@ class Run:
         text = NAMES[int(kernel.residency[gfn])]
         text += ", shared zero page" if kernel.zero[gfn] else ""
         text += ", lazyfree" if kernel.lazy[gfn] else ""
+        text += ", in the swap cache" if kernel.cached[gfn] else ""
         if kernel.residency[gfn] == PRESENT:
             first = int(kernel.memory.read(gfn)[0])
             text += f", words {first:#x} and {int(kernel.memory.read(gfn, kernel.last)[0]):#x}"

@@ -29,6 +29,7 @@ from pathlib import Path
 from pgste._engine import live
 
 __all__ = [
+    "DAMON",
     "KINDS",
     "Kind",
     "Leftover",
@@ -38,12 +39,15 @@ __all__ = [
     "remove_folder",
     "remove_group",
     "remove_instance",
+    "remove_monitoring",
     "remove_mount",
     "remove_swap",
     "swap_areas",
+    "watched_by",
 ]
 
 NAME = re.compile(r"pgste-(?:([a-z]+)-)?(\d+)-(\d+)-(\d+)-(\d+)")
+DAMON = Path("/sys/kernel/mm/damon/admin")
 TRIES = 100
 PAUSE = 0.02
 _numbers = itertools.count(1)
@@ -186,6 +190,30 @@ def _tracefs(places: list[Path]) -> Iterator[Path]:
     yield from _named("tracefs", places)
 
 
+def _monitorings(places: list[Path]) -> Iterator[Path]:
+    """Files that tell of a set-up of DAMON, of this user or root: others may not switch it off."""
+    for path in _named("damon", places):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_uid in (0, os.geteuid()):
+                yield path
+
+
+def watched_by(path: Path, admin: Path | None = None) -> Path | None:
+    """The kdamond that a file tells of, by the update interval that stands in it; None if none."""
+    try:
+        with open(path) as file:
+            signature = file.read(64).strip()
+    except OSError:
+        return None
+    for kdamond in sorted(((admin or DAMON) / "kdamonds").glob("[0-9]*")):
+        with contextlib.suppress(OSError):
+            interval = kdamond / "contexts/0/monitoring_attrs/intervals/update_us"
+            if signature and interval.read_text().strip() == signature:
+                return kdamond
+    return None
+
+
 # ---- removing: all there is of it, and no harm if it is gone --------------------------------
 
 
@@ -266,6 +294,15 @@ def _mounted(path: Path) -> bool:
     return any(where == path for _, where, _ in _mounts("tracefs"))
 
 
+def remove_monitoring(path: Path, admin: Path | None = None) -> None:
+    """Switch off the DAMON that a file tells of, undo its set-up, and remove the file."""
+    if (kdamond := watched_by(path, admin)) is not None:
+        if (kdamond / "state").read_text().strip() == "on":
+            (kdamond / "state").write_text("off")
+        (kdamond.parent / "nr_kdamonds").write_text("0")
+    _unlink(path)
+
+
 def remove_folder(path: Path) -> None:
     """Remove a temporary folder."""
     shutil.rmtree(path, ignore_errors=True)
@@ -287,6 +324,7 @@ KINDS = (
     Kind("cgroup", _groups, remove_group),
     Kind("tracing instance", _instances, remove_instance),
     Kind("tracefs mount", _tracefs, remove_mount),
+    Kind("DAMON monitoring", _monitorings, remove_monitoring),
     Kind("temporary folder", lambda places: _named("perf", places), remove_folder),
 )
 

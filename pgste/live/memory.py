@@ -62,6 +62,7 @@ class State(IntFlag):
     EXCLUSIVE = live.EXCLUSIVE
     LAZYFREE = live.LAZYFREE
     SWAPCACHE = live.SWAPCACHE
+    WRITEBACK = live.WRITEBACK
 
 
 HINTS: dict[str, Advice | None] = {
@@ -339,8 +340,8 @@ class Memory:
     def states(self, gfns: Gfns = slice(None), flags: bool = False) -> npt.NDArray[np.uint8]:
         """`State` bits of each page, from the pagemap, without touching it.
 
-        flags: add LAZYFREE and SWAPCACHE from ``/proc/kpageflags``, which needs root
-        (`Refused` without).
+        flags: add LAZYFREE, SWAPCACHE and WRITEBACK from ``/proc/kpageflags``, which needs
+        root (`Refused` without).
         """
         with self._explained("/proc/kpageflags" if flags else "/proc/self/pagemap"):
             return self._map.states(gfns, flags)

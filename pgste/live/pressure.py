@@ -8,6 +8,7 @@ include/linux/swap.h), and the kernel's admin-guide on cgroup-v1/memory and cgro
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -311,6 +312,36 @@ class MemoryLimit:
     def usage(self) -> int:
         """Bytes charged to the group now."""
         return int(self._file("usage").read_text())
+
+    def peak(self) -> int | None:
+        """The most bytes that were charged at once; None where the kernel does not count them.
+
+        Version 2 has memory.peak since Linux 5.19.
+        """
+        try:
+            return int(self._file("peak").read_text())
+        except FileNotFoundError:
+            return None
+
+    def swap_allowed(self) -> int | None:
+        """The most bytes of swap that the group may have; None if nothing limits it.
+
+        In version 2 each group above may limit it too (memory.swap.max); in version 1 nothing here
+        looks at what is above.
+        """
+        assert self.hierarchy is not None
+        assert self.directory is not None
+        if self.hierarchy.version == 1:
+            return None
+        limits = []
+        group = self.directory
+        while group != self.hierarchy.mount and self.hierarchy.mount in group.parents:
+            with contextlib.suppress(FileNotFoundError):  # a kernel without swap
+                text = (group / "memory.swap.max").read_text().strip()
+                if text != "max":
+                    limits.append(int(text))
+            group = group.parent
+        return min(limits, default=None)
 
     def stat(self) -> dict[str, int]:
         """memory.stat of the group."""

@@ -25,9 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pgste._engine.trace import RingDecoder
-from pgste.errors import ArgumentError
+from pgste.errors import ArgumentError, TraceError
 from pgste.live import ending, leftovers
+from pgste.live.damon import Damon, Monitor, Monitoring
 from pgste.live.tracefs import Instance, TraceFs
+from pgste.traces.damon import with_regions
 from pgste.traces.dat import merge, ring_layout
 from pgste.traces.trace import Trace
 
@@ -36,6 +38,25 @@ Progress = Callable[[int, int, float], object]
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Accesses:
+    """Where the accesses of a recording are from."""
+
+    own: bool
+    """Whether DAMON was set up for it; else somebody else's was listened to."""
+    monitoring: Monitoring
+    """Its intervals, and how many regions it may have."""
+    ranges: tuple[tuple[int, int], ...]
+    """Physical addresses that it watched: first byte, byte behind the last."""
+    snapshots: int
+    regions: int
+    """In all snapshots."""
+    lost: int
+    """Regions that the kernel could not keep because its buffers were full."""
+    problem: str | None
+    """Why there are no accesses of them in the trace, if there are none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +73,8 @@ class Recording:
     """Of the command; None without one, minus the signal if one ended it."""
     interrupted: bool
     """Whether Ctrl-C (or SIGTERM, SIGHUP, SIGQUIT) ended the recording."""
+    accesses: Accesses | None = None
+    """If they were asked for."""
 
 
 class _Streams:
@@ -115,6 +138,7 @@ def record(
     comm: str | None = None,
     seconds: float | None = None,
     buffer_kb: int = 8192,
+    access: bool | Monitoring = False,
     stdout: int | None = None,
     progress: Progress | None = None,
 ) -> Recording:
@@ -123,6 +147,10 @@ def record(
     It records the events of all processes but this one; `pid` narrows that down to a process
     and the children it starts, `comm` to tasks of a name (``*`` stands for anything), which hides
     what the rest of the machine does with the same pages: frees by others are then missing.
+
+    `access` records accesses as well, by DAMON (`pgste.live.damon`); what it tells of regions
+    becomes loads of pages by a model (`pgste.traces.damon`).  At the end it waits for the snapshot
+    that covers the end, up to one and a half aggregation intervals.
 
     The command's output goes where this process's goes, or to the descriptor `stdout`.
 
@@ -141,6 +169,8 @@ def record(
     """
     if seconds is not None and not seconds > 0:
         raise ArgumentError(f"seconds must be above 0, not {seconds}")
+    if not isinstance(access, (bool, Monitoring)):
+        raise ArgumentError(f"access: {access!r} is neither a bool nor Monitoring")
     leftovers.clean()
     signals: list[int] = []
     with (
@@ -154,15 +184,18 @@ def record(
             comm=comm,
             skip_pids=[os.getpid()],
         ) as instance,
+        _monitor(root, access, buffer_kb) as monitor,
     ):
         streams = _Streams(instance)
+        if monitor is not None:
+            monitor.start()
         instance.start()
         started = time.monotonic()
         child = None
         try:
             if command:
                 child = subprocess.Popen(list(command), stdout=stdout)
-            _wait(streams, child, ended, seconds, signals, started, progress)
+            _wait(streams, monitor, child, ended, seconds, signals, started, progress)
         finally:
             if child is not None:
                 _end(child, signals[-1] if signals else 0)
@@ -171,13 +204,45 @@ def record(
         streams.drain()
         lost = instance.lost()
         cpus = len(instance.fds)
+        if monitor is not None:
+            monitor.finish(time.monotonic(), lambda: signals)
+    trace, accesses = streams.trace(lost), None
+    if monitor is not None:
+        trace, accesses = _touched(trace, monitor)
     return Recording(
-        trace=streams.trace(lost),
+        trace=trace,
         lost=max(lost, streams.counters().get("lost", 0)),
         seconds=took,
         cpus=cpus,
         exit_status=child.returncode if child is not None else None,
         interrupted=bool(signals),
+        accesses=accesses,
+    )
+
+
+@contextmanager
+def _monitor(root: Path, access: bool | Monitoring, buffer_kb: int) -> Iterator[Monitor | None]:
+    """What tells accesses, if they were asked for."""
+    if access is False:
+        yield None
+        return
+    with Monitor(root, Damon(None if access is True else access), buffer_kb) as monitor:
+        yield monitor
+
+
+def _touched(trace: Trace, monitor: Monitor) -> tuple[Trace, Accesses]:
+    """The trace with accesses, as far as DAMON told of its pages."""
+    damon, problem, nr = monitor.damon, None, (0, 0)
+    try:
+        regions = monitor.regions()
+        nr = regions.snapshots, regions.told
+        trace = with_regions(trace, regions)
+    except TraceError as error:
+        problem = error.reason
+    if not nr[0]:
+        problem = "DAMON told of no aggregation interval in that time"
+    return trace, Accesses(
+        damon.own, damon.monitoring, tuple(damon.ranges), *nr, monitor.lost, problem
     )
 
 
@@ -199,6 +264,7 @@ def _process(pid: int | None) -> Iterator[int | None]:
 
 def _wait(
     streams: _Streams,
+    monitor: Monitor | None,
     child: subprocess.Popen[bytes] | None,
     ended: int | None,
     seconds: float | None,
@@ -227,6 +293,8 @@ def _wait(
         else:
             time.sleep(POLL_SECONDS)
         streams.drain()
+        if monitor is not None:
+            monitor.drain()
         if progress is not None:
             progress(streams.events, streams.instance.lost(), time.monotonic() - started)
 

@@ -18,6 +18,7 @@ from typing import Any
 from pgste.errors import ArgumentError
 from pgste.live.alone import alone
 from pgste.live.memory import HINTS
+from pgste.live.mglru import mglru_on
 from pgste.live.predicted import predict
 from pgste.live.pressure import SwapFile, find_hierarchy
 from pgste.live.scaled import CHUNK_PAGES, Scaled, scale
@@ -157,6 +158,8 @@ class LiveReplay:
     swap_slots: int
     cgroup_version: int
     mechanisms: dict[str, MechanismReplay]
+    mglru: bool = False
+    """Whether the kernel reclaimed by the multi-gen LRU, which the model does not."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -180,6 +183,7 @@ class LiveReplay:
             "share": self.scaled.share,
             "swap_slots": self.swap_slots,
             "cgroup_version": self.cgroup_version,
+            "mglru": self.mglru,
             "mechanisms": {
                 name: {
                     "frames": one.frames,
@@ -279,4 +283,6 @@ def live_replay(
             results[name] = MechanismReplay(name, tuple(ended), tuple(killed), frames, models)
     hierarchy = find_hierarchy()
     version = hierarchy.version if hierarchy else 0
-    return LiveReplay(trace.path or "trace", limit_pages, scaled, swap_slots, version, results)
+    return LiveReplay(
+        trace.path or "trace", limit_pages, scaled, swap_slots, version, results, mglru_on()
+    )

@@ -35,7 +35,10 @@ class Op:
 
     write: a new tag into the first word and its complement into the last word of each page;
     store: a new tag into the first word, the rest stays; drop: MADV_DONTNEED whatever the
-    mechanism is; page_in: MADV_POPULATE_READ.
+    mechanism is; page_in: MADV_POPULATE_READ; out_in_free: MADV_PAGEOUT, MADV_POPULATE_READ and
+    free without a look between them, so that a page may still be under writeback when it is freed;
+    of pages that are ordinary and present on both sides only, since of others a page out may
+    leave more than one thing.
     """
 
     kind: str
@@ -92,7 +95,7 @@ class Model:
                 self.tail[gfns] = ~tags
         elif op.kind in ("read", "page_in"):
             self.guest.read(gfns)
-        elif op.kind == "free":
+        elif op.kind in ("free", "out_in_free"):
             self.guest.free(gfns)
         elif op.kind == "alloc":
             self.guest.alloc(gfns)
@@ -133,6 +136,7 @@ class Kernel:
         self.zero: Bits = (states & State.ZERO) != 0
         self.lazy: Bits = (states & State.LAZYFREE) != 0
         self.cached: Bits = (states & State.SWAPCACHE) != 0
+        self.writeback: Bits = (states & State.WRITEBACK) != 0
 
     def apply(self, op: Op, gfns: Pages) -> None:
         memory = self.memory
@@ -147,5 +151,9 @@ class Kernel:
             memory.free(gfns)
         elif op.kind == "alloc":
             memory.alloc(gfns)
+        elif op.kind == "out_in_free":
+            memory.advise(Advice.PAGEOUT, gfns)
+            memory.advise(Advice.POPULATE_READ, gfns)
+            memory.free(gfns)
         else:
             memory.advise(ADVICE[op.kind], gfns)

@@ -23,7 +23,7 @@ from pgste.live.leftovers import new_name, remove_instance, remove_mount
 from pgste.live.refused import Refused
 
 OWN_MOUNT = "pgste-tracefs-"
-EVENTS = ("mm_page_alloc", "mm_page_free")
+EVENTS = ("kmem/mm_page_alloc", "kmem/mm_page_free")
 
 
 def mounted_at(mounts: str | None = None) -> Path | None:
@@ -99,6 +99,8 @@ class Instance:
         pids: only events of these processes and of the children that they start.
         comm: only events of tasks of this name; ``*`` stands for anything.
         skip_pids: no events of these processes.
+        events: others than the page allocator's, by their folders below ``events``.
+        text: read events as the kernel prints them (`read_text`), not the CPUs' binary pages.
 
     Raises (on entering): `Refused` with the file that could not be written and why; the
     instance is then gone again.
@@ -112,6 +114,8 @@ class Instance:
         pids: Sequence[int] = (),
         comm: str | None = None,
         skip_pids: Sequence[int] = (),
+        events: Sequence[str] = EVENTS,
+        text: bool = False,
     ) -> None:
         if buffer_kb < 8:
             raise ArgumentError(f"buffer_kb must be at least 8, not {buffer_kb}")
@@ -124,19 +128,21 @@ class Instance:
         self.pids = list(pids)
         self.comm = comm
         self.skip_pids = list(skip_pids)
+        self.events = list(events)
+        self.text = text
         self.directory: Path | None = None
         self.fds: list[tuple[int, int]] = []
 
     def __enter__(self) -> Instance:
-        for event in EVENTS:
-            if not (self.root / "events/kmem" / event).exists():
+        for event in self.events:
+            if not (self.root / "events" / event).exists():
                 if os.geteuid() != 0:
                     raise Refused(
                         errno.EACCES, f"look into {self.root}", "reading trace events needs root"
                     )
                 raise Refused(
                     errno.ENOENT,
-                    f"event kmem:{event}",
+                    f"event {event.replace('/', ':')}",
                     "this kernel does not have it (CONFIG_EVENT_TRACING)",
                 )
         self.directory = self.root / "instances" / new_name()
@@ -158,11 +164,15 @@ class Instance:
             self.write("set_event_pid", " ".join(map(str, self.pids)))
         if self.skip_pids:
             self.write("set_event_notrace_pid", " ".join(map(str, self.skip_pids)))
-        for event in EVENTS:
+        for event in self.events:
             if self.comm is not None:
                 operator = "~" if "*" in self.comm else "=="
-                self.write(f"events/kmem/{event}/filter", f'comm {operator} "{self.comm}"')
-            self.write(f"events/kmem/{event}/enable", "1")
+                self.write(f"events/{event}/filter", f'comm {operator} "{self.comm}"')
+            self.write(f"events/{event}/enable", "1")
+        if self.text:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            self.fds.append((-1, os.open(self.directory / "trace_pipe", flags)))
+            return
         for cpu in sorted((self.directory / "per_cpu").iterdir(), key=lambda path: path.name):
             number = int(cpu.name.removeprefix("cpu"))
             fd = os.open(cpu / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -210,7 +220,7 @@ class Instance:
         events = self.root / "events"
         return (
             (events / "header_page").read_text(),
-            [(events / "kmem" / name / "format").read_text() for name in EVENTS],
+            [(events / name / "format").read_text() for name in EVENTS],
         )
 
     def read_page(self, fd: int, page_bytes: int) -> bytes:
@@ -220,11 +230,15 @@ class Instance:
         except BlockingIOError:
             return b""
 
+    def read_text(self) -> bytes:
+        """What the kernel has printed since the last time; lines may be cut anywhere."""
+        return b"".join(iter(lambda: self.read_page(self.fds[0][1], 1 << 16), b""))
+
     def lost(self) -> int:
         """Events that the kernel could not keep, by the statistics of its buffers."""
         lost = 0
-        for cpu, _ in self.fds:
-            text = self._path(f"per_cpu/cpu{cpu}/stats").read_text()
+        for stats in self._path("per_cpu").glob("cpu*/stats"):
+            text = stats.read_text()
             for name in ("overrun", "dropped events"):
                 found = re.search(rf"^{name}: (\d+)", text, re.MULTILINE)
                 lost += int(found[1]) if found else 0

@@ -8,6 +8,7 @@ the process has next to no faults of its own.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import resource
@@ -29,8 +30,9 @@ from pgste.live import ending
 from pgste.live.counters import Counters
 from pgste.live.memory import HINTS, Advice
 from pgste.live.pressure import MemoryLimit
-from pgste.live.refused import why_refused
+from pgste.live.refused import Refused, why_refused
 from pgste.live.scaled import Scaled
+from pgste.units import format_bytes
 
 __all__ = ["PAGE_BYTES", "Killed", "Run", "run_on_kernel"]
 
@@ -69,13 +71,16 @@ class Killed:
     """The kernel's OOM killer did it, as the group could hold no more."""
     stat: dict[str, int]
     """memory.stat of the group right after: what was in memory is gone, what was counted is not."""
+    peak: int | None = None
+    """The most bytes that were charged to the group, where the kernel counts them."""
 
     def __str__(self) -> str:
         who = "the kernel killed it for want of memory" if self.by_group else "killed by SIGKILL"
         stat = ", ".join(f"{name} {value}" for name, value in self.stat.items())
+        peak = "" if self.peak is None else f", charged at most {format_bytes(self.peak)}"
         return (
             f"{who}; at event {self.events:,} it had {self.resident:,} pages in memory and "
-            f"{self.swapped:,} in swap; memory.stat after it: {stat}"
+            f"{self.swapped:,} in swap{peak}; memory.stat after it: {stat}"
         )
 
 
@@ -194,6 +199,7 @@ def run_on_kernel(
     """
     context = multiprocessing.get_context("spawn")
     with MemoryLimit(limit_pages * PAGE_BYTES + _ROOM_BYTES) as limit:
+        _check_swap(limit, scaled)
         here, there = context.Pipe(duplex=False)
         process = context.Process(
             target=_body,
@@ -209,6 +215,17 @@ def run_on_kernel(
             if process.is_alive():
                 process.kill()
                 process.join()
+
+
+def _check_swap(limit: MemoryLimit, scaled: Scaled) -> None:
+    """A group above that forbids swap would have every run killed: say so before."""
+    allowed, most = limit.swap_allowed(), scaled.used * PAGE_BYTES
+    if allowed is not None and allowed < most:
+        why = (
+            f"a group above may have {format_bytes(allowed)} of swap, the trace takes up to "
+            f"{format_bytes(most)}; start where it may have more (memory.swap.max)"
+        )
+        raise Refused(errno.ENOSPC, "a replay with swap", why)
 
 
 def _follow(
@@ -235,7 +252,8 @@ def _follow(
             stat = limit.stat()
             quoted = {name: stat[name] for name in _STAT.split() if name in stat}
             by_group = limit.oom_kills() > 0
-            return Killed(mechanism, events, resident, swapped, by_group, quoted)
+            peak = limit.peak()
+            return Killed(mechanism, events, resident, swapped, by_group, quoted, peak)
         if isinstance(message, Run):
             return message
         if isinstance(message, str):

@@ -11,6 +11,7 @@
 `dat_parts`   numbers, strings and packed parts of it
 `pgt`         the package's own format
 `touch`       accesses that are made up
+`damon`       accesses from what DAMON recorded
 `sample`      the trace that comes with the package (`data/`)
 ============= =========================================================================
 """

@@ -15,7 +15,7 @@ from pgste.traces.budget import Meter
 from pgste.traces.events import LOAD, STORE, each_page
 from pgste.traces.trace import Trace
 
-__all__ = ["TOUCHES", "touched"]
+__all__ = ["TOUCHES", "Lives", "touched"]
 
 TOUCHES = "none, uniform:RATE, zipf:S or recorded"
 STORE_SHARE = 0.25
@@ -30,7 +30,7 @@ _EVENT_BYTES, _PAGE_BYTES = 16, 64  # of memory
 Draw = Callable[[np.random.Generator, int], npt.NDArray[np.int64]]
 
 
-class _Lives:
+class Lives:
     """Which pages are in use before which event."""
 
     def __init__(self, trace: Trace) -> None:
@@ -107,7 +107,7 @@ def touched(trace: Trace, touch: str, seed: int = 1) -> Trace:
     if not len(trace):
         return trace._touched(empty, empty, trace.counters)
     rate = _number(touch, "RATE", MOST_RATE) if name == "uniform" else 1.0
-    lives, rng = _Lives(trace), np.random.default_rng(seed)
+    lives, rng = Lives(trace), np.random.default_rng(seed)
     draw = (
         _uniform(len(lives.pages))
         if name == "uniform"

@@ -21,6 +21,7 @@
 #define PM_PFN ((UINT64_C(1) << 55) - 1)
 
 /* An entry of /proc/kpageflags. */
+#define KPF_WRITEBACK (UINT64_C(1) << 8)
 #define KPF_ANON (UINT64_C(1) << 12)
 #define KPF_SWAPCACHE (UINT64_C(1) << 13)
 #define KPF_SWAPBACKED (UINT64_C(1) << 14)
@@ -143,6 +144,8 @@ static int add_kernel_flags(struct pgste_live *live, const uint64_t *entries, un
 			states[i] |= PGSTE_LIVE_LAZYFREE;
 		if (flags & KPF_SWAPCACHE)
 			states[i] |= PGSTE_LIVE_SWAPCACHE;
+		if (flags & KPF_WRITEBACK)
+			states[i] |= PGSTE_LIVE_WRITEBACK;
 	}
 	return PGSTE_OK;
 }

@@ -70,7 +70,7 @@ int pgste_live_store(struct pgste_live *live, const struct pgste_gfns *gfns, uns
 int pgste_live_load(struct pgste_live *live, const struct pgste_gfns *gfns, unsigned offset,
 		    uint32_t *words, unsigned nr_words, struct pgste_live_cost *cost);
 
-/* A page as /proc/self/pagemap shows it; the last two bits come from /proc/kpageflags. */
+/* A page as /proc/self/pagemap shows it; the last three bits come from /proc/kpageflags. */
 #define PGSTE_LIVE_PRESENT 0x01
 #define PGSTE_LIVE_SWAPPED 0x02
 #define PGSTE_LIVE_ZERO 0x04	  /* present: the shared zero page (with PAGEMAP_SCAN or flags) */
@@ -78,6 +78,7 @@ int pgste_live_load(struct pgste_live *live, const struct pgste_gfns *gfns, unsi
 #define PGSTE_LIVE_EXCLUSIVE 0x10 /* present: mapped here only */
 #define PGSTE_LIVE_LAZYFREE 0x20  /* present: anonymous and not swap-backed */
 #define PGSTE_LIVE_SWAPCACHE 0x40 /* present: in the swap cache */
+#define PGSTE_LIVE_WRITEBACK 0x80 /* present: being written to its slot */
 
 /* Residency without touching the pages.  flags: ask kpageflags too, which needs root. */
 int pgste_live_states(struct pgste_live *live, const struct pgste_gfns *gfns, uint8_t *states,

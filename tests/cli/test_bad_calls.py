@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 FILES = ["folder", "missing", "empty", "deep.json", "deeper.json", "long.json", "bytes", "[red]x",
          "a\nb\x1b[2J\u202e", "\udcff", "empty/x", "x" * 5000, "folder/\x1b[2J/[/x]",
          "\0"]  # fmt: skip
-INPUTS = {"TRACE", "PROFILE", "PERF.DATA", "STREAM"}
+INPUTS = {"TRACE", "PROFILE", "DAMO.DATA", "STREAM"}
 # What makes a call short enough for a test and keeps it off the machine's swap.
 BESIDE = {
     "live check": ["--ops", "100", "--swap", "off"],

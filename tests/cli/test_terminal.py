@@ -26,7 +26,8 @@ from pgste.cli.terminal import Grid, Screen
 from pgste.cli.words import one_line, printable
 from pgste.guarantees import guarantees
 from pgste.guarantees.systems import STATES, SYSTEMS, System
-from pgste.live.record import Recording
+from pgste.live.damon import Monitoring
+from pgste.live.record import Accesses, Recording
 from pgste.traces import pgt
 
 GRID = str(Path(__file__).parents[1] / "golden/grids/small.toml")
@@ -459,3 +460,64 @@ def test_record_as_json(recorded: list[dict[str, Any]], capfd: pytest.CaptureFix
     assert recorded[0]["stdout"] == sys.stderr.fileno()
     assert main(["record", "--seconds", "1"]) == 3
     assert recorded[1]["stdout"] is None
+
+
+def test_record_with_accesses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pgste.cli.record
+
+    trace = pgste.Trace.from_arrays([0, 0], [5, 6], [0, 0], [0, 90]).with_accesses([5], [80])
+    told = Accesses(False, Monitoring(), ((4096, 8192), (16384, 20480)), 3, 77, 2, None)
+    calls: list[Any] = []
+
+    def record(command: list[str], access: bool, **options: Any) -> Recording:
+        calls.append(access)
+        return Recording(trace, 0, 0.5, 2, None, False, told if access else None)
+
+    monkeypatch.setattr(pgste.cli.record, "record", record)
+    monkeypatch.chdir(tmp_path)
+    shown = " ".join(seen(capsys, "record", "--seconds", "1", "--access").split())
+    for words in (
+        "accesses: 1 loads",
+        "by DAMON, somebody else's, listened to: 3 snapshots of 100 ms, a sample each 5 ms, "
+        "77 regions in all, of 8 KiB",
+        "2 regions were lost",
+    ):
+        assert words in shown
+    assert len(pgste.Trace.open(tmp_path / "recording.pgt").accesses) == 1
+    assert "accesses" not in seen(capsys, "record", "--seconds", "1")
+    assert calls == [True, False]
+    told = Accesses(True, Monitoring(), ((0, 4096),), 0, 0, 0, "[it] told\x1b nothing")
+    shown = seen(capsys, "record", "--seconds", "1", "--access")
+    assert "set up for this" in shown
+    assert "no accesses: [it] told\\x1b nothing" in shown
+    monkeypatch.setattr(sys.stderr, "fileno", lambda: 2)
+    assert main(["record", "--seconds", "1", "--access", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)["accesses"]
+    assert (data["loads"], data["own"], data["monitoring"]["sample_us"]) == (1, True, 5000)
+
+
+def test_accesses_of_damo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace, damo, out = (str(tmp_path / name) for name in ("t.pgt", "damon.data", "both.pgt"))
+    pgste.Trace.from_arrays([0, 0], [5, 6], [0, 0], [0, 9 * 10**9]).save(trace)
+    line = (
+        "kdamond.0 7 [000] {}.000000: damon:damon_aggregated: target_id=0 nr_regions=1 {}: {} 0\n"
+    )
+    Path(damo).write_text(line.format(1, "16384-32768", 20) + line.format(2, "0-32768", 0))
+    words = ["record", "--import", trace, "--damo", damo, "-o", out]
+    assert main(words) == 1
+    assert "most: the regions do not say" in capsys.readouterr().err
+    shown = " ".join(seen(capsys, *words, "--samples", "20").split())
+    assert "2 events" in shown
+    assert "damon.data: 1 loads; 1 of pages not in use, left out" in shown
+    assert (pgste.Trace.open(out).accesses >> np.uint64(8)).tolist() == [5]
+    assert main([*words, "--samples", "20", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accesses"] == 1
+    for wrong, said in (
+        (["--damo", damo, "--seconds", "1"], "--damo goes with --import"),
+        (["--import", trace, "--access"], "--import takes --damo"),
+        (["--import", trace, "--samples", "3"], "--samples goes with --damo"),
+    ):
+        assert main(["record", *wrong]) == 1
+        assert said in capsys.readouterr().err

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,7 @@ from pgste.live.check import (
     shrink,
 )
 from pgste.live.pressure import SwapFile, swap_bytes
-from pgste.live.sides import Op
+from pgste.live.sides import Kernel, Op
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -93,6 +94,95 @@ def test_a_wrong_model_of_laziness_is_found() -> None:
     assert "free" in kinds
     if not result.flags:  # the lazyfree bits would give it away before the discard does
         assert kinds[-2:] == ["free", "page_out"]
+
+
+def run_of(ops: list[Op], *, flags: bool, model: str = "madv_free") -> Divergence | None:
+    result = Result("madv_free", bool(swap_bytes()[0]), flags, 0)
+    return run_sequence(ops, 4, model, "madv_free", result.swap, result)
+
+
+@pytest.mark.usefixtures("no_swap")
+def test_what_the_model_had_is_said_beside_the_rule() -> None:
+    """Without kernel flags a wrong model shows when the kernel drops what the model has."""
+    ops = [Op("write", (0,), 7), Op("free", (0,)), Op("page_out", (0,))]
+    found = run_of(ops, flags=False, model="none")
+    assert found is not None
+    assert found.model.startswith("present, words 0x7 and 0xfffffff8 (an ordinary page")
+    assert found.kernel == "none"
+    assert "page 0: model: present, words" in str(found)
+    assert str(found).endswith("; kernel: none")
+
+
+@pytest.mark.usefixtures("flags", "swap_file")
+def test_a_lazyfree_page_that_keeps_its_slot_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a kernel made up from this one: lazyfree pages show as being in the swap cache."""
+    look = Kernel.look
+
+    def keeps(self: Kernel) -> None:
+        look(self)
+        self.cached = self.cached | self.lazy
+
+    ops = [Op("write", (0,), 7), Op("free", (0,))] + [Op("cold", (1, 2, 3))] * 3
+    assert run_of(ops, flags=True) is None
+    monkeypatch.setattr(Kernel, "look", keeps)
+    # lazyfree at the latest when the CPU's queue is full
+    many = [op for tag in range(1, 80) for op in (Op("write", (0,), tag), Op("free", (0,)))]
+    found = run_of(many, flags=True)
+    assert found is not None
+    assert "present, lazyfree, in the swap cache" in found.kernel
+    assert found.model.startswith("present, lazyfree, words")
+
+
+@pytest.mark.usefixtures("flags", "swap_file")
+def test_a_free_that_passes_over_a_page_in_the_swap_cache_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a kernel made up from this one, whose MADV_FREE leaves pages in the swap cache alone."""
+    apply = Kernel.apply
+
+    def passes_over(self: Kernel, op: Op, gfns: np.typing.NDArray[np.int64]) -> None:
+        time.sleep(0.05)  # for writing to end
+        self.look()
+        if op.kind == "free":
+            gfns = gfns[~self.cached[gfns]]
+        apply(self, op, gfns)
+
+    ops = [Op("write", (0,), 7), Op("page_out", (0,)), Op("read", (0,)), Op("free", (0,))]
+    assert run_of(ops, flags=True) is None
+    monkeypatch.setattr(Kernel, "apply", passes_over)
+    found = run_of(ops, flags=True)
+    assert found is not None, "in the swap cache after it was read"
+    assert found.sequence[-1].kind == "free"
+    assert "present, in the swap cache, words" in found.kernel
+    assert found.model.endswith("(MADV_FREE gives a slot back unless it is just being written to)")
+
+
+@pytest.mark.usefixtures("flags")
+def test_frees_of_pages_with_slots_and_under_writeback_happen(swap_file: SwapFile) -> None:
+    result = check(OPS, swap=True)
+    agrees(result)
+    seen = result.choices
+    in_cache = [nr for (state, _), nr in seen.items() if state == "free: in the swap cache"]
+    assert sum(in_cache) > 300
+    assert seen["free: just paged out and in", "lazyfree, without a slot"] > 100
+    if not seen["free: just paged out and in", "passed over, its slot kept"]:
+        pytest.skip("what goes to swap here is written before it can be freed")
+
+
+@pytest.mark.usefixtures("no_swap")
+def test_without_swap_no_free_is_of_a_slot() -> None:
+    assert not any("slot" in outcome for _, outcome in check(OPS // 4, swap=False).choices)
+
+
+def test_out_in_free_is_of_ordinary_pages_alone() -> None:
+    """A lazyfree page would come back as a zero page, or not be there: more than one thing."""
+    ops = [
+        Op("write", (0, 1), 7),
+        Op("free", (0,)),
+        Op("read", (2,)),
+        Op("out_in_free", (0, 1, 2, 3)),
+    ]
+    assert run_of([*ops, Op("store", (1,), 9)], flags=flags_allowed()) is None
 
 
 def test_sequences_depend_on_the_seed_alone() -> None:

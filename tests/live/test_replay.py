@@ -14,9 +14,11 @@ from pgste import sample_trace
 from pgste._engine import Guest, Host
 from pgste._engine import Replay as EngineReplay
 from pgste._engine.live import Mapping, Replay
+from pgste.cli import main
 from pgste.errors import ArgumentError
 from pgste.live import Advice, Refused
 from pgste.live.counters import Counters
+from pgste.live.mglru import mglru_on
 from pgste.live.predicted import flush_moments, predict
 from pgste.live.pressure import MemoryLimit, SwapFile, find_hierarchy
 from pgste.live.replay import (
@@ -458,3 +460,45 @@ def test_counters_of_a_group_are_used_where_there_are_any() -> None:
     one = Counters(cast(MemoryLimit, Group({"workingset_refault_anon": 2})))
     assert one.scope["refaults"] == "group"
     assert one.scope["swap_outs"] == "whole machine"
+
+
+# ---- a kernel that reclaims otherwise than the model ----
+
+
+@pytest.mark.parametrize(
+    ("text", "on"),
+    [("0x0007\n", True), ("0x0001", True), ("0x0000\n", False), ("0x0006", False), ("y", False)],
+)
+def test_whether_the_multi_gen_lru_is_on(text: str, on: bool) -> None:
+    assert mglru_on(text) is on
+
+
+def test_a_kernel_without_the_multi_gen_lru(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgste.live.mglru.ENABLED", tmp_path / "enabled")
+    assert mglru_on() is False
+    (tmp_path / "enabled").write_text("0x0003\n")
+    assert mglru_on() is True
+
+
+@pytest.mark.parametrize("text", ["0x0007", "0x0000"])
+def test_a_replay_says_that_the_kernel_is_not_the_one_modelled(
+    text: str,
+    tmp_path: Path,
+    machine: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    on = text == "0x0007"
+    (tmp_path / "enabled").write_text(text + "\n")
+    monkeypatch.setattr("pgste.live.mglru.ENABLED", tmp_path / "enabled")
+    words = ["live", "replay", str(SMALL), "--mechanism", "none", "--runs", "1", "--most", "16M"]
+    status = main(words)
+    out, err = capsys.readouterr()
+    if "refused" in err:
+        pytest.skip(err.strip())
+    assert status == 0
+    assert ("MGLRU on: the model is of the classic LRU" in out) is on
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mglru"] is on
