@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +23,12 @@ TIMEOUT = 120
 
 PROLOGUE = """
 import io
+import os
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -42,6 +46,13 @@ def pairs(nr, order=0):
     return pages << np.uint64(8) | np.uint64(order << 2) | numbers & np.uint64(1)
 
 
+def large(nr=1 << 22, used=1 << 16):
+    '''A trace of events at random places, over some seconds.'''
+    pages = np.random.default_rng(2019).integers(0, used, nr, np.uint64)
+    events = pages << np.uint64(8) | np.arange(nr, dtype=np.uint64) & np.uint64(1)
+    return pgste.Trace._trusted(events, np.arange(nr, dtype=np.uint64) * np.uint64(1000))
+
+
 def swapped_out(pages):
     guest = Guest(pages, Host(pages, pages))
     guest.write(slice(None), 1)
@@ -52,6 +63,14 @@ def swapped_out(pages):
 def for_ever(call):
     while True:
         call()
+
+
+def nothing_left():
+    '''No worker of this process, and no folder.'''
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    assert not children, children
+    folders = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("pgste-")]
+    assert not folders, folders
 
 
 guest = None
@@ -96,6 +115,69 @@ CALLS = {
     "compare, threads": """
         trace = pgste.sample_trace()
         call = lambda: for_ever(lambda: pgste.compare(trace, guests=40, threads=3))
+    """,
+    "curve": """
+        trace = large(1 << 24)
+        call = lambda: for_ever(lambda: pgste.curve(trace))
+    """,
+    "curve, threads": """
+        trace = large()
+        call = lambda: for_ever(lambda: pgste.curve(trace, guests=3, threads=3))
+    """,
+    "curve of large blocks": """
+        events = np.tile(pairs(1 << 18, 9), 4)
+        trace = pgste.Trace._trusted(events, np.arange(events.size, dtype=np.uint64))
+        call = lambda: for_ever(lambda: pgste.curve(trace, replays=0))
+    """,
+    "size without swap": """
+        trace = large()
+        call = lambda: for_ever(lambda: pgste.smallest_hosts(trace, no_swap=True))
+    """,
+    "size by the rate, threads": """
+        trace = large()
+        call = lambda: for_ever(
+            lambda: pgste.smallest_hosts(trace, max_swap_rate=1e6, guests=2, threads=3)
+        )
+    """,
+    "fleet, setup": """
+        trace = large(1 << 24)
+        members = [pgste.Member(trace, shift=i / 3) for i in range(2)]
+        call = lambda: for_ever(pgste.Fleet(members).peak_of_sum)
+    """,
+    "fleet": """
+        trace = large()
+        members = [pgste.Member(trace, shift=i * 1e-3, weight=3) for i in range(3)]
+        call = lambda: for_ever(lambda: pgste.Fleet(members).compare())
+    """,
+    "fleet, threads": """
+        trace = large()
+        members = [pgste.Member(trace, shift=i / 3) for i in range(2)]
+        call = lambda: for_ever(lambda: pgste.Fleet(members).compare(threads=5, reclaim="lru"))
+    """,
+    "sweep": """
+        trace = large()
+        call = lambda: for_ever(
+            lambda: pgste.sweep(trace, {"guests": list(range(1, 90))}, workers=2)
+        )
+        finish = lambda: nothing_left()
+    """,
+    "sweep over seeds": """
+        trace = large()
+        call = lambda: for_ever(lambda: pgste.sweep(trace, {"seeds": 99}, workers=2))
+        finish = lambda: nothing_left()
+    """,
+    "sweep, in this process": """
+        import concurrent.futures
+        class AtOnce(concurrent.futures.Executor):
+            def submit(self, fn, /, *args):
+                future = concurrent.futures.Future()
+                future.set_result(fn(*args))
+                return future
+        trace = large()
+        call = lambda: for_ever(
+            lambda: pgste.sweep(trace, {"guests": [1, 3, 9], "reclaim": "lru"}, AtOnce())
+        )
+        finish = lambda: nothing_left()
     """,
     "run_all": """
         events = np.tile(pairs(1 << 20), 16)
@@ -360,7 +442,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_ctrl_c(name: str) -> None:
+def test_ctrl_c(name: str, tmp_path: Path) -> None:
     script = PROLOGUE + textwrap.dedent(CALLS[name]) + EPILOGUE
     longest = 0.0
     moments, tries = list(MOMENTS), 2
@@ -370,6 +452,7 @@ def test_ctrl_c(name: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
