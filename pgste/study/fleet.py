@@ -425,8 +425,8 @@ class _Run:
         assert replay is not None
         replay.run_until(self._trace_time(which, ns))
         self.next_due.pop(which, None)
-        dues = [guest._due_ns for guest in self.guests[which]]
-        dues = [due for due in dues if due is not None]
+        asked = (guest._due_ns for guest in self.guests[which])
+        dues = [due for due in asked if due is not None]
         if dues and replay.position < len(group.times):
             self.next_due[which] = group.start + min(dues)
             heappush(self.due, (self.next_due[which], which))

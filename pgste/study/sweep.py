@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 from pgste._checks import check_callable, count_of, items_of, name_of_file
 from pgste._engine.names import shown
 from pgste.errors import ArgumentError, ArgumentTypeError
+from pgste.files.owned import clean_folders, new_folder
 from pgste.study.cell import DONE, FAILED, OUT_OF_MEMORY, failed, run_cell
 from pgste.study.grid import Cell, cells_of
 from pgste.study.sizes import check_no_accesses
@@ -193,7 +193,8 @@ def sweep(
         store = None
         if kept is not None:
             store = stack.enter_context(contextlib.closing(Store(kept, digests)))
-        folder = Path(tempfile.mkdtemp(prefix="pgste-sweep-"))
+        clean_folders("sweep")  # of sweeps that were killed
+        folder = new_folder("sweep")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         files = {}
         for i, (name, trace) in enumerate(named.items()):

@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from importlib.util import find_spec
@@ -255,6 +257,72 @@ def test_ctrl_c_leaves_no_process_and_keeps_results(tmp_path: Path) -> None:
     sweep = pgste.sweep(TRACES, GRID, HERE, results=tmp_path / "r")
     assert sweep.found == 4
     assert figures(sweep) == figures(pgste.sweep(TRACES, GRID, HERE))
+
+
+SLOW = """
+import pgste
+pgste.sweep(pgste.sample_trace(), {"guests": list(range(300, 400))}, workers=2)
+"""
+
+
+def slow_sweep(place: Path) -> tuple[subprocess.Popen[bytes], Path, list[int]]:
+    """A sweep that takes long, its folder and its workers."""
+    before = set(place.glob("pgste-sweep-*"))
+    environment = {**os.environ, "TMPDIR": str(place)}
+    process = subprocess.Popen([sys.executable, "-c", SLOW], env=environment)
+    deadline = time.monotonic() + 120
+    workers: list[int] = []
+    while len(workers) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        workers = [pid for pid in map(int, children(process.pid)) if is_at_work(pid)]
+    (folder,) = set(place.glob("pgste-sweep-*")) - before
+    return process, folder, workers
+
+
+def children(pid: int) -> list[str]:
+    """Those of its main thread and of the others."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [child for path in found for child in path.read_text().split()]
+
+
+def is_at_work(pid: int) -> bool:
+    """Whether it takes more time than Python does to begin."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) > 1.2 * os.sysconf("SC_CLK_TCK")
+
+
+def test_what_a_killed_sweep_leaves_the_next_one_removes(tmp_path: Path) -> None:
+    alive, its, _ = slow_sweep(tmp_path)
+    try:
+        dead, folder, workers = slow_sweep(tmp_path)
+        dead.kill()
+        dead.wait()
+        assert list(folder.iterdir())
+        deadline = time.monotonic() + 20
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):
+            assert time.monotonic() < deadline, "workers of a sweep that is dead go on"
+            time.sleep(0.05)
+        head, pid, start, where, number = folder.name.rsplit("-", 4)
+        kept = [its, tmp_path / f"{head}-{pid}-{start}-{int(where) + 1}-{number}"]  # a container's
+        kept += [tmp_path / "pgste-sweep-x", tmp_path / f"{folder.name}8"]
+        for path in kept[1:]:
+            path.mkdir()
+        kept[-1].rmdir()
+        kept[-1].symlink_to(its)
+        if os.geteuid() == 0:
+            kept.append(tmp_path / f"{folder.name}9")
+            kept[-1].mkdir()
+            os.chown(kept[-1], 12345, -1)  # another user's
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        script = SLOW.replace("range(300, 400)", "[1]")
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)
+        assert sorted(tmp_path.glob("pgste-*")) == sorted(kept)
+        assert list(its.iterdir())
+        assert alive.poll() is None
+    finally:
+        alive.kill()
+        alive.wait()
 
 
 # ---- results on disk
