@@ -94,6 +94,8 @@ class Workers(Executor):
 
     def _attend(self) -> None:
         """A thread: one process and the calls that it makes, one after another."""
+        # Ctrl-C goes to all of a terminal, also to a process that is not yet at `serve`
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process: subprocess.Popen[bytes] | None = None
         mine: Connection[Any, Any] | None = None
         while (job := self._jobs.get()) is not None:

@@ -15,7 +15,10 @@ import textwrap
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import pgste
 
 LIMIT = float(os.environ.get("PGSTE_CTRL_C_SECONDS", "0.5"))  # from the signal to the exception
 MOMENTS = (0.1, 0.35, 0.8)  # seconds after the call began
@@ -552,3 +555,61 @@ print("well")
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
     assert done.stdout == "well\n", done.stderr
+
+
+# What is typed; {} is the folder with the files below.  Each takes longer than any moment.
+COMMANDS = {
+    "curve": ["curve", "{}/large.pgt", "--replays", "1025", "--sizes", "5000"],
+    "curve, threads": ["curve", "{}/large.pgt", "--replays", "1025", "--threads", "3"],
+    "size": ["size", "{}/large.pgt", "--max-swap-rate", "1M", "--guests", "30"],
+    "fleet": ["compare", "{}/large.pgt*4", "{}/large.pgt@+0.1s,stagger=0.1s"],
+    "fleet, threads": ["compare", "{}/large.pgt*30", "{}/large.pgt@+1s", "--threads", "5"],
+    "sweep": ["sweep", "{}/grid.toml", "--workers", "2"],
+    "sweep with results": ["sweep", "{}/grid.toml", "--results", "{}/results"],
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    numbers = np.arange(1 << 22)
+    pages = np.random.default_rng(2019).integers(0, 1 << 16, len(numbers))
+    trace = pgste.Trace.from_arrays(numbers & 1, pages, numbers * 0, numbers * 1000)
+    trace.save(folder / "large.pgt")
+    (folder / "grid.toml").write_text('traces = ["large.pgt"]\n[grid]\nguests = [30, 31, 32, 33]\n')
+    return folder
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_ctrl_c_on_the_command_line(name: str, files: Path, tmp_path: Path) -> None:
+    """To the whole group, as a terminal sends it: one line, no process, no folder is left."""
+    words = [word.replace("{}", str(files)) for word in COMMANDS[name]]
+    moments, tries, longest = [0.7, 1.5, 4.0], 2, 0.0
+    for seconds in moments:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pgste.cli", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+        try:
+            time.sleep(seconds)
+            sent = time.monotonic()
+            os.killpg(child.pid, signal.SIGINT)
+            out, err = child.communicate(timeout=TIMEOUT)
+            delay = time.monotonic() - sent
+            assert (child.returncode, out, err) == (130, "", "pgste: interrupted\n")
+            with pytest.raises(ProcessLookupError):
+                os.killpg(child.pid, 0)
+            assert not list(tmp_path.iterdir())
+        finally:
+            child.kill()
+        if delay >= LIMIT and tries:
+            tries -= 1
+            moments.append(seconds)
+        else:
+            longest = max(longest, delay)
+    print(f"{name}: longest until its end {longest:.3f} s")
+    assert longest < LIMIT
