@@ -89,8 +89,9 @@ def _client(address: str | None) -> Iterator[Any]:
 
 def _cell(records: list[dict[str, Any]], name: str) -> Text:
     """Over seeds the median, and quartiles if they differ; and what did not come to its end."""
-    values = [record[name] for record in records if record["status"] == DONE]
-    cell = Text()
+    done = [record[name] for record in records if record["status"] == DONE]
+    values = [value for value in done if value is not None]
+    cell = Text("-" if done and not values else "")  # not counted there: see docs/compare.md
     if values:
         low, middle, high = (round(float(q)) for q in np.quantile(values, [0.25, 0.5, 0.75]))
         cell.append(format_count(middle), style="" if middle else "dim")

@@ -22,7 +22,7 @@ from pgste.traces.budget import Budget
 from pgste.traces.trace import Trace
 from pgste.units import parse_frames
 
-__all__ = ["DONE", "FAILED", "OUT_OF_MEMORY", "VALUES", "failed", "run_cell"]
+__all__ = ["COLUMNS", "DONE", "FAILED", "OUT_OF_MEMORY", "VALUES", "failed", "run_cell"]
 
 DONE, OUT_OF_MEMORY, FAILED = "done", "out of memory", "failed"
 """Status of a cell; what is out of memory is the host of the model."""
@@ -33,6 +33,14 @@ VALUES = (
     "pages_allocated",
 )
 """Figures of a record; docs/compare.md says what they count."""
+
+
+COLUMNS = (
+    *("trace", "seed", "window", "mechanism", "host_memory", "guests", "swap_slots", "reclaim"),
+    *("reporting", "host_frames", "status", "end_event", "end_seconds", "error", *VALUES),
+    "seconds",
+)
+"""Names of a record, in order."""
 
 
 class _Known(Trace):
