@@ -85,7 +85,14 @@ def test_names_and_texts_of_files(
         ("info", file, "--save", "s" + file),
         ("compare", file, "--mechanisms", "none", "--costs", "c" + file, "--plot", picture),
         ("map", file, "--output", picture),
+        ("compare", file, f"{file}*2@+1s", "--mechanisms", "none"),
+        ("size", file, "--no-swap", "--mechanisms", "none"),
+        ("curve", file, "--sizes", "3", "--mechanisms", "none", "--plot", picture),
     ]
+    if name != "\udcff":  # no text of TOML
+        grid = f"traces = [{json.dumps(file)}]\n[grid]\nhost_memory = [300, 400]\n"
+        Path(f"g{file}").write_text(grid)
+        calls.append(("sweep", f"g{file}", "--results", f"r{file}", "--plot", picture))
     for call in calls:
         shown = seen(capsys, *call)
         assert not BAD.search(shown), call
@@ -93,7 +100,17 @@ def test_names_and_texts_of_files(
     shown = seen(capsys, "info", file)
     assert f": {printable(name)}\n" in shown
     assert f"reader: {printable(name)} 5" in shown
+    for axis in (name, "mechanism", "reporting"):
+        key, value = (json.dumps(word, ensure_ascii=False) for word in (axis, name))
+        value = f"{{{value} = 1}}" if axis == "reporting" else value
+        Path(f"b{file}").write_bytes(f"[grid]\n{key} = {value}\n".encode(errors="surrogateescape"))
+        assert main(["sweep", f"b{file}"]) == 1
+        assert not BAD.search(capsys.readouterr().err)
     for call in [("info", name), ("compare", file, "--costs", name), ("scenario", name),
+                 ("compare", file, name), ("compare", f"{file}@+{name}"), ("sweep", name),
+                 ("compare", file, file, "--mechanisms", name), ("size", name, "--no-swap"),
+                 ("curve", name), ("curve", file, "--sizes", name), ("sweep", f"b{file}"),
+                 ("size", file, "--max-swap-rate", name), ("curve", file, "--mechanisms", name),
                  ("guarantees", "--mechanisms", name), ("scenario", "--free", name),
                  ("compare", "--mechanisms", name), ("map", "--host-frames", name)]:  # fmt: skip
         assert main(call) == 1

@@ -422,7 +422,7 @@ def test_two_sweeps_do_not_write_to_one_folder(folder: Path) -> None:
 def test_two_sweeps_that_begin_at_once_do_not_share_a_new_folder(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    tried = []
+    tried: list[str] = []
 
     def save_late(path: Path, write: Any) -> None:
         if not tried:  # while the folder has nothing yet
