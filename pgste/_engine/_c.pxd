@@ -534,7 +534,7 @@ cdef extern from "pgste.h" nogil:
 
     int pgste_trace_summarize(const uint64_t *events, uint64_t nr, pgste_trace_summary *summary)
     int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
-        const pgste_trace_limits *limits, pgste_trace_summary *summary)
+        const pgste_trace_limits *limits, pgste_trace_summary *summary, int64_t *in_use)
 
     cdef enum pgste_curve_rule:
         PGSTE_CURVE_KEEP

@@ -204,6 +204,18 @@ cdef class Reporting(Ptes):
             "blocks_reported": state.blocks_reported,
         }
 
+    @property
+    def _due_ns(self):
+        """"due_ns" of `reporting`, for callers that ask often."""
+        cdef pgste_reporting_state state
+        cdef int error
+        self.begin(0)
+        error = pgste_reporting_get_state(self.c, &state)
+        self.end(NULL)
+        if error < 0:
+            self.report_failed(error)
+        return None if state.due_ns == UINT64_MAX else state.due_ns
+
     def free_blocks(self, order):
         """Free blocks of one order in the buddy view of mechanism ``reporting``.
 

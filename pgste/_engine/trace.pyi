@@ -24,5 +24,8 @@ class RingDecoder:
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]: ...
 
 def summarize(
-    events: npt.NDArray[np.uint64], most_pages: int, most_bytes: int
+    events: npt.NDArray[np.uint64],
+    most_pages: int,
+    most_bytes: int,
+    in_use: npt.NDArray[np.uint64] | None = ...,
 ) -> dict[str, Any] | str: ...

@@ -176,11 +176,13 @@ cdef class RingDecoder:
         return np.concatenate(all_events), np.concatenate(all_times)
 
 
-def summarize(events, uint64_t most_pages, uint64_t most_bytes):
+def summarize(events, uint64_t most_pages, uint64_t most_bytes, in_use=None):
     """Figures of packed events (pgste_trace_summarize_within), by the names of its struct; "pages"
     or "bytes" if it would take more than these.
 
-    ``alloc_orders`` and ``free_orders`` are dicts {order: events}, without zeros.
+    ``alloc_orders`` and ``free_orders`` are dicts {order: events}, without zeros.  ``in_use``, a
+    uint64 array as long as the events, gets how many pages more are in use after each than before
+    the first, as int64.
     ValueError for an event that is none; MemoryError.
     """
     cdef pgste_trace_summary summary
@@ -188,11 +190,18 @@ def summarize(events, uint64_t most_pages, uint64_t most_bytes):
     cdef cnp.ndarray array = plain_array(events, "events", sizeof(uint64_t))
     cdef uint64_t nr = <uint64_t>cnp.array_dim(array, 0)
     cdef const uint64_t *first = words(array)
+    cdef cnp.ndarray room
+    cdef int64_t *after = NULL
     cdef unsigned i = 0
     cdef int error
     most.pages, most.bytes = most_pages, most_bytes
+    if in_use is not None:
+        room = plain_array(in_use, "in_use", sizeof(int64_t))
+        if <uint64_t>cnp.array_dim(room, 0) != nr:
+            raise ValueError(f"in_use: {len(in_use)} numbers for {nr} events")
+        after = <int64_t *>cnp.array_data(room)
     cdef PyThreadState *ts = watch_begin(NULL)
-    error = pgste_trace_summarize_within(first, nr, &most, &summary)
+    error = pgste_trace_summarize_within(first, nr, &most, &summary, after)
     if watch_end(ts):
         watch_raise()
     if error == PGSTE_LIMIT_PAGES:

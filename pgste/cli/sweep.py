@@ -5,31 +5,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from pgste.cli.common import PARTLY
+from pgste.cli.common import PARTLY, add_budget
 from pgste.cli.terminal import Grid, print_json, progress_bar
 from pgste.cli.words import printable, whole_number
 from pgste.errors import ArgumentError, MissingPackageError
 from pgste.study.cell import DONE, FAILED, OUT_OF_MEMORY, VALUES
+from pgste.study.grid_file import read_grid
 from pgste.study.picture import check_picture
 from pgste.study.result import ROWS
 from pgste.study.sweep import Sweep, sweep
-from pgste.traces import Trace, sample_trace
 from pgste.units import format_count
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = ["add_arguments", "run"]
 
@@ -41,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "grid",
         metavar="GRID",
         help="a TOML file: traces (paths; none is the sample) and a table [grid] of axes, each a "
-        "value or a list",
+        "value or a list; standard input by -",
     )
+    add_budget(parser)
     parser.add_argument(
         "--results",
         metavar="FOLDER",
@@ -76,30 +70,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _read(path: str) -> tuple[dict[str, Trace], Mapping[str, Any]]:
-    """Traces and grid of a file; paths are from its folder."""
-    try:
-        data = tomllib.loads(Path(path).read_text())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ArgumentError(f"{path} is not TOML: {error}") from None
-    for name in data:
-        if name not in ("traces", "grid"):
-            raise ArgumentError(f"{path}: {name!r} is neither traces nor grid")
-    given = data.get("traces", [])
-    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-        raise ArgumentError(f"{path}: traces: {given!r} is not a list of paths")
-    grid = data.get("grid", {})
-    if not given:
-        return {"sample": sample_trace()}, grid
-    found: dict[str, Trace] = {}
-    for one in given:
-        name = Path(one).name
-        if name in found:
-            raise ArgumentError(f"{path}: traces: {name!r} is the name of two")
-        found[name] = Trace.open(Path(path).parent / one)
-    return found, grid
-
-
 @contextlib.contextmanager
 def _client(address: str | None) -> Iterator[Any]:
     """A client of a Dask scheduler; None without an address."""
@@ -119,8 +89,9 @@ def _client(address: str | None) -> Iterator[Any]:
 
 def _cell(records: list[dict[str, Any]], name: str) -> Text:
     """Over seeds the median, and quartiles if they differ; and what did not come to its end."""
-    values = [record[name] for record in records if record["status"] == DONE]
-    cell = Text()
+    done = [record[name] for record in records if record["status"] == DONE]
+    values = [value for value in done if value is not None]
+    cell = Text("-" if done and not values else "")  # not counted there: see docs/compare.md
     if values:
         low, middle, high = (round(float(q)) for q in np.quantile(values, [0.25, 0.5, 0.75]))
         cell.append(format_count(middle), style="" if middle else "dim")
@@ -173,7 +144,7 @@ def _told(result: Sweep, value: str) -> str:
 def run(args: argparse.Namespace, console: Console) -> int:
     if args.plot is not None:
         check_picture(args.plot, "--plot")
-    traces, grid = _read(args.grid)
+    traces, grid = read_grid(args.grid, args.budget)
     if args.scheduler is not None and args.workers is not None:
         raise ArgumentError("--workers: with --scheduler, they are the cluster's")
     with progress_bar() as progress, _client(args.scheduler) as client:

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What live runs set up on the machine: how it is named, found, told from litter, and removed.
+"""What live runs and sweeps set up on the machine: how it is found, told from litter, removed.
 
-Every name tells its owner: ``pgste-[KIND-]PID-START-SPACE-NUMBER`` with the start time of the
-process (field 22 of /proc/PID/stat, clock ticks since boot) and the number of its pid namespace.
-A process id alone may be another process's by now; with the start time it is not.  A thing whose
-owner is gone (SIGKILL leaves no time to clean up) is a leftover, and anybody may remove it; one
-whose owner lives is in use; of one from another pid namespace (a container) nobody here can tell,
-so it is left alone.
+Every name tells its owner (`pgste.files.owned`).  A thing whose owner is gone (SIGKILL leaves no
+time to clean up) is a leftover, and anybody may remove it; one whose owner lives is in use; of one
+from another pid namespace (a container) nobody here can tell, so it is left alone.
 
 `KINDS` is the table of what there is, in the order in which it is taken away.
 """
@@ -15,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import re
 import shutil
@@ -27,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgste._engine import live
+from pgste.files.owned import NAME, new_name, own_folders, told
 
 __all__ = [
     "DAMON",
@@ -46,39 +43,14 @@ __all__ = [
     "watched_by",
 ]
 
-NAME = re.compile(r"pgste-(?:([a-z]+)-)?(\d+)-(\d+)-(\d+)-(\d+)")
 DAMON = Path("/sys/kernel/mm/damon/admin")
 TRIES = 100
 PAUSE = 0.02
-_numbers = itertools.count(1)
-
-
-def _start(pid: int) -> int | None:
-    """Start time of a process; None if it is gone, or a zombie with no thread left."""
-    try:
-        # The name in parentheses may hold anything, parentheses and blanks included.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        if fields[0] in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1:
-            return None
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return int(fields[19])
-
-
-def _space() -> int:
-    """Number of our pid namespace."""
-    return os.stat("/proc/self/ns/pid").st_ino
-
-
-def new_name(kind: str = "") -> str:
-    """A name for something of this process, which no other thing has."""
-    pid = os.getpid()
-    return f"pgste-{kind and kind + '-'}{pid}-{_start(pid)}-{_space()}-{next(_numbers)}"
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something of a live run on this machine, in use or not."""
+    """Something of a live run, a recording or a sweep on this machine, in use or not."""
 
     kind: str
     path: Path
@@ -214,6 +186,14 @@ def watched_by(path: Path, admin: Path | None = None) -> Path | None:
     return None
 
 
+def _folders(places: list[Path]) -> Iterator[Path]:
+    """Of recordings with perf, and of this user's sweeps."""
+    yield from _named("perf", places)
+    for place in places:
+        for path, _ in own_folders("sweep", place):
+            yield path
+
+
 # ---- removing: all there is of it, and no harm if it is gone --------------------------------
 
 
@@ -325,21 +305,17 @@ KINDS = (
     Kind("tracing instance", _instances, remove_instance),
     Kind("tracefs mount", _tracefs, remove_mount),
     Kind("DAMON monitoring", _monitorings, remove_monitoring),
-    Kind("temporary folder", lambda places: _named("perf", places), remove_folder),
+    Kind("temporary folder", _folders, remove_folder),
 )
 
 
 # ---- all of them ------------------------------------------------------------------------
 
 
-def _leftover(kind: Kind, path: Path, space: int) -> Leftover:
-    found = NAME.fullmatch(path.name.removesuffix(" (deleted)"))
+def _leftover(kind: Kind, path: Path) -> Leftover:
+    found = told(path.name.removesuffix(" (deleted)"))
     assert found is not None
-    pid, start = int(found[2]), int(found[3])
-    owner = "alive" if _start(pid) == start else "dead"
-    if int(found[4]) != space:
-        owner = "elsewhere"
-    return Leftover(kind.name, path, pid, owner, _age(path, start))
+    return Leftover(kind.name, path, found.pid, found.owner, _age(path, found.start))
 
 
 def _age(path: Path, start: int) -> float | None:
@@ -358,10 +334,8 @@ def find(directories: Iterable[str | os.PathLike[str]] = ()) -> list[Leftover]:
     directories: where to look for swap files beside the temporary folders. A swap file that is on
     is found wherever it is, and so is one whose link in the temporary folder is there.
     """
-    places, space = _places(map(Path, directories)), _space()
-    return [
-        _leftover(kind, path, space) for kind in KINDS for path in dict.fromkeys(kind.find(places))
-    ]
+    places = _places(map(Path, directories))
+    return [_leftover(kind, path) for kind in KINDS for path in dict.fromkeys(kind.find(places))]
 
 
 def clean(

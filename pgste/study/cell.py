@@ -18,10 +18,11 @@ from pgste.study.grid import Cell
 from pgste.study.mixture import draw, run_mixture
 from pgste.study.result import LRU_ROWS, ROWS, OutOfMemory
 from pgste.traces import pgt
+from pgste.traces.budget import Budget
 from pgste.traces.trace import Trace
 from pgste.units import parse_frames
 
-__all__ = ["DONE", "FAILED", "OUT_OF_MEMORY", "VALUES", "failed", "run_cell"]
+__all__ = ["COLUMNS", "DONE", "FAILED", "OUT_OF_MEMORY", "VALUES", "failed", "run_cell"]
 
 DONE, OUT_OF_MEMORY, FAILED = "done", "out of memory", "failed"
 """Status of a cell; what is out of memory is the host of the model."""
@@ -34,6 +35,14 @@ VALUES = (
 """Figures of a record; docs/compare.md says what they count."""
 
 
+COLUMNS = (
+    *("trace", "seed", "window", "mechanism", "host_memory", "guests", "swap_slots", "reclaim"),
+    *("reporting", "host_frames", "status", "end_event", "end_seconds", "error", *VALUES),
+    "seconds",
+)
+"""Names of a record, in order."""
+
+
 class _Known(Trace):
     """A trace that a worker sums up once."""
 
@@ -44,12 +53,14 @@ class _Known(Trace):
 
 
 _MOST_TRACES = 64
-_opened: dict[str, Trace] = {}
-"""What this worker has read, by digest."""
+Which = tuple[str, "Budget | None"]
+"""A trace by its digest, and the budget that it was opened with."""
+_opened: dict[Which, Trace] = {}
+"""What this worker has read."""
 
 
-def _open(digest: str, data: str | bytes) -> Trace:
-    if digest not in _opened:
+def _open(which: Which, data: str | bytes) -> Trace:
+    if which not in _opened:
         if len(_opened) >= _MOST_TRACES:
             _opened.clear()
         if isinstance(data, str):
@@ -57,18 +68,19 @@ def _open(digest: str, data: str | bytes) -> Trace:
                 events, times = pgt.view(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         else:
             events, times = pgt.view(data)
-        _opened[digest] = _Known._trusted(events, times)
-    return _opened[digest]
+        _opened[which] = _Known._trusted(events, times)
+        _opened[which]._budget = which[1]
+    return _opened[which]
 
 
-def run_cell(cell: Cell, digests: Sequence[str], *traces: str | bytes) -> dict[str, Any]:
+def run_cell(cell: Cell, which: Sequence[Which], *traces: str | bytes) -> dict[str, Any]:
     """The record of a cell: where it is in the grid, its status, and its figures.
 
     A cell that cannot be run answers why (`FAILED`): only the end of its process is no answer.
     """
     begin = time.perf_counter()
     try:
-        opened = [_open(digest, data) for digest, data in zip(digests, traces, strict=True)]
+        opened = [_open(one, data) for one, data in zip(which, traces, strict=True)]
         record = _mixture(cell, opened) if cell.trace is None else _lockstep(cell, opened[0])
     except (PgsteError, MemoryError, OSError) as error:
         record = failed(cell, f"{type(error).__name__}: {error}")

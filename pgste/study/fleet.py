@@ -18,7 +18,6 @@ from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
 from pgste.study.compare import DEFAULT_RECLAIM, FLUSH_NS, host_settings
 from pgste.study.sizes import check_no_accesses, check_room, guest_pages
-from pgste.traces.events import each_page
 from pgste.traces.trace import Trace
 
 __all__ = ["Fleet", "FleetComparison", "FleetGuest", "FleetResult", "Member"]
@@ -152,6 +151,7 @@ class _Group:
     summary: dict[str, Any]
     names: tuple[str, ...]
     start: int  # ns of the fleet's time
+    first: int  # ns of the trace's time
     times: npt.NDArray[np.int64]
 
 
@@ -257,16 +257,17 @@ class Fleet:
         for member in self.members:
             trace = member.part()
             summary = trace.summary()
-            times = (trace.time - trace.time[0]).astype(np.int64)
+            first = int(trace.time[0])
+            times = (trace.time - np.uint64(first)).astype(np.int64)
             names = [_unused(member.title, taken) for _ in range(member.weight)]
             step = round(member.stagger * 1e9)
             start = round(member.shift * 1e9)
             if step == 0:
-                found.append(_Group(trace, summary, tuple(names), start, times + start))
+                found.append(_Group(trace, summary, tuple(names), start, first, times + start))
                 continue
             for i, name in enumerate(names):
                 at = start + i * step
-                found.append(_Group(trace, summary, (name,), at, times + at))
+                found.append(_Group(trace, summary, (name,), at, first, times + at))
         return found
 
 
@@ -280,17 +281,6 @@ def _unused(title: str, taken: set[str]) -> str:
     return name
 
 
-def _changes(trace: Trace) -> npt.NDArray[np.int64]:
-    """How many pages more each event leaves in use; a page's first free found it in use."""
-    page, event = each_page(trace.pfn, trace.order)
-    kind = trace.kind.astype(np.int64)[event]
-    order = np.argsort(page, kind="stable")
-    same = np.diff(page[order], prepend=-1) == 0
-    before = np.where(same, np.roll(kind[order], 1), 1 - kind[order])
-    change = np.where(kind[order] == before, 0, 1 - 2 * kind[order])
-    return np.bincount(event[order], weights=change, minlength=len(trace)).astype(np.int64)
-
-
 def _peak_of_sum(groups: Sequence[_Group]) -> tuple[int, float]:
     """The most pages in use at once, and when, in seconds."""
     times, changes = [], []
@@ -298,7 +288,8 @@ def _peak_of_sum(groups: Sequence[_Group]) -> tuple[int, float]:
         guests = len(group.names)
         times += [np.array([group.start]), group.times]
         live = group.summary["live_at_start"]
-        changes += [np.array([guests * live]), guests * _changes(group.trace)]
+        after = group.trace._in_use() - live
+        changes += [np.array([guests * live]), guests * np.diff(after, prepend=0)]
     when = np.concatenate(times)
     order = np.argsort(when, kind="stable")
     in_use = np.cumsum(np.concatenate(changes)[order])
@@ -434,15 +425,15 @@ class _Run:
         assert replay is not None
         replay.run_until(self._trace_time(which, ns))
         self.next_due.pop(which, None)
-        dues = [guest.reporting()["due_ns"] for guest in self.guests[which]]
-        dues = [due for due in dues if due is not None]
+        asked = (guest._due_ns for guest in self.guests[which])
+        dues = [due for due in asked if due is not None]
         if dues and replay.position < len(group.times):
             self.next_due[which] = group.start + min(dues)
             heappush(self.due, (self.next_due[which], which))
 
     def _trace_time(self, which: int, ns: int) -> int:
         group = self.groups[which]
-        return max(ns - group.start, 0) + int(group.trace.time[0])
+        return max(ns - group.start, 0) + group.first
 
     def _start(self, which: int) -> Replay:
         """A group's guests come to the host.  Their set-up resets the host's counters."""

@@ -18,8 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pgste._engine.names import shown
 from pgste.errors import ArgumentError, MissingPackageError
 from pgste.files.saving import save
+from pgste.files.texts import load_json, read_bounded
+from pgste.study.cell import COLUMNS, DONE, FAILED, OUT_OF_MEMORY
 
 __all__ = ["Store"]
 
@@ -28,6 +31,7 @@ _SECONDS = 2.0
 """Parts are written so far apart; what a killed sweep loses."""
 _MOST = 2000
 """Or so many records apart."""
+_MOST_ABOUT = 16 << 20  # bytes
 _ABOUT, _LINES, _PARTS = "sweep.json", "cells.jsonl", "cells-*.parquet"
 _WHOLE = ("seed", "guests", "swap_slots", "host_frames", "end_event")
 _TEXT = ("trace", "mechanism", "host_memory", "reclaim", "reporting", "status", "error")
@@ -44,17 +48,11 @@ class Store:
         """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        about = {"format": FORMAT, "version": VERSION, "traces": dict(traces)}
-        path = self.folder / _ABOUT
-        if not path.exists():
-            if any(self.folder.iterdir()):
-                raise ArgumentError(f"results: {self.folder} has other files, and no {_ABOUT}")
-            save(path, lambda file: file.write(json.dumps(about, indent=1).encode() + b"\n"))
-        self._lock = open(path, "rb")  # noqa: SIM115  # held until close()
+        self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)  # held until close()
         try:
-            self._open(about)
+            self._open({"format": FORMAT, "version": VERSION, "traces": dict(traces)})
         except BaseException:
-            self._lock.close()
+            os.close(self._lock)
             raise
 
     def _open(self, about: dict[str, Any]) -> None:
@@ -62,8 +60,15 @@ class Store:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ArgumentError(f"results: another sweep writes to {self.folder}") from None
+        path = self.folder / _ABOUT
+        if path.exists() and not path.is_file():
+            raise ArgumentError(f"results: {path} is no regular file")
+        if not path.exists():
+            if any(self.folder.iterdir()):
+                raise ArgumentError(f"results: {self.folder} has other files, and no {_ABOUT}")
+            save(path, lambda file: file.write(json.dumps(about, indent=1).encode() + b"\n"))
         try:
-            there = json.loads(self._lock.read())
+            there = load_json(read_bounded(path, _MOST_ABOUT))
         except ValueError:
             there = None
         if there != about:
@@ -103,23 +108,45 @@ class Store:
         try:
             self.flush()
         finally:
-            self._lock.close()
+            os.close(self._lock)
 
     def _read_parts(self, parts: Sequence[Path]) -> list[dict[str, Any]]:
         reader = _parquet()
-        return [record for part in parts for record in reader.read_table(part).to_pylist()]
+        found = []
+        for part in parts:
+            try:
+                found += [_checked(record) for record in reader.read_table(part).to_pylist()]
+            except ValueError as error:  # pyarrow's own are such, too
+                raise ArgumentError(f"results: {part} is damaged: {error}") from None
+        return found
 
     def _read_lines(self, path: Path) -> list[dict[str, Any]]:
         if not path.exists():
             return []
+        if not path.is_file():
+            raise ArgumentError(f"results: {path} is no regular file")
         data = path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
         if len(whole) < len(data):  # the sweep was killed in the middle of a line
             os.truncate(path, len(whole))
         try:
-            return [json.loads(line) for line in whole.splitlines()]
+            return [_checked(load_json(line)) for line in whole.splitlines()]
         except ValueError as error:
             raise ArgumentError(f"results: {path} is damaged: {error}") from None
+
+
+def _checked(record: Any) -> dict[str, Any]:
+    """A record as a sweep writes it; ValueError for anything else that a file may say."""
+    if not isinstance(record, dict) or set(record) != set(COLUMNS):
+        raise ValueError("no record of a sweep")
+    for name, value in record.items():
+        kinds = (str,) if name in _TEXT else (int,) if name in _WHOLE else (int, float)
+        wrong = isinstance(value, bool) or not isinstance(value, kinds)
+        if wrong and (value is not None or name in ("status", "mechanism", "reclaim", "seconds")):
+            raise ValueError(f"{name}: {shown(value)}")
+    if record["status"] not in (DONE, OUT_OF_MEMORY, FAILED):
+        raise ValueError(f"status: {shown(record['status'])}")
+    return record
 
 
 def _parquet() -> Any:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +21,13 @@ from typing import Any
 from pgste._checks import check_callable, count_of, items_of, name_of_file
 from pgste._engine.names import shown
 from pgste.errors import ArgumentError, ArgumentTypeError
+from pgste.files.owned import clean_folders, new_folder
 from pgste.study.cell import DONE, FAILED, OUT_OF_MEMORY, failed, run_cell
 from pgste.study.grid import Cell, cells_of
 from pgste.study.sizes import check_no_accesses
 from pgste.study.store import Store
 from pgste.study.workers import MAX_WORKERS, Workers
+from pgste.traces.budget import Budget
 from pgste.traces.trace import Trace
 
 __all__ = ["DONE", "FAILED", "OUT_OF_MEMORY", "Sweep", "sweep"]
@@ -193,13 +194,15 @@ def sweep(
         store = None
         if kept is not None:
             store = stack.enter_context(contextlib.closing(Store(kept, digests)))
-        folder = Path(tempfile.mkdtemp(prefix="pgste-sweep-"))
+        clean_folders("sweep")  # of sweeps that were killed
+        folder = new_folder("sweep")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         files = {}
         for i, (name, trace) in enumerate(named.items()):
             files[name] = str(folder / f"{i}.pgt")
             trace.save(files[name])
-        run = _Run(cells, executor, workers, files, digests, store, tries, progress)
+        budgets = {name: trace._budget for name, trace in named.items()}
+        run = _Run(cells, executor, workers, files, digests, budgets, store, tries, progress)
         stack.callback(run.end)
         run.all()
     return Sweep(
@@ -262,11 +265,13 @@ class _Run:
         workers: int | None,
         files: Mapping[str, str],
         digests: Mapping[str, str],
+        budgets: Mapping[str, Budget | None],
         store: Store | None,
         tries: int,
         progress: Progress | None,
     ) -> None:
         self.given, self.workers, self.files, self.digests = executor, workers, files, digests
+        self.budgets = budgets
         self.store, self.tries, self.progress = store, tries, progress
         self.own: Workers | None = None
         self.records: dict[str, Record] = {}
@@ -295,7 +300,7 @@ class _Run:
         names = [cell.trace] if cell.trace is not None else list(self.files)
         if not self.shipped:
             self.shipped = _shipped(self._executor(), self.files)
-        which = [self.digests[name] for name in names]
+        which = [(self.digests[name], self.budgets[name]) for name in names]
         try:
             future = self._executor().submit(
                 run_cell, cell, which, *(self.shipped[name] for name in names)

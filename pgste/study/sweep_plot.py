@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pgste._engine.names import shown
 from pgste.errors import ArgumentError
 from pgste.study.figure import Axes, line_style, new_figure, save
 from pgste.study.result import ROWS
@@ -31,12 +32,16 @@ class Swept(Protocol):
 def sweep_plot(sweep: Swept, path: str | os.PathLike[str], value: str = "swap_outs") -> None:
     """A panel for each setting of the other axes; the median over seeds, and quartiles as a band.
 
-    Points where a cell ran out of memory are left out of the line.  ArgumentError when no axis
-    of numbers has two values, or the figure is not one of the records.
+    Points where a cell ran out of memory, or has no such figure, are left out of the line.
+    ArgumentError when no axis of numbers has two values, or the figure is not one of the records.
     """
-    done = [record for record in sweep.records if record["status"] == "done"]
     if not sweep.records or value not in sweep.records[0]:
-        raise ArgumentError(f"value: {value!r} is not a figure of the records")
+        raise ArgumentError(f"value: {shown(value)} is not a figure of the records")
+    done = [
+        record
+        for record in sweep.records
+        if record["status"] == "done" and record[value] is not None
+    ]
     axis = max(_ACROSS, key=lambda name: len(_different(sweep.records, name)))
     if axis == "host_frames" and len(_different(sweep.records, "seed")) > 1:
         # shares of a peak are other frames for each seed
@@ -53,7 +58,7 @@ def sweep_plot(sweep: Swept, path: str | os.PathLike[str], value: str = "swap_ou
     for record in done:
         title = ", ".join(f"{name.replace('_', ' ')} {record[name]}" for name in varying)
         panels.setdefault(title, []).append(record)
-    panels = panels or {"every cell ran out of memory": []}
+    panels = panels or {"no cell has this figure": []}
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = new_figure(max(4.5, 3.6 * columns), 0.9 + 3.0 * rows)

@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pgste._checks import count_of
+from pgste._engine.live import die_with_parent
 
 __all__ = ["MAX_WORKERS", "WorkerDied", "Workers", "serve"]
 
@@ -93,6 +94,8 @@ class Workers(Executor):
 
     def _attend(self) -> None:
         """A thread: one process and the calls that it makes, one after another."""
+        # Ctrl-C goes to all of a terminal, also to a process that is not yet at `serve`
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process: subprocess.Popen[bytes] | None = None
         mine: Connection[Any, Any] | None = None
         while (job := self._jobs.get()) is not None:
@@ -153,6 +156,7 @@ def _told(status: int) -> str:
 def serve(descriptor: int) -> None:
     """The life of a process: calls in, answers out, until the other side is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the one in charge decides
+    die_with_parent()  # its SIGKILL, in the middle of a call
     connection: Connection[Any, Any] = Connection(descriptor)
     while True:
         try:

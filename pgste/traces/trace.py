@@ -290,9 +290,21 @@ class Trace:
             It takes more than half of this machine's memory.
         """
         _check_budget(budget)
+        return self._summed_up(budget, None)
+
+    def _in_use(self) -> npt.NDArray[np.int64]:
+        """How many pages are in use after each event; TraceError as for `summary`."""
+        in_use = np.empty(len(self), np.int64)
+        in_use += self._summed_up(None, in_use.view(np.uint64))["live_at_start"]
+        return in_use
+
+    def _summed_up(self, budget: Budget | None, in_use: Words | None) -> dict[str, Any]:
         meter = Meter(self._budget if budget is None else budget, _WORD_BYTES * len(self))
         result: dict[str, Any] = {"events": len(self), "seconds": self.seconds}
-        counted = summarize(self._events, meter.work_limit // PAGE, meter.memory_limit)
+        if in_use is not None:
+            meter.memory(in_use.nbytes, "a number for each event")
+        left = meter.memory_limit - meter.memory_taken
+        counted = summarize(self._events, meter.work_limit // PAGE, left, in_use)
         if isinstance(counted, str):
             error = (
                 meter.passed("counting the pages of all its events", "work")

@@ -63,10 +63,14 @@ struct pgste_trace_limits {
 	uint64_t pages, bytes;
 };
 enum pgste_trace_limit { PGSTE_LIMIT_PAGES = 1, PGSTE_LIMIT_BYTES = 2 };
-/* The same within limits; the limit that was met, a positive number, if the trace takes more. */
+/*
+ * The same within limits; the limit that was met, a positive number, if the trace takes more.
+ * in_use, unless NULL, gets nr numbers: how many pages more are in use after each event than at
+ * the start, where live_at_start were.  After an error it may be half written.
+ */
 int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
 				 const struct pgste_trace_limits *limits,
-				 struct pgste_trace_summary *summary);
+				 struct pgste_trace_summary *summary, int64_t *in_use);
 
 /* ---- decoding ---- */
 

@@ -197,7 +197,8 @@ static bool is_event(uint64_t event)
 	       PGSTE_EVENT_PFN(event) + (UINT64_C(1) << order) <= UINT64_C(1) << 56;
 }
 
-static int count_events(struct count *count, const uint64_t *events, uint64_t nr_events)
+static int count_events(struct count *count, const uint64_t *events, uint64_t nr_events,
+			int64_t *in_use)
 {
 	struct pgste_trace_summary *s = count->summary;
 	uint64_t i, event, pfn, nr;
@@ -225,6 +226,8 @@ static int count_events(struct count *count, const uint64_t *events, uint64_t nr
 		}
 		if (error)
 			return error;
+		if (in_use)
+			in_use[i] = count->in_use;
 		if (pfn < s->lowest_pfn)
 			s->lowest_pfn = pfn;
 		if (pfn + nr - 1 > s->highest_pfn)
@@ -276,7 +279,7 @@ static int check_limits(struct count *count, uint64_t nr_events)
 
 int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
 				 const struct pgste_trace_limits *limits,
-				 struct pgste_trace_summary *summary)
+				 struct pgste_trace_summary *summary, int64_t *in_use)
 {
 	struct pgste_trace_summary result = { 0 };
 	struct count count = { .events = events, .summary = &result };
@@ -292,7 +295,7 @@ int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
 	if (!error)
 		error = grow(&count.table);
 	if (!error)
-		error = count_events(&count, events, nr);
+		error = count_events(&count, events, nr, in_use);
 	/* A limit that was met: the machine's own, or that of the caller? */
 	if (error == PGSTE_E_NOMEM && count.table.full && count.table.max_chunks == chunks)
 		error = PGSTE_LIMIT_BYTES;
@@ -310,7 +313,7 @@ int pgste_trace_summarize(const uint64_t *events, uint64_t nr, struct pgste_trac
 {
 	const struct pgste_trace_limits none = { UINT64_MAX, UINT64_MAX };
 
-	return pgste_trace_summarize_within(events, nr, &none, summary);
+	return pgste_trace_summarize_within(events, nr, &none, summary, NULL);
 }
 
 const char *pgste_trace_summary_name(unsigned i)

@@ -169,12 +169,14 @@ static void no_memory_is_not_a_limit(void)
 	const struct pgste_trace_limits too_few = { .pages = 100, .bytes = 100 };
 	struct pgste_trace_summary summary;
 
-	CHECK(pgste_trace_summarize_within(events, 1, &limits, &summary) == PGSTE_OK);
+	CHECK(pgste_trace_summarize_within(events, 1, &limits, &summary, NULL) == PGSTE_OK);
 	for (unsigned nth = 1; nth <= 2; nth++) {
 		failing = nth;
-		CHECK(pgste_trace_summarize_within(events, 1, &limits, &summary) == PGSTE_E_NOMEM);
+		CHECK(pgste_trace_summarize_within(events, 1, &limits, &summary, NULL) ==
+		      PGSTE_E_NOMEM);
 	}
-	CHECK(pgste_trace_summarize_within(events, 1, &too_few, &summary) == PGSTE_LIMIT_BYTES);
+	CHECK(pgste_trace_summarize_within(events, 1, &too_few, &summary, NULL) ==
+	      PGSTE_LIMIT_BYTES);
 }
 
 /* A guest that nobody asked to be told of anything has no array of what fired. */

@@ -14,16 +14,21 @@ static uint64_t next_random(void)
 
 #define NR_PAGES 256u
 
-/* The same figures by plain arrays over NR_PAGES pages from base on. */
-static struct pgste_trace_summary brute_force(const uint64_t *events, unsigned nr, uint64_t base)
+/*
+ * The same figures by plain arrays over NR_PAGES pages from base on; after each event, how many
+ * pages more are in use than at the start.
+ */
+static struct pgste_trace_summary brute_force(const uint64_t *events, unsigned nr, uint64_t base,
+					      int64_t *after)
 {
 	struct pgste_trace_summary s = { .lowest_pfn = UINT64_MAX };
 	unsigned owner[NR_PAGES] = { 0 }, first[NR_PAGES] = { 0 }, allocated[NR_PAGES] = { 0 };
-	unsigned i, page, pass, nr_live, in_use[NR_PAGES] = { 0 };
+	unsigned i, page, pass, nr_live, start_sum = 0, in_use[NR_PAGES] = { 0 };
 
 	for (pass = 0; pass < 2; pass++) {
 		for (page = 0; page < NR_PAGES && pass; page++)
-			s.peak_in_use += in_use[page] = first[page] == 2;
+			start_sum += in_use[page] = first[page] == 2;
+		s.peak_in_use = start_sum;
 		for (i = 0; i < nr; i++) {
 			unsigned start = (unsigned)(PGSTE_EVENT_PFN(events[i]) - base);
 			unsigned size = 1u << PGSTE_EVENT_ORDER(events[i]), live = 0, same = 0;
@@ -60,6 +65,7 @@ static struct pgste_trace_summary brute_force(const uint64_t *events, unsigned n
 			s.peak_live = nr_live > s.peak_live ? nr_live : s.peak_live;
 			s.peak_in_use = sum > s.peak_in_use ? sum : s.peak_in_use;
 			s.live_at_end = nr_live;
+			after[i] = (int64_t)sum - (int64_t)start_sum;
 			if (base + start < s.lowest_pfn)
 				s.lowest_pfn = base + start;
 			if (base + start + size - 1 > s.highest_pfn)
@@ -81,13 +87,14 @@ static void test_summary_limits(void)
 	struct pgste_trace_limits limits = { 16 + 8 + 64, UINT64_MAX };
 	struct pgste_trace_summary got;
 
-	CHECK(!pgste_trace_summarize_within(events, 3, &limits, &got) && got.unique_pages == 80);
+	CHECK(!pgste_trace_summarize_within(events, 3, &limits, &got, NULL));
+	CHECK(got.unique_pages == 80);
 	memset(&got, 7, sizeof(got));
 	limits.pages--;
-	CHECK(pgste_trace_summarize_within(events, 3, &limits, &got) == PGSTE_LIMIT_PAGES);
+	CHECK(pgste_trace_summarize_within(events, 3, &limits, &got, NULL) == PGSTE_LIMIT_PAGES);
 	limits.pages++;
 	limits.bytes = 600;	/* one piece of the table, which needs two */
-	CHECK(pgste_trace_summarize_within(events, 3, &limits, &got) == PGSTE_LIMIT_BYTES);
+	CHECK(pgste_trace_summarize_within(events, 3, &limits, &got, NULL) == PGSTE_LIMIT_BYTES);
 	CHECK(got.unique_pages == UINT64_C(0x0707070707070707));
 }
 
@@ -95,6 +102,8 @@ static void test_summary(void)
 {
 	const uint64_t bases[] = { 0, 100, (UINT64_C(1) << 56) - NR_PAGES };
 	struct pgste_trace_summary got, expected;
+	const struct pgste_trace_limits limits = { UINT64_MAX, UINT64_MAX };
+	int64_t after[400], in_use[400];
 	uint64_t events[400], start;
 	unsigned round, i, nr, order;
 
@@ -112,8 +121,11 @@ static void test_summary(void)
 			if (PGSTE_EVENT_PFN(events[i]) < base)
 				events[i] = F(0, base);
 		}
-		expected = brute_force(events, nr, base);
+		expected = brute_force(events, nr, base, after);
 		CHECK(!pgste_trace_summarize(events, nr, &got));
+		CHECK(!memcmp(&got, &expected, sizeof(got)));
+		CHECK(!pgste_trace_summarize_within(events, nr, &limits, &got, in_use));
+		CHECK(!memcmp(in_use, after, nr * sizeof(*in_use)));
 		CHECK(!memcmp(&got, &expected, sizeof(got)));
 	}
 	CHECK(!pgste_trace_summarize(NULL, 0, &got));

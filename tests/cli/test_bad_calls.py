@@ -22,6 +22,7 @@ import pytest
 from pgste.cli import VERBS, _parser, main
 
 SMALL = str(Path(__file__).parents[1] / "golden/traces/small.trace.dat")
+GRID = str(Path(__file__).parents[1] / "golden/grids/small.toml")
 LONG = "9" * 5000
 NUMBERS = [LONG, "-" + LONG, "9" * 4000, "1" + "0" * 30, "nan", "1e999", "0x", "", "\x1b[2J", "½"]
 NAMES = ["", "[red]x", "[/]", "\x1b[2J", "a\nb", "\u202eabc", "\udcff", LONG, "none,,none", "\0"]
@@ -30,9 +31,26 @@ NAMES = ["", "[red]x", "[/]", "\x1b[2J", "a\nb", "\u202eabc", "\udcff", LONG, "n
 def _folder(tmp: Path) -> Path:
     """Files that no verb can use as input."""
     (tmp / "folder").mkdir()
+    (tmp / "folder" / "file").touch()
     (tmp / "empty").write_bytes(b"")
     (tmp / "deep.json").write_text("[" * 100_000)
     (tmp / "deeper.json").write_text('{"a":' * 100_000)
+    (tmp / "deep.toml").write_text("grid = " + "[" * 100_000)
+    (tmp / "deeper.toml").write_text("grid = " + "{a = " * 100_000)
+    (tmp / "parts.toml").write_text(".".join(["'a b'"] * 100_000) + " = 1")
+    (tmp / "tables.toml").write_text("[" + ".".join(["a"] * 100_000) + "]")
+    (tmp / "digits.toml").write_text(f"grid = {LONG}")
+    (tmp / "keys.toml").write_text('["\\u001b[2J\\u202e"]\n')
+    (tmp / "axes.toml").write_text('[grid]\n"\\u001b[2J\\u202e" = 1')
+    (tmp / "values.toml").write_text('[grid]\nmechanism = "\\u001b[2J\\u202e[red]"')
+    (tmp / "path.toml").write_text('traces = ["\\u001b[2J\\u202e[red]"]')
+    (tmp / "nul.toml").write_text('traces = ["\\u0000"]')
+    (tmp / "traces.toml").write_text(f"traces = [{', '.join(['5'] * 5000)}]")
+    (tmp / "itself.toml").write_text('traces = ["itself.toml"]')
+    (tmp / "no table.toml").write_text("grid = 5")
+    (tmp / "date.toml").write_text("[grid]\nguests = 2019-01-01")
+    (tmp / "nan.toml").write_text("[grid]\nseeds = 1\nwindow = nan")
+    (tmp / "inf.toml").write_text("[grid]\nhost_memory = inf")
     (tmp / "long.json").write_text(f'{{"format": {LONG}}}')
     (tmp / "bytes").write_bytes(bytes(range(256)) * 10)
     (tmp / "[red]x").write_text("[/red]\x1b[2J")
@@ -48,8 +66,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 FILES = ["folder", "missing", "empty", "deep.json", "deeper.json", "long.json", "bytes", "[red]x",
          "a\nb\x1b[2J\u202e", "\udcff", "empty/x", "x" * 5000, "folder/\x1b[2J/[/x]",
-         "\0"]  # fmt: skip
-INPUTS = {"TRACE", "PROFILE", "DAMO.DATA", "STREAM"}
+         "\0", "deep.toml", "deeper.toml", "parts.toml", "tables.toml", "digits.toml", "keys.toml",
+         "axes.toml", "values.toml", "path.toml", "nul.toml", "traces.toml", "itself.toml",
+         "no table.toml", "date.toml", "nan.toml", "inf.toml"]  # fmt: skip
+INPUTS = {"TRACE", "PROFILE", "DAMO.DATA", "STREAM", "GRID"}
 # What makes a call short enough for a test and keeps it off the machine's swap.
 BESIDE = {
     "live check": ["--ops", "100", "--swap", "off"],
@@ -58,6 +78,8 @@ BESIDE = {
     "record": ["--seconds", "0.01"],
     "guarantees": ["--explain", "none", "stale"],
     "scenario": [],
+    "size": ["--no-swap"],
+    "sweep": [GRID],
 }
 
 
@@ -84,20 +106,23 @@ def _calls() -> Iterator[list[str]]:
                 continue
             option = action.option_strings[-1:]
             is_input = action.metavar in INPUTS
+            files = [name for name in FILES if action.metavar != "GRID" or name != "empty"]
             if action.nargs == 0:
                 yield [*words, f"{option[0]}=\x1b[2J"]
                 continue
             if option and action.nargs != "?":
                 yield [*words, *option]  # a value is missing
-            values = [f"{{}}/{name}" for name in FILES] if is_input else NAMES
+            values = [f"{{}}/{name}" for name in files] if is_input else NAMES
             if action.type is not None or action.metavar in ("N", "SIZE"):
                 values = NUMBERS
             if action.metavar == "FILE":
                 values = ["{}/folder", "{}/missing/x.png", "{}/bytes/x.png", "{}/" + "x" * 5000]
                 values += ["{}/x\0.png"]
+            if action.metavar == "FOLDER":
+                values = ["{}/folder", "{}/bytes", "{}/bytes/x", "{}/x\0", "{}/" + "x" * 5000]
             for value in values:
-                if not option and action.metavar == "TRACE":
-                    yield [*words, value, *[w for w in beside if w != SMALL]]
+                if not option and is_input:
+                    yield [*words, value, *[w for w in beside if w not in (SMALL, GRID)]]
                 elif isinstance(action.nargs, int):
                     yield [*words, *option, value, value]
                 else:

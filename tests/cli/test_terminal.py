@@ -86,7 +86,14 @@ def test_names_and_texts_of_files(
         ("info", file, "--save", "s" + file),
         ("compare", file, "--mechanisms", "none", "--costs", "c" + file, "--plot", picture),
         ("map", file, "--output", picture),
+        ("compare", file, f"{file}*2@+1s", "--mechanisms", "none"),
+        ("size", file, "--no-swap", "--mechanisms", "none"),
+        ("curve", file, "--sizes", "3", "--mechanisms", "none", "--plot", picture),
     ]
+    if name != "\udcff":  # no text of TOML
+        grid = f"traces = [{json.dumps(file)}]\n[grid]\nhost_memory = [300, 400]\n"
+        Path(f"g{file}").write_text(grid)
+        calls.append(("sweep", f"g{file}", "--results", f"r{file}", "--plot", picture))
     for call in calls:
         shown = seen(capsys, *call)
         assert not BAD.search(shown), call
@@ -94,7 +101,17 @@ def test_names_and_texts_of_files(
     shown = seen(capsys, "info", file)
     assert f": {printable(name)}\n" in shown
     assert f"reader: {printable(name)} 5" in shown
+    for axis in (name, "mechanism", "reporting"):
+        key, value = (json.dumps(word, ensure_ascii=False) for word in (axis, name))
+        value = f"{{{value} = 1}}" if axis == "reporting" else value
+        Path(f"b{file}").write_bytes(f"[grid]\n{key} = {value}\n".encode(errors="surrogateescape"))
+        assert main(["sweep", f"b{file}"]) == 1
+        assert not BAD.search(capsys.readouterr().err)
     for call in [("info", name), ("compare", file, "--costs", name), ("scenario", name),
+                 ("compare", file, name), ("compare", f"{file}@+{name}"), ("sweep", name),
+                 ("compare", file, file, "--mechanisms", name), ("size", name, "--no-swap"),
+                 ("curve", name), ("curve", file, "--sizes", name), ("sweep", f"b{file}"),
+                 ("size", file, "--max-swap-rate", name), ("curve", file, "--mechanisms", name),
                  ("guarantees", "--mechanisms", name), ("scenario", "--free", name),
                  ("compare", "--mechanisms", name), ("map", "--host-frames", name)]:  # fmt: skip
         assert main(call) == 1
@@ -381,6 +398,10 @@ JSON = [
     ("info", SMALL),
     ("compare", SMALL, "--plot", "p.png"),
     ("compare", SMALL, "--flavour", "zvm"),
+    ("compare", SMALL, f"{SMALL}*2@+1s"),
+    ("curve", SMALL, "--plot", "p.png"),
+    ("size", SMALL, "--no-swap"),
+    ("sweep", GRID, "--plot", "p.png", "--results", "r"),
     ("map", SMALL),
     ("guarantees", "--mechanisms", "none"),
     ("guarantees", "--explain", "none", "stale", "--plot", "p.png"),
@@ -411,16 +432,53 @@ def test_one_document_and_nothing_else(
     assert err == ""
 
 
-@pytest.mark.parametrize("verb", ["info", "compare", "map", "guarantees"])
+@pytest.mark.parametrize("verb", ["info", "compare", "curve", "sweep", "map", "guarantees"])
 def test_no_document_if_a_file_cannot_be_saved(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     option = {"info": "--save", "map": "--output"}.get(verb, "--plot")
-    about = ["--explain", "none", "stale"] if verb == "guarantees" else [SMALL]
+    about = {"guarantees": ["--explain", "none", "stale"], "sweep": [GRID]}.get(verb, [SMALL])
     assert main([verb, *about, "--json", option, "/nowhere/x.png"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("pgste: ")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("info", SMALL, "--save"),
+        ("compare", SMALL, "--plot"),
+        ("curve", SMALL, "--plot"),
+        ("sweep", GRID, "--plot"),
+        ("map", SMALL, "--output"),
+        ("guarantees", "--explain", "none", "stale", "--plot"),
+        ("calibrate", "--no-swap", "--seconds", "0.01", "-o"),
+    ],
+    ids=" ".join,
+)
+def test_saved_where_links_pipes_and_devices_lead(
+    call: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """None of them is replaced by a file."""
+    link, pipe, device = (tmp_path / f"{name}.png" for name in ("link", "pipe", "device"))
+    link.symlink_to("real.png")
+    assert main([*call, str(link)]) in (0, 3), capsys.readouterr().err
+    assert link.is_symlink()
+    assert (tmp_path / "real.png").stat().st_size > 100
+    os.mkfifo(pipe)
+    with (
+        open(tmp_path / "read", "wb") as read,
+        subprocess.Popen(["cat", str(pipe)], stdout=read),
+    ):
+        assert main([*call, str(pipe)]) in (0, 3), capsys.readouterr().err
+    assert (tmp_path / "read").stat().st_size > 100
+    assert pipe.is_fifo()
+    if os.geteuid() == 0:
+        os.mknod(device, 0o20666, os.makedev(1, 3))  # as /dev/null
+        assert main([*call, str(device)]) in (0, 3), capsys.readouterr().err
+        assert device.is_char_device()
+    capsys.readouterr()
 
 
 # ---- record ----

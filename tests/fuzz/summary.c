@@ -48,6 +48,7 @@ struct model {
 	struct pgste_trace_summary s;
 	uint64_t live;
 	int64_t in_use, peak;
+	int64_t after[MOST_EVENTS]; /* in_use, after each event */
 };
 
 static struct page *page_of(struct model *m, uint64_t pfn, bool *is_new)
@@ -129,11 +130,25 @@ static void model_run(struct model *m, uint64_t nr)
 			model_alloc(m, i, pfn, pages), m->s.alloc_orders[order]++;
 		else
 			model_free(m, pfn, pages), m->s.free_orders[order]++;
+		m->after[i] = m->in_use;
 		m->s.lowest_pfn = pfn < m->s.lowest_pfn ? pfn : m->s.lowest_pfn;
 		m->s.highest_pfn = last > m->s.highest_pfn ? last : m->s.highest_pfn;
 	}
 	m->s.live_at_end = m->live;
 	m->s.peak_in_use = (uint64_t)(m->peak + (int64_t)m->s.live_at_start);
+}
+
+/* Pages in use after each event; the figures are the same. */
+static void check_in_use(const struct model *model, uint64_t nr)
+{
+	const struct pgste_trace_limits limits = { UINT64_MAX, UINT64_MAX };
+	int64_t *in_use = block_of_size(nr * sizeof(*in_use));
+	struct pgste_trace_summary summary;
+
+	REQUIRE(!pgste_trace_summarize_within(model->events, nr, &limits, &summary, in_use));
+	REQUIRE(!memcmp(&summary, &model->s, sizeof(summary)));
+	REQUIRE(!nr || !memcmp(in_use, model->after, nr * sizeof(*in_use)));
+	free(in_use);
 }
 
 /* With as many pages as it takes, with one fewer, and with no memory for a table. */
@@ -142,12 +157,12 @@ static void check_limits(const uint64_t *events, uint64_t nr, uint64_t pages, in
 	struct pgste_trace_limits limits = { pages, UINT64_MAX };
 	struct pgste_trace_summary summary;
 
-	REQUIRE(pgste_trace_summarize_within(events, nr, &limits, &summary) == error);
+	REQUIRE(pgste_trace_summarize_within(events, nr, &limits, &summary, NULL) == error);
 	limits.pages--;
-	REQUIRE(!pages || pgste_trace_summarize_within(events, nr, &limits, &summary) ==
+	REQUIRE(!pages || pgste_trace_summarize_within(events, nr, &limits, &summary, NULL) ==
 			  (error ? error : PGSTE_LIMIT_PAGES));
 	limits = (struct pgste_trace_limits){ UINT64_MAX, 0 };
-	REQUIRE(pgste_trace_summarize_within(events, nr, &limits, &summary) ==
+	REQUIRE(pgste_trace_summarize_within(events, nr, &limits, &summary, NULL) ==
 		(error ? error : nr ? PGSTE_LIMIT_BYTES : PGSTE_OK));
 }
 
@@ -161,7 +176,7 @@ static void check_faults(const uint64_t *events, uint64_t nr, unsigned nth)
 	memset(&untouched, 0x5a, sizeof(untouched));
 	summary = untouched;
 	faults_arm(nth);
-	error = pgste_trace_summarize_within(events, nr, &limits, &summary);
+	error = pgste_trace_summarize_within(events, nr, &limits, &summary, NULL);
 	if (faults_disarm()) {
 		REQUIRE(error == PGSTE_E_NOMEM);
 		REQUIRE(!memcmp(&summary, &untouched, sizeof(summary)));
@@ -250,6 +265,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		model.events = events;
 		model_run(&model, nr);
 		REQUIRE(!memcmp(&summary, &model.s, sizeof(summary)));
+		check_in_use(&model, nr);
 	}
 	check_limits(events, nr, asked, error);
 	check_faults(events, nr, 1 + (unsigned)(size % 7));

@@ -18,16 +18,13 @@ import pytest
 from live.machine import _open, machine_alone
 from pgste._engine import live
 from pgste.cli.leftovers import _age
+from pgste.files.owned import NAME, new_name, space, start_of
 from pgste.live import Refused, ending
 from pgste.live.alone import alone, holder
 from pgste.live.leftovers import (
-    NAME,
     Leftover,
-    _space,
-    _start,
     clean,
     find,
-    new_name,
     remove_swap,
     swap_areas,
 )
@@ -84,7 +81,7 @@ def test_names_tell_their_owner() -> None:
     assert found is not None
     assert found[1] == "swap"
     assert int(found[2]) == os.getpid()
-    assert int(found[3]) == _start(os.getpid())
+    assert int(found[3]) == start_of(os.getpid())
     assert new_name() != new_name()
     assert NAME.fullmatch(new_name()) is not None
     for other in ("pgste-swap-x8k2", f"pgste-{os.getpid()}-123", "pgste-perf-ab12cd"):
@@ -93,7 +90,7 @@ def test_names_tell_their_owner() -> None:
 
 def test_a_process_of_any_name() -> None:
     program = "open('/proc/self/comm', 'w').write(') R 1 ('); print(open('/proc/self/stat').read())"
-    program += "; from pgste.live.leftovers import _start; import os; print(_start(os.getpid()))"
+    program += "; from pgste.files.owned import start_of; import os; print(start_of(os.getpid()))"
     stat, _, start = python(program).stdout.strip().partition("\n\n")
     assert ") R 1 (" in stat
     assert stat.rpartition(")")[2].split()[19] == start
@@ -101,12 +98,12 @@ def test_a_process_of_any_name() -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_dead_alive_and_elsewhere(made: list[Path]) -> None:
-    pid, start, space = os.getpid(), _start(os.getpid()), _space()
+    pid, start, where = os.getpid(), start_of(os.getpid()), space()
     assert start is not None
     alive, reused, elsewhere = (
-        named(pid, start, space),
-        named(pid, start - 1, space),  # the process id is another process's by now
-        named(pid, start - 1, space + 1),
+        named(pid, start, where),
+        named(pid, start - 1, where),  # the process id is another process's by now
+        named(pid, start - 1, where + 1),
     )
     made += [alive, reused, elsewhere]
     for path in made:
@@ -123,16 +120,16 @@ def test_dead_alive_and_elsewhere(made: list[Path]) -> None:
 def test_a_zombie_is_dead() -> None:
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert _start(process.pid) is None
+    assert start_of(process.pid) is None
     process.wait()
-    assert _start(process.pid) is None
+    assert start_of(process.pid) is None
 
 
 @ROOT
 @pytest.mark.usefixtures("machine")
 def test_only_links_of_ours_are_followed(made: list[Path], tmp_path: Path) -> None:
     """Anybody may write to a temporary folder; root must not remove what they point at."""
-    link = named(1, 1, _space())
+    link = named(1, 1, space())
     good, other_name = tmp_path / link.name, tmp_path / "precious"
     good.write_bytes(b"")
     other_name.write_bytes(b"")
@@ -213,7 +210,7 @@ def test_the_next_run_removes_what_was_left(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_what_cannot_be_removed_is_told(made: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    path = named(1, 1, _space(), 77)
+    path = named(1, 1, space(), 77)
     made.append(path)
     path.write_bytes(b"")
 

@@ -13,8 +13,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+
+import pgste
 
 LIMIT = float(os.environ.get("PGSTE_CTRL_C_SECONDS", "0.5"))  # from the signal to the exception
 MOMENTS = (0.1, 0.35, 0.8)  # seconds after the call began
@@ -22,9 +26,12 @@ TIMEOUT = 120
 
 PROLOGUE = """
 import io
+import os
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -42,6 +49,13 @@ def pairs(nr, order=0):
     return pages << np.uint64(8) | np.uint64(order << 2) | numbers & np.uint64(1)
 
 
+def large(nr=1 << 22, used=1 << 16):
+    '''A trace of events at random places, over some seconds.'''
+    pages = np.random.default_rng(2019).integers(0, used, nr, np.uint64)
+    events = pages << np.uint64(8) | np.arange(nr, dtype=np.uint64) & np.uint64(1)
+    return pgste.Trace._trusted(events, np.arange(nr, dtype=np.uint64) * np.uint64(1000))
+
+
 def swapped_out(pages):
     guest = Guest(pages, Host(pages, pages))
     guest.write(slice(None), 1)
@@ -52,6 +66,14 @@ def swapped_out(pages):
 def for_ever(call):
     while True:
         call()
+
+
+def nothing_left():
+    '''No worker of this process, and no folder.'''
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    assert not children, children
+    folders = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("pgste-")]
+    assert not folders, folders
 
 
 guest = None
@@ -96,6 +118,69 @@ CALLS = {
     "compare, threads": """
         trace = pgste.sample_trace()
         call = lambda: for_ever(lambda: pgste.compare(trace, guests=40, threads=3))
+    """,
+    "curve": """
+        trace = large(1 << 24)
+        call = lambda: for_ever(lambda: pgste.curve(trace))
+    """,
+    "curve, threads": """
+        trace = large()
+        call = lambda: for_ever(lambda: pgste.curve(trace, guests=3, threads=3))
+    """,
+    "curve of large blocks": """
+        events = np.tile(pairs(1 << 18, 9), 4)
+        trace = pgste.Trace._trusted(events, np.arange(events.size, dtype=np.uint64))
+        call = lambda: for_ever(lambda: pgste.curve(trace, replays=0))
+    """,
+    "size without swap": """
+        trace = large()
+        call = lambda: for_ever(lambda: pgste.smallest_hosts(trace, no_swap=True))
+    """,
+    "size by the rate, threads": """
+        trace = large()
+        call = lambda: for_ever(
+            lambda: pgste.smallest_hosts(trace, max_swap_rate=1e6, guests=2, threads=3)
+        )
+    """,
+    "fleet, setup": """
+        trace = large(1 << 24)
+        members = [pgste.Member(trace, shift=i / 3) for i in range(2)]
+        call = lambda: for_ever(pgste.Fleet(members).peak_of_sum)
+    """,
+    "fleet": """
+        trace = large()
+        members = [pgste.Member(trace, shift=i * 1e-3, weight=3) for i in range(3)]
+        call = lambda: for_ever(lambda: pgste.Fleet(members).compare())
+    """,
+    "fleet, threads": """
+        trace = large()
+        members = [pgste.Member(trace, shift=i / 3) for i in range(2)]
+        call = lambda: for_ever(lambda: pgste.Fleet(members).compare(threads=5, reclaim="lru"))
+    """,
+    "sweep": """
+        trace = large()
+        call = lambda: for_ever(
+            lambda: pgste.sweep(trace, {"guests": list(range(1, 90))}, workers=2)
+        )
+        finish = lambda: nothing_left()
+    """,
+    "sweep over seeds": """
+        trace = large()
+        call = lambda: for_ever(lambda: pgste.sweep(trace, {"seeds": 99}, workers=2))
+        finish = lambda: nothing_left()
+    """,
+    "sweep, in this process": """
+        import concurrent.futures
+        class AtOnce(concurrent.futures.Executor):
+            def submit(self, fn, /, *args):
+                future = concurrent.futures.Future()
+                future.set_result(fn(*args))
+                return future
+        trace = large()
+        call = lambda: for_ever(
+            lambda: pgste.sweep(trace, {"guests": [1, 3, 9], "reclaim": "lru"}, AtOnce())
+        )
+        finish = lambda: nothing_left()
     """,
     "run_all": """
         events = np.tile(pairs(1 << 20), 16)
@@ -360,7 +445,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_ctrl_c(name: str) -> None:
+def test_ctrl_c(name: str, tmp_path: Path) -> None:
     script = PROLOGUE + textwrap.dedent(CALLS[name]) + EPILOGUE
     longest = 0.0
     moments, tries = list(MOMENTS), 2
@@ -370,6 +455,7 @@ def test_ctrl_c(name: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -469,3 +555,61 @@ print("well")
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
     assert done.stdout == "well\n", done.stderr
+
+
+# What is typed; {} is the folder with the files below.  Each takes longer than any moment.
+COMMANDS = {
+    "curve": ["curve", "{}/large.pgt", "--replays", "1025", "--sizes", "5000"],
+    "curve, threads": ["curve", "{}/large.pgt", "--replays", "1025", "--threads", "3"],
+    "size": ["size", "{}/large.pgt", "--max-swap-rate", "1M", "--guests", "30"],
+    "fleet": ["compare", "{}/large.pgt*4", "{}/large.pgt@+0.1s,stagger=0.1s"],
+    "fleet, threads": ["compare", "{}/large.pgt*30", "{}/large.pgt@+1s", "--threads", "5"],
+    "sweep": ["sweep", "{}/grid.toml", "--workers", "2"],
+    "sweep with results": ["sweep", "{}/grid.toml", "--results", "{}/results"],
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    numbers = np.arange(1 << 22)
+    pages = np.random.default_rng(2019).integers(0, 1 << 16, len(numbers))
+    trace = pgste.Trace.from_arrays(numbers & 1, pages, numbers * 0, numbers * 1000)
+    trace.save(folder / "large.pgt")
+    (folder / "grid.toml").write_text('traces = ["large.pgt"]\n[grid]\nguests = [30, 31, 32, 33]\n')
+    return folder
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_ctrl_c_on_the_command_line(name: str, files: Path, tmp_path: Path) -> None:
+    """To the whole group, as a terminal sends it: one line, no process, no folder is left."""
+    words = [word.replace("{}", str(files)) for word in COMMANDS[name]]
+    moments, tries, longest = [0.7, 1.5, 4.0], 2, 0.0
+    for seconds in moments:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pgste.cli", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+        try:
+            time.sleep(seconds)
+            sent = time.monotonic()
+            os.killpg(child.pid, signal.SIGINT)
+            out, err = child.communicate(timeout=TIMEOUT)
+            delay = time.monotonic() - sent
+            assert (child.returncode, out, err) == (130, "", "pgste: interrupted\n")
+            with pytest.raises(ProcessLookupError):
+                os.killpg(child.pid, 0)
+            assert not list(tmp_path.iterdir())
+        finally:
+            child.kill()
+        if delay >= LIMIT and tries:
+            tries -= 1
+            moments.append(seconds)
+        else:
+            longest = max(longest, delay)
+    print(f"{name}: longest until its end {longest:.3f} s")
+    assert longest < LIMIT

@@ -29,7 +29,7 @@ ALLOWED = {
     "study": "enums errors units _checks _engine _threads files traces",
     "guarantees": "enums errors units _checks _engine _threads kernels study",
     "freepath": "enums errors units _engine kernels",
-    "live": "enums errors units _engine traces study",
+    "live": "enums errors units _engine files traces study",
     "cli": "enums errors units _engine kernels traces study guarantees freepath live migration",
     "__init__": "enums errors moved _engine traces study guarantees",
 }

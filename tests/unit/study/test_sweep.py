@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from importlib.util import find_spec
@@ -18,8 +21,13 @@ import pytest
 
 import pgste
 from pgste.cli import main
+from pgste.cli.sweep import sweep_table
+from pgste.cli.terminal import Screen
+from pgste.files import saving
+from pgste.study import store
 from pgste.study.cell import VALUES
 from pgste.study.mixture import draw
+from pgste.study.result import LRU_ROWS
 from pgste.study.workers import WorkerDied, Workers
 
 
@@ -35,6 +43,7 @@ TRACES = {"one": trace(1), "two": trace(2)}
 GRID = {"mechanism": ["none", "cmma"], "host_memory": ["50%", 300], "seeds": 10, "window": 1e-3}
 HERE = ThreadPoolExecutor(1)
 MIDDLE = pgste.sample_trace()[20000:60000]
+LRU_KEYS = {row.key for row in LRU_ROWS}
 LRU = ("readaheads", "readahead_hits")
 
 
@@ -257,6 +266,72 @@ def test_ctrl_c_leaves_no_process_and_keeps_results(tmp_path: Path) -> None:
     assert figures(sweep) == figures(pgste.sweep(TRACES, GRID, HERE))
 
 
+SLOW = """
+import pgste
+pgste.sweep(pgste.sample_trace(), {"guests": list(range(100, 400))}, workers=2)
+"""
+
+
+def slow_sweep(place: Path) -> tuple[subprocess.Popen[bytes], Path, list[int]]:
+    """A sweep that takes long, its folder and its workers."""
+    before = set(place.glob("pgste-sweep-*"))
+    environment = {**os.environ, "TMPDIR": str(place)}
+    process = subprocess.Popen([sys.executable, "-c", SLOW], env=environment)
+    deadline = time.monotonic() + 120
+    workers: list[int] = []
+    while len(workers) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        workers = [pid for pid in map(int, children(process.pid)) if is_at_work(pid)]
+    (folder,) = set(place.glob("pgste-sweep-*")) - before
+    return process, folder, workers
+
+
+def children(pid: int) -> list[str]:
+    """Those of its main thread and of the others."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [child for path in found for child in path.read_text().split()]
+
+
+def is_at_work(pid: int) -> bool:
+    """Whether it takes more time than Python does to begin."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) > 1.2 * os.sysconf("SC_CLK_TCK")
+
+
+def test_what_a_killed_sweep_leaves_the_next_one_removes(tmp_path: Path) -> None:
+    alive, its, _ = slow_sweep(tmp_path)
+    try:
+        dead, folder, workers = slow_sweep(tmp_path)
+        dead.kill()
+        dead.wait()
+        assert list(folder.iterdir())
+        deadline = time.monotonic() + 5
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):
+            assert time.monotonic() < deadline, "workers of a sweep that is dead go on"
+            time.sleep(0.05)
+        head, pid, start, where, number = folder.name.rsplit("-", 4)
+        kept = [its, tmp_path / f"{head}-{pid}-{start}-{int(where) + 1}-{number}"]  # a container's
+        kept += [tmp_path / "pgste-sweep-x", tmp_path / f"{folder.name}8"]
+        for path in kept[1:]:
+            path.mkdir()
+        kept[-1].rmdir()
+        kept[-1].symlink_to(its)
+        if os.geteuid() == 0:
+            kept.append(tmp_path / f"{folder.name}9")
+            kept[-1].mkdir()
+            os.chown(kept[-1], 12345, -1)  # another user's
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        script = SLOW.replace("range(100, 400)", "[1]")
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)
+        assert sorted(tmp_path.glob("pgste-*")) == sorted(kept)
+        assert list(its.iterdir())
+        assert alive.poll() is None
+    finally:
+        alive.kill()
+        alive.wait()
+
+
 # ---- results on disk
 
 FORMATS = ["lines"] + (["parquet"] if find_spec("pyarrow") else [])
@@ -342,6 +417,84 @@ def test_two_sweeps_do_not_write_to_one_folder(folder: Path) -> None:
 
 
 # ---- what is told
+
+
+def test_two_sweeps_that_begin_at_once_do_not_share_a_new_folder(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    tried: list[str] = []
+
+    def save_late(path: Path, write: Any) -> None:
+        if not tried:  # while the folder has nothing yet
+            tried.append(path.name)
+            with pytest.raises(pgste.ArgumentError, match="another sweep writes"):
+                store.Store(tmp_path / "r", {"one": "1"})
+        saving.save(path, write)
+
+    monkeypatch.setattr(store, "save", save_late)
+    with contextlib.closing(store.Store(tmp_path / "r", {"one": "1"})):
+        assert tried == ["sweep.json"]
+
+
+BAD_RECORDS: dict[str, str | tuple[str, Any]] = {
+    "deep": "[" * 100_000,
+    "digits": '{"status": ' + "9" * 5000 + "}",
+    "a number": "5",
+    "nothing": "{}",
+    "not UTF-8": "\udcff",
+    "a text for a number": ("swap_outs", "many"),
+    "a number for a text": ("error", 5),
+    "a flag": ("guests", True),
+    "no status": ("status", "fine"),
+    "no mechanism": ("mechanism", None),
+    "no time": ("seconds", None),
+    "one more": ("another", 1),
+}
+
+
+@pytest.mark.parametrize("how", BAD_RECORDS)
+def test_what_others_wrote_into_the_results(how: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("pgste.study.store.find_spec", lambda name: None)
+    grid = {"mechanism": "none", "host_memory": 100}
+    pgste.sweep(TRACES, grid, HERE, results=tmp_path)
+    lines = (tmp_path / "cells.jsonl").read_text().splitlines()
+    told = BAD_RECORDS[how]
+    bad = told if isinstance(told, str) else json.dumps({**json.loads(lines[0]), told[0]: told[1]})
+    before = "\n".join([*lines, bad, ""]).encode(errors="surrogateescape")
+    (tmp_path / "cells.jsonl").write_bytes(before)
+    with pytest.raises(pgste.ArgumentError, match=r"cells.jsonl is damaged"):
+        pgste.sweep(TRACES, grid, HERE, results=tmp_path)
+    assert (tmp_path / "cells.jsonl").read_bytes() == before
+    (tmp_path / "sweep.json").write_bytes(before)
+    with pytest.raises(pgste.ArgumentError, match="of another sweep"):
+        pgste.sweep(TRACES, grid, HERE, results=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "cells.jsonl"])
+def test_a_pipe_among_the_results_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    pgste.sweep(TRACES, {"mechanism": "none"}, HERE, results=tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    for path in tmp_path.glob("*.parquet"):
+        path.unlink()
+    with pytest.raises(pgste.ArgumentError, match="no regular file"):
+        pgste.sweep(TRACES, {"mechanism": "none"}, HERE, results=tmp_path)
+
+
+@pytest.mark.parametrize("grid", [{"reclaim": "simple"}, {"seeds": 2, "window": 1e-3}])
+def test_every_figure_is_shown_and_drawn_or_said_to_be_none(
+    grid: dict[str, Any], tmp_path: Path
+) -> None:
+    grid = {"host_memory": [300, 400], **grid}
+    sweep = pgste.sweep(TRACES["one"], {"mechanism": "none", **grid}, HERE)
+    for name in VALUES:
+        missing = {record[name] for record in sweep.records} == {None}
+        assert missing == (grid.get("reclaim") == "simple" and name in LRU_KEYS), name
+        console = Screen()
+        with console.capture() as shown:
+            console.print(sweep_table(sweep, name))
+        assert (" -\n" in shown.get()) == missing
+        sweep.plot(tmp_path / "x.png", name)
 
 
 def test_most_is_the_last_of_those_that_fit() -> None:
@@ -454,7 +607,7 @@ def test_the_verb_tells_and_draws(grid_file: Path, capsys: Any, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[grid", ["not TOML"]),
+        ("[grid", ["no grid in TOML"]),
         ("axes = 1", ["'axes'"]),
         ("traces = 1", ["traces", "1"]),
         ('traces = ["none.pgt"]', ["none.pgt"]),
