@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from differential.test_curve import random_events, words
 from reference import footprint as reference
 from reference.reporting import Settings
 
-import pgste
+from differential.test_curve import random_events, words
 from pgste._engine.footprint import COUNTS, RULES, one_guest
 
 Times = list[int]
