@@ -586,6 +586,20 @@ cdef extern from "pgste.h" nogil:
         double held_seconds
         double used_seconds
 
+    cdef enum pgste_placement:
+        PGSTE_PLACE_LOWEST
+        PGSTE_PLACE_BUDDY
+
+    cdef struct pgste_place_config:
+        const uint64_t *events
+        uint64_t nr_events
+        uint64_t base_pfn
+        uint64_t nr_pages
+        pgste_placement placement
+        uint64_t nr_places
+
+    int64_t pgste_place(const pgste_place_config *config, uint64_t *events, uint64_t *which,
+        uint64_t max)
     const char *pgste_footprint_count_name(unsigned i)
     int pgste_footprint(const pgste_footprint_config *config, pgste_footprint_result *result,
         uint64_t *held, uint64_t *used)

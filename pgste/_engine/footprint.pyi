@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 RULES: tuple[str, ...]
 COUNTS: tuple[str, ...]
+PLACEMENTS: tuple[str, ...]
 
 def one_guest(
     events: npt.NDArray[np.uint64],
@@ -25,3 +26,12 @@ def one_guest(
     reporting: Mapping[str, Any] | None = None,
     samples: npt.NDArray[np.uint64],
 ) -> dict[str, Any]: ...
+def place(
+    events: npt.NDArray[np.uint64],
+    placement: str,
+    *,
+    base: int,
+    pages: int,
+    places: int,
+    most: int,
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]: ...

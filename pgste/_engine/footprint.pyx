@@ -2,7 +2,7 @@
 """Binding of src_c/footprint/: what a host with room for all holds for one guest."""
 
 cimport pgste._engine._numpy as cnp
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from pgste._engine._c cimport (
     PGSTE_E_ARG,
@@ -14,6 +14,9 @@ from pgste._engine._c cimport (
     pgste_footprint_count_name,
     pgste_footprint_result,
     pgste_footprint_rule,
+    pgste_place,
+    pgste_place_config,
+    pgste_placement,
     pgste_poison,
     pgste_reporting_config,
 )
@@ -27,6 +30,7 @@ from pgste._engine.names import ADVICES, POISONS
 from pgste.errors import BY_CODE, ArgumentError, ModelMemoryError
 
 RULES = ("keep", "blocks", "reporting", "balloon", "age")
+PLACEMENTS = ("lowest", "buddy")
 
 
 cdef tuple count_names():
@@ -145,3 +149,41 @@ def one_guest(
         "held": looks[0, :-1].copy(),
         "used": looks[1, :-1].copy(),
     }
+
+
+def place(events, placement, *, uint64_t base, uint64_t pages, uint64_t places, uint64_t most):
+    """The events where another allocator, one of `PLACEMENTS`, would have had them.
+
+    They are about ``pages`` from ``base`` on, and go into a guest of ``places`` pages, 2^n of them.
+    ``most`` is how many they may become.
+
+    Returns
+    -------
+    (array of uint64, array of uint64)
+        Events, and which of the given ones each is from.
+
+    Raises
+    ------
+    ArgumentError, OutOfFramesError, ModelMemoryError
+    """
+    cdef pgste_place_config config
+    cdef int64_t nr
+    cdef PyThreadState *ts
+    config.events = numbers(events, "events", &config.nr_events)
+    config.base_pfn = base
+    config.nr_pages = pages
+    config.placement = <pgste_placement><int>PLACEMENTS.index(placement)
+    config.nr_places = places
+    cdef cnp.ndarray placed = np.empty(most + 1, np.uint64)
+    cdef cnp.ndarray which = np.empty(most + 1, np.uint64)
+    ts = watch_begin(NULL)
+    nr = pgste_place(
+        &config, <uint64_t *>cnp.array_data(placed), <uint64_t *>cnp.array_data(which), most
+    )
+    if watch_end(ts):
+        watch_raise()
+    if nr == PGSTE_E_ARG:
+        raise ArgumentError("events, pages, places or most: out of range")
+    if nr < 0:
+        raise BY_CODE[nr](strerror(nr))
+    return placed[:nr].copy(), which[:nr].copy()

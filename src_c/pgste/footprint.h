@@ -66,6 +66,29 @@ const char *pgste_footprint_count_name(unsigned i);
 int pgste_footprint(const struct pgste_footprint_config *config,
 		    struct pgste_footprint_result *result, uint64_t *held, uint64_t *used);
 
+/* Which block a guest's allocator hands out. */
+enum pgste_placement {
+	PGSTE_PLACE_LOWEST = 0, /* the lowest that is free: as compact as an allocator can be */
+	PGSTE_PLACE_BUDDY	/* the kernel's: the smallest that fits, the last one freed first */
+};
+
+struct pgste_place_config {
+	const uint64_t *events;
+	uint64_t nr_events;
+	uint64_t base_pfn, nr_pages; /* events are about the pages [base_pfn, base_pfn + nr_pages) */
+	enum pgste_placement placement;
+	uint64_t nr_places; /* pages of the guest that they are placed in: 2^10 .. 2^31, 2^n */
+};
+/*
+ * The same frees and allocs where another allocator would have had them, in a guest that starts
+ * with nothing but the pages that are in use at first.  events and which have room for max: an
+ * event, and which of the config's it is from.  What lies apart now is freed page by page.  How
+ * many they are; PGSTE_E_ARG: an event outside, or max too small; PGSTE_E_NO_FRAME: no block is
+ * free; PGSTE_E_NOMEM, PGSTE_E_CANCELLED.
+ */
+int64_t pgste_place(const struct pgste_place_config *config, uint64_t *events, uint64_t *which,
+		    uint64_t max);
+
 PGSTE_END
 
 #endif

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from reference import footprint as reference
+from reference import placement as placement_reference
 from reference.reporting import Settings
 
+import pgste
 from differential.test_curve import random_events, words
-from pgste._engine.footprint import COUNTS, RULES, one_guest
+from pgste._engine.footprint import COUNTS, PLACEMENTS, RULES, one_guest, place
 
 Times = list[int]
 
@@ -114,3 +116,29 @@ def test_a_balloon_of_many_messages() -> None:
     for period, reserve in ((500, 0), (500, 300), (10**6, 0)):
         got = check(events, times, reference.Setup("balloon", 1024, period=period, reserve=reserve))
     assert got["waits"] > 2
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_every_placement(placement: str) -> None:
+    rng = random.Random(placement)
+    full = 0
+    for _ in range(100):
+        pages, orders = rng.choice([(16, 3), (1 << 10, 4), (1 << 11, 10), (1 << 12, 11)])
+        base = rng.choice([0, 5, 1 << 40])
+        nr = rng.choice([20, 120])
+        events = [(k, o, base + p) for k, o, p in random_events(rng, pages, nr, orders)]
+        most = sum((1 << order) + 1 for _, order, _ in events)
+        places = rng.choice([1 << 10, 1 << 11])
+        expected = placement_reference.place(events, placement, places)
+        arguments = {"base": base, "pages": pages, "places": places, "most": most}
+        if expected is None:
+            full += 1
+            with pytest.raises(pgste.OutOfFramesError):
+                place(words(events), placement, **arguments)
+            continue
+        got, which = place(words(events), placement, **arguments)
+        assert got.tolist() == words(expected[0]).tolist(), events
+        assert which.tolist() == expected[1]
+        with pytest.raises(pgste.ArgumentError):
+            place(words(events), placement, **{**arguments, "most": len(got) - 1})
+    assert 0 < full < 60
