@@ -13,7 +13,7 @@ from pgste.cli.common import TRACE_HELP, add_budget, open_trace, trace_name
 from pgste.cli.terminal import Grid, bars_by_name, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
 from pgste.errors import ArgumentError
-from pgste.study.footprint import HOST_PAGES, MECHANISMS, UNNAMED, Footprint, footprint
+from pgste.study.footprint import HOST_PAGES, MECHANISMS, PLACED, UNNAMED, Footprint, footprint
 from pgste.study.picture import check_picture
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_bytes
 
@@ -60,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=UNNAMED,
         default="used",
         help="what pages in no event are all the time (default used, and left out)",
+    )
+    parser.add_argument(
+        "--placement",
+        choices=PLACED,
+        default="recorded",
+        help="which pages the guest's allocator hands out: those of the trace, or in a fresh guest "
+        "the lowest that are free, or those of Linux's buddy allocator (default recorded)",
     )
     for name, of, metavar, default, text in (
         ("orders", whole_number, "LIST", "9", "of reporting: the smallest orders, 0 to 15"),
@@ -118,7 +125,7 @@ def _table(found: Footprint) -> Grid:
             line.setting or "-",
             format_bytes(line.held_mean * PAGE_BYTES),
             format_bytes(counts["peak"] * PAGE_BYTES),
-            f"{line.saved:.3f}",
+            f"{line.saved:.3g}",
             f"{line.part:.1%}",
             *(format_count(counts[name]) for name in ("calls", "discards", "faults", "waits")),
         )
@@ -139,7 +146,7 @@ def _notes(found: Footprint) -> str:
     which = "free all the time" if found.unnamed == "free" else "in use, and left out"
     notes = [
         f"in use, mean: {format_bytes(found.used_mean * PAGE_BYTES)}; host pages of "
-        f"{found.host_pages}; pages in no event: {which}"
+        f"{found.host_pages}; placement: {found.placement}; pages in no event: {which}"
     ]
     for line in found.lines:
         if line.counts["moved"]:
@@ -163,6 +170,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             args.mechanisms.split(",") if args.mechanisms is not None else None,
             host_pages=args.host_pages,
             unnamed=args.unnamed,
+            placement=args.placement,
             orders=args.orders,
             delays=args.delays,
             scan=args.scan,

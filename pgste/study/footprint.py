@@ -17,21 +17,30 @@ import numpy.typing as npt
 
 from pgste._checks import check_callable, count_of, items_of, name_of, names_of, number_of
 from pgste._engine import Guest
-from pgste._engine.footprint import COUNTS, one_guest
+from pgste._engine.footprint import COUNTS, PLACEMENTS, one_guest, place
 from pgste._engine.names import shown
-from pgste.errors import ArgumentError, ArgumentTypeError, TraceError
+from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError, TraceError
 from pgste.study.sizes import check_no_accesses
 from pgste.traces.budget import Meter
 from pgste.traces.trace import Trace
 from pgste.units import PAGE_BYTES, format_bytes
 
-__all__ = ["HOST_PAGES", "MECHANISMS", "UNNAMED", "Footprint", "FootprintLine", "footprint"]
+__all__ = [
+    "HOST_PAGES",
+    "MECHANISMS",
+    "PLACED",
+    "UNNAMED",
+    "Footprint",
+    "FootprintLine",
+    "footprint",
+]
 
 MECHANISMS = (
     "none", "page", "reporting", "hyperalloc", "balloon", "virtio-mem", "proactive"
 )  # fmt: skip
 HOST_PAGES = ("4K", "2M")
 UNNAMED = ("used", "free")
+PLACED = ("recorded", *PLACEMENTS)
 GRANULES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 MAX_ORDER = 15  # of a block: 128 MiB
 MAX_SAMPLES = 1 << 20
@@ -40,6 +49,7 @@ _HUGE = 9  # order of a huge page of x86, and of HyperAlloc's frames
 _ALIGN = 1 << MAX_ORDER
 _BYTES_A_PAGE = 32  # of the tables of a pass
 _PAGES_A_UNIT = 32  # of work: a pass looks at a few bytes of each page before it starts
+_MOST_PLACES = 1 << 31
 _GIB_PAGES = (1 << 30) // PAGE_BYTES
 
 Progress = Callable[[str, int, int], object]
@@ -77,6 +87,7 @@ class Footprint:
     summary: dict[str, Any]
     host_pages: str
     unnamed: str
+    placement: str
     times: npt.NDArray[np.float64] = field(repr=False)
     """Seconds after the first event at which it was looked at."""
     used: npt.NDArray[np.int64] = field(repr=False)
@@ -101,6 +112,7 @@ class Footprint:
             "summary": self.summary,
             "host_pages": self.host_pages,
             "unnamed": self.unnamed,
+            "placement": self.placement,
             "times": self.times.tolist(),
             "used": self.used.tolist(),
             "used_mean": self.used_mean,
@@ -174,6 +186,7 @@ def footprint(
     *,
     host_pages: str = "4K",
     unnamed: str = "used",
+    placement: str = "recorded",
     orders: Iterable[int] = (9,),
     delays: Iterable[float] = (2.0,),
     scan: float = 5.0,
@@ -195,6 +208,9 @@ def footprint(
     host_pages: "4K", or "2M": transparent huge pages.
     unnamed: what pages in no event are all the time: "used", and left out of what is held, or
         "free".
+    placement: which pages the guest's allocator hands out: those "recorded", or in a guest that
+        starts with next to nothing in use the "lowest" that are free, or those of the kernel's
+        "buddy" allocator.
     orders, delays: of ``reporting``, each with each: the smallest order that is reported, 0 .. 15,
         and seconds from a free to the pass.
     scan: seconds from one scan of HyperAlloc's host to the next.
@@ -211,6 +227,7 @@ def footprint(
     """
     name_of("host_pages", host_pages, HOST_PAGES)
     name_of("unnamed", unnamed, UNNAMED)
+    name_of("placement", placement, PLACED)
     every = MECHANISMS if host_pages == "4K" else MECHANISMS[:-1]
     names = every if mechanisms is None else names_of("mechanisms", mechanisms, MECHANISMS)
     if not names or len(set(names)) != len(names):
@@ -231,7 +248,9 @@ def footprint(
         reserve = count_of("reserve", reserve, 1 << 60, least=0)
     samples = count_of("samples", samples, MAX_SAMPLES)
     check_callable("progress", progress)
-    setting = _setting(trace, unnamed == "free", samples)
+    _check_trace(trace)
+    placed = trace if placement == "recorded" else _placed(trace, placement)
+    setting = _setting(placed, unnamed == "free", samples)
     if reserve is None:
         reserve = setting.summary["unique_pages"] * PAGE_BYTES // 16
     plans = [plan for name in names for plan in _plans(name, how, reserve, setting)]
@@ -263,9 +282,10 @@ def footprint(
     }
     return Footprint(
         trace=trace.path or "trace",
-        summary=setting.summary,
+        summary=setting.summary if placed is trace else trace.summary(),
         host_pages=host_pages,
         unnamed=unnamed,
+        placement=placement,
         times=setting.samples / 1e9,
         used=none["used"].astype(np.int64),
         used_mean=_mean(setting, none, "used"),
@@ -295,12 +315,45 @@ def _ns(name: str, value: Any, least: float) -> int:
     return round(number_of(name, value, least, _MAX_SECONDS, " s") * 1e9)
 
 
-def _setting(trace: Trace, unnamed_free: bool, samples: int) -> _Setting:
+def _check_trace(trace: object) -> None:
     if not isinstance(trace, Trace):
         raise ArgumentTypeError(f"trace: {shown(trace)} is not a Trace")
     check_no_accesses(trace)
     if len(trace) == 0:
         raise ArgumentError("trace: has no events")
+
+
+def _placed(trace: Trace, placement: str) -> Trace:
+    """The trace in the pages that another allocator hands out, in a guest twice its peak or more.
+
+    TraceError if it takes more than the trace's budget; OutOfFramesError if its blocks are larger
+    than the allocator's.
+    """
+    summary = trace.summary()
+    base, span = summary["lowest_pfn"], summary["highest_pfn"] + 1 - summary["lowest_pfn"]
+    most = len(trace) + summary["pages_allocated"] + summary["pages_freed"]
+    places = 1 << max((2 * summary["peak_in_use"] - 1).bit_length(), 10)
+    meter = Meter(trace._budget, 16 * len(trace))
+    try:
+        meter.memory(16 * most + 5 * span + _BYTES_A_PAGE * places, "placing its pages anew")
+    except TraceError as error:
+        raise TraceError(error.reason, path=trace.path) from None
+    while True:
+        try:
+            events, which = place(
+                trace.events, placement, base=base, pages=span, places=places, most=most
+            )
+            break
+        except OutOfFramesError:
+            places *= 2  # no block is free that is large enough
+            if places > _MOST_PLACES or places > 64 * summary["peak_in_use"] + (1 << 20):
+                raise
+    placed = Trace(events, trace.time[which.astype(np.int64)], path=trace.path)
+    placed._budget = trace._budget
+    return placed
+
+
+def _setting(trace: Trace, unnamed_free: bool, samples: int) -> _Setting:
     summary = trace.summary()
     base = summary["lowest_pfn"] // _ALIGN * _ALIGN
     pages = -(-(summary["highest_pfn"] + 1 - base) // _ALIGN) * _ALIGN

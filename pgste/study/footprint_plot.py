@@ -53,16 +53,18 @@ def _held(axes: Axes, found: Any) -> None:
     scale, unit = (_MIB_PAGES * 1024, "GiB") if gib else (_MIB_PAGES, "MiB")
     axes.fill_between(found.times, found.used / scale, color="#dddddd", label="in use")
     nr = dict.fromkeys(_COLOURS, 0)
+    none = next((line for line in found.lines if line.mechanism == "none"), None)
     for line in found.lines:
+        same = none is not None and line is not none and (line.held == none.held).all()
         dashes = _DASHES[nr[line.mechanism] % len(_DASHES)]
         nr[line.mechanism] += 1
         axes.plot(
             found.times,
-            line.held / scale,
+            line.held / scale if not same else [float("nan")] * len(line.held),
             color=_COLOURS[line.mechanism],
             linestyle=dashes,
-            linewidth=1.5,
-            label=f"{line.name}: {line.part:.0%}",
+            linewidth=3.5 if line is none else 1.5,
+            label=f"{line.name}: {'as none' if same else f'{line.part:.0%}'}",
         )
     axes.set_xlim(0, max(float(found.times[-1]), 1e-9))
     axes.set_ylim(bottom=0)
@@ -80,6 +82,7 @@ def _granules(axes: Axes, found: Any) -> None:
         parts = [100 * found.granules[order][pages] for order in orders]
         axes.plot(orders, parts, label=f"host pages of {pages}", **line_style(pages, i))
     axes.set_xticks(orders, [format_bytes(PAGE_BYTES << order) for order in orders])
+    axes.tick_params(axis="x", labelsize=7.5)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_ylabel("% of free memory")
     axes.set_xlabel("blocks that come back at once when they are wholly free")
@@ -88,22 +91,19 @@ def _granules(axes: Axes, found: Any) -> None:
 
 def finding(found: Any) -> str:
     """What the footprint shows, in a sentence."""
-    ranked = sorted(
-        (line for line in found.lines if line.mechanism not in ("none", "proactive")),
-        key=lambda line: -line.part,
-    )
-    used = format_bytes(found.used_mean * PAGE_BYTES)
-    if not ranked:
-        return f"In use on average: {used}"
-    best, last = ranked[0], ranked[-1]
-    return (
-        f"Of the free memory, {best.name} gives back {best.part:.0%}, {last.name} {last.part:.0%}"
-    )
+    best: dict[str, float] = {}
+    for line in found.lines:
+        if line.mechanism != "none":
+            best[line.mechanism] = max(line.part, best.get(line.mechanism, line.part))
+    if not best:
+        return f"In use on average: {format_bytes(found.used_mean * PAGE_BYTES)}"
+    ranked = sorted(best.items(), key=lambda one: -one[1])
+    return "Given back of the free memory: " + ", ".join(f"{n} {part:.0%}" for n, part in ranked)
 
 
 def _below(found: Any) -> str:
     free = found.unnamed == "free"
     return (
-        f"{Path(found.trace).name}, host pages of {found.host_pages}. Pages in no event count as "
-        f"{'free all the time' if free else 'in use, and are left out'}."
+        f"{Path(found.trace).name}, host pages of {found.host_pages}, placement {found.placement}. "
+        f"Pages in no event count as {'free all the time' if free else 'in use, and are left out'}."
     )

@@ -55,7 +55,7 @@ def place(
     events: Sequence[Event], placement: str, places: int
 ) -> tuple[list[Event], list[int]] | None:
     """Events, and which of the given ones each is from; None: no block was free."""
-    allocator = {"lowest": Lowest, "buddy": Buddy}[placement](places)
+    allocator: Lowest | Buddy = Lowest(places) if placement == "lowest" else Buddy(places)
     at: dict[int, int] = {}
     out: list[Event] = []
     which: list[int] = []
