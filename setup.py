@@ -39,7 +39,7 @@ COMMON = ["-std=c11", "-fvisibility=hidden", "-pthread", "-g0"]
 CORE_CFLAGS = [*COMMON, "-O3", *EXTRA]
 # Rooms that call one another for every page become one unit, so that the compiler inlines across
 # them and reads the headers once.  The kernels of CPUs have the same names, each in its file.
-UNIT_ROOMS = ("base", "host", "memory", "guest", "mech", "footprint", "replay", "search")
+UNIT_ROOMS = ("base", "host", "memory", "guest", "mech", "replay", "search")
 UNIT = [] if EXTRA else [src for src in SOURCES if src.split(os.sep)[1] in UNIT_ROOMS]
 # Link-time optimisation on top makes ESSA on random gfns 12 to 18 % slower, free and alloc 12 %.
 # The binding only hands arguments on: -Og compiles in half the time.  Calls for one page pass

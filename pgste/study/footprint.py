@@ -42,11 +42,11 @@ HOST_PAGES = ("4K", "2M")
 UNNAMED = ("used", "free")
 PLACED = ("recorded", *PLACEMENTS)
 GRANULES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-MAX_ORDER = 15  # of a block: 128 MiB
+MAX_BLOCK = 15  # order of a block: 128 MiB
 MAX_SAMPLES = 1 << 20
 _MAX_SECONDS = 1e9
 _HUGE = 9  # order of a huge page of x86, and of HyperAlloc's frames
-_ALIGN = 1 << MAX_ORDER
+_ALIGN = 1 << MAX_BLOCK
 _BYTES_A_PAGE = 32  # of the tables of a pass
 _PAGES_A_UNIT = 32  # of work: a pass looks at a few bytes of each page before it starts
 _MOST_PLACES = 1 << 31
@@ -306,7 +306,7 @@ def _several(name: str, values: object) -> tuple[Any, ...]:
 
 def _orders(name: str, values: object) -> list[int]:
     return [
-        count_of(f"{name}[{i}]", one, MAX_ORDER, least=0)
+        count_of(f"{name}[{i}]", one, MAX_BLOCK, least=0)
         for i, one in enumerate(_several(name, values))
     ]
 

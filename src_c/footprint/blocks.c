@@ -46,7 +46,8 @@ struct run_of_blocks {
 	uint64_t first, nr;
 };
 
-static void blocks_flush(struct footprint *f, const struct loose_blocks *b, struct run_of_blocks *run)
+static void blocks_flush(struct footprint *f, const struct loose_blocks *b,
+			 struct run_of_blocks *run)
 {
 	if (run->nr)
 		backing_discard(&f->backing, run->first * b->size, run->nr * b->size);

@@ -12,7 +12,7 @@
 struct places {
 	enum pgste_placement placement;
 	uint64_t nr;
-	/* LOWEST: a tree over all pages; for each node one more than the order of its largest block */
+	/* LOWEST: a tree over all pages; of each node, 1 + the order of its largest free block */
 	uint8_t *best;
 	unsigned depth;
 	struct buddy buddy; /* BUDDY */

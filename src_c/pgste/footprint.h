@@ -33,7 +33,7 @@ struct pgste_footprint_config {
 	enum pgste_footprint_rule rule;
 	uint32_t block_order; /* BLOCKS: 0 .. 15 */
 	uint64_t period_ns;   /* at least 1, but for BLOCKS; <= PGSTE_MAX_NS */
-	uint64_t reserve;     /* BLOCKS, with a period, and BALLOON: free pages that the guest keeps */
+	uint64_t reserve;     /* free pages that the guest keeps: BALLOON; BLOCKS with a period */
 	bool asks;	      /* BLOCKS: an alloc in a block that is gone waits for a call */
 	bool populate;	      /* BLOCKS: and the host fills all of the block */
 	const struct pgste_reporting_config *reporting; /* REPORTING; NULL: the kernel's */
@@ -75,7 +75,7 @@ enum pgste_placement {
 struct pgste_place_config {
 	const uint64_t *events;
 	uint64_t nr_events;
-	uint64_t base_pfn, nr_pages; /* events are about the pages [base_pfn, base_pfn + nr_pages) */
+	uint64_t base_pfn, nr_pages; /* of events: [base_pfn, base_pfn + nr_pages) */
 	enum pgste_placement placement;
 	uint64_t nr_places; /* pages of the guest that they are placed in: 2^10 .. 2^31, 2^n */
 };
