@@ -145,8 +145,9 @@ def _granules(found: Footprint) -> Grid:
 def _notes(found: Footprint) -> str:
     which = "free all the time" if found.unnamed == "free" else "in use, and left out"
     notes = [
-        f"in use, mean: {format_bytes(found.used_mean * PAGE_BYTES)}; host pages of "
-        f"{found.host_pages}; placement: {found.placement}; pages in no event: {which}"
+        f"in use, mean: {format_bytes(found.used_mean * PAGE_BYTES)}",
+        f"host pages: {found.host_pages}; placement: {found.placement}",
+        f"pages in no event: {which}",
     ]
     for line in found.lines:
         if line.counts["moved"]:
