@@ -89,9 +89,12 @@ static int age_start(struct footprint *f)
 	a->newer = table_new(nr * sizeof(*a->newer));
 	if (!a->last || !a->older || !a->newer)
 		return PGSTE_E_NOMEM;
-	for (uint32_t page = 0; page < nr; page++)
+	for (uint32_t page = 0; page < nr; page++) {
+		if (fp_stops(f, 1))
+			return PGSTE_E_CANCELLED;
 		if (f->pages[page] & FP_MAPPED)
 			age_append(a, page, 0);
+	}
 	return PGSTE_OK;
 }
 

@@ -15,21 +15,18 @@ int backing_new(struct backing *b, uint8_t *pages, uint64_t nr_pages, unsigned o
 		return PGSTE_OK;
 	b->nr_places = nr_pages >> order;
 	b->places = table_new(b->nr_places * sizeof(*b->places));
-	if (!b->places)
-		return PGSTE_E_NOMEM;
-	for (uint64_t page = 0; page < nr_pages; page++)
-		b->places[page >> order].counted += (pages[page] & FP_COUNTED) != 0;
-	return PGSTE_OK;
+	return b->places ? PGSTE_OK : PGSTE_E_NOMEM;
+}
+
+void backing_counts(struct backing *b, uint64_t page)
+{
+	if (b->places)
+		b->places[page >> b->order].counted++;
 }
 
 void backing_free(struct backing *b)
 {
 	table_free(b->places, b->nr_places * sizeof(*b->places));
-}
-
-static bool counts(const struct backing *b, uint64_t page)
-{
-	return b->pages[page] & FP_COUNTED;
 }
 
 void backing_touch(struct backing *b, uint64_t page)
@@ -44,8 +41,8 @@ void backing_touch(struct backing *b, uint64_t page)
 		b->held += place->counted;
 		return;
 	}
-	b->pages[page] |= FP_MAPPED;
-	b->held += counts(b, page);
+	b->pages[page] |= FP_MAPPED; /* it counts: a page that does not is never free, nor touched */
+	b->held++;
 }
 
 static void folio_goes(struct backing *b, struct place *place, enum place_state state)
@@ -73,8 +70,8 @@ void backing_take(struct backing *b, uint64_t page)
 
 	if (*bits & FP_MAPPED) {
 		*bits &= (uint8_t)~FP_MAPPED;
-		b->held -= counts(b, page);
-		b->result->given += counts(b, page);
+		b->held--;
+		b->result->given++;
 	}
 	if (*bits & FP_PART) {
 		*bits &= (uint8_t)~FP_PART;

@@ -172,6 +172,8 @@ static int balloon_start(struct footprint *f)
 	if (!b->place || !b->name || !b->below || !b->above || !b->inside || !b->is_inside)
 		return PGSTE_E_NOMEM;
 	for (uint32_t page = 0; page < nr; page++) {
+		if (fp_stops(f, 1))
+			return PGSTE_E_CANCELLED;
 		b->place[page] = b->name[page] = page;
 		if (fp_is_free(f, page))
 			free_push(b, page);

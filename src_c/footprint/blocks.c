@@ -167,6 +167,8 @@ static int blocks_start(struct footprint *f)
 	if (!b->nr_free || !b->out)
 		return PGSTE_E_NOMEM;
 	for (uint64_t page = 0; page < config->nr_pages; page++) {
+		if (fp_stops(f, 1))
+			return PGSTE_E_CANCELLED;
 		b->nr_free[page / b->size] += fp_is_free(f, page);
 		b->left += fp_is_free(f, page);
 	}

@@ -18,7 +18,7 @@ enum {
 	FP_COUNTED = 2, /* its memory counts */
 	FP_MAPPED = 4,	/* by a page of its own */
 	FP_PART = 8,	/* by a folio that is mapped page by page */
-	FP_SEEN = 16,	/* in an event; while setting up */
+	FP_SEEN = 16,	/* in an event */
 	FP_OUT = 32	/* paged out */
 };
 
@@ -72,6 +72,8 @@ extern const struct fp_rule fp_blocks, fp_reporting, fp_balloon, fp_age;
 
 int backing_new(struct backing *b, uint8_t *pages, uint64_t nr_pages, unsigned order);
 void backing_free(struct backing *b);
+/* The page counts (FP_COUNTED): of each that does, before the first touch. */
+void backing_counts(struct backing *b, uint64_t page);
 /* A store of the guest: a fault if there is no memory. */
 void backing_touch(struct backing *b, uint64_t page);
 /* One madvise(MADV_DONTNEED). */

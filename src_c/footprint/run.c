@@ -64,17 +64,22 @@ static int fp_set_up(struct footprint *f)
 	const struct pgste_footprint_config *config = f->config;
 	int error = fp_first_events(f);
 
+	if (!error)
+		error = backing_new(&f->backing, f->pages, config->nr_pages, config->host_order);
 	for (uint64_t page = 0; page < config->nr_pages && !error; page++) {
 		if (fp_stops(f, 1))
 			return PGSTE_E_CANCELLED;
 		if (config->unnamed_free && !(f->pages[page] & FP_SEEN))
 			f->pages[page] = FP_COUNTED | FP_FREE;
+		if (f->pages[page] & FP_COUNTED)
+			backing_counts(&f->backing, page);
 	}
-	if (!error)
-		error = backing_new(&f->backing, f->pages, config->nr_pages, config->host_order);
-	for (uint64_t page = 0; page < config->nr_pages && !error; page++)
+	for (uint64_t page = 0; page < config->nr_pages && !error; page++) {
+		if (fp_stops(f, 1))
+			return PGSTE_E_CANCELLED;
 		if ((f->pages[page] & (FP_SEEN | FP_FREE)) == FP_SEEN)
 			backing_touch(&f->backing, page);
+	}
 	if (!error && f->rule->start)
 		error = f->rule->start(f);
 	memset(f->result, 0, sizeof(*f->result)); /* what was done so far is not counted */
@@ -176,6 +181,15 @@ static void fp_alloc(struct footprint *f, const struct fp_block *block)
 			backing_touch(&f->backing, page);
 }
 
+/* An event that was there when the guest was set up named all of its pages. */
+static bool fp_knows(const struct footprint *f, const struct fp_block *block)
+{
+	for (uint64_t page = block->first; page < block->first + block->nr; page++)
+		if (!(f->pages[page] & FP_SEEN))
+			return false;
+	return true;
+}
+
 static int fp_run(struct footprint *f)
 {
 	const struct pgste_footprint_config *config = f->config;
@@ -186,7 +200,8 @@ static int fp_run(struct footprint *f)
 		const uint64_t time = READ_ONCE(config->times_ns[i]) - start;
 		struct fp_block block;
 
-		if (!fp_event(f, READ_ONCE(config->events[i]), &block) || time < f->now)
+		if (!fp_event(f, READ_ONCE(config->events[i]), &block) || time < f->now ||
+		    !fp_knows(f, &block))
 			return PGSTE_E_CHANGED;
 		if (fp_stops(f, block.nr) || fp_pass_to(f, time))
 			return PGSTE_E_CANCELLED;
