@@ -41,7 +41,8 @@ void backing_touch(struct backing *b, uint64_t page)
 		b->held += place->counted;
 		return;
 	}
-	b->pages[page] |= FP_MAPPED; /* it counts: a page that does not is never free, nor touched */
+	/* it counts: a page that does not is never free, and so never touched */
+	b->pages[page] |= FP_MAPPED;
 	b->held++;
 }
 
