@@ -53,7 +53,10 @@ HOT = [
 ]
 HOT_CFLAGS = [*COMMON, "-O1", "-w", *EXTRA]
 # Calls that are rare, or long within the core.
-COLD = [f"pgste._engine.{n}" for n in ("curve", "live", "replay", "reporting", "search", "trace")]
+COLD = [
+    f"pgste._engine.{name}"
+    for name in ("curve", "footprint", "live", "replay", "reporting", "search", "trace")
+]
 COLD_CFLAGS = [*COMMON, "-O0", "-w", *EXTRA]
 LDFLAGS = ["-pthread", *(EXTRA or ["-s"])]
 DIRECTIVES = {

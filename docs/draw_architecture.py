@@ -25,8 +25,8 @@ RULES = HERE.parent / "tests" / "rules"
 FACE = {"src_c": "#e8eef4", "pgste": "#f6efe2"}
 #: Where a room stands, from 0 to 10; a room that is not named here stands in the middle.
 PLACE = {
-    "src_c": {"search": 2.3, "replay": 7.6, "mech": 4.2, "guest": 3, "memory": 4.6, "scan": 1.2}
-    | {"host": 4.1, "trace": 6.9, "live": 9.3, "curve": 8.1},
+    "src_c": {"search": 1.6, "replay": 5, "footprint": 8.4, "mech": 4.2, "guest": 3, "memory": 4.6}
+    | {"scan": 1, "host": 3.45, "trace": 5.7, "curve": 7.4, "live": 9.2},
     "pgste": {
         "files": 1.2,
         "kernels": 9,
@@ -45,9 +45,13 @@ WIDTH = {
     "kernels": 2,
     "traces": 2.4,
     "study": 3.2,
-    "scan": 2.3,
-    "host": 3.2,
-    "trace": 1.9,
+    "search": 3,
+    "replay": 3,
+    "footprint": 3.2,
+    "scan": 2.1,
+    "host": 2.6,
+    "trace": 1.6,
+    "curve": 1.6,
     "live": 1.8,
     "guarantees": 2.4,
     "freepath": 2.4,

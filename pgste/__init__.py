@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from pgste.study.compare import compare
     from pgste.study.curve import Curve, curve
     from pgste.study.fleet import Fleet, Member
+    from pgste.study.footprint import Footprint, footprint
     from pgste.study.result import Comparison
     from pgste.study.smallest import Smallest, smallest_hosts
     from pgste.study.sweep import Sweep, sweep
@@ -87,6 +88,7 @@ __all__ = [
     "Curve",
     "DiscardException",
     "Fleet",
+    "Footprint",
     "ForeignPteError",
     "GfnError",
     "Guarantees",
@@ -128,6 +130,7 @@ __all__ = [
     "__version__",
     "compare",
     "curve",
+    "footprint",
     "generations",
     "get_include",
     "get_library",
@@ -148,6 +151,7 @@ _LATER = {
     "Comparison": "pgste.study.result.Comparison",
     "Curve": "pgste.study.curve.Curve",
     "Fleet": "pgste.study.fleet.Fleet",
+    "Footprint": "pgste.study.footprint.Footprint",
     "Guarantees": "pgste.guarantees.Guarantees",
     "Guest": "pgste._engine.Guest",
     "Host": "pgste._engine.Host",
@@ -160,6 +164,7 @@ _LATER = {
     "__version__": "pgste._engine.VERSION",
     "compare": "pgste.study.compare.compare",
     "curve": "pgste.study.curve.curve",
+    "footprint": "pgste.study.footprint.footprint",
     "generations": "pgste._engine.generations",
     "guarantees": "pgste.guarantees.guarantees",
     "isa_name": "pgste._engine.isa_name",

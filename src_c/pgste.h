@@ -64,6 +64,7 @@
 #include "pgste/search.h"
 #include "pgste/trace.h"
 #include "pgste/curve.h"
+#include "pgste/footprint.h"
 #include "pgste/replay.h"
 #include "pgste/live.h"
 

@@ -18,6 +18,7 @@ exceptions (`pgste.errors`).  It models nothing; docs/model.md says what the cal
 `names`       names and sentences that the core tells, its variants for CPUs
 `trace`       decoders of recorded events, and the summary of a trace
 `curve`       one pass over a trace for hosts of all sizes
+`footprint`   what a host with room for all holds for a guest, by how memory comes back
 `search`      the search of all states for what a mechanism guarantees
 `watch`       long calls without the GIL: signals, and calls that end together
 `live`        real memory of this process: madvise(2), residency, swap

@@ -561,6 +561,49 @@ cdef extern from "pgste.h" nogil:
 
     int pgste_curve(const pgste_curve_config *config, pgste_curve_point *points)
 
+    cdef enum pgste_footprint_rule:
+        PGSTE_FOOTPRINT_REPORTING
+
+    cdef struct pgste_footprint_config:
+        const uint64_t *events
+        const uint64_t *times_ns
+        uint64_t nr_events
+        uint64_t base_pfn
+        uint64_t nr_pages
+        bool_t unnamed_free
+        uint32_t host_order
+        pgste_footprint_rule rule
+        uint32_t block_order
+        uint64_t period_ns
+        uint64_t reserve
+        bool_t asks
+        bool_t populate
+        const pgste_reporting_config *reporting
+        const uint64_t *samples_ns
+        uint64_t nr_samples
+
+    cdef struct pgste_footprint_result:
+        double held_seconds
+        double used_seconds
+
+    cdef enum pgste_placement:
+        PGSTE_PLACE_LOWEST
+        PGSTE_PLACE_BUDDY
+
+    cdef struct pgste_place_config:
+        const uint64_t *events
+        uint64_t nr_events
+        uint64_t base_pfn
+        uint64_t nr_pages
+        pgste_placement placement
+        uint64_t nr_places
+
+    int64_t pgste_place(const pgste_place_config *config, uint64_t *events, uint64_t *which,
+        uint64_t max)
+    const char *pgste_footprint_count_name(unsigned i)
+    int pgste_footprint(const pgste_footprint_config *config, pgste_footprint_result *result,
+        uint64_t *held, uint64_t *used)
+
     cdef enum pgste_text_format:
         PGSTE_TEXT_UNKNOWN
         PGSTE_TEXT_FTRACE

@@ -26,6 +26,7 @@ __all__ = ["VERBS", "main"]
 VERBS = {
     "compare": "replay a page allocator trace through the mechanisms, side by side",
     "curve": "show swap traffic and faults of each mechanism over every size of the host",
+    "footprint": "show what host memory a guest holds over time, by how free memory comes back",
     "size": "find the smallest host for each mechanism",
     "sweep": "replay a grid of settings on all CPUs, or on a cluster",
     "guarantees": "tell what each mechanism guarantees, by searching every state of small systems",

@@ -6,6 +6,7 @@
 `result`      `Comparison`: what it tells
 `curve`       `curve`: swap traffic and faults over the size of the host
 `fleet`       `Fleet`: different guests on one host
+`footprint`   `footprint`: what a guest holds over time, by how free memory comes back
 `smallest`    `smallest_hosts`: the smallest host for each mechanism
 `sizes`       how large host and guests are for a trace
 `batch`       `run_all`: many replays at once
@@ -20,6 +21,7 @@
 `store`       results of a sweep on disk, as they come
 `plot`        pictures: memory over time, the map of pages
 `curve_plot`  picture of a curve
+`footprint_plot`  picture of a footprint
 `sweep_plot`  the picture of a sweep
 `figure`      what all pictures share
 `picture`     what a picture needs, asked before the work

@@ -128,6 +128,10 @@ static void discard(struct pgste_guest *guest, const struct reporting *r, uint64
 {
 	const uint64_t end = block + (UINT64_C(1) << r->buddy.nodes[block].order);
 
+	if (r->discarded) {
+		r->discarded(r->discarded_data, block, end - block);
+		return;
+	}
 	for (uint64_t page = block; page < end; page++)
 		if (r->config.advice == PGSTE_ADVICE_MADV_FREE)
 			madvise_free(&guest->mm, page);

@@ -18,6 +18,7 @@ ROOMS = {"traces", "study", "guarantees", "freepath", "live", "migration"}
 NEEDS = {
     "compare": ("traces study", "rich"),
     "curve": ("traces study", "rich"),
+    "footprint": ("traces study", "rich"),
     "size": ("traces study", "rich"),
     "sweep": ("traces study", "rich multiprocessing concurrent.futures"),
     "guarantees": ("guarantees", "rich concurrent.futures"),
@@ -70,6 +71,7 @@ def test_every_verb_is_tested() -> None:
         ("compare", SMALL),
         ("compare", SMALL, "--json"),
         ("curve", SMALL),
+        ("footprint", SMALL),
         ("size", SMALL, "--no-swap"),
         ("info", SMALL),
         ("map", SMALL),

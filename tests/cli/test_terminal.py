@@ -189,6 +189,7 @@ VIEWS: list[tuple[str, ...]] = [
     ("compare", SMALL, "--flavour", "zvm"),
     ("compare", SMALL, f"{SMALL}*2@+1s,stagger=2s"),
     ("curve", SMALL),
+    ("footprint", SMALL, "--age", "0.1"),
     ("size", SMALL, "--no-swap"),
     ("sweep", GRID),
     ("scenario", "crash-2019"),

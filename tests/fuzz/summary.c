@@ -3,7 +3,8 @@
  * The summary of a trace.  The input is event words: any of 8 bytes, or short ones that hit
  * each other often.  Every figure is compared with what a few plain loops count, events that
  * are none are refused, limits are kept to the page, memory may run out, and a refused call
- * leaves the summary as it was.  The same events go through pgste_curve.
+ * leaves the summary as it was.  The same events go through pgste_curve,
+ * pgste_footprint and pgste_place.
  *
  * What it may cost is bounded here, not there: a block of order 39 has 2^39 pages.
  */
@@ -227,6 +228,80 @@ static void check_curve(const uint64_t *events, uint64_t nr, bool valid, uint8_t
 	}
 }
 
+#define GUEST_PAGES (UINT64_C(1) << 12)
+
+/* What is held is what is in use, if every page comes back at once; else no less, but for AGE. */
+static void check_held(const struct pgste_footprint_config *config,
+		       const struct pgste_footprint_result *result, const uint64_t *held,
+		       const uint64_t *used)
+{
+	const bool at_once = config->rule == PGSTE_FOOTPRINT_BLOCKS && !config->block_order &&
+			     !config->period_ns && !config->host_order;
+
+	for (uint64_t i = 0; i < config->nr_samples; i++) {
+		REQUIRE(held[i] <= result->peak);
+		REQUIRE(config->rule == PGSTE_FOOTPRINT_AGE || held[i] >= used[i]);
+		REQUIRE(!at_once || held[i] == used[i]);
+	}
+	REQUIRE(!at_once || result->held_seconds == result->used_seconds);
+}
+
+/* Every rule, in a guest that may be too small for the events; memory that runs out. */
+static void check_footprint(const uint64_t *events, uint64_t nr, uint8_t how)
+{
+	const uint64_t base = nr ? PGSTE_EVENT_PFN(events[0]) & ~(GUEST_PAGES - 1) : how;
+	const uint64_t samples[] = { 0, nr * 3, nr * 7, nr * 9 };
+	uint64_t times[MOST_EVENTS], held[4], used[4];
+	struct pgste_footprint_result result;
+
+	for (uint64_t i = 0; i < nr; i++)
+		times[i] = 100 + i / (1 + how % 3u) * 7;
+	for (unsigned rule = 0; rule <= PGSTE_FOOTPRINT_AGE; rule++) {
+		const struct pgste_footprint_config config = {
+			.events = events, .times_ns = times, .nr_events = nr,
+			.base_pfn = base, .nr_pages = GUEST_PAGES, .unnamed_free = how & 1,
+			.host_order = rule == PGSTE_FOOTPRINT_AGE ? 0 : how / 2 % 4u * 3,
+			.rule = (enum pgste_footprint_rule)rule, .block_order = how / 8 % 4u * 3,
+			.period_ns = rule == PGSTE_FOOTPRINT_BLOCKS ? how / 16 % 3u * 9 : 1u + how,
+			.reserve = how % 7u * 100, .asks = how & 2, .populate = how & 4,
+			.samples_ns = samples, .nr_samples = 4,
+		};
+		int error = pgste_footprint(&config, &result, held, used);
+
+		REQUIRE(!error || error == PGSTE_E_ARG || error == PGSTE_E_NOMEM);
+		if (!error)
+			check_held(&config, &result, held, used);
+		faults_arm(1 + (how + rule) % 19u);
+		error = pgste_footprint(&config, &result, held, used);
+		REQUIRE(!faults_disarm() || error == PGSTE_E_NOMEM || error == PGSTE_E_ARG);
+	}
+	REQUIRE(pgste_footprint_count_name(0) && !pgste_footprint_count_name(how + 100u));
+}
+
+/* The same events elsewhere: as many pages, all within the guest. */
+static void check_place(const uint64_t *events, uint64_t nr, uint8_t how)
+{
+	static uint64_t placed[MOST_EVENTS + MOST_PAGES], which[MOST_EVENTS + MOST_PAGES];
+	const struct pgste_place_config config = {
+		.events = events, .nr_events = nr,
+		.base_pfn = nr ? PGSTE_EVENT_PFN(events[0]) & ~(GUEST_PAGES - 1) : how,
+		.nr_pages = GUEST_PAGES, .placement = (enum pgste_placement)(how & 1),
+		.nr_places = UINT64_C(1) << (10 + how % 3u),
+	};
+	const uint64_t most = MOST_EVENTS + (how & 8 ? MOST_PAGES : 0);
+	const int64_t got = pgste_place(&config, placed, which, most);
+
+	REQUIRE(got >= 0 || got == PGSTE_E_ARG || got == PGSTE_E_NOMEM || got == PGSTE_E_NO_FRAME);
+	for (int64_t i = 0; i < got; i++) {
+		REQUIRE(is_event(placed[i]) && which[i] < nr && (!i || which[i] >= which[i - 1]));
+		REQUIRE(PGSTE_EVENT_PFN(placed[i]) <=
+			config.nr_places - (UINT64_C(1) << PGSTE_EVENT_ORDER(placed[i])));
+	}
+	faults_arm(1 + how % 9u);
+	REQUIRE(pgste_place(&config, placed, which, most) <= (int64_t)most);
+	(void)faults_disarm();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct model model;
@@ -270,6 +345,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_limits(events, nr, asked, error);
 	check_faults(events, nr, 1 + (unsigned)(size % 7));
 	check_curve(events, nr, valid, (uint8_t)size);
+	check_footprint(events, nr, (uint8_t)size);
+	check_place(events, nr, (uint8_t)size);
 	free(events);
 	return 0;
 }

@@ -249,3 +249,34 @@ def test_a_summary_of_events_that_change() -> None:
             allowed=(pgste.PgsteError, MemoryError),
         )
     """)
+
+
+@pytest.mark.parametrize("rule", ["keep", "blocks", "reporting", "balloon", "age"])
+@pytest.mark.parametrize("array", ["events", "times"])
+def test_events_of_a_footprint(rule: str, array: str) -> None:
+    """Overwritten with what is no event, with a page that was in none, and with another time."""
+    out = run(f"""
+        from pgste._engine.footprint import one_guest, place
+        pages = RANDOM.integers(0, N, 20_000, dtype=np.uint64)
+        events = pages << np.uint64(8) | RANDOM.integers(0, 2, 20_000, dtype=np.uint64)
+        times = np.arange(20_000, dtype=np.uint64) * np.uint64(50)
+        allowed = pgste.ChangedError, pgste.ArgumentError
+        for bad in 2**63 - 1, N + 7 << 8, 0:
+            while_it_changes(
+                lambda: one_guest(
+                    events, times, {rule!r}, base=0, pages=2 * N, period_ns=70_000, reserve=N // 8,
+                    host_order=0 if {rule!r} == "age" else 9, block_order=9, populate=True,
+                    samples=np.arange(10, dtype=np.uint64),
+                ),
+                {array}, bad, times=12, allowed=allowed,
+            )
+            if {array!r} == "events":
+                for placement in "lowest", "buddy":
+                    while_it_changes(
+                        lambda: place(
+                            events, placement, base=0, pages=2 * N, places=2 * N, most=40_000
+                        ),
+                        events, bad, times=12, allowed=allowed,
+                    )
+    """)
+    assert out.count("of 12\n") == (9 if array == "events" else 3)

@@ -26,6 +26,7 @@ ALLOWED = {
     "mech": {"base", "scan", "host", "memory", "guest"},
     "trace": {"base"},
     "curve": {"base"},
+    "footprint": {"base", "scan", "host", "memory", "guest", "mech"},
     "replay": {"base", "scan", "host", "memory", "guest", "mech", "trace"},
     "search": {"base", "scan", "host", "memory", "guest", "mech"},
     "live": {"base"},
