@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from pgste.files.owned import NAME
 from pgste.live import Refused
 from pgste.live.counters import COUNTERS, GROUP, MACHINE, Counters
-from pgste.live.leftovers import NAME, clean, remove_group
+from pgste.live.leftovers import clean, remove_group
 from pgste.live.pressure import Hierarchy, MemoryLimit, find_hierarchy
 from pgste.live.replay import scale
 from pgste.live.worker import _check_swap

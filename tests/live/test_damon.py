@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from pgste.errors import ArgumentError
+from pgste.files import owned
 from pgste.live import Refused, leftovers
 from pgste.live.damon import Damon, Monitoring, memory_ranges
 from pgste.live.record import record
@@ -213,7 +214,7 @@ def test_signals_leave_nothing_or_what_the_next_run_removes(
 def test_a_file_that_tells_of_nothing_switches_nothing_off(admin: Path) -> None:
     """Its DAMON is gone by now, and another's is there."""
     somebody_elses(admin)
-    path = Path(tempfile.gettempdir()) / f"pgste-damon-{os.getpid()}-1-{leftovers._space()}-1"
+    path = Path(tempfile.gettempdir()) / f"pgste-damon-{os.getpid()}-1-{owned.space()}-1"
     for content in ("1999999999999", "", "1000000 1"):
         path.write_text(content)
         leftovers.clean()
