@@ -123,6 +123,38 @@ def test_gfns(name: str, mechanism: str) -> None:
     assert out.endswith("of 40\n")
 
 
+@pytest.mark.parametrize(
+    "name", ["essa", "free", "alloc", "blocks", "write", "read", "states", "set_words"]
+)
+def test_gfns_that_stay_changed(name: str) -> None:
+    """What is wrong from the middle of a call on ends it: nobody waits for it to be right again."""
+    out = run(
+        f"""
+        import threading
+
+        guest, gfns = guest_and_gfns()
+        good = np.resize(gfns % (N - 4), 64 * N)
+        gfns = good.copy()
+        changed = 0
+        for _ in range(10):
+            gfns[:] = good
+            timer = threading.Timer(0.002, lambda: gfns[::-1].fill(BAD))
+            timer.start()
+            try:
+                {CALLS[name]}
+            except pgste.ChangedError:
+                changed += 1
+            except REFUSED:
+                pass
+            timer.join()
+        guest.host.validate()
+        print(changed)
+        """,
+        seconds=100,
+    )
+    assert int(out) > 0
+
+
 @pytest.mark.parametrize("name", OF_DAT)
 def test_gfns_of_a_dat_guest(name: str) -> None:
     """Overwritten with what is no page, and with a page between two memory slots."""
