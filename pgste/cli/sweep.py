@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "grid",
         metavar="GRID",
-        help="a TOML file: traces (paths; none is the sample) and a table [grid] of axes, each a "
-        "value or a list; standard input by -",
+        help="a TOML file (- is standard input): traces (paths; none is the sample) and a table "
+        "[grid] of axes, each a value or a list",
     )
     add_budget(parser)
     parser.add_argument(

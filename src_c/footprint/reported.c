@@ -18,9 +18,9 @@ static struct pgste_guest *guest_of_reports(const struct footprint *f)
 	return ((struct reported *)f->data)->guest;
 }
 
-static void reports_discarded(void *data, uint64_t first, uint64_t nr)
+static void reports_discard(struct pgste_guest *guest, uint64_t first, uint64_t nr)
 {
-	struct footprint *f = data;
+	struct footprint *f = ((struct reporting *)guest->mech_data)->discard_data;
 
 	backing_discard(&f->backing, first, nr);
 }
@@ -83,8 +83,8 @@ static int reports_start(struct footprint *f)
 	if (error)
 		return error;
 	reporting = r->guest->mech_data;
-	reporting->discarded = reports_discarded;
-	reporting->discarded_data = f;
+	reporting->discard = reports_discard;
+	reporting->discard_data = f;
 	for (uint64_t page = 0; page < config->nr_pages; page++) {
 		if (fp_stops(f, 1))
 			return PGSTE_E_CANCELLED;

@@ -124,15 +124,11 @@ static void begin_call(struct pgste_guest *guest, struct reporting *r)
 	r->calling = true;
 }
 
-static void discard(struct pgste_guest *guest, const struct reporting *r, uint64_t block)
+static void discard_of_guest(struct pgste_guest *guest, uint64_t gfn, uint64_t nr)
 {
-	const uint64_t end = block + (UINT64_C(1) << r->buddy.nodes[block].order);
+	const struct reporting *r = guest->mech_data;
 
-	if (r->discarded) {
-		r->discarded(r->discarded_data, block, end - block);
-		return;
-	}
-	for (uint64_t page = block; page < end; page++)
+	for (uint64_t page = gfn; page < gfn + nr; page++)
 		if (r->config.advice == PGSTE_ADVICE_MADV_FREE)
 			madvise_free(&guest->mm, page);
 		else
@@ -150,7 +146,7 @@ static void end_call(struct pgste_guest *guest, struct reporting *r)
 	if (r->in_list)
 		r->budget--;
 	for (uint32_t i = nr; host_discards(r) && i--;)
-		discard(guest, r, r->batch[i]);
+		r->discard(guest, r->batch[i], UINT64_C(1) << r->buddy.nodes[r->batch[i]].order);
 	for (uint32_t i = nr; i--;) {
 		const uint64_t block = r->batch[i];
 		const unsigned order = r->buddy.nodes[block].order;
@@ -307,6 +303,7 @@ static bool reporting_init(struct pgste_guest *guest)
 	if (!r)
 		return false;
 	guest->mech_data = r;
+	r->discard = discard_of_guest;
 	pgste_reporting_defaults(guest, &config);
 	reporting_apply(r, &config);
 	return buddy_init(&r->buddy, guest->mm.nr_pages, guest->nr_vcpus);

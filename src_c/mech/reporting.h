@@ -23,9 +23,9 @@ struct reporting {
 	uint64_t batch[PGSTE_REPORTING_CAPACITY]; /* isolated blocks, the first one first */
 	uint64_t passes, skipped, blocks;
 	bool used; /* something was freed: too late for other settings */
-	/* What the host discards, if it is not the guest's own memory (footprint/reported.c). */
-	void (*discarded)(void *data, uint64_t gfn, uint64_t nr);
-	void *discarded_data;
+	/* The host's part of a report: pages of the guest, or those of a footprint instead. */
+	void (*discard)(struct pgste_guest *guest, uint64_t gfn, uint64_t nr);
+	void *discard_data;
 };
 
 #define NEVER UINT64_MAX
