@@ -154,6 +154,24 @@ def test_the_table_of_the_readme(tmp_path: Path) -> None:
         assert rows[title] == [f"{column[key]:,}" for column in mechanisms.values()], title
 
 
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_nothing_is_left_to_fill_in(path: Path) -> None:
+    if path.is_file():
+        assert not re.findall(r"@@|\bTODO\b|\bFIXME\b|\bXXX\b", path.read_text())
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_prose_has_100_columns(path: Path) -> None:
+    if not path.is_file():
+        return
+    # blocks, tables, headings and comments are as they are; a picture's line cannot be broken
+    prose = re.sub(r"^ *```.*?^ *```$|<!--.*?-->", "", path.read_text(), flags=re.M | re.S)
+    lines = [
+        line for line in prose.splitlines() if not line.startswith(("|", "#", "    ", "![", "[!["))
+    ]
+    assert [line for line in lines if len(line) > 100] == []
+
+
 def test_documents_are_found() -> None:
     """In a clone; an installed package has fewer documents beside the tests."""
     if not (ROOT / "README.md").is_file():
