@@ -56,27 +56,56 @@ static uint64_t pgste_compose(const struct pgste_guest *guest, uint64_t gfn)
 	return word;
 }
 
-static void pgste_decompose(struct pgste_guest *guest, uint64_t gfn, uint64_t word)
-{
-	unsigned kept = PGSTE_STATE_VALID | PGSTE_STATE_SWAP;
-	unsigned state;
+/* What loading a PGSTE depends on: the same for all pages of a call. */
+struct form {
+	unsigned kept;	/* of the state: no bit of the PGSTE */
+	unsigned three; /* shift of UC IN VSIE, or of PREFIX VSIE GMEM */
+	uint64_t dirty; /* CMMA_D where there is one */
+	uint64_t odd;
+};
 
-	if (guest->mm.generation != PGSTE_GEN_DAT)
-		kept |= PGSTE_STATE_DIRTY;
-	state = guest->mm.state[gfn] & kept;
-	state |= (unsigned)(word >> PGSTE_USAGE_SHIFT) & PGSTE_STATE_USAGE;
-	state |= word & PGSTE_ZERO ? PGSTE_STATE_ZERO : 0;
-	state |= word & PGSTE_NODAT ? PGSTE_STATE_NODAT : 0;
-	state |= word & PGSTE_GC ? PGSTE_STATE_GC : 0;
-	if (guest->mm.generation == PGSTE_GEN_DAT && (word & PGSTE_CMMA_D))
-		state |= PGSTE_STATE_DIRTY;
-	guest->mm.state[gfn] = (uint8_t)state;
-	rest_set(&guest->mm, gfn,
-		 (uint16_t)((guest->mm.rest[gfn] & REST_ELSE) | word >> 59 |
-			    (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
-			    (word >> three_shift(guest) & 7) << 8));
+static struct form form_of(const struct pgste_guest *guest)
+{
+	const bool dat = guest->mm.generation == PGSTE_GEN_DAT;
+
+	return (struct form){
+		.kept = PGSTE_STATE_VALID | PGSTE_STATE_SWAP | (dat ? 0 : PGSTE_STATE_DIRTY),
+		.three = three_shift(guest),
+		.dirty = dat ? PGSTE_CMMA_D : 0,
+		.odd = odd_bits(guest),
+	};
+}
+
+/* The bit `from` of a word as bit `to`: both are constants, so this is an and and a shift. */
+#define MOVED(word, from, to) (((word) & (from)) / (from) * (to))
+
+/* Of a PGSTE: the bits of the state, and from bit 8 on those of the rest. */
+static ALWAYS_INLINE uint64_t pgste_packed(const struct form *form, uint64_t word)
+{
+	const uint64_t state = (word >> PGSTE_USAGE_SHIFT & PGSTE_STATE_USAGE) |
+			       MOVED(word, PGSTE_ZERO, (uint64_t)PGSTE_STATE_ZERO) |
+			       MOVED(word, PGSTE_NODAT, (uint64_t)PGSTE_STATE_NODAT) |
+			       MOVED(word, PGSTE_GC, (uint64_t)PGSTE_STATE_GC) |
+			       MOVED(word & form->dirty, PGSTE_CMMA_D, (uint64_t)PGSTE_STATE_DIRTY);
+	const uint64_t rest = word >> 59 | (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
+			      (word >> form->three & 7) << 8;
+
+	return rest << 8 | state;
+}
+
+static ALWAYS_INLINE void pgste_unpack(struct pgste_guest *guest, const struct form *form,
+				       uint64_t gfn, uint64_t packed)
+{
+	guest->mm.state[gfn] = (uint8_t)((guest->mm.state[gfn] & form->kept) | (packed & 0xff));
+	rest_set(&guest->mm, gfn, (uint16_t)((guest->mm.rest[gfn] & REST_ELSE) | packed >> 8));
+}
+
+static void pgste_decompose(struct pgste_guest *guest, const struct form *form, uint64_t gfn,
+			    uint64_t word)
+{
+	pgste_unpack(guest, form, gfn, pgste_packed(form, word));
 	if (guest->odd)
-		guest->odd[gfn] = word & odd_bits(guest);
+		guest->odd[gfn] = word & form->odd;
 }
 
 int pgste_get_words(const struct pgste_guest *guest, const struct pgste_gfns *gfns,
@@ -118,6 +147,7 @@ static int need_room(struct pgste_guest *guest, uint64_t nr_gfns, const uint64_t
 {
 	uint64_t seen = 0;
 
+#pragma GCC unroll 8
 	for (uint64_t i = 0; i < nr; i++)
 		seen |= READ_ONCE(pgste[i]);
 	if ((seen & pte_ops_of(&guest->mm)->notify_bits) &&
@@ -128,8 +158,38 @@ static int need_room(struct pgste_guest *guest, uint64_t nr_gfns, const uint64_t
 	return !(seen & odd_bits(guest)) || guest->odd ? PGSTE_OK : PGSTE_E_NOMEM;
 }
 
+/*
+ * PGSTEs of some pages.  What the loop needs is in local variables: a store of a state byte could
+ * change anything in memory else.
+ */
+static void load_pgstes(struct pgste_guest *guest, const struct form *form, const uint64_t *gfns,
+			int nr, const uint64_t *pgste, unsigned step)
+{
+	const struct form f = *form;
+	const unsigned notify = notify_mask(&guest->mm);
+	uint8_t *const state = guest->mm.state;
+	uint16_t *const rest = guest->mm.rest;
+	uint64_t *const odd = guest->odd;
+	uint64_t armed = 0;
+
+	for (int k = 0; k < nr; k++) {
+		const uint64_t gfn = gfns[k], word = READ_ONCE(pgste[step ? k : 0]);
+		const uint64_t packed = pgste_packed(&f, word);
+		const unsigned old = rest[gfn], new = (old & REST_ELSE) | (unsigned)(packed >> 8);
+
+		if (__builtin_expect((old ^ new) & notify, 0))
+			armed += (uint64_t)((new & notify) != 0) - (uint64_t)((old & notify) != 0);
+		rest[gfn] = (uint16_t)new;
+		state[gfn] = (uint8_t)((state[gfn] & f.kept) | (packed & 0xff));
+		if (odd)
+			odd[gfn] = word & f.odd;
+	}
+	guest->mm.notes.armed += armed;
+}
+
 /* Words of some pages; a step of 0: one word for all. */
-static ALWAYS_INLINE void load_words(struct pgste_guest *guest, const uint64_t *gfns, int nr,
+static ALWAYS_INLINE void load_words(struct pgste_guest *guest, const struct form *form,
+				     const uint64_t *gfns, int nr,
 				     const uint64_t *pgste, unsigned pgste_step,
 				     const uint64_t *pte, unsigned pte_step)
 {
@@ -137,7 +197,8 @@ static ALWAYS_INLINE void load_words(struct pgste_guest *guest, const uint64_t *
 		if (pte)
 			pte_load(&guest->mm, gfns[k], READ_ONCE(pte[pte_step ? k : 0]));
 		if (pgste)
-			pgste_decompose(guest, gfns[k], READ_ONCE(pgste[pgste_step ? k : 0]));
+			pgste_decompose(guest, form, gfns[k],
+					READ_ONCE(pgste[pgste_step ? k : 0]));
 	}
 }
 
@@ -146,6 +207,7 @@ int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		    unsigned pte_step)
 {
 	const unsigned need = NEED_STATE | (pgste ? NEED_REST : 0) | (pte ? NEED_PTE : 0);
+	const struct form form = form_of(guest);
 	uint64_t batch[GFN_BATCH];
 	int error, taken;
 
@@ -164,11 +226,11 @@ int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		if (taken < 0)
 			return taken;
 		if (!pte)
-			load_words(guest, batch, taken, pgste, pgste_step, NULL, 0);
+			load_pgstes(guest, &form, batch, taken, pgste, pgste_step);
 		else if (!pgste)
-			load_words(guest, batch, taken, NULL, 0, pte, pte_step);
+			load_words(guest, &form, batch, taken, NULL, 0, pte, pte_step);
 		else
-			load_words(guest, batch, taken, pgste, pgste_step, pte, pte_step);
+			load_words(guest, &form, batch, taken, pgste, pgste_step, pte, pte_step);
 		pgste = pgste && pgste_step ? pgste + taken : pgste;
 		pte = pte && pte_step ? pte + taken : pte;
 	}
@@ -179,6 +241,7 @@ int pgste_set_pgste_bits(struct pgste_guest *guest, const struct pgste_gfns *gfn
 			 uint64_t mask, uint64_t value)
 {
 	const uint64_t set = mask & value & ~PGSTE_PCL;
+	const struct form form = form_of(guest);
 	int error = layer_begin(guest, gfns, pte_ops_of(&guest->mm)->set != NULL, false);
 
 	if (!error && gfns->nr)
@@ -186,7 +249,8 @@ int pgste_set_pgste_bits(struct pgste_guest *guest, const struct pgste_gfns *gfn
 	for (uint64_t gfn, i = 0; i < gfns->nr && !error; i++) {
 		error = layer_gfn(&guest->mm, gfns, i, &gfn);
 		if (!error)
-			pgste_decompose(guest, gfn, (pgste_compose(guest, gfn) & ~mask) | set);
+			pgste_decompose(guest, &form, gfn,
+					(pgste_compose(guest, gfn) & ~mask) | set);
 	}
 	return error;
 }
