@@ -5,9 +5,9 @@
  *
  *   bits of the PGSTE            where
  *   USAGE ZERO NODAT GC          state; CMMA_D (dat) too
- *   ACC FP (63-59)               rest, bits 0-4
- *   HR HC (54-53)                rest, bits 5-6
- *   GR (50)                      rest, bit 7
+ *   ACC FP (63-59)               rest, bits 15-11
+ *   HR HC (54-53)                rest, bits 6-5
+ *   GR (50)                      rest, bit 2
  *   UC IN VSIE (47-45), pgtable  rest, bits 10-8
  *   PREFIX VSIE GMEM (14-12), dat  rest, bits 10-8
  *   PCL                          nowhere: 1 of a page that is open (layer.h), else 0
@@ -17,8 +17,9 @@
 #include "memory/pte_layer.h"
 #include "pgste/pte.h"
 
-#define THREE_SHIFT_PGTABLE 45
-#define THREE_SHIFT_DAT 12
+/* From the PGSTE's three bits to those in rest. */
+#define THREE_SHIFT_PGTABLE 37
+#define THREE_SHIFT_DAT 4
 
 static unsigned three_shift(const struct pgste_guest *guest)
 {
@@ -29,7 +30,7 @@ static uint64_t odd_bits(const struct pgste_guest *guest)
 {
 	uint64_t known = PGSTE_ACC | PGSTE_FP | PGSTE_PCL | PGSTE_HR | PGSTE_HC | PGSTE_GR |
 			 PGSTE_GC | PGSTE_ZERO | PGSTE_NODAT | PGSTE_USAGE |
-			 UINT64_C(7) << three_shift(guest);
+			 (uint64_t)REST_THREE << three_shift(guest);
 
 	if (guest->mm.generation == PGSTE_GEN_DAT)
 		known |= PGSTE_CMMA_D;
@@ -48,8 +49,7 @@ static uint64_t pgste_compose(const struct pgste_guest *guest, uint64_t gfn)
 	word |= state & PGSTE_STATE_GC ? PGSTE_GC : 0;
 	if (guest->mm.generation == PGSTE_GEN_DAT && (state & PGSTE_STATE_DIRTY))
 		word |= PGSTE_CMMA_D;
-	word |= (rest & 0x1f) << 59 | (rest >> 5 & 3) << 53 | (rest >> 7 & 1) << 50;
-	word |= (rest >> 8 & 7) << three_shift(guest);
+	word |= (rest & REST_HIGH) << REST_SHIFT | (rest & REST_THREE) << three_shift(guest);
 	if (guest->mm.nr_open && guest->mm.generation != PGSTE_GEN_DAT &&
 	    page_is_open(&guest->mm, gfn))
 		word |= PGSTE_PCL;
@@ -87,8 +87,8 @@ static ALWAYS_INLINE uint64_t pgste_packed(const struct form *form, uint64_t wor
 			       MOVED(word, PGSTE_NODAT, (uint64_t)PGSTE_STATE_NODAT) |
 			       MOVED(word, PGSTE_GC, (uint64_t)PGSTE_STATE_GC) |
 			       MOVED(word & form->dirty, PGSTE_CMMA_D, (uint64_t)PGSTE_STATE_DIRTY);
-	const uint64_t rest = word >> 59 | (word >> 53 & 3) << 5 | (word >> 50 & 1) << 7 |
-			      (word >> form->three & 7) << 8;
+	const uint64_t rest = (word >> REST_SHIFT & REST_HIGH) |
+			      (word >> form->three & REST_THREE);
 
 	return rest << 8 | state;
 }

@@ -18,13 +18,14 @@
 
 static inline uint8_t key_compose(unsigned rest, uint8_t state)
 {
-	return (uint8_t)((rest & REST_KEY) << 3 | (rest & REST_GR ? PGSTE_KEY_R : 0) |
+	return (uint8_t)((rest & REST_KEY) >> REST_KEY_SHIFT | (rest & REST_GR ? PGSTE_KEY_R : 0) |
 			 (state & PGSTE_STATE_GC ? PGSTE_KEY_C : 0));
 }
 /* All but C, which is in the state byte. */
 static inline uint16_t key_into_rest(unsigned rest, unsigned key)
 {
-	return (uint16_t)((rest & (unsigned)~(REST_KEY | REST_GR)) | (key >> 3 & REST_KEY) |
+	return (uint16_t)((rest & (unsigned)~(REST_KEY | REST_GR)) |
+			  (key << REST_KEY_SHIFT & REST_KEY) |
 			  (key & PGSTE_KEY_R ? REST_GR : 0u));
 }
 static inline uint8_t pgste_key(const struct mm *mm, uint64_t gfn)

@@ -113,20 +113,27 @@ uint64_t chunk_next(const struct mm *mm, uint64_t gfn);
 
 /* ---- PTEs ---- */
 
-/* In rest, see guest/word.c. */
-#define REST_KEY UINT16_C(0x001f)    /* ACC and F, as key >> 3 */
-#define REST_HC UINT16_C(0x0020)
+/*
+ * In rest.  Those of the PGSTE's first 16 bits lie where they lie there, so that guest/word.c
+ * moves them all at once.
+ */
+#define REST_SHIFT 48
+#define REST_KEY UINT16_C(0xf800)    /* ACC and F */
+#define REST_KEY_SHIFT 8	     /* of a key */
 #define REST_HR UINT16_C(0x0040)
-#define REST_GR UINT16_C(0x0080)
+#define REST_HC UINT16_C(0x0020)
+#define REST_GR UINT16_C(0x0004)
+#define REST_HIGH (REST_KEY | REST_HR | REST_HC | REST_GR)
+#define REST_THREE UINT16_C(0x0700)  /* of another part of the PGSTE in each generation: */
 #define REST_VSIE UINT16_C(0x0100)   /* pgtable */
 #define REST_IN UINT16_C(0x0200)     /* pgtable */
 #define REST_UC UINT16_C(0x0400)     /* pgtable: a store was possible */
 #define REST_DAT_GMEM UINT16_C(0x0100)
 #define REST_DAT_VSIE UINT16_C(0x0200)
 #define REST_DAT_PREFIX UINT16_C(0x0400)
-#define REST_ELSE UINT16_C(0xf800)   /* what is no bit of the PGSTE */
-#define REST_DAT_SD UINT16_C(0x0800) /* dat: soft dirty of a guest PTE that is empty else */
-#define REST_PCL UINT16_C(0x8000)    /* while vcpus share the guest: see pgste_lock in key.h */
+#define REST_ELSE UINT16_C(0x009b)   /* what is no bit of the PGSTE */
+#define REST_DAT_SD UINT16_C(0x0008) /* dat: soft dirty of a guest PTE that is empty else */
+#define REST_PCL UINT16_C(0x0080)    /* while vcpus share the guest: see pgste_lock in key.h */
 
 /* In the cold pte the INVALID bit is free, as the state byte has it: */
 #define COLD_FOREIGN PTE_INVALID
