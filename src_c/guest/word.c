@@ -194,8 +194,11 @@ static ALWAYS_INLINE void load_words(struct pgste_guest *guest, const struct for
 				     const uint64_t *pte, unsigned pte_step)
 {
 	for (int k = 0; k < nr; k++) {
-		if (pte)
-			pte_load(&guest->mm, gfns[k], READ_ONCE(pte[pte_step ? k : 0]));
+		const uint64_t word = pte ? READ_ONCE(pte[pte_step ? k : 0]) : 0;
+
+		/* most words that are written back have not changed */
+		if (pte && word != pte_word(&guest->mm, gfns[k]))
+			pte_load(&guest->mm, gfns[k], word);
 		if (pgste)
 			pgste_decompose(guest, form, gfns[k],
 					READ_ONCE(pgste[pgste_step ? k : 0]));
