@@ -228,7 +228,7 @@ int pgste_set_words(struct pgste_guest *guest, const struct pgste_gfns *gfns,
 		taken = mm_take(&guest->mm, gfns, i, need, batch);
 		if (taken < 0)
 			return taken;
-		if (!pte)
+		if (pgste && !pte)
 			load_pgstes(guest, &form, batch, taken, pgste, pgste_step);
 		else if (!pgste)
 			load_words(guest, &form, batch, taken, NULL, 0, pte, pte_step);
