@@ -120,6 +120,7 @@ cdef extern from "pgste.h" nogil:
     cdef enum pgste_reclaim:
         PGSTE_RECLAIM_SIMPLE
         PGSTE_RECLAIM_LRU
+        PGSTE_RECLAIM_MGLRU
 
     const uint32_t PGSTE_MAX_SWAPPINESS, PGSTE_MAX_CLUSTER, PGSTE_MAX_DELAY
 
@@ -135,6 +136,7 @@ cdef extern from "pgste.h" nogil:
         uint16_t write_delay
         bool_t rotational
         bool_t stale_stats
+        bool_t no_mm_walk
 
     cdef struct pgste_host_stats:
         pass
@@ -164,6 +166,8 @@ cdef extern from "pgste.h" nogil:
         bool_t writeback
         bool_t shared
         bool_t mapped
+        uint32_t generation
+        uint32_t tier
 
     cdef struct pgste_watermarks:
         uint64_t min
@@ -199,6 +203,20 @@ cdef extern from "pgste.h" nogil:
     int pgste_host_frame(const pgste_host *host, uint64_t frame, pgste_frame_info *info)
     int64_t pgste_host_list(const pgste_host *host, pgste_frame_list list, uint32_t *frames,
         uint64_t max)
+
+    cdef struct pgste_generations:
+        uint64_t max_seq
+        uint64_t min_seq[2]
+        uint64_t pages[2][4]
+        uint64_t refaulted[2][4]
+        uint64_t evicted[2][4]
+        uint64_t protected_pages[2][4]
+        uint64_t avg_refaulted[2][4]
+        uint64_t avg_total[2][4]
+
+    int pgste_host_generations(const pgste_host *host, pgste_generations *all)
+    int64_t pgste_host_generation(const pgste_host *host, unsigned gen, bool_t lazyfree,
+        uint32_t *frames, uint64_t max)
 
     cdef enum pgste_generation:
         PGSTE_GEN_PGTABLE

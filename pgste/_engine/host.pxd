@@ -8,5 +8,6 @@ cdef class Host(Unit):
     cdef readonly str rearm
     cdef readonly str reclaim_model
 
+    cdef object generation(self, unsigned gen, bint lazyfree)
     cdef int frames_check(self, int error, Gfns which) except -1
     cdef Member guest_argument(self, object guest)

@@ -20,6 +20,20 @@ class FrameInfo(TypedDict):
     locked: bool
     writeback: bool
     shared: bool
+    generation: int | None
+    tier: int | None
+
+class Generations(TypedDict):
+    max_seq: int
+    min_seq: tuple[int, int]
+    anon: tuple[npt.NDArray[np.uint32], ...]
+    file: tuple[npt.NDArray[np.uint32], ...]
+    pages: list[list[int]]
+    refaulted: list[list[int]]
+    evicted: list[list[int]]
+    protected: list[list[int]]
+    avg_refaulted: list[list[int]]
+    avg_total: list[list[int]]
 
 class SlotInfo(TypedDict):
     count: int
@@ -46,6 +60,7 @@ class Host(Unit):
         rotational: Flag = True,
         write_delay: SupportsIndex = 200,
         fresh_stats: Flag = True,
+        mm_walk: Flag = True,
     ) -> None: ...
     @property
     def frames(self) -> int: ...
@@ -80,4 +95,5 @@ class Host(Unit):
     def frame_info(self, frame: SupportsIndex) -> FrameInfo: ...
     def slot_info(self, slot: SupportsIndex) -> SlotInfo: ...
     def frame_list(self, name: str) -> npt.NDArray[np.uint32]: ...
+    def generations(self) -> Generations: ...
     def validate(self) -> None: ...

@@ -18,11 +18,14 @@ from pgste._engine._c cimport (
     pgste_frame_info,
     pgste_frame_key,
     pgste_frame_list,
+    pgste_generations,
     pgste_host_config,
     pgste_host_defaults,
     pgste_host_flush_stats,
     pgste_host_frame,
     pgste_host_free,
+    pgste_host_generation,
+    pgste_host_generations,
     pgste_host_get_stats,
     pgste_host_list,
     pgste_host_new,
@@ -110,11 +113,12 @@ cdef class Host(Unit):
         What reclaim does with a clean lazyfree page that is pinned (`pin`): with
         "referenced" (v5.18 to v6.14) it becomes an ordinary page again, with "dirty" (v6.15
         on) it stays lazyfree, with "discard" (v4.12 to v5.17) it is dropped.
-    reclaim : {"simple", "lru"}
+    reclaim : {"simple", "lru", "mglru"}
         How frames are taken from guests.  "simple": one page at a time (docs/model.md).  "lru":
         as Linux 6.18 without MGLRU does it (docs/reclaim.md); with `low` 0 the host is a memory
-        cgroup, else a machine.  The defaults of `batch` and `high` are then 32.  `reclaim_model`
-        tells it later.  The others are for "lru" alone:
+        cgroup, else a machine.  "mglru": as Linux 6.12 with MGLRU does it, which was not measured
+        (docs/reclaim.md).  The defaults of `batch` and `high` are then 32.  `reclaim_model` tells
+        it later.  The others are for these two alone:
     swappiness : int
         vm.swappiness, 0 .. 200.
     page_cluster : int
@@ -127,7 +131,10 @@ cdef class Host(Unit):
         frame that is asked for.  Until then the page keeps its frame.  0: it is done at once.
     fresh_stats : bool
         Reclaim sees how long its lists are.  False: how long they were at the last
-        `flush_stats`, as the kernel, which flushes every 2 seconds.
+        `flush_stats`, as the kernel, which flushes every 2 seconds.  "mglru" always sees it.
+    mm_walk : bool
+        "mglru" alone: aging walks page tables (bit 0x0002 of /sys/kernel/mm/lru_gen/enabled).
+        False: as where that is off, or the architecture has none, as s390.
 
     Raises
     ------
@@ -139,7 +146,7 @@ cdef class Host(Unit):
     def __init__(
         self, frames, swap_slots, low=None, high=None, batch=None, *, rearm="referenced",
         reclaim="simple", swappiness=60, page_cluster=3, rotational=True, write_delay=200,
-        fresh_stats=True
+        fresh_stats=True, mm_walk=True
     ):
         cdef pgste_host_config config
         cdef int error, rule
@@ -155,6 +162,7 @@ cdef class Host(Unit):
         config.write_delay = integer(write_delay, "write_delay", 0, PGSTE_MAX_DELAY)
         config.rotational = boolean(rotational, "rotational")
         config.stale_stats = not boolean(fresh_stats, "fresh_stats")
+        config.no_mm_walk = not boolean(mm_walk, "mm_walk")
         if batch is not None:
             config.batch = integer(batch, "batch", 1, UINT32_MAX)
         if low is not None:
@@ -421,7 +429,8 @@ cdef class Host(Unit):
             (`Guest.number`) and ``gfn`` of its page (None when it is free, or was read ahead and
             not used yet), ``tag`` (content), ``slot`` (swap slot
             of the swap cache, None when not in it), ``referenced``, ``dirty``, and what its folio
-            is in (`set_folio`): ``pinned``, ``locked``, ``writeback``, ``shared``.
+            is in (`set_folio`): ``pinned``, ``locked``, ``writeback``, ``shared``.  With "mglru"
+            ``generation`` (0 .. 3, as in `generations`) and ``tier``, else None.
         """
         cdef pgste_frame_info info
         cdef uint64_t i = integer(frame, "frame", 0, self.config.nr_frames - 1)
@@ -444,6 +453,8 @@ cdef class Host(Unit):
             "locked": bool(info.locked),
             "writeback": bool(info.writeback),
             "shared": bool(info.shared),
+            "generation": info.generation if info.generation != UINT32_MAX else None,
+            "tier": info.tier if info.generation != UINT32_MAX else None,
         }
 
     def slot_info(self, slot):
@@ -499,6 +510,61 @@ cdef class Host(Unit):
             self.end(ts)
             if length < 0:
                 raise BY_CODE[length](f"name: {shown(name)}: {strerror(<int>length)}")
+            if <uint64_t>length <= room:
+                return frames[:length]
+            room = length
+            frames = new_array(room, cnp.NPY_UINT32)
+
+    def generations(self):
+        """Generations of a host of "mglru" (struct lru_gen_folio; docs/reclaim.md).
+
+        Returns
+        -------
+        dict
+            ``max_seq`` and ``min_seq`` (of anonymous and of lazyfree pages): sequence numbers of
+            the youngest and oldest generations; a generation's number is that modulo 4.
+            ``anon``, ``file``: for each number an array of the frames on its list, newest first;
+            a page that was found young stays on its list until eviction comes by.  ``pages``: for
+            both kinds how many pages have each number.  ``refaulted``, ``evicted``,
+            ``protected``, ``avg_refaulted``, ``avg_total``: for both kinds, by tier.
+
+        Raises
+        ------
+        ArgumentError
+            The host has another model of reclaim.
+        """
+        cdef pgste_generations all
+        cdef int error
+        cdef PyThreadState *ts = self.begin(0)
+        error = pgste_host_generations(self.c, &all)
+        self.end(ts)
+        if error < 0:
+            raise ArgumentError(f"reclaim: {self.reclaim_model!r} has no generations")
+        return {
+            "max_seq": all.max_seq,
+            "min_seq": (all.min_seq[0], all.min_seq[1]),
+            "anon": tuple(self.generation(gen, False) for gen in range(4)),
+            "file": tuple(self.generation(gen, True) for gen in range(4)),
+            "pages": all.pages,
+            "refaulted": all.refaulted,
+            "evicted": all.evicted,
+            "protected": all.protected_pages,
+            "avg_refaulted": all.avg_refaulted,
+            "avg_total": all.avg_total,
+        }
+
+    cdef object generation(self, unsigned gen, bint lazyfree):
+        """Frames on the list of a generation."""
+        cdef uint64_t room = 0
+        cdef int64_t length
+        cdef PyThreadState *ts
+        frames = new_array(0, cnp.NPY_UINT32)
+        while True:  # as in frame_list
+            ts = self.begin(room)
+            length = pgste_host_generation(
+                self.c, gen, lazyfree, <uint32_t *>cnp.array_data(frames), room
+            )
+            self.end(ts)
             if <uint64_t>length <= room:
                 return frames[:length]
             room = length

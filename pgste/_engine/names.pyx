@@ -30,7 +30,7 @@ ERROR_LAST = <int>PGSTE_E_LAST
 
 # In the order of enum pgste_rearm, enum pgste_reclaim, enum pgste_poison and enum pgste_advice.
 REARM_RULES = ("referenced", "dirty", "discard")
-RECLAIM_MODELS = ("simple", "lru")
+RECLAIM_MODELS = ("simple", "lru", "mglru")
 POISONS = ("none", "init_on_free", "page_poison")
 ADVICES = ("madv_dontneed", "madv_free")
 #: What a folio may be in, in the order of enum pgste_folio.

@@ -4,27 +4,74 @@
  * call it after every step; the first one that does not hold is named.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "guest/guest.h"
+
+/* A list, of the number that its frames say: NR_LISTS and above are those of generations. */
+static const char *check_list_of(const struct pgste_host *host, const struct list *l,
+				 unsigned number)
+{
+	uint64_t nr = 0;
+	uint32_t prev = NIL;
+
+	for (uint32_t f = l->head; f != NIL; f = host->frames[f].next) {
+		const bool is_gens = number >= PGSTE_NR_LISTS;
+
+		if (f >= host->fresh_frame || nr++ > l->nr)
+			return "a list runs into a frame never used, or in a circle";
+		if (host->frames[f].prev != prev ||
+		    (is_gens ? mglru_list(host->lru->gens, &host->frames[f], f) != l :
+			       list_number(host, f) != number))
+			return "a frame's links or list number do not fit its list";
+		prev = f;
+	}
+	return l->tail == prev && l->nr == nr ? NULL : "a list's tail or count is wrong";
+}
+
+/* Generations: their lists, how many pages have each, and the sequence numbers. */
+static const char *check_gens(const struct pgste_host *host, uint64_t *on_lists)
+{
+	const struct mglru *g = host->lru->gens;
+	uint64_t nr[NR_GENS][NR_TYPES] = { 0 };
+
+	for (unsigned i = 0; i < NR_GENS * NR_TYPES; i++) {
+		const struct list *l = &g->lists[i / NR_TYPES][i % NR_TYPES];
+		const char *broken = check_list_of(host, l, PGSTE_NR_LISTS + i);
+
+		if (broken)
+			return broken;
+		for (uint32_t f = l->head; f != NIL; f = host->frames[f].next)
+			nr[gen_get(g, f)][i % NR_TYPES]++;
+		*on_lists += l->nr;
+	}
+	if (memcmp(nr, g->nr, sizeof(nr)) != 0)
+		return "the count of a generation's pages is wrong";
+	if (g->isolated.nr || g->kept.nr)
+		return "a page is isolated although nothing is reclaimed";
+	/* seq_is_valid */
+	if (nr_gens(g, GEN_FILE) < MIN_GENS || nr_gens(g, GEN_ANON) > NR_GENS ||
+	    g->min_seq[GEN_ANON] > g->min_seq[GEN_FILE])
+		return "the sequence numbers of generations do not fit one another";
+	return NULL;
+}
 
 static const char *check_lists(const struct pgste_host *host)
 {
 	uint64_t on_lists = 0;
 
 	for (unsigned l = PGSTE_LIST_ACTIVE; l < PGSTE_NR_LISTS; l++) {
-		uint64_t nr = 0;
-		uint32_t prev = NIL;
+		const char *broken = check_list_of(host, &host->lists[l], l);
 
-		for (uint32_t f = host->lists[l].head; f != NIL; f = host->frames[f].next) {
-			if (f >= host->fresh_frame || nr++ > host->lists[l].nr)
-				return "a list runs into a frame never used, or in a circle";
-			if (host->frames[f].prev != prev || list_number(host, f) != l)
-				return "a frame's links or list number do not fit its list";
-			prev = f;
-		}
-		if (host->lists[l].tail != prev || host->lists[l].nr != nr)
-			return "a list's tail or count is wrong";
-		on_lists += nr;
+		if (broken)
+			return broken;
+		on_lists += host->lists[l].nr;
+	}
+	if (has_gens(host)) {
+		const char *broken = check_gens(host, &on_lists);
+
+		if (broken)
+			return broken;
 	}
 	if (on_lists + host->nr_free != host->config.nr_frames)
 		return "frames on lists and free frames do not add up to all frames";

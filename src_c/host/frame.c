@@ -2,6 +2,19 @@
 /* Frames: taken from the free stack and put back.  docs/model.md section 4. */
 #include "host/lru.h"
 
+/* Not so fresh if a call that was undone had it. */
+static uint32_t take_fresh(struct pgste_host *host)
+{
+	const uint32_t frame = (uint32_t)host->fresh_frame++;
+
+	if (has_lru(host)) {
+		host->lru->flags[frame] = 0;
+		if (has_gens(host))
+			host->lru->gens->place[frame] = PLACE_NONE;
+	}
+	return frame;
+}
+
 uint32_t frame_take(struct pgste_host *host)
 {
 	uint32_t frame = host->free_frame;
@@ -10,7 +23,7 @@ uint32_t frame_take(struct pgste_host *host)
 	if (frame != NIL)
 		host->free_frame = host->frames[frame].next;
 	else
-		frame = (uint32_t)host->fresh_frame++;
+		frame = take_fresh(host);
 	host->frames[frame] = (struct frame){ .slot = NIL };
 	host->nr_free--;
 	used = host->config.nr_frames - host->nr_free;
@@ -26,6 +39,8 @@ void frame_forget(struct pgste_host *host, uint32_t frame)
 	if (host->lru->flags[frame] & FRAME_WRITING)
 		write_forget(host, frame);
 	host->lru->flags[frame] = 0;
+	if (has_gens(host))
+		host->lru->gens->place[frame] = PLACE_NONE;
 }
 
 void frame_put(struct pgste_host *host, uint32_t frame)
@@ -48,6 +63,10 @@ void frame_put(struct pgste_host *host, uint32_t frame)
 
 void frames_put_all(struct pgste_host *host)
 {
+	if (has_gens(host)) {
+		mglru_put_all(host);
+		return;
+	}
 	for (unsigned list = PGSTE_LIST_ACTIVE; list < PGSTE_NR_LISTS; list++)
 		while (host->lists[list].tail != NIL)
 			frame_put(host, host->lists[list].tail);
@@ -61,7 +80,7 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 
 	if (frame >= host->config.nr_frames)
 		return PGSTE_E_ARG;
-	*info = (struct pgste_frame_info){ .list = PGSTE_LIST_FREE, .slot = NIL };
+	*info = (struct pgste_frame_info){ .list = PGSTE_LIST_FREE, .slot = NIL, .generation = NIL };
 	f = &host->frames[frame];
 	if (frame >= host->fresh_frame || f->list == PGSTE_LIST_FREE)
 		return PGSTE_OK;
@@ -78,6 +97,11 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 		.writeback = f->writeback,
 		.shared = f->shared,
 		.mapped = !frame_is_unmapped(f),
+		.generation = NIL,
 	};
+	if (has_gens(host)) {
+		info->generation = gen_get(host->lru->gens, (uint32_t)frame);
+		info->tier = tier_from_refs(mglru_refs(host, (uint32_t)frame));
+	}
 	return PGSTE_OK;
 }

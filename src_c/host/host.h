@@ -128,6 +128,9 @@ static inline void key_accessed(struct pgste_host *host, uint32_t frame, bool st
 
 void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame);
 void list_del(struct pgste_host *host, uint32_t frame);
+/* The same of a list that is given. */
+void list_link(struct pgste_host *host, struct list *l, uint32_t frame, bool tail);
+void list_unlink(struct pgste_host *host, struct list *l, uint32_t frame);
 /* To the tail of its list. */
 void list_rotate(struct pgste_host *host, uint32_t frame);
 

@@ -12,7 +12,7 @@ void pgste_host_defaults(struct pgste_host_config *config)
 {
 	uint64_t batch = config->nr_frames / 64;
 
-	if (config->reclaim == PGSTE_RECLAIM_LRU)
+	if (config->reclaim != PGSTE_RECLAIM_SIMPLE)
 		batch = 32; /* SWAP_CLUSTER_MAX */
 	config->batch = batch < 1 ? 1 : batch > 32 ? 32 : (uint32_t)batch;
 	config->low = 0;
@@ -28,7 +28,7 @@ static bool host_config_valid(const struct pgste_host_config *c)
 	return c->nr_frames >= 1 && c->nr_frames <= PGSTE_MAX_FRAMES &&
 	       c->nr_swap_slots <= PGSTE_MAX_FRAMES && c->low < c->high &&
 	       c->high <= c->nr_frames && c->batch >= 1 &&
-	       (c->reclaim == PGSTE_RECLAIM_SIMPLE || c->reclaim == PGSTE_RECLAIM_LRU) &&
+	       (unsigned)c->reclaim <= PGSTE_RECLAIM_MGLRU &&
 	       c->swappiness <= PGSTE_MAX_SWAPPINESS && c->page_cluster <= PGSTE_MAX_CLUSTER &&
 	       c->write_delay <= PGSTE_MAX_DELAY;
 }
@@ -62,9 +62,9 @@ int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **h
 		h->lists[i] = (struct list){ .head = NIL, .tail = NIL };
 	h->frames = table_new(config->nr_frames * sizeof(*h->frames));
 	h->slots = table_new(config->nr_swap_slots * sizeof(*h->slots));
-	if (config->reclaim == PGSTE_RECLAIM_LRU)
+	if (config->reclaim != PGSTE_RECLAIM_SIMPLE)
 		h->lru = lru_new(config);
-	if (!h->frames || !h->slots || (config->reclaim == PGSTE_RECLAIM_LRU && !h->lru)) {
+	if (!h->frames || !h->slots || (config->reclaim != PGSTE_RECLAIM_SIMPLE && !h->lru)) {
 		host_destroy(h);
 		return PGSTE_E_NOMEM;
 	}
@@ -142,6 +142,8 @@ void pgste_host_get_stats(const struct pgste_host *host, struct pgste_host_stats
 	stats->frames_inactive = host->lists[PGSTE_LIST_INACTIVE].nr;
 	stats->frames_lazyfree = host->lists[PGSTE_LIST_LAZYFREE].nr;
 	stats->frames_lazyfree_active = host->lists[PGSTE_LIST_LAZYFREE_ACTIVE].nr;
+	if (host->lru && host->lru->gens)
+		mglru_levels(host->lru->gens, stats);
 	stats->frames_unmapped = host->lru ? host->lru->unmapped : 0;
 	stats->swap_slots = host->config.nr_swap_slots;
 	stats->swap_slots_free = host->nr_slots_free;

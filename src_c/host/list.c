@@ -13,11 +13,26 @@ list_mark(struct lru *lru, enum pgste_frame_list list, uint32_t frame)
 	return PGSTE_LIST_LAZYFREE;
 }
 
+void list_link(struct pgste_host *host, struct list *l, uint32_t frame, bool tail)
+{
+	struct frame *f = &host->frames[frame];
+
+	f->prev = tail ? l->tail : NIL;
+	f->next = tail ? NIL : l->head;
+	*(f->prev == NIL ? &l->head : &host->frames[f->prev].next) = frame;
+	*(f->next == NIL ? &l->tail : &host->frames[f->next].prev) = frame;
+	l->nr++;
+}
+
 void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame)
 {
 	struct list *l = &host->lists[list];
 	struct frame *f = &host->frames[frame];
 
+	if (has_gens(host)) {
+		mglru_list_add(host, list, frame);
+		return;
+	}
 	if (has_lru(host))
 		list = list_mark(host->lru, list, frame);
 	f->list = (unsigned)list & 3;
@@ -31,10 +46,9 @@ void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t fram
 	l->nr++;
 }
 
-void list_del(struct pgste_host *host, uint32_t frame)
+inline void list_unlink(struct pgste_host *host, struct list *l, uint32_t frame)
 {
 	struct frame *f = &host->frames[frame];
-	struct list *l = &host->lists[list_number(host, frame)];
 
 	if (f->prev != NIL)
 		host->frames[f->prev].next = f->next;
@@ -47,20 +61,30 @@ void list_del(struct pgste_host *host, uint32_t frame)
 	l->nr--;
 }
 
+void list_del(struct pgste_host *host, uint32_t frame)
+{
+	if (has_gens(host)) {
+		struct mglru *g = host->lru->gens;
+		const struct frame *f = &host->frames[frame];
+
+		if (gen_has(g, frame))
+			g->nr[gen_get(g, frame)][gen_type(f)]--;
+		list_unlink(host, mglru_list(g, f, frame), frame);
+		return;
+	}
+	list_unlink(host, &host->lists[list_number(host, frame)], frame);
+}
+
 void list_rotate(struct pgste_host *host, uint32_t frame)
 {
 	struct list *l = &host->lists[list_number(host, frame)];
-	struct frame *f = &host->frames[frame];
 
-	list_del(host, frame);
-	f->prev = l->tail;
-	f->next = NIL;
-	if (l->tail != NIL)
-		host->frames[l->tail].next = frame;
-	else
-		l->head = frame;
-	l->tail = frame;
-	l->nr++;
+	if (has_gens(host)) {
+		mglru_rotate(host, frame);
+		return;
+	}
+	list_unlink(host, l, frame);
+	list_link(host, l, frame, true);
 }
 
 int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list list,
@@ -71,6 +95,8 @@ int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list lis
 
 	if (list < PGSTE_LIST_ACTIVE || (unsigned)list >= PGSTE_NR_LISTS)
 		return PGSTE_E_ARG;
+	if (has_gens(host))
+		return mglru_frames(host, list, frames, max);
 	l = &host->lists[list];
 	for (uint32_t f = l->head; f != NIL && nr < max; f = host->frames[f].next)
 		frames[nr++] = f;

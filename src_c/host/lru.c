@@ -24,6 +24,7 @@ void lru_free(struct lru *lru, const struct pgste_host_config *config)
 	table_free(lru->used, bitmap_bytes(config->nr_swap_slots));
 	table_free(lru->clusters, cluster_bytes(config));
 	free(lru->writes);
+	mglru_free(lru->gens, config->nr_frames);
 	free(lru);
 }
 
@@ -69,7 +70,10 @@ struct lru *lru_new(const struct pgste_host_config *config)
 	lru->used = table_new(bitmap_bytes(config->nr_swap_slots));
 	lru->clusters = table_new(cluster_bytes(config));
 	lru->writes = calloc(config->write_delay + 1u, sizeof(*lru->writes));
-	if (!lru->flags || !lru->shadows || !lru->used || !lru->clusters || !lru->writes) {
+	if (config->reclaim == PGSTE_RECLAIM_MGLRU)
+		lru->gens = mglru_new(config->nr_frames);
+	if (!lru->flags || !lru->shadows || !lru->used || !lru->clusters || !lru->writes ||
+	    (config->reclaim == PGSTE_RECLAIM_MGLRU && !lru->gens)) {
 		lru_free(lru, config);
 		return NULL;
 	}
@@ -98,6 +102,7 @@ void lru_saved_free(struct lru *saved)
 	free(saved->used);
 	free(saved->clusters);
 	free(saved->writes);
+	mglru_saved_free(saved->gens);
 	free(saved);
 }
 
@@ -114,8 +119,9 @@ struct lru *lru_save(const struct pgste_host *host)
 	saved->clusters = lru_copy(lru->clusters, cluster_bytes(&host->config));
 	saved->writes = lru_copy(lru->writes, (host->config.write_delay + 1u) *
 						      sizeof(*lru->writes));
+	saved->gens = lru->gens ? mglru_save(lru->gens, host->fresh_frame) : NULL;
 	if (!saved->flags || !saved->shadows || !saved->used || !saved->clusters ||
-	    !saved->writes) {
+	    !saved->writes || (lru->gens && !saved->gens)) {
 		lru_saved_free(saved);
 		return NULL;
 	}
@@ -134,6 +140,9 @@ void lru_restore(struct pgste_host *host, const struct lru *saved)
 	lru->used = live.used;
 	lru->clusters = live.clusters;
 	lru->writes = live.writes;
+	lru->gens = live.gens;
+	if (lru->gens)
+		mglru_restore(lru->gens, saved->gens, host->fresh_frame);
 	memcpy(lru->writes, saved->writes,
 	       (host->config.write_delay + 1u) * sizeof(*lru->writes));
 	memcpy(lru->flags, saved->flags, host->fresh_frame);

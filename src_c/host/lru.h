@@ -7,6 +7,7 @@
 #define HOST_LRU_H
 
 #include "host/host.h"
+#include "host/mglru.h"
 
 /* ---- swap slots in clusters (cluster.c, cluster_alloc.c; mm/swapfile.c) ---- */
 
@@ -63,7 +64,14 @@ struct lru {
 	uint32_t nr_writing; /* frames with FRAME_WRITING: all in the ring but those taken away */
 	struct seen seen;  /* where statistics are flushed by calls only */
 	struct window window;
+	struct mglru *gens; /* NULL: PGSTE_RECLAIM_LRU */
 };
+
+/* Reclaim by generations? */
+static inline bool has_gens(const struct pgste_host *host)
+{
+	return has_lru(host) && host->lru->gens;
+}
 
 #define AGE_MASK ((UINT32_C(1) << 30) - 1)
 
@@ -73,6 +81,8 @@ static inline unsigned list_number(const struct pgste_host *host, uint32_t frame
 	const unsigned list = host->frames[frame].list;
 	const bool lazyfree = has_lru(host) && list == PGSTE_LIST_LAZYFREE;
 
+	if (has_gens(host))
+		return mglru_list_number(host, frame);
 	return lazyfree && (host->lru->flags[frame] & FRAME_ACTIVE) ? PGSTE_LIST_LAZYFREE_ACTIVE :
 								      list;
 }

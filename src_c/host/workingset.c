@@ -27,6 +27,10 @@ void lru_evicted(struct pgste_host *host, uint32_t frame)
 	struct lru *lru = host->lru;
 	const bool workingset = lru->flags[frame] & FRAME_WORKINGSET;
 
+	if (lru->gens) {
+		mglru_evicted(host, frame);
+		return;
+	}
 	lru->shadows[host->frames[frame].slot] = lru->age << 2 | (uint32_t)workingset << 1 | 1;
 	lru->age = (lru->age + 1) & AGE_MASK;
 }
@@ -45,6 +49,10 @@ bool lru_refault(struct pgste_host *host, uint32_t slot, uint32_t frame)
 	struct lru *lru = host->lru;
 	const uint32_t shadow = lru->shadows[slot];
 
+	if (lru->gens) { /* active all the same: it is read in a fault */
+		mglru_refault(host, slot, frame);
+		return true;
+	}
 	if (!shadow)
 		return false;
 	lru->shadows[slot] = 0;

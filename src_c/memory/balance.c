@@ -5,11 +5,11 @@
  *
  * A host whose low watermark is 0 is a memory cgroup at its limit; others are a machine.
  */
+#include "memory/mglru.h"
 #include "memory/undo.h"
 #include "memory/victims.h"
 #include "memory/vmscan.h"
 
-#define PRIORITY 12 /* DEF_PRIORITY */
 #define RETRIES 17u /* MAX_RECLAIM_RETRIES, and the first try */
 /* In the order of enum lru_list. */
 enum { ANON_INACTIVE, ANON_ACTIVE, FILE_INACTIVE, FILE_ACTIVE, NR_LISTS };
@@ -149,10 +149,14 @@ static uint64_t shrink_node(struct pgste_host *host, struct scan *sc)
 }
 
 /* do_try_to_free_pages */
-static void direct(struct pgste_host *host, uint64_t goal)
+static void direct(struct pgste_host *host, uint64_t goal, bool proactive)
 {
 	struct scan sc = { .goal = goal };
 
+	if (has_gens(host)) {
+		mglru_direct(host, goal, proactive);
+		return;
+	}
 	host->stats.reclaims++;
 	for (;;) {
 		for (sc.priority = PRIORITY; sc.priority >= 0; sc.priority--) {
@@ -197,21 +201,24 @@ bool lru_may_run_dry(const struct pgste_host *host, uint64_t nr)
 {
 	const uint64_t slots = host->nr_slots_free, cluster = host->config.page_cluster;
 	const uint64_t used = host->config.nr_frames - host->nr_free;
+	uint64_t least = 0;
 
 	if (nr > PGSTE_MAX_FRAMES || host->nr_held != host->lru->nr_writing)
 		return true;
 	if (nr << cluster <= host->nr_free)
 		return false;
-	return !host->config.swappiness || slots < used - host->nr_cached + (nr << cluster);
+	if (has_gens(host))
+		least = GEN_BATCH; /* with fewer it looks at no anonymous page */
+	return !host->config.swappiness || slots < least + used - host->nr_cached + (nr << cluster);
 }
 
 uint32_t lru_frame_get(struct pgste_host *host)
 {
 	writes_step(host);
 	if (is_machine(host) && host->nr_free <= host->config.low)
-		kswapd(host);
+		has_gens(host) ? mglru_kswapd(host) : kswapd(host);
 	for (unsigned tries = 0; tries < RETRIES && !host->nr_free; tries++) {
-		direct(host, host->config.batch);
+		direct(host, host->config.batch, false);
 		if (!host->nr_free)
 			writes_finish(host); /* reclaim_throttle */
 	}
@@ -228,7 +235,7 @@ int64_t lru_reclaim(struct pgste_host *host, uint64_t n, bool rests)
 		const uint64_t before = host->nr_free;
 		const uint64_t goal = min_u64((n - freed) / 4, UINT64_C(1) << 16);
 
-		direct(host, goal > host->config.batch ? goal : host->config.batch);
+		direct(host, goal > host->config.batch ? goal : host->config.batch, true);
 		idle = host->nr_free > before ? 0 : idle + 1;
 		if (idle)
 			writes_finish(host);

@@ -90,6 +90,8 @@ struct mm {
 	struct pgste_guest_stats stats; /* what is not counted in the vcpus */
 	struct two_tables two;
 	struct window window; /* of swap readahead, where the device does not rotate */
+	uint32_t *filter; /* MGLRU: by page table, in which walk's filter it is; or NULL */
+	bool walked;	  /* MGLRU: a walk has been here */
 };
 
 /* ---- life (mm.c) ---- */
@@ -106,6 +108,12 @@ void mm_exit(struct mm *mm);
 static inline void chunk_touch(struct mm *mm, uint64_t gfn)
 {
 	mm->touched[gfn >> CHUNK_SHIFT >> 6] |= UINT64_C(1) << (gfn >> CHUNK_SHIFT & 63);
+}
+
+#define HOST_TABLE 256u /* pages of a page table of the host */
+static inline void mm_was_walked(struct mm *mm)
+{
+	mm->walked = true;
 }
 
 /* The first page >= gfn that may have a PTE, nr_pages if there is none. */

@@ -27,6 +27,11 @@ uint64_t chunk_next(const struct mm *mm, uint64_t gfn)
 	return mm->nr_pages;
 }
 
+static uint64_t filter_bytes(const struct mm *mm)
+{
+	return (mm->nr_pages + HOST_TABLE - 1) / HOST_TABLE * sizeof(*mm->filter);
+}
+
 static void free_tables(struct mm *mm)
 {
 	const uint64_t nr = mm->nr_pages;
@@ -38,6 +43,7 @@ static void free_tables(struct mm *mm)
 	table_free(mm->two.bits, nr * sizeof(*mm->two.bits));
 	table_free(mm->two.held, held_bytes(mm));
 	table_free(mm->file, nr * sizeof(*mm->file));
+	table_free(mm->filter, filter_bytes(mm));
 }
 
 bool mm_init(struct mm *mm, bool memfd)
@@ -53,10 +59,12 @@ bool mm_init(struct mm *mm, bool memfd)
 		mm->two.bits = table_new(nr * sizeof(*mm->two.bits));
 	if (memfd)
 		mm->file = table_new(nr * sizeof(*mm->file));
+	if (has_gens(mm->host))
+		mm->filter = table_new(filter_bytes(mm));
 	mm->number = NIL;
 	mm->window = WINDOW_FIRST;
 	if (mm->state && mm->pte && mm->rest && mm->touched && (mm->two.bits || !two) &&
-	    (mm->file || !memfd))
+	    (mm->file || !memfd) && (mm->filter || !has_gens(mm->host)))
 		mm->number = host_join(mm->host, mm);
 	if (mm->number == NIL) {
 		free_tables(mm);

@@ -6,7 +6,6 @@
 #include "memory/memory.h"
 
 #define MOST_PAGES (1u << PGSTE_MAX_CLUSTER)
-#define HOST_TABLE 256u /* of a page table of the host */
 #define HITS_MOST 63u	 /* of an address space */
 
 /* Slots that are read together, and the frames that they got. */

@@ -23,6 +23,8 @@ struct mm_counts {
 	struct notes notes; /* those that fired since are forgotten */
 	uint64_t nr_foreign;
 	struct window window;
+	uint32_t *filter;
+	bool walked;
 };
 
 struct snapshot {
@@ -35,6 +37,7 @@ struct snapshot {
 	uint64_t nr_keys;
 	struct page_words *pages;
 	uint64_t *gfns; /* of the call */
+	uint32_t nr_mms; /* in counts */
 	uint64_t nr_pages;
 };
 
@@ -44,6 +47,8 @@ void snapshot_free(struct snapshot *s)
 		return;
 	free(s->frames);
 	free(s->slots);
+	for (uint32_t i = 0; s->counts && i < s->nr_mms; i++)
+		free(s->counts[i].filter);
 	free(s->counts);
 	lru_saved_free(s->lru);
 	free(s->keys);
@@ -74,11 +79,33 @@ static void *copy_of(const void *from, uint64_t nr, size_t size)
 	return to;
 }
 
+static uint64_t nr_tables(const struct mm *mm)
+{
+	return (mm->nr_pages + HOST_TABLE - 1) / HOST_TABLE;
+}
+
+static bool save_filters(struct snapshot *s, const struct pgste_host *host)
+{
+	for (uint32_t i = 0; i < host->room_mms; i++) {
+		const struct mm *mm = host->mms[i];
+
+		if (!mm)
+			continue;
+		s->counts[i].filter = copy_of(mm->filter, nr_tables(mm), sizeof(*mm->filter));
+		if (!s->counts[i].filter)
+			return false;
+	}
+	return true;
+}
+
 static bool save_tables(struct snapshot *s, const struct pgste_host *host, uint64_t nr_gfns)
 {
 	s->frames = copy_of(host->frames, host->fresh_frame, sizeof(*s->frames));
 	s->slots = copy_of(host->slots, host->fresh_slot, sizeof(*s->slots));
 	s->counts = calloc(host->room_mms, sizeof(*s->counts));
+	s->nr_mms = host->room_mms;
+	if (s->counts && has_gens(host) && !save_filters(s, host))
+		return false;
 	s->pages = calloc(host->fresh_frame + nr_gfns + 1, sizeof(*s->pages));
 	s->gfns = calloc(nr_gfns + 1, sizeof(*s->gfns));
 	if (host->lru)
@@ -129,6 +156,8 @@ int snapshot_take(struct mm *mm, struct pgste_gfns *gfns, struct snapshot **snap
 				.notes = host->mms[i]->notes,
 				.nr_foreign = host->mms[i]->nr_foreign,
 				.window = host->mms[i]->window,
+				.filter = s->counts[i].filter,
+				.walked = host->mms[i]->walked,
 			};
 		}
 	for (uint64_t i = 0; i < host->fresh_frame; i++)
@@ -163,6 +192,10 @@ void snapshot_restore(struct snapshot *s)
 			host->mms[i]->notes = s->counts[i].notes;
 			host->mms[i]->nr_foreign = s->counts[i].nr_foreign;
 			host->mms[i]->window = s->counts[i].window;
+			host->mms[i]->walked = s->counts[i].walked;
+			if (s->counts[i].filter)
+				memcpy(host->mms[i]->filter, s->counts[i].filter,
+				       nr_tables(host->mms[i]) * sizeof(*host->mms[i]->filter));
 		}
 	for (uint64_t i = 0; i < s->nr_pages; i++) {
 		const struct page_words *p = &s->pages[i];

@@ -11,9 +11,6 @@ static const enum pgste_frame_list active_list[] = { PGSTE_LIST_ACTIVE,
 static const enum pgste_frame_list inactive_list[] = { PGSTE_LIST_INACTIVE,
 							PGSTE_LIST_LAZYFREE };
 
-/* What became of a page. */
-enum fate { FATE_LOCKED, FATE_KEPT, FATE_ACTIVE, FATE_FREED, FATE_WRITTEN, FATE_DROPPED, NR_FATES };
-
 void shrink_active(struct pgste_host *host, unsigned which, uint64_t nr)
 {
 	struct list *active = &host->lists[active_list[which]];
@@ -36,8 +33,7 @@ static enum fate stay(struct pgste_host *host, uint32_t frame, enum fate fate)
 	return fate;
 }
 
-/* activate_locked: a page that stays gives its slot back when swap runs short. */
-static enum fate activate(struct pgste_host *host, uint32_t frame)
+void give_up_slot(struct pgste_host *host, uint32_t frame)
 {
 	struct frame *f = &host->frames[frame];
 
@@ -46,12 +42,18 @@ static enum fate activate(struct pgste_host *host, uint32_t frame)
 		slot_uncache(host, frame);
 		f->dirty = 1;
 	}
+}
+
+static enum fate activate(struct pgste_host *host, uint32_t frame)
+{
+	const struct frame *f = &host->frames[frame];
+
+	give_up_slot(host, frame);
 	list_move(host, active_list[f->list == PGSTE_LIST_LAZYFREE], frame);
 	return FATE_ACTIVE;
 }
 
-/* A page of the swap cache alone, which is clean. */
-static enum fate evict_unmapped(struct pgste_host *host, uint32_t frame)
+enum fate evict_unmapped(struct pgste_host *host, uint32_t frame)
 {
 	lru_evicted(host, frame);
 	host->stats.clean_evictions += (host->lru->flags[frame] & FRAME_AHEAD) != 0;
@@ -59,7 +61,7 @@ static enum fate evict_unmapped(struct pgste_host *host, uint32_t frame)
 	return FATE_FREED;
 }
 
-static enum fate evict(struct pgste_host *host, uint32_t frame)
+enum fate evict_page(struct pgste_host *host, uint32_t frame)
 {
 	const uint64_t written = host->stats.swap_outs, unused = host->stats.unused_discards;
 	const bool linux = !owner(host, frame)->rules;
@@ -94,7 +96,7 @@ static enum fate shrink_page(struct pgste_host *host, uint32_t frame)
 		return f->slot == NIL ? stay(host, frame, FATE_KEPT) : activate(host, frame);
 	if (needs_slot(host, frame) && !host->nr_slots_free)
 		return activate(host, frame);
-	return evict(host, frame);
+	return evict_page(host, frame);
 }
 
 uint64_t shrink_inactive(struct pgste_host *host, struct scan *sc, unsigned which, uint64_t nr)

@@ -11,7 +11,8 @@ PGSTE_BEGIN
 #define PGSTE_MAX_GUESTS 65535u
 
 /* How the host takes frames from guests: docs/model.md section 4, docs/reclaim.md. */
-enum pgste_reclaim { PGSTE_RECLAIM_SIMPLE = 0, PGSTE_RECLAIM_LRU = 1 };
+enum pgste_reclaim { PGSTE_RECLAIM_SIMPLE = 0, PGSTE_RECLAIM_LRU = 1,
+		     PGSTE_RECLAIM_MGLRU = 2 };
 
 struct pgste_host_config {
 	enum pgste_reclaim reclaim;
@@ -20,13 +21,14 @@ struct pgste_host_config {
 	uint64_t low;	 /* reclaim starts when free frames <= low at an allocation */
 	uint64_t high;	 /* and goes on until free frames >= high; low < high <= nr_frames */
 	uint32_t batch;	 /* pages that are moved from the active list at a time, >= 1 */
-	/* of PGSTE_RECLAIM_LRU alone: */
+	/* of PGSTE_RECLAIM_LRU and PGSTE_RECLAIM_MGLRU: */
 	uint8_t swappiness;   /* 0 .. 200 */
 	uint8_t page_cluster; /* at most 2^this pages are read at once; 0 .. PGSTE_MAX_CLUSTER */
 	/* pages looked at and frames asked for while one is written; 0 .. PGSTE_MAX_DELAY */
 	uint16_t write_delay;
 	bool rotational;      /* readahead by neighbours on the device, else in the guest */
 	bool stale_stats;     /* reclaim sees sizes of lists as of pgste_host_flush_stats */
+	bool no_mm_walk;      /* PGSTE_RECLAIM_MGLRU: aging does not walk page tables */
 };
 #define PGSTE_MAX_SWAPPINESS 200u
 #define PGSTE_MAX_CLUSTER 5u
@@ -165,11 +167,37 @@ struct pgste_frame_info {
 	uint32_t slot;	/* swap slot of the swap cache, UINT32_MAX: none */
 	bool referenced, dirty, pinned, locked, writeback, shared;
 	bool mapped; /* by its page; else the swap cache alone has it: no guest, no gfn */
+	/* PGSTE_RECLAIM_MGLRU: number of the generation, its sequence number modulo PGSTE_NR_GENS
+	   (else UINT32_MAX), and tier */
+	uint32_t generation, tier;
 };
 int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste_frame_info *info);
 /* Frames of a list, head (newest) first, at most max of them: how many the list has. */
 int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list list,
 			uint32_t *frames, uint64_t max);
+
+/*
+ * Generations of PGSTE_RECLAIM_MGLRU: docs/reclaim.md.  Types are 0, anonymous pages, and 1,
+ * lazyfree ones; a generation's number is its sequence number modulo PGSTE_NR_GENS.
+ */
+#define PGSTE_NR_GENS 4u
+#define PGSTE_NR_TIERS 4u
+struct pgste_generations {
+	uint64_t max_seq, min_seq[2];
+	uint64_t pages[2][PGSTE_NR_GENS]; /* by the generation that the page has */
+	/* of the oldest generation, by tier; and what earlier ones left of them */
+	uint64_t refaulted[2][PGSTE_NR_TIERS], evicted[2][PGSTE_NR_TIERS];
+	uint64_t protected_pages[2][PGSTE_NR_TIERS];
+	uint64_t avg_refaulted[2][PGSTE_NR_TIERS], avg_total[2][PGSTE_NR_TIERS];
+};
+/* PGSTE_E_ARG: a host without generations. */
+int pgste_host_generations(const struct pgste_host *host, struct pgste_generations *all);
+/*
+ * Frames on the list of a generation, head first, at most max of them: how many it has.  A page
+ * that was found young is on its old list until eviction comes by.  PGSTE_E_ARG.
+ */
+int64_t pgste_host_generation(const struct pgste_host *host, unsigned gen, bool lazyfree,
+			      uint32_t *frames, uint64_t max);
 
 PGSTE_END
 

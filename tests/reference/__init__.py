@@ -8,7 +8,8 @@ out where it applies, and a call that fails is undone from a copy of everything.
     words      bits of PGSTE and PTE, predicates
     essa       what one ESSA does to one page
     host       frames, swap slots, reclaim
-    lru        the same as Linux does it
+    lru        the same as Linux does it without MGLRU
+    mglru      the same with MGLRU
     zvm        the states of guest page hinting on z/VM
     guest      pages, faults, CBRL, zap, free and alloc
     reporting  a buddy allocator's view of the guest, and free page reporting
@@ -28,6 +29,7 @@ from reference.errors import (
 from reference.guest import Guest
 from reference.host import Host
 from reference.lru import LruHost
+from reference.mglru import MglruHost
 from reference.replay import Replay
 from reference.summary import summarize
 
@@ -37,6 +39,7 @@ __all__ = [
     "Guest",
     "Host",
     "LruHost",
+    "MglruHost",
     "ModelError",
     "OutOfFrames",
     "OutOfSwap",

@@ -444,7 +444,9 @@ class Guest(Layer):
         old = self.host.frames[index]
         self.host.leave_swap_cache(index)
         self.host.to_head(index, "inactive")
-        self.host.frames[index] = Frame("inactive", old.guest, old.gfn, old.tag)
+        self.host.frames[index] = Frame(
+            old.list, old.guest, old.gfn, old.tag, gen=old.gen, place=old.place
+        )
         self.xchg_pte(gfn, PTE_NONE)  # ptep_clear_flush
         self.set_pte(gfn, index << 12 | FAULT_BITS[self.generation][3])
 

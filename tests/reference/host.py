@@ -64,6 +64,9 @@ class Frame:
     workingset: bool = False  # PG_workingset
     ahead: bool = False  # PG_readahead, which is PG_reclaim
     writing: bool = False  # on its way to swap, by reclaim
+    gen: int | None = None  # MGLRU: the generation in the folio's flags
+    place: int = 0  # MGLRU: the list that it is on
+    active: bool = False  # MGLRU: PG_active, while it is on no list of a generation
 
     def is_lazyfree(self) -> bool:
         return self.list in ("lazyfree", "lazyfree_active")

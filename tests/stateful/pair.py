@@ -95,6 +95,8 @@ class Pair:
         self.model: reference.Host
         if config.get("reclaim") == "lru":
             self.model = reference.LruHost(frames, swap_slots, **config)
+        elif config.get("reclaim") == "mglru":
+            self.model = reference.MglruHost(frames, swap_slots, **config)
         else:
             self.model = reference.Host(frames, swap_slots, **config)
         self.guests: list[tuple[pgste.Guest, reference.Guest]] = []
@@ -104,6 +106,20 @@ class Pair:
         engine = engine_snapshot(self.host, [guest for guest, _ in self.guests])
         model = model_snapshot(self.model, [guest for _, guest in self.guests])
         assert engine == model
+        if isinstance(self.model, reference.MglruHost):
+            self._check_generations(self.model)
+
+    def _check_generations(self, model: reference.MglruHost) -> None:
+        found: dict[str, Any] = {**self.host.generations()}
+        for kind in ("anon", "file"):
+            found[kind] = [frames.tolist() for frames in found[kind]]
+        for counts in found["protected"]:
+            assert counts.pop(0) == 0  # of tier 0
+        assert found == model.generations()
+        for index, frame in enumerate(model.frames):
+            info = self.host.frame_info(index)
+            tier = None if frame.gen is None else int(frame.workingset)
+            assert (info["generation"], info["tier"]) == (frame.gen, tier)
 
     def both(self, engine: Callable[[], object], model: Callable[[], object]) -> object:
         expected = outcome(model)
