@@ -61,10 +61,29 @@ void frame_put(struct pgste_host *host, uint32_t frame)
 	host->nr_free++;
 }
 
+/* Active ones first, the oldest of them first: all of them are in the swap cache alone. */
+static void put_gens(struct pgste_host *host)
+{
+	const struct mglru *g = host->lru->gens;
+
+	for (unsigned list = PGSTE_LIST_ACTIVE; list <= PGSTE_LIST_INACTIVE; list++)
+		for (unsigned ahead = 1; ahead <= NR_GENS; ahead++) {
+			uint32_t frame = g->lists[gen_of(g->max_seq + ahead)][GEN_ANON].tail;
+
+			while (frame != NIL) {
+				const uint32_t prev = host->frames[frame].prev;
+
+				if (mglru_list_number(host, frame) == list)
+					frame_put(host, frame);
+				frame = prev;
+			}
+		}
+}
+
 void frames_put_all(struct pgste_host *host)
 {
 	if (has_gens(host)) {
-		mglru_put_all(host);
+		put_gens(host);
 		return;
 	}
 	for (unsigned list = PGSTE_LIST_ACTIVE; list < PGSTE_NR_LISTS; list++)
@@ -80,7 +99,11 @@ int pgste_host_frame(const struct pgste_host *host, uint64_t frame, struct pgste
 
 	if (frame >= host->config.nr_frames)
 		return PGSTE_E_ARG;
-	*info = (struct pgste_frame_info){ .list = PGSTE_LIST_FREE, .slot = NIL, .generation = NIL };
+	*info = (struct pgste_frame_info){
+		.list = PGSTE_LIST_FREE,
+		.slot = NIL,
+		.generation = NIL,
+	};
 	f = &host->frames[frame];
 	if (frame >= host->fresh_frame || f->list == PGSTE_LIST_FREE)
 		return PGSTE_OK;

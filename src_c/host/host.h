@@ -126,11 +126,34 @@ static inline void key_accessed(struct pgste_host *host, uint32_t frame, bool st
 
 /* ---- lists of frames (list.c) ---- */
 
+static inline void list_link(struct pgste_host *host, struct list *l, uint32_t frame, bool tail)
+{
+	struct frame *f = &host->frames[frame];
+
+	f->prev = tail ? l->tail : NIL;
+	f->next = tail ? NIL : l->head;
+	*(f->prev == NIL ? &l->head : &host->frames[f->prev].next) = frame;
+	*(f->next == NIL ? &l->tail : &host->frames[f->next].prev) = frame;
+	l->nr++;
+}
+
+static inline void list_unlink(struct pgste_host *host, struct list *l, uint32_t frame)
+{
+	const struct frame *f = &host->frames[frame];
+
+	if (f->prev != NIL)
+		host->frames[f->prev].next = f->next;
+	else
+		l->head = f->next;
+	if (f->next != NIL)
+		host->frames[f->next].prev = f->prev;
+	else
+		l->tail = f->prev;
+	l->nr--;
+}
+
 void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame);
 void list_del(struct pgste_host *host, uint32_t frame);
-/* The same of a list that is given. */
-void list_link(struct pgste_host *host, struct list *l, uint32_t frame, bool tail);
-void list_unlink(struct pgste_host *host, struct list *l, uint32_t frame);
 /* To the tail of its list. */
 void list_rotate(struct pgste_host *host, uint32_t frame);
 

@@ -13,17 +13,6 @@ list_mark(struct lru *lru, enum pgste_frame_list list, uint32_t frame)
 	return PGSTE_LIST_LAZYFREE;
 }
 
-void list_link(struct pgste_host *host, struct list *l, uint32_t frame, bool tail)
-{
-	struct frame *f = &host->frames[frame];
-
-	f->prev = tail ? l->tail : NIL;
-	f->next = tail ? NIL : l->head;
-	*(f->prev == NIL ? &l->head : &host->frames[f->prev].next) = frame;
-	*(f->next == NIL ? &l->tail : &host->frames[f->next].prev) = frame;
-	l->nr++;
-}
-
 void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame)
 {
 	struct list *l = &host->lists[list];
@@ -46,30 +35,10 @@ void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t fram
 	l->nr++;
 }
 
-inline void list_unlink(struct pgste_host *host, struct list *l, uint32_t frame)
-{
-	struct frame *f = &host->frames[frame];
-
-	if (f->prev != NIL)
-		host->frames[f->prev].next = f->next;
-	else
-		l->head = f->next;
-	if (f->next != NIL)
-		host->frames[f->next].prev = f->prev;
-	else
-		l->tail = f->prev;
-	l->nr--;
-}
-
 void list_del(struct pgste_host *host, uint32_t frame)
 {
 	if (has_gens(host)) {
-		struct mglru *g = host->lru->gens;
-		const struct frame *f = &host->frames[frame];
-
-		if (gen_has(g, frame))
-			g->nr[gen_get(g, frame)][gen_type(f)]--;
-		list_unlink(host, mglru_list(g, f, frame), frame);
+		mglru_list_del(host, frame);
 		return;
 	}
 	list_unlink(host, &host->lists[list_number(host, frame)], frame);

@@ -85,11 +85,21 @@ void mglru_place(struct pgste_host *host, uint32_t frame, uint64_t seq, bool tai
 	list_link(host, &g->lists[gen][type], frame, tail);
 }
 
+void mglru_list_del(struct pgste_host *host, uint32_t frame)
+{
+	struct mglru *g = host->lru->gens;
+	const struct frame *f = &host->frames[frame];
+
+	if (gen_has(g, frame))
+		g->nr[gen_get(g, frame)][gen_type(f)]--;
+	list_unlink(host, mglru_list(g, f, frame), frame);
+}
+
 void mglru_take_out(struct pgste_host *host, uint32_t frame, unsigned place)
 {
 	struct mglru *g = host->lru->gens;
 
-	list_del(host, frame);
+	mglru_list_del(host, frame);
 	g->place[frame] = (uint8_t)place;
 	list_link(host, place == PLACE_KEPT ? &g->kept : &g->isolated, frame, false);
 }
@@ -118,7 +128,7 @@ void mglru_rotate(struct pgste_host *host, uint32_t frame)
 {
 	if (!gen_has(host->lru->gens, frame))
 		return; /* !folio_test_lru */
-	list_del(host, frame);
+	mglru_list_del(host, frame);
 	mglru_place(host, frame, host->lru->gens->min_seq[GEN_ANON], true);
 }
 
@@ -135,15 +145,6 @@ void mglru_promote(struct pgste_host *host, uint32_t frame, unsigned gen)
 	g->nr[gen][type]++;
 	g->place[frame] = (uint8_t)((g->place[frame] & PLACE_LIST) | gen << PLACE_SHIFT);
 	host->lru->flags[frame] &= (uint8_t)~FRAME_WORKINGSET;
-}
-
-unsigned mglru_inc_gen(struct pgste_host *host, uint32_t frame, unsigned type)
-{
-	const struct mglru *g = host->lru->gens;
-
-	if (gen_get(g, frame) == gen_of(g->min_seq[type]))
-		mglru_promote(host, frame, gen_of(g->min_seq[type] + 1));
-	return gen_get(g, frame);
 }
 
 void mglru_relist(struct pgste_host *host, uint32_t frame, unsigned gen, bool tail)
@@ -203,25 +204,6 @@ int64_t mglru_frames(const struct pgste_host *host, enum pgste_frame_list list, 
 		}
 	}
 	return (int64_t)nr;
-}
-
-/* Active ones first, the oldest of them first: all of them are in the swap cache alone. */
-void mglru_put_all(struct pgste_host *host)
-{
-	struct mglru *g = host->lru->gens;
-
-	for (unsigned list = PGSTE_LIST_ACTIVE; list <= PGSTE_LIST_INACTIVE; list++)
-		for (unsigned ahead = 1; ahead <= NR_GENS; ahead++) {
-			uint32_t frame = g->lists[gen_of(g->max_seq + ahead)][GEN_ANON].tail;
-
-			while (frame != NIL) {
-				const uint32_t prev = host->frames[frame].prev;
-
-				if (mglru_list_number(host, frame) == list)
-					frame_put(host, frame);
-				frame = prev;
-			}
-		}
 }
 
 int pgste_host_generations(const struct pgste_host *host, struct pgste_generations *all)

@@ -74,21 +74,20 @@ void mglru_levels(const struct mglru *g, struct pgste_host_stats *stats);
 unsigned mglru_list_number(const struct pgste_host *host, uint32_t frame);
 int64_t mglru_frames(const struct pgste_host *host, enum pgste_frame_list list, uint32_t *frames,
 		     uint64_t max);
-void mglru_put_all(struct pgste_host *host);
 
 /* ---- lists (mglru.c) ---- */
 
 struct list *mglru_list(struct mglru *g, const struct frame *f, uint32_t frame);
-/* What list_add and list_rotate do: lru_gen_add_folio, folio_rotate_reclaimable. */
+/* What list_add, list_del and list_rotate do: lru_gen_add_folio, folio_rotate_reclaimable. */
 void mglru_list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t frame);
+void mglru_list_del(struct pgste_host *host, uint32_t frame);
 void mglru_rotate(struct pgste_host *host, uint32_t frame);
 /* A frame that is on no list, into a generation. */
 void mglru_place(struct pgste_host *host, uint32_t frame, uint64_t seq, bool tail);
 /* From its list to one that is no generation's. */
 void mglru_take_out(struct pgste_host *host, uint32_t frame, unsigned place);
-/* The folio's generation changes, not its list: folio_update_gen, folio_inc_gen. */
+/* The folio's generation changes, not its list: folio_update_gen and folio_inc_gen. */
 void mglru_promote(struct pgste_host *host, uint32_t frame, unsigned gen);
-unsigned mglru_inc_gen(struct pgste_host *host, uint32_t frame, unsigned type);
 /* Its list changes, not the folio's generation. */
 void mglru_relist(struct pgste_host *host, uint32_t frame, unsigned gen, bool tail);
 
@@ -103,6 +102,6 @@ void mglru_refault(struct pgste_host *host, uint32_t slot, uint32_t frame);
 unsigned mglru_tier_idx(const struct mglru *g, unsigned type);
 unsigned mglru_type_to_scan(const struct mglru *g, unsigned swappiness, unsigned *tier_idx);
 bool mglru_try_to_inc_min_seq(struct mglru *g, bool can_swap);
-void mglru_inc_max_seq(struct pgste_host *host, bool can_swap);
+void mglru_inc_max_seq(struct mglru *g);
 
 #endif

@@ -129,27 +129,17 @@ bool mglru_try_to_inc_min_seq(struct mglru *g, bool can_swap)
 	return success;
 }
 
-/* inc_min_seq: its pages join the next generation.  Without swap, anonymous ones stay behind. */
-static void inc_min_seq(struct pgste_host *host, unsigned type, bool can_swap)
+/*
+ * inc_max_seq.  A kind may have all generations where it cannot be swapped alone: the oldest ends
+ * then, its pages stay where they are (inc_min_seq), and will be the youngest.
+ */
+void mglru_inc_max_seq(struct mglru *g)
 {
-	struct mglru *g = host->lru->gens;
-	const struct list *oldest = &g->lists[gen_of(g->min_seq[type])][type];
-
-	while (oldest->tail != NIL && (type == GEN_FILE || can_swap)) {
-		const uint32_t frame = oldest->tail;
-
-		mglru_relist(host, frame, mglru_inc_gen(host, frame, type), true);
+	for (unsigned type = NR_TYPES; type-- > 0;) {
+		if (nr_gens(g, type) != NR_GENS)
+			continue;
+		carry_over(g, type);
+		g->min_seq[type]++;
 	}
-	carry_over(g, type);
-	g->min_seq[type]++;
-}
-
-void mglru_inc_max_seq(struct pgste_host *host, bool can_swap)
-{
-	struct mglru *g = host->lru->gens;
-
-	for (unsigned type = NR_TYPES; type-- > 0;)
-		if (nr_gens(g, type) == NR_GENS)
-			inc_min_seq(host, type, can_swap);
 	g->max_seq++;
 }

@@ -46,7 +46,7 @@ static void run_aging(struct pgste_host *host, bool can_swap)
 			if (host->mms[i])
 				mm_was_walked(host->mms[i]);
 	}
-	mglru_inc_max_seq(host, can_swap);
+	mglru_inc_max_seq(host->lru->gens);
 }
 
 /* get_nr_to_scan */

@@ -20,7 +20,8 @@ static bool sort_page(struct pgste_host *host, uint32_t frame, unsigned type, un
 	}
 	if (tier <= tier_idx)
 		return false;
-	mglru_relist(host, frame, mglru_inc_gen(host, frame, type), true);
+	mglru_promote(host, frame, gen_of(g->min_seq[type] + 1)); /* folio_inc_gen */
+	mglru_relist(host, frame, gen_of(g->min_seq[type] + 1), true);
 	g->protected[type][tier]++;
 	return true;
 }

@@ -184,11 +184,11 @@ int64_t pgste_host_list(const struct pgste_host *host, enum pgste_frame_list lis
 #define PGSTE_NR_TIERS 4u
 struct pgste_generations {
 	uint64_t max_seq, min_seq[2];
-	uint64_t pages[2][PGSTE_NR_GENS]; /* by the generation that the page has */
+	uint64_t pages[2][4]; /* by the generation that the page has */
 	/* of the oldest generation, by tier; and what earlier ones left of them */
-	uint64_t refaulted[2][PGSTE_NR_TIERS], evicted[2][PGSTE_NR_TIERS];
-	uint64_t protected_pages[2][PGSTE_NR_TIERS];
-	uint64_t avg_refaulted[2][PGSTE_NR_TIERS], avg_total[2][PGSTE_NR_TIERS];
+	uint64_t refaulted[2][4], evicted[2][4];
+	uint64_t protected_pages[2][4];
+	uint64_t avg_refaulted[2][4], avg_total[2][4];
 };
 /* PGSTE_E_ARG: a host without generations. */
 int pgste_host_generations(const struct pgste_host *host, struct pgste_generations *all);

@@ -84,7 +84,7 @@ class MglruHost(LruHost):
     # ---- what others see -----------------------------------------------------------------
 
     @property
-    def lists(self) -> dict[str, list[int]]:  # type: ignore[override]
+    def lists(self) -> dict[str, list[int]]:
         """By lru_gen_is_active, youngest first."""
         found: dict[str, list[int]] = {name: [] for name in LISTS}
         for which in (ANON, FILE):
@@ -175,13 +175,10 @@ class MglruHost(LruHost):
         self._label(frame)
 
     def _inc_gen(self, index: int, which: int) -> int:
-        """folio_inc_gen, of a page on the oldest list."""
-        frame, oldest = self.frames[index], self.min_seq[which] % GENS
-        if frame.gen != oldest:
-            assert frame.gen is not None
-            return frame.gen
+        """folio_inc_gen, of a page of the oldest generation."""
+        frame = self.frames[index]
         frame.workingset = False
-        frame.gen = (oldest + 1) % GENS
+        frame.gen = (self.min_seq[which] + 1) % GENS
         self._label(frame)
         return frame.gen
 
@@ -341,12 +338,9 @@ class MglruHost(LruHost):
         return self.max_seq - self.min_seq[which] + 1
 
     def _inc_min_seq(self, which: int, can_swap: bool) -> None:
-        """Until it succeeds: batches are for the lock alone."""
-        oldest = self.min_seq[which] % GENS
-        pages = self.folios[oldest][which]
-        while pages and (which == FILE or can_swap):
-            index = pages[-1]
-            self._to_list(index, self._inc_gen(index, which), which, head=False)
+        """Pages of a kind that can be evicted move on: never, unless aging is forced (debugfs)."""
+        assert not can_swap
+        assert which == ANON
         self._carry_over(which)
         self.min_seq[which] += 1
 

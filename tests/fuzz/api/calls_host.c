@@ -205,6 +205,7 @@ struct outcome call_look(struct world *w)
 	const uint64_t at = take_byte(&w->in);
 	const int list = (int)(take_byte(&w->in) % 7) - 1;
 	struct pgste_watermarks marks;
+	struct pgste_generations gens;
 	uint32_t *frames;
 	int64_t nr;
 
@@ -221,6 +222,11 @@ struct outcome call_look(struct world *w)
 	nr = CALL(w, pgste_host_list(host, (enum pgste_frame_list)list, frames, at));
 	REQUIRE(list >= PGSTE_LIST_ACTIVE && list < (int)PGSTE_NR_LISTS ? nr >= 0 :
 									  nr == PGSTE_E_ARG);
+	for (int64_t i = 0; i < nr && i < (int64_t)at; i++)
+		REQUIRE(frames[i] < stats.frames);
+	nr = pgste_host_generation(host, (unsigned)list, at & 1, frames, at);
+	REQUIRE(list >= 0 && list < 4 && pgste_host_generations(host, &gens) == PGSTE_OK ?
+			nr >= 0 : nr == PGSTE_E_ARG);
 	for (int64_t i = 0; i < nr && i < (int64_t)at; i++)
 		REQUIRE(frames[i] < stats.frames);
 	free(frames);

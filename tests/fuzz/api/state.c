@@ -179,6 +179,7 @@ static void put_host(const struct pgste_host *host, struct bytes *to)
 	struct pgste_host_stats stats;
 	struct pgste_frame_info f;
 	struct pgste_slot_info slot;
+	struct pgste_generations gens;
 	uint32_t list[1024];
 
 	pgste_host_get_stats(host, &stats);
@@ -197,13 +198,15 @@ static void put_host(const struct pgste_host *host, struct bytes *to)
 		REQUIRE(pgste_host_slot(host, i, &slot) == PGSTE_OK);
 		put(to, &slot, sizeof(slot));
 	}
-	for (int l = PGSTE_LIST_ACTIVE; l <= PGSTE_LIST_LAZYFREE; l++) {
+	for (int l = PGSTE_LIST_ACTIVE; l < (int)PGSTE_NR_LISTS; l++) {
 		const int64_t nr = pgste_host_list(host, (enum pgste_frame_list)l, list, 1024);
 
 		REQUIRE(nr >= 0);
 		put_number(to, (uint64_t)nr);
 		put(to, list, (nr < 1024 ? (size_t)nr : 1024) * sizeof(*list));
 	}
+	if (pgste_host_generations(host, &gens) == PGSTE_OK)
+		put(to, &gens, sizeof(gens));
 }
 
 void state_take(const struct world *w, struct bytes *to)

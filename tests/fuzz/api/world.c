@@ -39,14 +39,14 @@ static struct pgste_host_config take_host_config(struct world *w)
 	if (form == 4)
 		c.nr_frames = c.nr_swap_slots = PGSTE_MAX_FRAMES;
 	if (form & 16)
-		c.reclaim = PGSTE_RECLAIM_LRU;
+		c.reclaim = form & 32 ? PGSTE_RECLAIM_MGLRU : PGSTE_RECLAIM_LRU;
 	pgste_host_defaults(&c);
 	if (form & 16) {
 		const uint8_t more = take_byte(&w->in);
 
 		c.page_cluster = more & 7;
 		c.rotational = more & 8;
-		c.stale_stats = more & 16;
+		c.stale_stats = c.no_mm_walk = more & 16;
 		c.write_delay = more & 32 ? more & 3 : 200;
 		c.swappiness = more & 64 ? (uint8_t)(more * 3) : 60;
 	}

@@ -166,7 +166,8 @@ def test_bad_sizes(arguments: tuple[Any, ...], error: type[Exception], match: st
 @pytest.mark.parametrize(
     ("setting", "error", "match"),
     [
-        ({"reclaim": "mglru"}, pgste.UnknownNameError, "reclaim: 'mglru'"),
+        ({"reclaim": "lru2"}, pgste.UnknownNameError, "reclaim: 'lru2'"),
+        ({"mm_walk": 2}, pgste.ArgumentTypeError, "mm_walk: 2"),
         ({"reclaim": None}, pgste.ArgumentTypeError, "reclaim: None"),
         ({"swappiness": 201}, pgste.ArgumentError, "swappiness: 201 is not in 0 .. 200"),
         ({"page_cluster": 6}, pgste.ArgumentError, "page_cluster: 6"),
