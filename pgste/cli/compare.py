@@ -96,8 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reclaim",
         choices=RECLAIM_MODELS,
         default=DEFAULT_RECLAIM,
-        help="how the host takes frames: one page at a time, or as Linux 6.18 without MGLRU in a"
-        " memory cgroup (default lru)",
+        help="how the host takes frames: one page at a time, or in a memory cgroup as Linux"
+        " 6.18 without MGLRU, or as 6.12 with it, which is unmeasured (default lru)",
     )
     parser.add_argument(
         "--revision",
@@ -324,6 +324,8 @@ def _reclaim(comparison: Comparison) -> str:
     low, high = (format_count(mark) for mark in comparison.watermarks)
     if comparison.reclaim == "lru":
         return "      reclaim lru (Linux 6.18, no MGLRU; a memory cgroup)"
+    if comparison.reclaim == "mglru":
+        return "      reclaim mglru (Linux 6.12; a memory cgroup; unmeasured)"
     return f"      reclaim {comparison.reclaim}, from {low} free frames until {high}"
 
 

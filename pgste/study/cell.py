@@ -16,7 +16,7 @@ from pgste.errors import PgsteError
 from pgste.study.compare import compare
 from pgste.study.grid import Cell
 from pgste.study.mixture import draw, run_mixture
-from pgste.study.result import LRU_ROWS, ROWS, OutOfMemory
+from pgste.study.result import LRU_ROWS, READ_AHEAD, ROWS, OutOfMemory
 from pgste.traces import pgt
 from pgste.traces.budget import Budget
 from pgste.traces.trace import Trace
@@ -158,7 +158,7 @@ def _mixture(cell: Cell, traces: Sequence[Trace]) -> dict[str, Any]:
         **mixed.means,
         "discards": guests["unused_discards"] + guests["lazyfree_discards"],
         "zap_slots_freed": guests["zap_slots_freed"] + guests["hint_slots_freed"],
-        **{row.key: host[row.key] for row in LRU_ROWS if cell.reclaim == "lru"},
+        **{row.key: host[row.key] for row in LRU_ROWS if cell.reclaim in READ_AHEAD},
         "frames_peak": host["frames_peak"],
         "swap_peak": host["swap_peak"],
         "stale_allocs": mixed.replay["stale_allocs"],

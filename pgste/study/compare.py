@@ -20,6 +20,7 @@ from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
 from pgste.study.result import (
     DAT_ROWS,
     LRU_ROWS,
+    READ_AHEAD,
     ROWS,
     Comparison,
     MechanismResult,
@@ -234,7 +235,7 @@ def _two_tables_values(guests: Sequence[Guest]) -> dict[str, float]:
 
 
 def _lru_values(host: Host) -> dict[str, float]:
-    if host.reclaim_model != "lru":
+    if host.reclaim_model not in READ_AHEAD:
         return {}
     stats = host.stats()
     return {row.key: stats[row.key] for row in LRU_ROWS}
@@ -405,6 +406,8 @@ def host_settings(frames: int, reclaim: str) -> tuple[tuple[int, int], dict[str,
     """Watermarks of a host with this many frames, and what `Host` is told."""
     if reclaim == "lru":
         return (0, min(_CHARGE, frames)), {"reclaim": "lru", "fresh_stats": False}
+    if reclaim == "mglru":
+        return (0, min(_CHARGE, frames)), {"reclaim": "mglru"}
     low, high = kernel_watermarks(frames)
     return (low, high), {"low": low, "high": high}
 

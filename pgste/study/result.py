@@ -13,6 +13,7 @@ import numpy.typing as npt
 __all__ = [
     "DAT_ROWS",
     "LRU_ROWS",
+    "READ_AHEAD",
     "ROWS",
     "Comparison",
     "MechanismResult",
@@ -56,7 +57,10 @@ DAT_ROWS = (
 )
 
 
-#: What reclaim "lru" tells beside (docs/reclaim.md): of the pages read from swap.
+#: Models of reclaim (`Host`) that read ahead, and count it.
+READ_AHEAD = ("lru", "mglru")
+
+#: What they tell beside (docs/reclaim.md): of the pages read from swap.
 LRU_ROWS = (
     Row("readaheads", "of these, ahead", "read beside the page that a fault asked for"),
     Row("readahead_hits", "faults it saved", "that found such a page in memory"),
@@ -133,7 +137,7 @@ class Comparison:
     flavour: str = "kvm"
     #: Generation "dat": the release, and what its host does; else None.
     two_tables: dict[str, Any] | None = None
-    #: How the host takes frames (`Host`): "simple" or "lru".
+    #: How the host takes frames (`Host`): "simple", "lru" or "mglru".
     reclaim: str = "simple"
 
     def __getitem__(self, mechanism: str) -> MechanismResult:
@@ -145,9 +149,9 @@ class Comparison:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """`ROWS`, and among them what only generation "dat" and what only "lru" tells."""
+        """`ROWS`, and among them what only generation "dat" and what only "lru" and "mglru" tell."""
         dat = DAT_ROWS if self.two_tables else ()
-        lru = LRU_ROWS if self.reclaim == "lru" else ()
+        lru = LRU_ROWS if self.reclaim in READ_AHEAD else ()
         return (*ROWS[:1], *dat, *ROWS[1:2], *lru, *ROWS[2:])
 
     def to_dict(self, samples: bool = True) -> dict[str, Any]:

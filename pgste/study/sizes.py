@@ -85,9 +85,9 @@ def guest_pages(summary: dict[str, Any]) -> tuple[int, int]:
     return base, summary["highest_pfn"] + 1 - base
 
 
-# src_c/host/host.h and lru.h
-_FRAME_BYTES = {"simple": 24, "lru": 25}
-_SLOT_BYTES = {"simple": 12, "lru": 16.125}
+# src_c/host/host.h, lru.h and mglru.h
+_FRAME_BYTES = {"simple": 24, "lru": 25, "mglru": 26}
+_SLOT_BYTES = {"simple": 12, "lru": 16.125, "mglru": 16.125}
 _TABLES = 5  # of a guest: what each page has one element of
 _HUGE_BYTES = 2 << 20  # a table gets memory in such pieces, as soon as one byte is written
 _CHUNK_SHIFT = 18  # pages whose PTEs fill one

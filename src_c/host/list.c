@@ -18,12 +18,13 @@ void list_add(struct pgste_host *host, enum pgste_frame_list list, uint32_t fram
 	struct list *l = &host->lists[list];
 	struct frame *f = &host->frames[frame];
 
-	if (has_gens(host)) {
-		mglru_list_add(host, list, frame);
-		return;
-	}
-	if (has_lru(host))
+	if (has_lru(host)) {
+		if (has_gens(host)) {
+			mglru_list_add(host, list, frame);
+			return;
+		}
 		list = list_mark(host->lru, list, frame);
+	}
 	f->list = (unsigned)list & 3;
 	f->prev = NIL;
 	f->next = l->head;
@@ -41,12 +42,12 @@ void list_del(struct pgste_host *host, uint32_t frame)
 		mglru_list_del(host, frame);
 		return;
 	}
-	list_unlink(host, &host->lists[list_number(host, frame)], frame);
+	list_unlink(host, &host->lists[lru_list_number(host, frame)], frame);
 }
 
 void list_rotate(struct pgste_host *host, uint32_t frame)
 {
-	struct list *l = &host->lists[list_number(host, frame)];
+	struct list *l = &host->lists[lru_list_number(host, frame)];
 
 	if (has_gens(host)) {
 		mglru_rotate(host, frame);

@@ -70,21 +70,24 @@ struct lru {
 /* Reclaim by generations? */
 static inline bool has_gens(const struct pgste_host *host)
 {
-	return has_lru(host) && host->lru->gens;
+	return has_lru(host) && __builtin_expect(host->lru->gens != NULL, 0);
 }
 
 #define AGE_MASK ((UINT32_C(1) << 30) - 1)
 
-/* The number of the host's list that a frame is on. */
-static inline unsigned list_number(const struct pgste_host *host, uint32_t frame)
+/* The number of the list that a frame is on, of a host without generations. */
+static inline unsigned lru_list_number(const struct pgste_host *host, uint32_t frame)
 {
 	const unsigned list = host->frames[frame].list;
 	const bool lazyfree = has_lru(host) && list == PGSTE_LIST_LAZYFREE;
 
-	if (has_gens(host))
-		return mglru_list_number(host, frame);
 	return lazyfree && (host->lru->flags[frame] & FRAME_ACTIVE) ? PGSTE_LIST_LAZYFREE_ACTIVE :
 								      list;
+}
+
+static inline unsigned list_number(const struct pgste_host *host, uint32_t frame)
+{
+	return has_gens(host) ? mglru_list_number(host, frame) : lru_list_number(host, frame);
 }
 
 static inline bool frame_is_unmapped(const struct frame *f)

@@ -142,15 +142,13 @@ def test_slots_are_given_back(seed: int) -> None:
     """Pinned pages that still have a slot when swap is half full."""
     random = Random(seed)
     settings = {**config(random, 400), "low": 0, "high": 32, "swappiness": 60}
-    pair = Pair(400, 400, **settings)
-    pair.create(700, mechanism="none")
-    pair.write(0, range(520), 1)
+    pair = Pair(400, 1000, **settings)
+    pair.create(1300, mechanism="none")
+    pair.write(0, range(850), 1)
     some = range(0, random.choice((20, 60)))
     pair.read(0, some)
     pair.pin(0, some, True)
     pair.check()
     for turn in range(18):
-        pair.write(0, range(520 + turn * 10, 530 + turn * 10), 2)
-        if turn % 3 == 0:
-            pair.reclaim(random.choice((1, 10)))
+        pair.write(0, range(850 + turn * 25, 875 + turn * 25), 2)
         pair.check()

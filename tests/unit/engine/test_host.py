@@ -191,6 +191,44 @@ def test_defaults_of_lru() -> None:
     assert pgste.Host(5, 0).reclaim_model == "simple"
 
 
+def test_defaults_of_mglru() -> None:
+    """docs/reclaim.md: as lru; lru_gen_init_lruvec."""
+    host = pgste.Host(1000, 4000, reclaim="mglru")
+    assert (host.low, host.high, host.batch, host.reclaim_model) == (0, 32, 32, "mglru")
+    found = host.generations()
+    assert (found["max_seq"], found["min_seq"]) == (3, (0, 0))
+    assert host.frame_info(0)["generation"] is None
+    guest = pgste.Guest(10, host)
+    guest.write(range(2), 1)
+    assert host.generations()["anon"][3].tolist() == [1, 0]
+    info = host.frame_info(0)
+    assert (info["generation"], info["tier"], info["list"]) == (3, 0, "active")
+    assert host.frame_list("active").tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("reclaim", ["simple", "lru"])
+def test_others_have_no_generations(reclaim: str) -> None:
+    host = pgste.Host(4, 4, reclaim=reclaim)
+    pgste.Guest(1, host).write(0, 1)
+    with pytest.raises(pgste.ArgumentError, match=f"reclaim: '{reclaim}' has no generations"):
+        host.generations()
+    assert (host.frame_info(0)["generation"], host.frame_info(0)["tier"]) == (None, None)
+
+
+@pytest.mark.parametrize("write_delay", [0, 4096])
+def test_generations_end_with_the_last_guest(write_delay: int) -> None:
+    host = pgste.Host(640, 4000, reclaim="mglru", write_delay=write_delay)
+    guest, other = pgste.Guest(2000, host), pgste.Guest(1, host)
+    guest.write(range(2000), 1)
+    guest.close()
+    host.validate()
+    other.close()
+    stats = host.stats()
+    assert (stats["frames_free"], stats["swap_slots_free"]) == (640, 4000)
+    assert host.generations()["pages"] == [[0] * 4, [0] * 4]
+    host.validate()
+
+
 def test_pages_being_written_go_with_the_last_guest() -> None:
     host = pgste.Host(64, 600, 8, 16, reclaim="lru", write_delay=4096)
     guest, other = pgste.Guest(200, host), pgste.Guest(1, host)
