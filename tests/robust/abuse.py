@@ -76,6 +76,10 @@ class World:
         self.dat.set_storage_key([1, 2, 20], [0x30, 0xF8, 0x12])
         self.dat.set_notify([1, 2], pgste.PgsteBits.DAT_VSIE)
         self.dat.start_migration()
+        self.aged = pgste.Host(40, 200, reclaim="mglru", write_delay=2)
+        self.swapped = pgste.Guest(PAGES, self.aged)
+        self.swapped.write(slice(None), 3)
+        self.aged.reclaim(5)
         self.foreign = pgste.Guest(PAGES)
         self.closed = pgste.Guest(PAGES)
         self.closed.close()
@@ -89,7 +93,8 @@ class World:
         self.saver = migration.Saver(pgste.Guest(PAGES), io.BytesIO())
         self.guests = [self.guest, self.reporting, self.strict, self.dat, self.foreign]
         self.guests.append(self.replayed)
-        self.hosts = [self.host, self.foreign.host, self.replayed.host]
+        self.guests.append(self.swapped)
+        self.hosts = [self.host, self.foreign.host, self.replayed.host, self.aged]
 
     def close(self) -> None:
         for host in self.hosts:
@@ -133,6 +138,7 @@ class World:
         for host in self.hosts:
             told += [host.stats(), host.low, host.high, host.rearm]
             told += [host.frame_list(name).tobytes() for name in ("active", "inactive", "lazyfree")]
+        told += [str(self.aged.generations())]
         told += [self.host.frame_key(range(FRAMES)).tobytes()]
         told += [self.host.frame_info(frame) for frame in range(FRAMES)]
         told += [self.host.slot_info(slot) for slot in range(SLOTS)]

@@ -41,7 +41,7 @@ def test_peaks_that_do_not_coincide() -> None:
         apart["cmma"]
 
 
-@pytest.mark.parametrize("reclaim", ["simple", "lru"])
+@pytest.mark.parametrize("reclaim", ["simple", "lru", "mglru"])
 def test_one_guest_is_what_compare_counts(reclaim: str) -> None:
     trace = pgste.sample_trace()
     alone = pgste.compare(trace, reclaim=reclaim)
