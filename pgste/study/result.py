@@ -149,7 +149,7 @@ class Comparison:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """`ROWS`, and among them what only generation "dat" and what only "lru" and "mglru" tell."""
+        """`ROWS`, and among them what only generation "dat", and "lru" and "mglru", tell."""
         dat = DAT_ROWS if self.two_tables else ()
         lru = LRU_ROWS if self.reclaim in READ_AHEAD else ()
         return (*ROWS[:1], *dat, *ROWS[1:2], *lru, *ROWS[2:])
