@@ -144,11 +144,11 @@ def test_slots_are_given_back(seed: int) -> None:
     settings = {**config(random, 400), "low": 0, "high": 32, "swappiness": 60}
     pair = Pair(400, 1000, **settings)
     pair.create(1300, mechanism="none")
-    pair.write(0, range(850), 1)
+    pair.write(0, range(700), 1)
     some = range(0, random.choice((20, 60)))
     pair.read(0, some)
     pair.pin(0, some, True)
     pair.check()
     for turn in range(18):
-        pair.write(0, range(850 + turn * 25, 875 + turn * 25), 2)
+        pair.write(0, range(700 + turn * 30, 730 + turn * 30), 2)
         pair.check()
