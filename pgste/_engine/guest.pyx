@@ -15,7 +15,6 @@ from pgste._engine._c cimport (
     PGSTE_MAX_ORDER,
     PGSTE_MAX_PAGES,
     PGSTE_MAX_VCPUS,
-    PGSTE_NR_ORC,
     pgste_alloc,
     pgste_alloc_page,
     pgste_cbrl,
@@ -293,12 +292,19 @@ cdef class Guest(Slots):
         ModelMemoryError
             There is no memory for so many results; nothing has changed.
         """
+        cdef uint64_t page = 0, one_code = 0, one_cpu = 0
+        cdef int error
+        if out is None and self.is_essa_page(orc, gfns, vcpu, &one_code, &page, &one_cpu):
+            results = new_array(1, cnp.NPY_UINT8)
+            error = pgste_essa_page(self.c, <uint32_t>one_cpu, <unsigned>one_code, page)
+            if error >= 0:
+                (<uint8_t *>cnp.array_data(results))[0] = <uint8_t>error
+                return results
         cdef uint64_t code = integer(orc, "orc", 0, UINT64_MAX)
         cdef uint32_t cpu = self.vcpu_argument(vcpu)
         cdef Gfns pages = gfns_argument(gfns, self.nr_pages, inside=False)
         cdef uint8_t *data = NULL
         cdef PyThreadState *ts
-        cdef int error
         results = None
         if out is not None:
             results = out_array(out, pages.c.nr, pages.array)
@@ -323,14 +329,7 @@ cdef class Guest(Slots):
         """ESSA on one page: the result byte as an int; otherwise as `essa`."""
         cdef uint64_t code = 0, page = 0, cpu = 0
         cdef int result
-        if (
-            self.gate[0] == 0
-            and quick_uint64(orc, &code)
-            and quick_uint64(gfn, &page)
-            and quick_uint64(vcpu, &cpu)
-            and cpu < self.nr_vcpus
-            and code < PGSTE_NR_ORC
-        ):
+        if self.is_essa_page(orc, gfn, vcpu, &code, &page, &cpu):
             result = pgste_essa_page(self.c, <uint32_t>cpu, <unsigned>code, page)
             if result >= 0:
                 return result

@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 
 from pgste._engine._c cimport (
     PGSTE_E_NOMEM,
+    PGSTE_GFN_RANGE,
     pgste_count_states,
     pgste_count_zappable,
     pgste_find,
@@ -16,6 +17,7 @@ from pgste._engine._c cimport (
     pgste_get_host_ptes,
     pgste_get_states,
     pgste_get_words,
+    pgste_gfns,
     pgste_hold_host_locks,
     pgste_host_pte_get_stats,
     pgste_host_pte_stats,
@@ -34,6 +36,7 @@ from pgste._engine.arguments cimport (
     gfns_argument,
     integer,
     new_array,
+    quick_uint64,
     threads_argument,
     values_for,
 )
@@ -72,13 +75,23 @@ cdef class PageTable(Member):
         return self.words(gfns, True)
 
     cdef object words(self, object gfns, bint pte):
-        cdef Gfns pages = gfns_argument(slice(None) if gfns is None else gfns, self.nr_pages)
+        cdef pgste_gfns one  # a Gfns costs as much as the rest of the call
+        cdef Gfns pages
+        one.type = PGSTE_GFN_RANGE
+        one.first = 0
+        one.nr = 1
+        if quick_uint64(gfns, &one.first) and one.first < self.nr_pages:
+            return self.words_of(&one, None, pte)
+        pages = gfns_argument(slice(None) if gfns is None else gfns, self.nr_pages)
+        return self.words_of(&pages.c, pages, pte)
+
+    cdef object words_of(self, const pgste_gfns *gfns, Gfns pages, bint pte):
         cdef PyThreadState *ts
         cdef int error
-        words = new_array(pages.c.nr, cnp.NPY_UINT64)
+        words = new_array(gfns.nr, cnp.NPY_UINT64)
         cdef uint64_t *data = <uint64_t *>cnp.array_data(words)
-        ts = self.begin(pages.c.nr)
-        error = pgste_get_words(self.c, &pages.c, NULL if pte else data, data if pte else NULL)
+        ts = self.begin(gfns.nr)
+        error = pgste_get_words(self.c, gfns, NULL if pte else data, data if pte else NULL)
         self.end(ts)
         self.check(error, pages)
         return words

@@ -22,7 +22,9 @@ static inline uint64_t isqrt_u64(uint64_t n)
 {
 	uint64_t root = 0;
 
-	for (uint64_t bit = UINT64_C(1) << 31; bit; bit >>= 1)
+	if (!n)
+		return 0;
+	for (uint64_t bit = UINT64_C(1) << ((63 - __builtin_clzll(n)) / 2); bit; bit >>= 1)
 		if ((root + bit) * (root + bit) <= n)
 			root += bit;
 	return root;
