@@ -120,7 +120,13 @@ unsigned zap_entry(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_free
 /* The same whatever its state, if it is swapped out. */
 unsigned zap_swapped(struct pgste_guest *guest, uint64_t gfn, uint64_t *slots_freed);
 /* The PTE of a swapped page is about to be zapped: fetch its slot. */
-void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn);
+static ALWAYS_INLINE void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn)
+{
+	const uint64_t cold = __atomic_load_n(&guest->mm.pte[gfn], __ATOMIC_RELAXED);
+
+	if (!(cold & COLD_FOREIGN))
+		__builtin_prefetch(&guest->mm.host->slots[pte_index(cold)], 1);
+}
 
 /* ---- z/VM (zvm.c) ---- */
 

@@ -7,14 +7,6 @@
 #include "memory/key.h"
 #include "pgste/pte.h"
 
-void zap_prefetch(const struct pgste_guest *guest, uint64_t gfn)
-{
-	const uint64_t cold = __atomic_load_n(&guest->mm.pte[gfn], __ATOMIC_RELAXED);
-
-	if (!(cold & COLD_FOREIGN))
-		__builtin_prefetch(&guest->mm.host->slots[pte_index(cold)], 1);
-}
-
 /* gmap_helper_zap_one_page goes without the lock's page if it is held; v7.0 waits for it. */
 static bool zap_may(struct pgste_guest *guest, uint64_t gfn)
 {

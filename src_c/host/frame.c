@@ -15,17 +15,31 @@ static uint32_t take_fresh(struct pgste_host *host)
 	return frame;
 }
 
-uint32_t frame_take(struct pgste_host *host)
+/* The top of the stack; nr_free does not count it any more. */
+static void take_freed(struct pgste_host *host, uint32_t frame)
+{
+	const struct frame *f = &host->frames[frame];
+
+	host->free_frame = f->next;
+	__builtin_prefetch(&host->frames[f->prev], 1);
+	hint_exchange(&host->frame_hints, host->nr_free, f->prev);
+}
+
+uint32_t frame_take(struct pgste_host *host, uint64_t gfn, uint32_t owner)
 {
 	uint32_t frame = host->free_frame;
 	uint64_t used;
 
+	host->nr_free--;
 	if (frame != NIL)
-		host->free_frame = host->frames[frame].next;
+		take_freed(host, frame);
 	else
 		frame = take_fresh(host);
-	host->frames[frame] = (struct frame){ .slot = NIL };
-	host->nr_free--;
+	host->frames[frame] = (struct frame){
+		.slot = NIL,
+		.gfn = gfn & FRAME_GFNS,
+		.owner = owner & NOBODY,
+	};
 	used = host->config.nr_frames - host->nr_free;
 	if (used > host->stats.frames_peak)
 		host->stats.frames_peak = used;
@@ -57,6 +71,7 @@ void frame_put(struct pgste_host *host, uint32_t frame)
 	host->nr_held -= frame_holds(f);
 	f->list = PGSTE_LIST_FREE;
 	f->next = host->free_frame;
+	f->prev = hint_exchange(&host->frame_hints, host->nr_free, frame);
 	host->free_frame = frame;
 	host->nr_free++;
 }

@@ -30,6 +30,7 @@ struct frame {
 };
 
 #define NOBODY 0xffffu
+#define FRAME_GFNS ((UINT64_C(1) << 40) - 1)
 _Static_assert(PGSTE_MAX_GUESTS <= NOBODY, "numbers of guests are below");
 
 #define SLOT_FREE UINT32_MAX /* count of a slot on the free stack */
@@ -46,11 +47,22 @@ struct list {
 	uint32_t ahead, lead; /* how far from the tail reclaim has fetched; a hint, may be stale */
 };
 
+/*
+ * The stacks of free frames and of free slots are chains, and each link may miss the cache.  So
+ * each entry names the one FREE_LEAD below it, to be fetched when it is taken.  Here are the
+ * FREE_LEAD highest.  All of them are hints: a wrong one, within the table, does no harm.
+ */
+#define FREE_LEAD 8u
+struct free_hints {
+	uint32_t at[FREE_LEAD];
+};
+
 struct pgste_host {
 	struct frame *frames;
 	struct slot *slots;
 	struct pgste_host_config config;
 	uint32_t free_frame, free_slot; /* tops of the free stacks, or NIL */
+	struct free_hints frame_hints, slot_hints;
 	uint64_t fresh_frame, fresh_slot; /* lowest never used */
 	uint64_t nr_free, nr_slots_free, nr_cached, nr_held; /* held: pinned, locked, writeback */
 	struct list lists[PGSTE_NR_LISTS]; /* by enum pgste_frame_list; the first is unused */
@@ -73,6 +85,16 @@ static ALWAYS_INLINE bool has_lru(const struct pgste_host *host)
 static inline bool swap_nearly_full(const struct pgste_host *host)
 {
 	return 2 * host->nr_slots_free < host->config.nr_swap_slots;
+}
+
+/* An entry is put at this depth, or taken from it: the hint that was there. */
+static ALWAYS_INLINE uint32_t hint_exchange(struct free_hints *hints, uint64_t depth, uint32_t new)
+{
+	uint32_t *hint = &hints->at[depth % FREE_LEAD];
+	const uint32_t old = *hint;
+
+	*hint = new;
+	return old;
 }
 
 /* ---- address spaces (life.c) ---- */
@@ -159,8 +181,9 @@ void list_rotate(struct pgste_host *host, uint32_t frame);
 
 /* ---- frames (frame.c) ---- */
 
+
 /* A free frame, on no list yet; there must be one. */
-uint32_t frame_take(struct pgste_host *host);
+uint32_t frame_take(struct pgste_host *host, uint64_t gfn, uint32_t owner);
 /* Off its list, out of the swap cache, onto the free stack. */
 void frame_put(struct pgste_host *host, uint32_t frame);
 /* The last guest is gone: what the swap cache still has, of pages being written, goes as well. */

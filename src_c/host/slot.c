@@ -5,6 +5,16 @@
  */
 #include "host/lru.h"
 
+/* The top of the stack, which nr_slots_free still counts. */
+static void take_freed_slot(struct pgste_host *host, uint32_t slot)
+{
+	const struct slot *s = &host->slots[slot];
+
+	host->free_slot = s->frame;
+	__builtin_prefetch(&host->slots[s->tag], 1);
+	hint_exchange(&host->slot_hints, host->nr_slots_free - 1, s->tag);
+}
+
 /* A free slot: the one freed last, else the lowest never used.  The caller checked for one. */
 uint32_t slot_get(struct pgste_host *host)
 {
@@ -14,7 +24,7 @@ uint32_t slot_get(struct pgste_host *host)
 	if (has_lru(host))
 		slot = cluster_alloc(host);
 	else if (slot != NIL)
-		host->free_slot = host->slots[slot].frame;
+		take_freed_slot(host, slot);
 	else
 		slot = (uint32_t)host->fresh_slot++;
 	host->slots[slot] = (struct slot){ .frame = NIL };

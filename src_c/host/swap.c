@@ -10,11 +10,13 @@ bool slot_maybe_free(struct pgste_host *host, uint32_t slot)
 		return false;
 	s->count = SLOT_FREE;
 	s->frame = host->free_slot;
-	host->nr_slots_free++;
-	if (has_lru(host))
+	if (has_lru(host)) {
 		cluster_free(host, slot);
-	else
+	} else {
 		host->free_slot = slot;
+		s->tag = hint_exchange(&host->slot_hints, host->nr_slots_free, slot);
+	}
+	host->nr_slots_free++;
 	return true;
 }
 

@@ -212,7 +212,7 @@ bool lru_may_run_dry(const struct pgste_host *host, uint64_t nr)
 	return !host->config.swappiness || slots < least + used - host->nr_cached + (nr << cluster);
 }
 
-uint32_t lru_frame_get(struct pgste_host *host)
+void lru_make_room(struct pgste_host *host)
 {
 	writes_step(host);
 	if (is_machine(host) && host->nr_free <= host->config.low)
@@ -222,7 +222,6 @@ uint32_t lru_frame_get(struct pgste_host *host)
 		if (!host->nr_free)
 			writes_finish(host); /* reclaim_throttle */
 	}
-	return host->nr_free ? frame_take(host) : NIL;
 }
 
 /* Rounds as those of memory.reclaim (user_proactive_reclaim). */

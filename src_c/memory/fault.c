@@ -124,7 +124,6 @@ inline uint32_t content_of(const struct mm *mm, uint64_t gfn)
 	return mm->file ? (uint32_t)mm->file[gfn] : 0;
 }
 
-/* gfn by gfn: tags NULL is a load into loaded. */
 /* Where fault_in has nothing to do but to tell the frame. */
 static ALWAYS_INLINE bool is_mapped_for(const struct mm *mm, uint64_t gfn, enum pte_access access,
 					uint32_t *frame)
@@ -137,6 +136,7 @@ static ALWAYS_INLINE bool is_mapped_for(const struct mm *mm, uint64_t gfn, enum 
 	return (cold & (PTE_PRESENT | never)) == PTE_PRESENT && state == PGSTE_STATE_VALID;
 }
 
+/* gfn by gfn: tags NULL is a load into loaded. */
 static ALWAYS_INLINE int access_batch(struct mm *mm, const uint64_t *gfns, int nr,
 				      const uint32_t *tags, unsigned tag_step, uint32_t *loaded)
 {
@@ -148,8 +148,10 @@ static ALWAYS_INLINE int access_batch(struct mm *mm, const uint64_t *gfns, int n
 		uint32_t frame = NIL;
 		int error = PGSTE_OK;
 
-		if (!plain || !is_mapped_for(mm, gfns[i], access, &frame))
+		if (!plain)
 			error = fault_in(mm, gfns[i], access, &frame);
+		else if (!is_mapped_for(mm, gfns[i], access, &frame))
+			error = fault_mapped(mm, gfns[i], access, &frame);
 		if (error)
 			return error;
 		if (keys)
@@ -169,7 +171,7 @@ static int access_all(struct mm *mm, const struct pgste_gfns *gfns,
 	int taken, error;
 
 	for (uint64_t i = 0; i < gfns->nr; i += (unsigned)taken) {
-		taken = mm_take(mm, gfns, i, NEED_FRAME, batch);
+		taken = mm_take(mm, gfns, i, tags ? NEED_FRAME | NEED_REST : NEED_FRAME, batch);
 		if (taken < 0)
 			return taken;
 		if (tags)

@@ -342,7 +342,13 @@ uint32_t content_of(const struct mm *mm, uint64_t gfn);
  * The next pages of a walk over gfns, copied to batch; what the walk says it needs of them is on
  * its way to the caches then.  How many, or PGSTE_E_CANCELLED, PGSTE_E_CHANGED.
  */
-enum need { NEED_STATE = 1, NEED_PTE = 2, NEED_REST = 4, NEED_FRAME = 8 | NEED_PTE | NEED_STATE };
+enum need {
+	NEED_STATE = 1,
+	NEED_PTE = 2,
+	NEED_REST = 4,
+	NEED_FRAME = 8 | NEED_PTE | NEED_STATE, /* or its slot */
+	NEED_LIST = 16 | NEED_FRAME,		/* and the neighbours of the frame */
+};
 int mm_take(const struct mm *mm, const struct pgste_gfns *gfns, uint64_t i, unsigned need,
 	    uint64_t batch[GFN_BATCH]);
 /* Loads or stores of all gfns, which are inside; as pgste_read and pgste_write. */
@@ -368,8 +374,8 @@ int mm_disable_cow_sharing(struct mm *mm);
 
 /* A frame for the page, which has none, on no list yet, reclaiming as needed; NIL: none. */
 uint32_t frame_for(struct mm *mm, uint64_t gfn);
-/* The same for no page yet. */
-uint32_t frame_get(struct pgste_host *host);
+/* The same for a page of any address space; NOBODY: of none yet. */
+uint32_t frame_get(struct pgste_host *host, uint64_t gfn, uint32_t owner);
 /* Free frames until n more are free, or nothing can be taken. */
 void reclaim(struct pgste_host *host, uint64_t n);
 /* The same as a call of its own that rests: frames freed; PGSTE_E_CANCELLED: ended early. */

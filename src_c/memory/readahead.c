@@ -81,14 +81,13 @@ static void around_gfn(struct mm *mm, uint64_t gfn, struct reading *r)
 /* __read_swap_cache_async: false if there is no frame for it. */
 static bool read_slot(struct pgste_host *host, uint32_t slot, bool ahead, struct reading *r)
 {
-	const uint32_t frame = frame_get(host);
+	const uint32_t frame = frame_get(host, 0, NOBODY);
 	struct frame *f;
 
 	if (frame == NIL)
 		return false;
 	f = &host->frames[frame];
 	f->tag = host->slots[slot].tag;
-	f->owner = NOBODY;
 	f->locked = 1; /* until it is read: nobody takes it before all are */
 	host->lru->unmapped++;
 	slot_cache(host, slot, frame);

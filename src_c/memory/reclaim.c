@@ -141,26 +141,18 @@ int64_t reclaim_resting(struct pgste_host *host, uint64_t n)
 	}
 }
 
-uint32_t frame_get(struct pgste_host *host)
+uint32_t frame_get(struct pgste_host *host, uint64_t gfn, uint32_t owner)
 {
 	if (has_lru(host))
-		return lru_frame_get(host);
-	if (host->nr_free <= host->config.low)
+		lru_make_room(host);
+	else if (host->nr_free <= host->config.low)
 		reclaim(host, host->config.high - host->nr_free);
-	return host->nr_free ? frame_take(host) : NIL;
+	return host->nr_free ? frame_take(host, gfn, owner) : NIL;
 }
 
 uint32_t frame_for(struct mm *mm, uint64_t gfn)
 {
-	uint32_t frame = frame_get(mm->host);
-
-	if (frame != NIL) {
-		struct frame *f = &mm->host->frames[frame];
-
-		f->gfn = gfn & ((UINT64_C(1) << 40) - 1);
-		f->owner = mm->number & 0xffff;
-	}
-	return frame;
+	return frame_get(mm->host, gfn, mm->number);
 }
 
 /* One page of MADV_PAGEOUT: 1 if its frame went, 0 if not, or an error with nothing changed. */
@@ -199,7 +191,7 @@ int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns)
 	if (all.nr > mm->host->nr_slots_free || has_strangers(mm))
 		out = snapshot_take(mm, &all, &snapshot);
 	for (uint64_t i = 0; i < all.nr && out >= 0; i += (unsigned)taken) {
-		taken = mm_take(mm, &all, i, NEED_FRAME, batch);
+		taken = mm_take(mm, &all, i, NEED_LIST, batch);
 		if (taken < 0) {
 			out = taken;
 			break;

@@ -29,8 +29,8 @@ enum fate evict_unmapped(struct pgste_host *host, uint32_t frame);
 /* A page that is mapped and old, and finds a slot if it needs one. */
 enum fate evict_page(struct pgste_host *host, uint32_t frame);
 
-/* As frame_get, and as reclaim and reclaim_resting; of hosts with host->lru (balance.c). */
-uint32_t lru_frame_get(struct pgste_host *host);
+/* For one frame, and as reclaim and reclaim_resting; of hosts with host->lru (balance.c). */
+void lru_make_room(struct pgste_host *host);
 int64_t lru_reclaim(struct pgste_host *host, uint64_t n, bool rests);
 
 #endif

@@ -2,11 +2,15 @@
 /* Walks over the pages that a call names: a batch of gfns at a time, and their tables fetched. */
 #include "memory/memory.h"
 
-/* Pages in order come by themselves; few are not worth it, nor are tables that caches hold. */
+/* Few pages are not worth it, nor are tables that caches hold. */
 #define FETCH_TAKEN 16
 #define FETCH_PAGES (UINT64_C(1) << 17)
 
-static void fetch_tables(const struct mm *mm, const uint64_t *gfns, int nr, unsigned need)
+/*
+ * What only fetches is always inline: gcc knows of no effect that it has, and leaves out calls.
+ */
+static ALWAYS_INLINE void fetch_tables(const struct mm *mm, const uint64_t *gfns, int nr,
+				       unsigned need)
 {
 	for (int k = 0; need & NEED_STATE && k < nr; k++)
 		__builtin_prefetch(&mm->state[gfns[k]], 1);
@@ -18,8 +22,16 @@ static void fetch_tables(const struct mm *mm, const uint64_t *gfns, int nr, unsi
 		__builtin_prefetch(&mm->two.bits[gfns[k]], 1);
 }
 
-static void fetch_frames(const struct mm *mm, const uint64_t *gfns, int nr)
+/* What lies in order comes by itself. */
+static bool in_order(uint64_t first, uint64_t last, int nr)
 {
+	return last - first == (unsigned)nr - 1 || first - last == (unsigned)nr - 1;
+}
+
+static ALWAYS_INLINE void fetch_frames(const struct mm *mm, const uint64_t *gfns, int nr)
+{
+	if (in_order(pte_index(mm->pte[gfns[0]]), pte_index(mm->pte[gfns[nr - 1]]), nr))
+		return;
 	for (int k = 0; k < nr; k++) {
 		const uint32_t index = pte_index(mm->pte[gfns[k]]);
 		const void *frame = &mm->host->frames[index];
@@ -30,12 +42,31 @@ static void fetch_frames(const struct mm *mm, const uint64_t *gfns, int nr)
 	}
 }
 
-static void fetch(const struct mm *mm, const uint64_t *gfns, int nr, unsigned need)
+/* Whoever takes a frame off its list writes to its neighbours; the frames are here by now. */
+static ALWAYS_INLINE void fetch_neighbours(const struct mm *mm, const uint64_t *gfns, int nr)
 {
-	if (mm->nr_pages >= FETCH_PAGES)
+	const struct frame *frames = mm->host->frames;
+
+	for (int k = 0; k < nr; k++) {
+		const uint64_t cold = mm->pte[gfns[k]];
+
+		if (!pte_is_present(cold, mm->state[gfns[k]]) || (cold & COLD_FOREIGN))
+			continue;
+		if (frames[pte_index(cold)].prev != NIL)
+			__builtin_prefetch(&frames[frames[pte_index(cold)].prev], 1);
+		if (frames[pte_index(cold)].next != NIL)
+			__builtin_prefetch(&frames[frames[pte_index(cold)].next], 1);
+	}
+}
+
+static ALWAYS_INLINE void fetch(const struct mm *mm, const uint64_t *gfns, int nr, unsigned need)
+{
+	if (mm->nr_pages >= FETCH_PAGES && !in_order(gfns[0], gfns[nr - 1], nr))
 		fetch_tables(mm, gfns, nr, need);
 	if ((need & NEED_FRAME) == NEED_FRAME)
 		fetch_frames(mm, gfns, nr);
+	if ((need & NEED_LIST) == NEED_LIST && mm->nr_pages >= FETCH_PAGES)
+		fetch_neighbours(mm, gfns, nr);
 }
 
 int mm_take(const struct mm *mm, const struct pgste_gfns *gfns, uint64_t i, unsigned need,

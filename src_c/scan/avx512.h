@@ -18,7 +18,7 @@ AVX512 static inline __m512i load(const uint8_t *p)
 	return _mm512_loadu_si512((const void *)p);
 }
 
-AVX512 static inline void fetch_group(const uint8_t *state)
+AVX512 static ALWAYS_INLINE void fetch_group(const uint8_t *state)
 {
 	for (unsigned k = 0; k < GROUP; k++)
 		fetch_ahead(state + k * STEP);

@@ -286,11 +286,9 @@ static void empty_host(struct pgste_host *host)
 
 static void restore_frame(struct search_system *s, uint64_t gfn, uint64_t word)
 {
-	const uint32_t number = frame_take(s->host);
+	const uint32_t number = frame_take(s->host, gfn, s->guest->mm.number);
 	struct frame *f = &s->host->frames[number];
 
-	f->gfn = gfn & 3;
-	f->owner = s->guest->mm.number & 0xffff;
 	f->tag = tag_of(gfn, (enum label)(word >> 29 & 3));
 	f->list = word >> 21 & 3;
 	f->referenced = word >> 25 & 1;

@@ -12,13 +12,6 @@ static ALWAYS_INLINE unsigned word_index(const struct visited *v, unsigned i)
 	return i < v->nr_pages ? i : SEARCH_MAX_PAGES;
 }
 
-/* The upper bits of the product depend on all of x. */
-static ALWAYS_INLINE uint64_t mixed(uint64_t x)
-{
-	x = (x ^ x >> 32) * UINT64_C(0x9e3779b97f4a7c15);
-	return x ^ x >> 32;
-}
-
 static ALWAYS_INLINE uint64_t mask_of(const struct visited *v)
 {
 	return (UINT64_C(1) << v->bits) - 1;
@@ -29,7 +22,7 @@ static ALWAYS_INLINE uint64_t mask_of(const struct visited *v)
 /* Where a word is, or where it belongs. */
 static ALWAYS_INLINE struct numbered *word_place(const struct visited *v, uint64_t word)
 {
-	uint64_t at = mixed(word) & v->numbers_mask;
+	uint64_t at = visited_mixed(word) & v->numbers_mask;
 
 	while (v->numbers[at].number && v->numbers[at].word != word)
 		at = (at + 1) & v->numbers_mask;
@@ -82,7 +75,7 @@ static uint32_t word_enter(struct visited *v, uint64_t word)
 /* Where a packed key is, or where it belongs. */
 static ALWAYS_INLINE uint64_t *set_place(const struct visited *v, uint64_t packed)
 {
-	uint64_t at = mixed(packed) & v->set_mask;
+	uint64_t at = visited_mixed(packed) & v->set_mask;
 
 	while (v->set[at] && v->set[at] != packed)
 		at = (at + 1) & v->set_mask;
@@ -188,11 +181,6 @@ uint64_t visited_pack(const struct visited *v, const uint64_t *key)
 		packed |= number << i * v->bits;
 	}
 	return packed;
-}
-
-void visited_fetch(const struct visited *v, uint64_t packed)
-{
-	__builtin_prefetch(&v->set[mixed(packed) & v->set_mask]);
 }
 
 bool visited_has(const struct visited *v, uint64_t packed)

@@ -38,6 +38,19 @@ struct visited {
 	uint64_t numbers_mask;
 };
 
+/* The upper bits of the product depend on all of x. */
+static ALWAYS_INLINE uint64_t visited_mixed(uint64_t x)
+{
+	x = (x ^ x >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+	return x ^ x >> 32;
+}
+
+/* visited_has is about to be asked. */
+static ALWAYS_INLINE void visited_fetch(const struct visited *v, uint64_t packed)
+{
+	__builtin_prefetch(&v->set[visited_mixed(packed) & v->set_mask]);
+}
+
 /* No state yet, and no more than `most`.  False: no memory; visited_free is then due, too. */
 bool visited_new(struct visited *v, uint32_t nr_pages, uint64_t most);
 void visited_free(struct visited *v);
@@ -48,7 +61,6 @@ uint64_t visited_pack(const struct visited *v, const uint64_t *key);
 /* The same for a key that is mostly that of a state. */
 uint64_t visited_pack_like(const struct visited *v, const uint64_t *key, const uint64_t *like,
 			   uint64_t like_packed);
-void visited_fetch(const struct visited *v, uint64_t packed);
 bool visited_has(const struct visited *v, uint64_t packed);
 void visited_key(const struct visited *v, uint64_t state, uint64_t *key);
 struct origin visited_origin(const struct visited *v, uint64_t state);

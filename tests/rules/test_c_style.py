@@ -59,6 +59,19 @@ def faults_of_functions(lines: list[str]) -> Iterator[str]:
             start = None
 
 
+def faults_of_fetches(text: str) -> Iterator[str]:
+    """What only fetches has no effect that gcc knows of, so that it leaves out calls of it."""
+    functions = re.finditer(r"^((?:\w+ )*void \w+\([^;{}]*\))\n{\n(.*?)^}", text, re.S | re.M)
+    for signature, body in (found.groups() for found in functions):
+        changes = any(
+            re.search(r"[*\[]", parameter) and "const" not in parameter
+            for parameter in signature.split(",")
+        )
+        fetches = re.search(r"fetch\w*\(", re.sub(r"\w*atomic_\w+", "", body))
+        if fetches and not changes and "ALWAYS_INLINE" not in signature:
+            yield f"{' '.join(signature.split())} fetches, and is not ALWAYS_INLINE"
+
+
 def faults_of_c(text: str, suffix: str) -> list[str]:
     lines = text.split("\n")
     found = [] if re.fullmatch(r"/\* SPDX-License-Identifier: \S+ \*/", lines[0]) else ["no SPDX"]
@@ -67,6 +80,7 @@ def faults_of_c(text: str, suffix: str) -> list[str]:
     if suffix == ".c" and len(lines) - 1 > FILE_LINES:
         found.append(f"{len(lines) - 1} lines")
     found += [*faults_of_lines(lines), *faults_of_indents(lines), *faults_of_functions(lines)]
+    found += faults_of_fetches(text)
     return found
 
 
@@ -97,6 +111,11 @@ int f(void)
 @return g(1,
 @@ 2);
 }
+
+static ALWAYS_INLINE void h(const int *a, int *b)
+{
+@__builtin_prefetch(a);
+}
 """.replace("@", "\t")
 
 
@@ -112,12 +131,20 @@ int f(void)
         ("Text.", 98 * "x", "101 columns"),
         ("\t\t 2);", "\t\t 2);" + 78 * "x", ""),
         ("\t\t 2);", "\t\t 2);" + 81 * "x", "101 columns"),
-        ("}\n", "}", "does not end"),
-        ("}\n", "}\n\n", "does not end"),
+        ("(a);\n}\n", "(a);\n}", "does not end"),
+        ("(a);\n}\n", "(a);\n}\n\n", "does not end"),
         ("\treturn", "\tx();\n" * 58 + "\treturn", ""),
         ("\treturn", "\tx();\n" * 59 + "\treturn", "a function of 61 lines"),
-        (" * Text.\n", " * Text.\n" * 392, ""),
-        (" * Text.\n", " * Text.\n" * 393, "401 lines"),
+        (" * Text.\n", " * Text.\n" * 387, ""),
+        (" * Text.\n", " * Text.\n" * 388, "401 lines"),
+        ("ALWAYS_INLINE ", "", ""),  # it may change *b
+        ("static ALWAYS_INLINE void h(const int *a, int *b)", "static void h(const int *a)", "h("),
+        (
+            "static ALWAYS_INLINE void h(const int *a, int *b)",
+            "void h(const int *a,\n\t int b)",
+            "h(",
+        ),
+        ("ALWAYS_INLINE void h(const int *a, int *b)", "ALWAYS_INLINE void h(const int *a)", ""),
     ],
 )
 def test_the_check_itself(old: str, new: str, fault: str) -> None:
