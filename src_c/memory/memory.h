@@ -173,7 +173,9 @@ static inline bool pte_is_present(uint64_t cold, uint8_t state)
 
 static inline bool pte_is_apart(const struct mm *mm, uint64_t gfn)
 {
-	return mm->two.bits && (mm->two.bits[gfn] & HOST_APART);
+	/* a valid PTE of the guest is none that is empty: its bits need not be fetched */
+	return mm->two.bits && !(mm->state[gfn] & PGSTE_STATE_VALID) &&
+	       (mm->two.bits[gfn] & HOST_APART);
 }
 
 /* The frame of a present page, the slot of a swapped one. */
@@ -346,8 +348,9 @@ enum need {
 	NEED_STATE = 1,
 	NEED_PTE = 2,
 	NEED_REST = 4,
-	NEED_FRAME = 8 | NEED_PTE | NEED_STATE, /* or its slot */
-	NEED_LIST = 16 | NEED_FRAME,		/* and the neighbours of the frame */
+	NEED_BITS = 8, /* of dat guests */
+	NEED_FRAME = 16 | NEED_BITS | NEED_PTE | NEED_STATE, /* or its slot */
+	NEED_LIST = 32 | NEED_FRAME, /* and the neighbours of the frame */
 };
 int mm_take(const struct mm *mm, const struct pgste_gfns *gfns, uint64_t i, unsigned need,
 	    uint64_t batch[GFN_BATCH]);

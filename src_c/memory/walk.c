@@ -2,9 +2,9 @@
 /* Walks over the pages that a call names: a batch of gfns at a time, and their tables fetched. */
 #include "memory/memory.h"
 
-/* Few pages are not worth it, nor are tables that caches hold. */
+/* Few pages are not worth it, nor are tables that caches hold: up to so many bytes. */
 #define FETCH_TAKEN 16
-#define FETCH_PAGES (UINT64_C(1) << 17)
+#define FETCH_BYTES (UINT64_C(1) << 20)
 
 /*
  * What only fetches is always inline: gcc knows of no effect that it has, and leaves out calls.
@@ -18,7 +18,7 @@ static ALWAYS_INLINE void fetch_tables(const struct mm *mm, const uint64_t *gfns
 		__builtin_prefetch(&mm->rest[gfns[k]], 1);
 	for (int k = 0; need & NEED_PTE && k < nr; k++)
 		__builtin_prefetch(&mm->pte[gfns[k]], 1);
-	for (int k = 0; need & NEED_PTE && mm->two.bits && k < nr; k++)
+	for (int k = 0; need & NEED_BITS && mm->two.bits && k < nr; k++)
 		__builtin_prefetch(&mm->two.bits[gfns[k]], 1);
 }
 
@@ -61,11 +61,15 @@ static ALWAYS_INLINE void fetch_neighbours(const struct mm *mm, const uint64_t *
 
 static ALWAYS_INLINE void fetch(const struct mm *mm, const uint64_t *gfns, int nr, unsigned need)
 {
-	if (mm->nr_pages >= FETCH_PAGES && !in_order(gfns[0], gfns[nr - 1], nr))
+	const uint64_t bytes = (need & NEED_PTE ? 8 : 0) + (need & NEED_REST ? 2 : 0) +
+			       (need & NEED_STATE ? 1 : 0);
+	const bool large = mm->nr_pages * bytes > FETCH_BYTES;
+
+	if (large && !in_order(gfns[0], gfns[nr - 1], nr))
 		fetch_tables(mm, gfns, nr, need);
 	if ((need & NEED_FRAME) == NEED_FRAME)
 		fetch_frames(mm, gfns, nr);
-	if ((need & NEED_LIST) == NEED_LIST && mm->nr_pages >= FETCH_PAGES)
+	if ((need & NEED_LIST) == NEED_LIST && large)
 		fetch_neighbours(mm, gfns, nr);
 }
 
