@@ -436,6 +436,19 @@ cdef extern from "pgste.h" nogil:
         PGSTE_ADVICE_MADV_DONTNEED
         PGSTE_ADVICE_MADV_FREE
 
+    cdef enum pgste_migratetype:
+        PGSTE_MIGRATE_UNMOVABLE
+
+    cdef struct pgste_reporting_zone:
+        uint64_t first
+        uint64_t min
+        uint64_t low
+        uint64_t spare
+
+    const uint32_t PGSTE_MIGRATETYPES
+    const uint32_t PGSTE_REPORTING_ZONES
+    const uint32_t PGSTE_PAGEBLOCK_ORDER_MIN
+
     cdef struct pgste_reporting_config:
         uint32_t order
         uint32_t max_order
@@ -445,9 +458,11 @@ cdef extern from "pgste.h" nogil:
         uint32_t parked_batch
         uint64_t delay_ns
         uint64_t ack_ns
-        uint64_t min
-        uint64_t low
-        uint64_t spare
+        uint32_t nr_zones
+        pgste_reporting_zone[16] zones
+        const uint8_t *types
+        uint64_t nr_types
+        uint32_t pageblock_order
         pgste_poison poison
         bool_t negotiated
         bool_t inhibited
@@ -477,10 +492,12 @@ cdef extern from "pgste.h" nogil:
         bool_t reported
 
     void pgste_reporting_defaults(const pgste_guest *guest, pgste_reporting_config *config)
+    void pgste_reporting_watermarks(const pgste_guest *guest, pgste_reporting_config *config)
+    int pgste_reporting_type(const pgste_guest *guest, uint64_t gfn)
     int pgste_reporting_configure(pgste_guest *guest, const pgste_reporting_config *config)
     int pgste_reporting_get_state(const pgste_guest *guest, pgste_reporting_state *state)
-    int64_t pgste_reporting_free_list(const pgste_guest *guest, unsigned order, pgste_block *blocks,
-        uint64_t max)
+    int64_t pgste_reporting_free_list(const pgste_guest *guest, uint32_t zone,
+        pgste_migratetype type, unsigned order, pgste_block *blocks, uint64_t max)
     int64_t pgste_reporting_parked(const pgste_guest *guest, uint32_t vcpu, pgste_block *blocks,
         uint64_t max)
     int64_t pgste_reporting_isolated(const pgste_guest *guest, pgste_block *blocks, uint64_t max)

@@ -61,9 +61,12 @@ cdef int read_settings(dict settings, pgste_reporting_config *to) except -1:
     to.parked_batch = settings["parked_batch"]
     to.delay_ns = settings["delay_ns"]
     to.ack_ns = settings["ack_ns"]
-    to.min = settings["min"]
-    to.low = settings["low"]
-    to.spare = settings["spare"]
+    to.types = NULL
+    to.nr_zones = 1
+    to.zones[0].first = 0
+    to.zones[0].min = settings["min"]
+    to.zones[0].low = settings["low"]
+    to.zones[0].spare = settings["spare"]
     to.poison = <pgste_poison><int>POISONS.index(settings["poison"])
     to.negotiated = settings["negotiated"]
     to.inhibited = settings["inhibited"]

@@ -10,6 +10,7 @@ REARM_RULES: Final[tuple[str, ...]]
 RECLAIM_MODELS: Final[tuple[str, ...]]
 POISONS: Final[tuple[str, ...]]
 ADVICES: Final[tuple[str, ...]]
+MIGRATETYPES: Final[tuple[str, ...]]
 FOLIOS: Final[tuple[str, ...]]
 
 def strerror(error: int) -> str: ...

@@ -33,6 +33,8 @@ REARM_RULES = ("referenced", "dirty", "discard")
 RECLAIM_MODELS = ("simple", "lru", "mglru")
 POISONS = ("none", "init_on_free", "page_poison")
 ADVICES = ("madv_dontneed", "madv_free")
+#: Migratetypes of pageblocks, in the order of enum pgste_migratetype.
+MIGRATETYPES = ("unmovable", "movable", "reclaimable", "highatomic", "cma", "isolate")
 #: What a folio may be in, in the order of enum pgste_folio.
 FOLIOS = ("pinned", "locked", "writeback", "shared")
 

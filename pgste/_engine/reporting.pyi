@@ -3,6 +3,9 @@ from typing import Any, Literal, SupportsIndex
 
 from pgste._engine.ptes import Ptes
 
+_OfZones = SupportsIndex | list[int] | tuple[int, ...]
+_Migratetype = Literal["unmovable", "movable", "reclaimable", "highatomic", "cma", "isolate"]
+
 class Reporting(Ptes):
     @property
     def now_ns(self) -> int: ...
@@ -18,17 +21,27 @@ class Reporting(Ptes):
         capacity: SupportsIndex | None = None,
         delay_ns: SupportsIndex | None = None,
         ack_ns: SupportsIndex | None = None,
-        min: SupportsIndex | None = None,
-        low: SupportsIndex | None = None,
-        spare: SupportsIndex | None = None,
+        min: _OfZones | None = None,
+        low: _OfZones | None = None,
+        spare: _OfZones | None = None,
         poison: Literal["none", "init_on_free", "page_poison"] | None = None,
         negotiated: bool | None = None,
         inhibited: bool | None = None,
         advice: Literal["madv_dontneed", "madv_free"] | None = None,
+        zones: list[int] | tuple[int, ...] | None = None,
+        migratetypes: _Migratetype | list[_Migratetype] | tuple[_Migratetype, ...] | None = None,
+        pageblock_order: SupportsIndex | None = None,
     ) -> None: ...
     def reporting(self) -> dict[str, Any]: ...
     @property
     def _due_ns(self) -> int | None: ...
-    def free_blocks(self, order: SupportsIndex) -> list[tuple[int, int, bool]]: ...
+    def free_blocks(
+        self,
+        order: SupportsIndex,
+        *,
+        zone: SupportsIndex | None = None,
+        migratetype: _Migratetype | None = None,
+    ) -> list[tuple[int, int, bool]]: ...
+    def migratetypes(self) -> list[_Migratetype]: ...
     def parked_blocks(self, vcpu: SupportsIndex = 0) -> list[tuple[int, int, bool]]: ...
     def isolated_blocks(self) -> list[tuple[int, int, bool]]: ...

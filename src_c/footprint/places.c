@@ -18,7 +18,8 @@ int places_new(struct places *p, enum pgste_placement placement, uint64_t nr)
 			return PGSTE_E_NOMEM;
 		/* as a kernel that starts does: ascending, each behind the others */
 		for (uint64_t block = 0; block < nr; block += UINT64_C(1) << PLACE_MAX_ORDER)
-			buddy_add(&p->buddy, block, PLACE_MAX_ORDER, true);
+			buddy_add(&p->buddy, block, PLACE_MAX_ORDER, PGSTE_MIGRATE_MOVABLE,
+				  true);
 		return PGSTE_OK;
 	}
 	while (UINT64_C(1) << p->depth < nr)
@@ -88,8 +89,10 @@ static void lowest_give(struct places *p, uint64_t first, unsigned order)
 
 static uint64_t buddy_take(struct buddy *buddy, unsigned order)
 {
+	const struct buddy_area *area = &buddy->zones[0].areas[PGSTE_MIGRATE_MOVABLE];
+
 	for (unsigned o = order; o <= buddy->max_order; o++) {
-		const uint64_t block = buddy->lists[o].head;
+		const uint64_t block = area->lists[o].head;
 
 		if (block == BUDDY_NIL)
 			continue;
@@ -109,7 +112,7 @@ uint64_t places_take(struct places *p, unsigned order)
 void places_give(struct places *p, uint64_t first, unsigned order)
 {
 	if (p->placement == PGSTE_PLACE_BUDDY)
-		buddy_add(&p->buddy, first, order, false);
+		buddy_add(&p->buddy, first, order, PGSTE_MIGRATE_MOVABLE, false);
 	else
 		lowest_give(p, first, order);
 }

@@ -2,12 +2,23 @@
 /* The invariants of the buddy view, for pgste_validate: every list is walked. */
 #include "mech/reporting.h"
 
+/* Whether two blocks merge that are free now, whichever came last. */
+static bool types_merge(const struct buddy *buddy, uint64_t block, uint64_t half, unsigned order)
+{
+	return buddy_types_merge(buddy, order, buddy->nodes[half].type,
+				 buddy_type_of(buddy, block)) &&
+	       buddy_types_merge(buddy, order, buddy->nodes[block].type,
+				 buddy_type_of(buddy, half));
+}
+
 static bool half_is_free(const struct buddy *buddy, uint64_t block, unsigned order)
 {
+	const struct buddy_zone *zone = buddy_zone_of(buddy, block);
 	const uint64_t half = block ^ UINT64_C(1) << order;
 
-	return order < buddy->max_order && half < buddy->nr_pages &&
-	       buddy->nodes[half].where == BUDDY_FREE && buddy->nodes[half].order == order;
+	return order < buddy->max_order && half >= zone->first && half < zone->end &&
+	       buddy->nodes[half].where == BUDDY_FREE && buddy->nodes[half].order == order &&
+	       types_merge(buddy, block, half, order);
 }
 
 static const char *check_block(const struct buddy *buddy, uint64_t block, enum buddy_where where)
@@ -17,8 +28,9 @@ static const char *check_block(const struct buddy *buddy, uint64_t block, enum b
 
 	if (node->where != where)
 		return "a block is not where its list says";
-	if (block % size || node->order > buddy->max_order || size > buddy->nr_pages - block)
-		return "a block of the buddy view is not aligned, too large or outside the guest";
+	if (block % size || node->order > buddy->max_order ||
+	    size > buddy_zone_of(buddy, block)->end - block)
+		return "a block of the buddy view is not aligned, too large or outside its zone";
 	if (node->reported && where != BUDDY_FREE)
 		return "a block that is not free is flagged Reported";
 	if (where == BUDDY_FREE && half_is_free(buddy, block, node->order))
@@ -30,12 +42,13 @@ static const char *check_block(const struct buddy *buddy, uint64_t block, enum b
 }
 
 /* The blocks of a list that are not Reported are those of fresh, in the same order. */
-static const char *check_fresh(const struct buddy *buddy, unsigned order)
+static const char *check_fresh(const struct buddy *buddy, const struct buddy_area *area,
+			       unsigned order)
 {
-	const struct buddy_fresh *fresh = &buddy->fresh[order];
+	const struct buddy_fresh *fresh = &area->fresh[order];
 	uint64_t at = fresh->head, prev = BUDDY_NIL;
 
-	for (uint64_t b = buddy->lists[order].head; b != BUDDY_NIL; b = buddy->nodes[b].next) {
+	for (uint64_t b = area->lists[order].head; b != BUDDY_NIL; b = buddy->nodes[b].next) {
 		if (buddy->nodes[b].reported)
 			continue;
 		if (at != b || buddy->nodes[b].fresh_prev != prev)
@@ -73,6 +86,43 @@ static const char *check_list(const struct buddy *buddy, const struct buddy_list
 	return NULL;
 }
 
+/* All lists of one migratetype of a zone. */
+static const char *check_area(const struct buddy *buddy, const struct buddy_zone *zone,
+			      unsigned type, uint64_t *pages)
+{
+	const struct buddy_area *area = &zone->areas[type];
+	const char *broken = NULL;
+
+	for (int o = 0; o <= (int)PGSTE_MAX_ORDER && !broken; o++) {
+		broken = check_list(buddy, &area->lists[o], o, pages);
+		if (!broken && (unsigned)o >= buddy->report_order)
+			broken = check_fresh(buddy, area, (unsigned)o);
+		for (uint64_t b = area->lists[o].head; b != BUDDY_NIL && !broken;
+		     b = buddy->nodes[b].next)
+			if (buddy->nodes[b].type != type || buddy_zone_of(buddy, b) != zone)
+				broken = "a free block is on the list of another type or zone";
+	}
+	return broken;
+}
+
+static const char *check_zone(const struct buddy *buddy, const struct buddy_zone *zone,
+			      uint64_t *pages)
+{
+	const char *broken = NULL;
+	uint64_t counted = 0;
+
+	for (unsigned t = 0; t < PGSTE_MIGRATETYPES && !broken; t++) {
+		const uint64_t before = *pages;
+
+		broken = check_area(buddy, zone, t, pages);
+		if (t != PGSTE_MIGRATE_ISOLATE)
+			counted += *pages - before;
+	}
+	if (!broken && counted != zone->nr_free)
+		return "the count of free pages in the buddy view is wrong";
+	return broken;
+}
+
 const char *reporting_validate(const struct pgste_guest *guest)
 {
 	const struct reporting *r = guest->mech_data;
@@ -80,13 +130,8 @@ const char *reporting_validate(const struct pgste_guest *guest)
 	const char *broken = NULL;
 	uint64_t pages = 0, known = 0;
 
-	for (int o = 0; o <= (int)PGSTE_MAX_ORDER && !broken; o++) {
-		broken = check_list(buddy, &buddy->lists[o], o, &pages);
-		if (!broken && (unsigned)o >= buddy->report_order)
-			broken = check_fresh(buddy, (unsigned)o);
-	}
-	if (!broken && pages != buddy->nr_free)
-		return "the count of free pages in the buddy view is wrong";
+	for (uint32_t z = 0; z < buddy->nr_zones && !broken; z++)
+		broken = check_zone(buddy, &buddy->zones[z], &pages);
 	for (uint32_t v = 0; v < buddy->nr_vcpus && !broken; v++)
 		broken = check_list(buddy, &buddy->parked[v], -1, &pages);
 	for (uint32_t i = 0; i < r->nr_batch && !broken; i++) {

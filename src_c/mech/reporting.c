@@ -11,6 +11,8 @@
 
 #include "mech/reporting.h"
 
+#define PAGEBLOCK_ORDER 9u /* x86's */
+
 /* ---- the view ---- */
 
 static void notify(struct pgste_guest *guest, struct reporting *r)
@@ -22,32 +24,37 @@ static void notify(struct pgste_guest *guest, struct reporting *r)
 }
 
 static void to_buddy(struct pgste_guest *guest, struct reporting *r, uint64_t block,
-		     unsigned order)
+		     unsigned order, unsigned type)
 {
-	block = buddy_add(&r->buddy, block, order, false);
+	block = buddy_add(&r->buddy, block, order, type, false);
 	if (r->buddy.nodes[block].order >= r->config.order)
 		notify(guest, r);
 }
 
+/* free_pcppages_bulk: the type as it was freed, if no pageblock of the zone is isolated. */
 static void unpark_oldest(struct pgste_guest *guest, struct reporting *r,
 			  const struct buddy_list *parked)
 {
 	const uint64_t block = parked->head;
 	const unsigned order = r->buddy.nodes[block].order;
+	const unsigned type = buddy_zone_of(&r->buddy, block)->isolates ?
+				      buddy_type_of(&r->buddy, block) :
+				      r->buddy.nodes[block].type;
 
 	buddy_remove(&r->buddy, block);
-	to_buddy(guest, r, block, order);
+	to_buddy(guest, r, block, order, type);
 }
 
 static void put_block(struct pgste_guest *guest, struct reporting *r, uint32_t vcpu, uint64_t block,
 		      unsigned order)
 {
 	const struct buddy_list *parked = &r->buddy.parked[vcpu];
+	const unsigned type = buddy_type_of(&r->buddy, block);
 	uint64_t left;
 
 	buddy_learn(&r->buddy, block, UINT64_C(1) << order);
-	if (order > r->config.parked_order) {
-		to_buddy(guest, r, block, order);
+	if (order > r->config.parked_order || type == PGSTE_MIGRATE_ISOLATE) {
+		to_buddy(guest, r, block, order, type);
 		return;
 	}
 	buddy_park(&r->buddy, vcpu, block, order);
@@ -57,6 +64,11 @@ static void put_block(struct pgste_guest *guest, struct reporting *r, uint32_t v
 	left -= min_u64(left, r->config.parked_batch);
 	while (parked->nr_pages > left)
 		unpark_oldest(guest, r, parked);
+}
+
+static bool in_one_zone(const struct buddy *buddy, uint64_t gfn, uint64_t nr)
+{
+	return nr <= buddy_zone_of(buddy, gfn)->end - gfn;
 }
 
 static void reporting_free(struct pgste_guest *guest, struct vcpu *vcpu, uint64_t gfn, uint64_t nr,
@@ -69,7 +81,8 @@ static void reporting_free(struct pgste_guest *guest, struct vcpu *vcpu, uint64_
 
 	r->used = true;
 	for (uint64_t at = gfn; at < gfn + nr; at += size) {
-		if (!(at & (size - 1)) && !buddy_knows(&r->buddy, at, size)) {
+		if (!(at & (size - 1)) && !buddy_knows(&r->buddy, at, size) &&
+		    in_one_zone(&r->buddy, at, size)) {
 			put_block(guest, r, v, at, o);
 			continue;
 		}
@@ -153,7 +166,8 @@ static void end_call(struct pgste_guest *guest, struct reporting *r)
 
 		buddy_remove(&r->buddy, block);
 		r->blocks++;
-		if (buddy_add(&r->buddy, block, order, true) == block &&
+		if (buddy_add(&r->buddy, block, order, buddy_type_of(&r->buddy, block), true) ==
+			    block &&
 		    r->buddy.nodes[block].order == order)
 			buddy_set_reported(&r->buddy, block);
 	}
@@ -161,25 +175,29 @@ static void end_call(struct pgste_guest *guest, struct reporting *r)
 
 /* ---- passes ---- */
 
+/* zone_watermark_ok for order 0. */
 static bool enough(const struct reporting *r, uint64_t mark)
 {
-	return r->buddy.nr_free + r->config.spare > mark;
+	const struct buddy_zone *zone = &r->buddy.zones[r->zone];
+
+	return zone->nr_free + r->config.zones[r->zone].spare > mark + zone->reserved;
 }
 
 /* page_reporting_cycle up to a report: whether the batch is full and more is waiting. */
 static bool fill_batch(struct reporting *r)
 {
 	const unsigned order = r->order;
-	const struct buddy_fresh *fresh = &r->buddy.fresh[order];
+	struct buddy_area *area = &r->buddy.zones[r->zone].areas[r->type];
+	const struct buddy_fresh *fresh = &area->fresh[order];
+	const uint64_t min = r->config.zones[r->zone].min;
 
 	while (fresh->head != BUDDY_NIL) {
 		const uint64_t block = fresh->head;
 		const bool full = r->nr_batch == r->config.capacity;
 
-		if (r->budget < 0 || full ||
-		    !enough(r, r->config.min + (UINT64_C(1) << order))) {
+		if (r->budget < 0 || full || !enough(r, min + (UINT64_C(1) << order))) {
 			/* the next pass, or what follows the report, starts here */
-			buddy_rotate(&r->buddy, order);
+			buddy_rotate(&r->buddy, area, order);
 			if (r->budget < 0)
 				r->status = PGSTE_REPORTING_REQUESTED;
 			return r->budget >= 0 && full;
@@ -212,28 +230,67 @@ static bool call_waits(struct pgste_guest *guest, struct reporting *r, uint64_t 
 	return false;
 }
 
-/* page_reporting_process_zone, from where it stopped. */
-static void pass_goes_on(struct pgste_guest *guest, struct reporting *r, uint64_t ack_ns)
+/* area->nr_free: blocks of an order, of all types. */
+static uint64_t nr_blocks(const struct buddy_zone *zone, unsigned order)
 {
+	uint64_t nr = 0;
+
+	for (unsigned t = 0; t < PGSTE_MIGRATETYPES; t++)
+		nr += zone->areas[t].lists[order].nr_blocks;
+	return nr;
+}
+
+static void list_ends(struct reporting *r)
+{
+	r->in_list = false;
+	if (++r->type < PGSTE_MIGRATE_ISOLATE)
+		return;
+	r->type = 0;
+	r->order++;
+}
+
+/* page_reporting_process_zone up to its lists. */
+static void zone_starts(struct reporting *r, uint32_t zone)
+{
+	r->zone = zone;
+	r->type = 0;
+	r->order = r->config.order;
+	if (zone == r->config.nr_zones)
+		return;
+	if (!enough(r, r->config.zones[zone].low +
+			       ((uint64_t)r->config.capacity << r->config.order))) {
+		r->skipped++;
+		r->order = r->config.max_order + 1;
+	}
+}
+
+/* Its lists, from where it stopped: whether a call waits for its ack. */
+static bool zone_goes_on(struct pgste_guest *guest, struct reporting *r, uint64_t ack_ns)
+{
+	const struct buddy_zone *zone = &r->buddy.zones[r->zone];
 	const uint64_t part = 16 * r->config.capacity;
 
 	while (r->order <= r->config.max_order) {
-		const uint64_t nr = r->buddy.lists[r->order].nr_blocks;
-
-		if (!r->in_list && nr) {
-			r->budget = (int64_t)((nr + part - 1) / part);
+		if (!r->in_list && zone->areas[r->type].lists[r->order].nr_blocks) {
+			r->budget = (int64_t)((nr_blocks(zone, r->order) + part - 1) / part);
 			r->in_list = true;
 		}
-		if (r->in_list && fill_batch(r)) {
-			if (call_waits(guest, r, ack_ns))
-				return;
-		} else {
-			r->in_list = false;
-			r->order++;
-		}
+		if (!r->in_list || !fill_batch(r))
+			list_ends(r);
+		else if (call_waits(guest, r, ack_ns))
+			return true;
 	}
-	if (r->nr_batch && call_waits(guest, r, ack_ns))
-		return;
+	return r->nr_batch && call_waits(guest, r, ack_ns);
+}
+
+/* page_reporting_process, from where it stopped. */
+static void pass_goes_on(struct pgste_guest *guest, struct reporting *r, uint64_t ack_ns)
+{
+	while (r->zone < r->config.nr_zones) {
+		if (zone_goes_on(guest, r, ack_ns))
+			return;
+		zone_starts(r, r->zone + 1);
+	}
 	pass_ends(guest, r);
 }
 
@@ -243,11 +300,7 @@ static void pass_starts(struct pgste_guest *guest, struct reporting *r, uint64_t
 	r->passing = true;
 	r->status = PGSTE_REPORTING_ACTIVE;
 	r->due = NEVER;
-	r->order = r->config.order;
-	if (!enough(r, r->config.low + ((uint64_t)r->config.capacity << r->config.order))) {
-		r->skipped++;
-		r->order = r->config.max_order + 1;
-	}
+	zone_starts(r, 0);
 	pass_goes_on(guest, r, ack_ns);
 }
 
@@ -305,8 +358,9 @@ static bool reporting_init(struct pgste_guest *guest)
 	guest->mech_data = r;
 	r->discard = discard_of_guest;
 	pgste_reporting_defaults(guest, &config);
-	reporting_apply(r, &config);
-	return buddy_init(&r->buddy, guest->mm.nr_pages, guest->nr_vcpus);
+	r->buddy.pageblock_order = PAGEBLOCK_ORDER;
+	return buddy_init(&r->buddy, guest->mm.nr_pages, guest->nr_vcpus) &&
+	       reporting_apply(r, &config);
 }
 
 static void reporting_exit(struct pgste_guest *guest)

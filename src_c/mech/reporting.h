@@ -16,7 +16,9 @@ struct reporting {
 	uint64_t due; /* NEVER: nothing is */
 	bool passing; /* in a pass */
 	bool calling; /* and in a report call of it */
-	unsigned order; /* list that the pass is at; above max_order: past the last */
+	uint32_t zone; /* that the pass is at */
+	unsigned order; /* list that it is at; above max_order: past the last of the zone */
+	unsigned type;
 	bool in_list;	/* budget holds */
 	int64_t budget;
 	uint32_t nr_batch;
@@ -30,9 +32,10 @@ struct reporting {
 
 #define NEVER UINT64_MAX
 
-/* Start afresh with these settings. */
-void reporting_apply(struct reporting *r, const struct pgste_reporting_config *config);
-bool reporting_config_valid(const struct pgste_reporting_config *config);
+/* Start afresh with these settings.  false: no memory, and nothing changed. */
+bool reporting_apply(struct reporting *r, const struct pgste_reporting_config *config);
+bool reporting_config_valid(const struct pgste_guest *guest,
+			    const struct pgste_reporting_config *config);
 /* The first broken invariant of the view, or NULL. */
 const char *reporting_validate(const struct pgste_guest *guest);
 

@@ -14,12 +14,31 @@ int pgste_reporting_configure(struct pgste_guest *guest,
 
 	if (!r)
 		return PGSTE_E_NAME;
-	if (!reporting_config_valid(config))
+	if (!reporting_config_valid(guest, config))
 		return PGSTE_E_ARG;
 	if (r->used || guest->now_ns)
 		return PGSTE_E_BUSY;
-	reporting_apply(r, config);
-	return PGSTE_OK;
+	return reporting_apply(r, config) ? PGSTE_OK : PGSTE_E_NOMEM;
+}
+
+int pgste_reporting_type(const struct pgste_guest *guest, uint64_t gfn)
+{
+	const struct reporting *r = reporting_of(guest);
+
+	if (!r)
+		return PGSTE_E_NAME;
+	return gfn < guest->mm.nr_pages ? (int)buddy_type_of(&r->buddy, gfn) : PGSTE_E_ARG;
+}
+
+static uint64_t pages_free(const struct buddy *buddy)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t z = 0; z < buddy->nr_zones; z++)
+		for (unsigned t = 0; t < PGSTE_MIGRATETYPES; t++)
+			for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
+				pages += buddy->zones[z].areas[t].lists[o].nr_pages;
+	return pages;
 }
 
 int pgste_reporting_get_state(const struct pgste_guest *guest, struct pgste_reporting_state *state)
@@ -32,7 +51,7 @@ int pgste_reporting_get_state(const struct pgste_guest *guest, struct pgste_repo
 		.config = r->config,
 		.status = r->status,
 		.due_ns = r->due,
-		.pages_free = r->buddy.nr_free,
+		.pages_free = pages_free(&r->buddy),
 		.passes = r->passes,
 		.passes_skipped = r->skipped,
 		.blocks_reported = r->blocks,
@@ -64,16 +83,17 @@ static int64_t describe_list(const struct reporting *r, const struct buddy_list 
 	return (int64_t)list->nr_blocks;
 }
 
-int64_t pgste_reporting_free_list(const struct pgste_guest *guest, unsigned order,
+int64_t pgste_reporting_free_list(const struct pgste_guest *guest, uint32_t zone,
+			       enum pgste_migratetype type, unsigned order,
 			       struct pgste_block *blocks, uint64_t max)
 {
 	const struct reporting *r = reporting_of(guest);
 
 	if (!r)
 		return PGSTE_E_NAME;
-	if (order > PGSTE_MAX_ORDER)
+	if (order > PGSTE_MAX_ORDER || zone >= r->buddy.nr_zones || type >= PGSTE_MIGRATETYPES)
 		return PGSTE_E_ARG;
-	return describe_list(r, &r->buddy.lists[order], blocks, max);
+	return describe_list(r, &r->buddy.zones[zone].areas[type].lists[order], blocks, max);
 }
 
 int64_t pgste_reporting_parked(const struct pgste_guest *guest, uint32_t vcpu,

@@ -27,18 +27,24 @@ int search_reporting_configure(struct search_system *s)
 	config.parked_high = config.parked_batch = 1;
 	config.capacity = 1;
 	config.delay_ns = config.ack_ns = 1;
-	config.min = config.low = 0;
-	config.spare = PGSTE_REPORTING_CAPACITY; /* the watermarks never stop a pass */
+	config.zones[0].min = config.zones[0].low = 0;
+	config.zones[0].spare = PGSTE_REPORTING_CAPACITY; /* watermarks never stop a pass */
 	config.poison = s->config->poison;
 	config.advice = s->config->advice;
 	return pgste_reporting_configure(s->guest, &config);
+}
+
+/* One zone, one migratetype. */
+static struct buddy_area *movable_area(const struct buddy *buddy)
+{
+	return &buddy->zones[0].areas[PGSTE_MIGRATE_MOVABLE];
 }
 
 static uint64_t list_position(const struct buddy *buddy, uint64_t block)
 {
 	uint64_t at = 0;
 
-	for (uint64_t b = buddy->lists[buddy->nodes[block].order].head; b != block;
+	for (uint64_t b = movable_area(buddy)->lists[buddy->nodes[block].order].head; b != block;
 	     b = buddy->nodes[b].next)
 		at++;
 	return at;
@@ -76,7 +82,7 @@ static void restore_block(struct reporting *r, uint64_t gfn, uint64_t word)
 	const unsigned order = (unsigned)(word >> 36 & 3);
 
 	buddy_learn(&r->buddy, gfn, UINT64_C(1) << order);
-	buddy_add(&r->buddy, gfn, order, true);
+	buddy_add(&r->buddy, gfn, order, PGSTE_MIGRATE_MOVABLE, true);
 	if ((word >> 34 & 3) == BUDDY_ISOLATED) {
 		buddy_isolate(&r->buddy, gfn);
 		r->batch[0] = gfn;
@@ -111,6 +117,8 @@ void search_reporting_restore(struct search_system *s, const uint64_t *key)
 	r->calling = rest >> 20 & 1;
 	r->order = rest >> 21 & 3;
 	r->in_list = rest >> 23 & 1;
+	r->type = r->in_list ? PGSTE_MIGRATE_MOVABLE : 0; /* the only list that has blocks */
+	r->zone = 0;
 	r->budget = (int64_t)(rest >> 24 & 3) - 1;
 	r->nr_batch = rest >> 26 & 1;
 }
@@ -124,14 +132,15 @@ void search_reporting_remember(const struct search_system *s, struct reporting_i
 		return;
 	buddy = &r->buddy;
 	*image = (struct reporting_image){
-		.known = buddy->known[0], .nr_free = buddy->nr_free,
+		.known = buddy->known[0], .nr_free = buddy->zones[0].nr_free,
 		.due = r->due, .now_ns = s->guest->now_ns,
 		.batch = r->batch[0], .nr_batch = r->nr_batch,
-		.budget = r->budget, .order = r->order, .status = r->status,
+		.budget = r->budget, .order = r->order, .type = r->type, .zone = r->zone,
+		.status = r->status,
 		.passing = r->passing, .calling = r->calling, .in_list = r->in_list,
 	};
-	memcpy(image->lists, buddy->lists, sizeof(image->lists));
-	memcpy(image->fresh, buddy->fresh, sizeof(image->fresh));
+	memcpy(image->lists, movable_area(buddy)->lists, sizeof(image->lists));
+	memcpy(image->fresh, movable_area(buddy)->fresh, sizeof(image->fresh));
 	for (uint64_t gfn = 0; gfn < buddy->nr_pages; gfn++)
 		image->nodes[gfn] = buddy->nodes[gfn];
 }
@@ -143,19 +152,21 @@ void search_reporting_put_back(struct search_system *s, const struct reporting_i
 	if (s->guest->mech != &mech_reporting)
 		return;
 	r->buddy.known[0] = image->known;
-	r->buddy.nr_free = image->nr_free;
+	r->buddy.zones[0].nr_free = image->nr_free;
 	r->due = image->due;
 	s->guest->now_ns = image->now_ns;
 	r->batch[0] = image->batch;
 	r->nr_batch = image->nr_batch;
 	r->budget = image->budget;
 	r->order = image->order;
+	r->type = image->type;
+	r->zone = image->zone;
 	r->status = image->status;
 	r->passing = image->passing;
 	r->calling = image->calling;
 	r->in_list = image->in_list;
-	memcpy(r->buddy.lists, image->lists, sizeof(image->lists));
-	memcpy(r->buddy.fresh, image->fresh, sizeof(image->fresh));
+	memcpy(movable_area(&r->buddy)->lists, image->lists, sizeof(image->lists));
+	memcpy(movable_area(&r->buddy)->fresh, image->fresh, sizeof(image->fresh));
 	for (uint64_t gfn = 0; gfn < r->buddy.nr_pages; gfn++)
 		r->buddy.nodes[gfn] = image->nodes[gfn];
 }

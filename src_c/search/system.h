@@ -66,7 +66,7 @@ struct reporting_image {
 	struct buddy_fresh fresh[SEARCH_MAX_ORDER + 1];
 	uint64_t known, nr_free, due, now_ns, batch;
 	int64_t budget;
-	unsigned order, nr_batch;
+	unsigned order, type, zone, nr_batch;
 	enum pgste_reporting_status status;
 	bool passing, calling, in_list;
 };

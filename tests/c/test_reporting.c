@@ -31,6 +31,7 @@ static struct pgste_gfns run_of(uint64_t first, uint64_t nr)
 
 static struct pgste_reporting_config draw_config(const struct pgste_guest *guest)
 {
+	static uint8_t types[PAGES];
 	struct pgste_reporting_config config;
 
 	pgste_reporting_defaults(guest, &config);
@@ -42,9 +43,17 @@ static struct pgste_reporting_config draw_config(const struct pgste_guest *guest
 	config.parked_batch = 1 + (uint32_t)draw(20);
 	config.delay_ns = draw(20);
 	config.ack_ns = draw(3) * draw(20);
-	config.min = draw(10);
-	config.low = draw(20);
-	config.spare = draw(2) * 10000;
+	config.nr_zones = 1 + (uint32_t)draw(3);
+	for (uint32_t z = 0; z < config.nr_zones; z++)
+		config.zones[z] = (struct pgste_reporting_zone){
+			.first = z ? config.zones[z - 1].first + 1 + draw(140) : 0,
+			.min = draw(10), .low = draw(20), .spare = draw(2) * 10000,
+		};
+	config.pageblock_order = 2 + (uint32_t)draw(4);
+	config.nr_types = ((PAGES - 1) >> config.pageblock_order) + 1;
+	config.types = draw(2) ? types : NULL;
+	for (uint64_t i = 0; i < config.nr_types; i++)
+		types[i] = (uint8_t)(draw(2) ? PGSTE_MIGRATE_MOVABLE : draw(PGSTE_MIGRATETYPES));
 	config.poison = (enum pgste_poison)draw(3);
 	config.negotiated = draw(4) != 0;
 	config.inhibited = draw(4) == 0;
@@ -70,13 +79,21 @@ static uint64_t enter(const struct pgste_block *blocks, int64_t nr, uint8_t *pag
 	return sum;
 }
 
-static void check_merged(const uint8_t *pages, const struct pgste_block *blocks, int64_t nr,
-			 unsigned max_order)
+/* Halves that are free have merged, but across zones, and beside pageblocks of all types. */
+static void check_merged(const uint8_t *pages, const struct pgste_reporting_config *config)
 {
-	for (int64_t i = 0; i < nr && blocks[i].order < max_order; i++) {
-		const uint64_t half = blocks[i].gfn ^ UINT64_C(1) << blocks[i].order;
+	for (uint64_t gfn = 0; gfn < PAGES; gfn++) {
+		const unsigned order = pages[gfn];
+		uint64_t half, first = 0;
 
-		CHECK(half >= PAGES || pages[half] != blocks[i].order);
+		if (order >= config->max_order || order >= config->pageblock_order ||
+		    gfn % (UINT64_C(1) << order))
+			continue;
+		half = gfn ^ UINT64_C(1) << order;
+		for (uint32_t z = 0; z < config->nr_zones; z++)
+			if (config->zones[z].first <= (gfn > half ? gfn : half))
+				first = config->zones[z].first;
+		CHECK(half >= PAGES || first > (gfn < half ? gfn : half) || pages[half] != order);
 	}
 }
 
@@ -90,20 +107,21 @@ static void check_view(const struct pgste_guest *guest)
 
 	CHECK(pgste_reporting_get_state(guest, &state) == PGSTE_OK);
 	memset(pages, NOWHERE, sizeof(pages));
-	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++) {
-		const int64_t nr = pgste_reporting_free_list(guest, o, blocks, PAGES);
-
-		nr_free += enter(blocks, nr, pages, true);
-	}
+	for (uint32_t z = 0; z < state.config.nr_zones; z++)
+		for (unsigned t = 0; t < PGSTE_MIGRATETYPES; t++)
+			for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
+				nr_free += enter(blocks,
+						 pgste_reporting_free_list(
+							 guest, z, (enum pgste_migratetype)t, o,
+							 blocks, PAGES),
+						 pages, true);
 	for (uint32_t v = 0; v < 2; v++)
 		parked += enter(blocks, pgste_reporting_parked(guest, v, blocks, PAGES), pages,
 				false);
 	isolated = enter(blocks, pgste_reporting_isolated(guest, blocks, PAGES), pages, false);
+	check_merged(pages, &state.config);
 	CHECK(nr_free == state.pages_free && parked == state.pages_parked);
 	CHECK(isolated == state.pages_isolated);
-	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
-		check_merged(pages, blocks, pgste_reporting_free_list(guest, o, blocks, PAGES),
-			     state.config.max_order);
 	CHECK(pgste_get_free(guest, &all, free) == PGSTE_OK);
 	for (unsigned p = 0; p < PAGES; p++)
 		CHECK(free[p] == (pages[p] != NOWHERE));
@@ -155,9 +173,10 @@ static void random_run(void)
 static void errors(void)
 {
 	struct pgste_host_config host_config = { .nr_frames = 1 };
-	struct pgste_guest_config config = { .nr_pages = 4, .mechanism = "cmma", .nr_vcpus = 1,
+	struct pgste_guest_config config = { .nr_pages = 8, .mechanism = "cmma", .nr_vcpus = 1,
 					     .cbrl_entries = 1 };
 	struct pgste_reporting_config good, bad;
+	uint8_t types[8] = { 0 };
 	struct pgste_reporting_state state;
 	struct pgste_host *host;
 	struct pgste_guest *guest;
@@ -168,7 +187,9 @@ static void errors(void)
 	pgste_reporting_defaults(guest, &good);
 	CHECK(pgste_reporting_configure(guest, &good) == PGSTE_E_NAME);
 	CHECK(pgste_reporting_get_state(guest, &state) == PGSTE_E_NAME);
-	CHECK(pgste_reporting_free_list(guest, 0, NULL, 0) == PGSTE_E_NAME);
+	CHECK(pgste_reporting_free_list(guest, 0, PGSTE_MIGRATE_MOVABLE, 0, NULL, 0) ==
+	      PGSTE_E_NAME);
+	CHECK(pgste_reporting_type(guest, 0) == PGSTE_E_NAME);
 	CHECK(pgste_reporting_parked(guest, 0, NULL, 0) == PGSTE_E_NAME);
 	CHECK(pgste_reporting_isolated(guest, NULL, 0) == PGSTE_E_NAME);
 	CHECK(pgste_advance(guest, PGSTE_MAX_NS + 1) == PGSTE_E_ARG);
@@ -184,7 +205,38 @@ static void errors(void)
 	bad = good;
 	bad.parked_batch = 0;
 	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
-	CHECK(pgste_reporting_free_list(guest, PGSTE_MAX_ORDER + 1, NULL, 0) == PGSTE_E_ARG);
+	bad = good;
+	bad.nr_zones = 2; /* both begin at 0 */
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	bad.zones[1].first = config.nr_pages;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	bad.zones[1].first = config.nr_pages - 1;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_OK);
+	bad.nr_zones = PGSTE_REPORTING_ZONES + 1;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	bad.nr_zones = 0;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	bad = good;
+	bad.pageblock_order = PGSTE_PAGEBLOCK_ORDER_MIN;
+	bad.nr_types = ((config.nr_pages - 1) >> bad.pageblock_order) + 1;
+	bad.types = types;
+	types[0] = PGSTE_MIGRATETYPES;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	types[0] = PGSTE_MIGRATE_CMA;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_OK);
+	CHECK(pgste_reporting_type(guest, 3) == PGSTE_MIGRATE_CMA);
+	CHECK(pgste_reporting_type(guest, 4) == PGSTE_MIGRATE_UNMOVABLE);
+	CHECK(pgste_reporting_type(guest, config.nr_pages) == PGSTE_E_ARG);
+	bad.nr_types++;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	CHECK(pgste_reporting_configure(guest, &good) == PGSTE_OK); /* types stay */
+	CHECK(pgste_reporting_type(guest, 3) == PGSTE_MIGRATE_CMA);
+	CHECK(pgste_reporting_free_list(guest, 0, PGSTE_MIGRATE_MOVABLE, PGSTE_MAX_ORDER + 1,
+					NULL, 0) == PGSTE_E_ARG);
+	CHECK(pgste_reporting_free_list(guest, 1, PGSTE_MIGRATE_MOVABLE, 0, NULL, 0) ==
+	      PGSTE_E_ARG);
+	CHECK(pgste_reporting_free_list(guest, 0, (enum pgste_migratetype)PGSTE_MIGRATETYPES, 0,
+					NULL, 0) == PGSTE_E_ARG);
 	CHECK(pgste_reporting_parked(guest, 1, NULL, 0) == PGSTE_E_ARG);
 	pgste_guest_free(guest);
 	CHECK(pgste_host_free(host) == PGSTE_OK);

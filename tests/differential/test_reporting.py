@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 import reference
 from reference.guest import snapshot as model_snapshot
-from reference.reporting import Reporting, Settings
+from reference.reporting import TYPES, Reporting, Settings, watermarks
 from stateful.pair import engine_snapshot
 
 import pgste
@@ -34,7 +34,14 @@ def reporting_snapshot(guest: pgste.Guest) -> dict[str, object]:
         "now": guest.now_ns,
         "due": told["due_ns"],
         "nr_free": told["pages_free"],
-        "lists": [guest.free_blocks(order) for order in range(told["max_order"] + 1)],
+        "lists": {
+            (zone, kind, order): blocks
+            for zone in range(len(told["zones"]))
+            for kind in TYPES
+            for order in range(told["max_order"] + 1)
+            if (blocks := guest.free_blocks(order, zone=zone, migratetype=kind))
+        },
+        "types": guest.migratetypes(),
         "parked": [
             [block[:2] for block in guest.parked_blocks(vcpu)] for vcpu in range(guest.vcpus)
         ],
@@ -81,13 +88,16 @@ def check_view(guest: pgste.Guest) -> None:
         for order in range(told["max_order"] + 1)
         for first, size, _ in guest.free_blocks(order)
     }
-    assert blocks == brute_force_blocks(free, told["max_order"], guest.pages)
+    if len(told["zones"]) == 1 and set(guest.migratetypes()) <= set(TYPES[:3]):
+        assert blocks == brute_force_blocks(free, told["max_order"], guest.pages)
 
 
 class Twins:
     """A host with reporting guests in the engine and in the reference."""
 
-    def __init__(self, rng: random.Random, frames: int, nr_guests: int = 1) -> None:
+    def __init__(
+        self, rng: random.Random, frames: int, nr_guests: int = 1, zones: bool = False
+    ) -> None:
         self.host = pgste.Host(frames, 4 * frames)
         self.model_host = reference.Host(frames, 4 * frames)
         self.engines: list[pgste.Guest] = []
@@ -95,12 +105,15 @@ class Twins:
         for _ in range(nr_guests):
             pages, vcpus = rng.choice((48, 64, 100)), rng.choice((1, 2))
             settings = draw_settings(rng)
+            types = draw_zones(rng, pages, settings) if zones else None
             engine = pgste.Guest(pages, self.host, mechanism="reporting", vcpus=vcpus)
-            engine.set_reporting(**settings)
+            engine.set_reporting(**settings, migratetypes=types)
             model = reference.Guest(pages, self.model_host, mechanism="reporting", vcpus=vcpus)
             model.reporting = Reporting(
                 model, Settings(**{**vars(Settings.for_guest(pages, vcpus)), **settings})
             )
+            order = model.reporting.settings.pageblock_order
+            model.reporting.types = types or ["movable"] * (((pages - 1) >> order) + 1)
             self.engines.append(engine)
             self.models.append(model)
 
@@ -134,6 +147,24 @@ def draw_settings(rng: random.Random) -> dict[str, Any]:
         "inhibited": rng.random() < 0.2,
         "advice": rng.choice(("madv_dontneed", "madv_free")),
     }
+
+
+def draw_zones(rng: random.Random, pages: int, settings: dict[str, Any]) -> list[str] | None:
+    """Zones and what is set for each; the migratetype of each pageblock, or None."""
+    bounds = rng.sample(range(1, pages), rng.choice((0, 1, 1, 3)))
+    if rng.random() < 0.5:
+        bounds = [bound & ~7 for bound in bounds]
+    settings["zones"] = sorted({0, *bounds})
+    if len(settings["zones"]) > 1:
+        for name in ("min", "low", "spare"):
+            most = settings[name]
+            settings[name] = [rng.choice((most, most // 2, 0)) for _ in settings["zones"]]
+    if rng.random() < 0.2:
+        return None
+    settings["pageblock_order"] = rng.choice((2, 3, 3, 4))
+    nr = ((pages - 1) >> settings["pageblock_order"]) + 1
+    few = rng.choice((TYPES[:3], TYPES[:5], TYPES))
+    return [rng.choice((*few, "movable")) for _ in range(nr)]
 
 
 def one_step(rng: random.Random, twins: Twins) -> None:
@@ -186,12 +217,36 @@ def test_random_runs_agree_with_the_reference(seed: int) -> None:
         twins.check()
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_zones_and_migratetypes_agree_with_the_reference(seed: int) -> None:
+    rng = random.Random(4000 + seed)
+    twins = Twins(rng, rng.choice((60, 210)), rng.choice((1, 2)), zones=True)
+    for _ in range(150):
+        one_step(rng, twins)
+        twins.check()
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_replays_with_zones_agree_with_the_reference(seed: int) -> None:
+    rng = random.Random(5000 + seed)
+    twins, events, times, base = draw_replay(rng, zones=True)
+    words = [pfn << 8 | order << 2 | kind for kind, order, pfn in events]
+    engine = pgste.Replay(twins.engines, np.array(words), times, base)
+    model = reference.Replay(twins.models, base, events, times)
+    twins.check()
+    while engine.position < len(events):
+        n = rng.choice((1, 1, 3, 20))
+        assert engine.run(n) == model.run(n)
+        twins.check()
+
+
 def draw_replay(
     rng: random.Random,
+    zones: bool = False,
 ) -> tuple[Twins, list[tuple[int, int, int]], list[int], int]:
     """Guests, events, times, and the first pfn."""
     nr_guests = rng.choice((1, 1, 2))
-    twins = Twins(rng, frames=rng.choice((60, 210)), nr_guests=nr_guests)
+    twins = Twins(rng, frames=rng.choice((60, 210)), nr_guests=nr_guests, zones=zones)
     pages = min(guest.pages for guest in twins.engines)
     base = 64 * rng.randint(0, 3)
     events: list[tuple[int, int, int]] = []
@@ -284,7 +339,24 @@ def test_default_settings(pages: int, vcpus: int) -> None:
     guest = pgste.Guest(min(pages, 2**34), host, mechanism="reporting", vcpus=vcpus)
     expected = Settings.for_guest(min(pages, 2**34), vcpus)
     told = guest.reporting()
-    assert {name: told[name] for name in vars(expected)} == vars(expected)
+    assert {name: told[name] for name in vars(expected)} == {**vars(expected), "zones": [0]}
+
+
+@pytest.mark.parametrize("pages", [300, 4096, 100_000, 2**20])
+def test_watermarks_of_zones_by_default(pages: int) -> None:
+    """min_free_kbytes by the pages of each zone, and low from these (__setup_per_zone_wmarks)."""
+    zones = [0, 3 * pages // 10, pages - 1]
+    guest = pgste.Guest(pages, pgste.Host(1, 0), mechanism="reporting")
+    guest.set_reporting(spare=7 * pages, zones=zones)
+    ends = [*zones[1:], pages]
+    marks = [watermarks(end - first, pages) for first, end in zip(zones, ends, strict=True)]
+    told = guest.reporting()
+    assert told["zones"] == zones
+    assert told["min"] == [lowest for lowest, _ in marks]
+    assert told["low"] == [low for _, low in marks]
+    assert told["spare"] == [7 * (end - first) for first, end in zip(zones, ends, strict=True)]
+    guest.set_reporting(**{name: told[name] for name in ("zones", "min", "low", "spare")})
+    assert guest.reporting() == told
 
 
 @pytest.mark.parametrize("name", ["small.tgid.ftrace.txt.xz", "small.trace.dat"])

@@ -2,7 +2,8 @@
 """Free page reporting: a buddy allocator's view of the guest, and the passes of its worker.
 
 docs/model.md section 11; the kernel's mm/page_alloc.c and mm/page_reporting.c (Linux 6.1).
-Lists are plain Python lists with the head at index 0; every lookup is a search.
+Lists are plain Python lists with the head at index 0; every lookup is a search.  There is one for
+each zone, migratetype and order, as in zone->free_area[order].free_list[migratetype].
 """
 
 from __future__ import annotations
@@ -17,11 +18,21 @@ if TYPE_CHECKING:
 Block = tuple[int, int]  # first page, order
 SECOND = 10**9
 
+# enum migratetype: the first three may merge with one another (migratetype_is_mergeable).
+TYPES = ("unmovable", "movable", "reclaimable", "highatomic", "cma", "isolate")
+MERGEABLE = TYPES[:3]
+
+
+def watermarks(zone: int, pages: int) -> tuple[int, int]:
+    """min and low of a zone of a guest (__setup_per_zone_wmarks, watermark_scale_factor 10)."""
+    lowest = min(max(isqrt(64 * pages), 128), 262144) // 4 * zone // pages
+    return lowest, lowest + max(lowest // 4, zone * 10 // 10000)
+
 
 @dataclass
 class Settings:
-    min: int
-    low: int
+    min: int | list[int]  # one number, or one of each zone
+    low: int | list[int]
     parked_batch: int
     parked_high: int
     order: int = 9
@@ -30,16 +41,22 @@ class Settings:
     capacity: int = 32
     delay_ns: int = 2 * SECOND
     ack_ns: int = 0
-    spare: int = 0
+    spare: int | list[int] = 0
     poison: str = "none"
     negotiated: bool = True
     inhibited: bool = False
     advice: str = "madv_dontneed"
+    zones: tuple[int, ...] = (0,)  # first page of each
+    pageblock_order: int = 9
+
+    def of_zone(self, name: str, zone: int) -> int:
+        """min, low or spare of a zone."""
+        value = getattr(self, name)
+        return int(value if isinstance(value, int) else value[zone])
 
     @classmethod
     def for_guest(cls, pages: int, vcpus: int) -> Settings:
-        lowest = min(max(isqrt(64 * pages), 128), 262144) // 4
-        low = lowest + max(lowest // 4, pages // 1000)
+        lowest, low = watermarks(pages, pages)
         b = max(min(pages >> 10, 256) // 4, 1)
         power = 1
         while 2 * power <= b + b // 2:
@@ -74,12 +91,15 @@ class Reporting:
     state: str = "requested"
     due: int | None = None
     parked: list[list[Block]] = field(default_factory=list)  # for each vcpu, oldest first
-    lists: list[list[Block]] = field(default_factory=list)  # for each order
+    lists: dict[tuple[int, str, int], list[Block]] = field(default_factory=dict)
+    types: list[str] = field(default_factory=list)  # of pageblocks; empty: all movable
+    listed: dict[Block, str] = field(default_factory=dict)  # migratetype of blocks in the view
     reported: set[Block] = field(default_factory=set)
     batch: list[Block] = field(default_factory=list)  # in order of isolation
     # The pass under way: order of the list, its budget (None: not begun), in a call.
     passing: bool = False
-    order: int = 0
+    at: list[tuple[int, str, int]] | None = None  # lists of this zone that are left
+    zone: int = 0
     budget: int | None = None
     calling: bool = False
     passes: int = 0
@@ -88,19 +108,47 @@ class Reporting:
 
     def __post_init__(self) -> None:
         self.parked = [[] for _ in self.guest.cbrl]
-        self.lists = [[] for _ in range(self.settings.max_order + 1)]
+        self.lists = {
+            (zone, kind, order): []
+            for zone in range(len(self.settings.zones))
+            for kind in TYPES
+            for order in range(self.settings.max_order + 1)
+        }
         self.due = self.settings.delay_ns
         if self.settings.poison != "none" and not self.settings.negotiated:
             self.state, self.due = "off", None
 
     # ---- the view ----------------------------------------------------------------------
 
+    def zone_of(self, page: int) -> int:
+        return sum(first <= page for first in self.settings.zones) - 1
+
+    def zone_pages(self, zone: int) -> range:
+        ends = [*self.settings.zones[1:], len(self.guest.pte)]
+        return range(self.settings.zones[zone], ends[zone])
+
+    def type_of(self, page: int) -> str:
+        """get_pageblock_migratetype."""
+        return self.types[page >> self.settings.pageblock_order] if self.types else "movable"
+
+    def in_one_zone(self, block: Block) -> bool:
+        return self.zone_of(block[0]) == self.zone_of(pages_of(block)[-1])
+
+    def list_of(self, block: Block) -> list[Block]:
+        return self.lists[self.zone_of(block[0]), self.listed[block], block[1]]
+
+    def is_free(self, block: Block, zone: int) -> bool:
+        """page_is_buddy: free, of this order, and in this zone."""
+        return self.zone_of(block[0]) == zone and any(
+            block in self.lists[zone, kind, block[1]] for kind in TYPES
+        )
+
     def nr_free(self) -> int:
-        return sum(len(blocks) << order for order, blocks in enumerate(self.lists))
+        return sum(len(blocks) << key[2] for key, blocks in self.lists.items())
 
     def find(self, page: int) -> tuple[list[Block], Block] | None:
         """The list or batch that has the block of a page."""
-        for blocks in [*self.parked, *self.lists, self.batch]:
+        for blocks in [*self.parked, *self.lists.values(), self.batch]:
             for block in blocks:
                 if page in pages_of(block):
                     return blocks, block
@@ -111,7 +159,7 @@ class Reporting:
         for first in range(start, start + nr, 1 << order):
             block = (first, order)
             known = [self.find(page) is not None for page in pages_of(block)]
-            if first % (1 << order) == 0 and not any(known):
+            if first % (1 << order) == 0 and not any(known) and self.in_one_zone(block):
                 self._put(block, vcpu)
             else:
                 for page, is_known in zip(pages_of(block), known, strict=True):
@@ -119,35 +167,57 @@ class Reporting:
                         self._put((page, 0), vcpu)
 
     def _put(self, block: Block, vcpu: int) -> None:
-        if block[1] > self.settings.parked_order:
-            self.to_buddy(block)
+        kind = self.type_of(block[0])
+        if block[1] > self.settings.parked_order or kind == "isolate":
+            self.to_buddy(block, kind)
             return
         parked = self.parked[vcpu]
         parked.append(block)
+        self.listed[block] = kind  # set_pcppage_migratetype
         if sum(len(pages_of(each)) for each in parked) >= self.settings.parked_high:
             gone = 0
             while parked and gone < self.settings.parked_batch:
-                oldest = parked.pop(0)
-                gone += len(pages_of(oldest))
-                self.to_buddy(oldest)
+                gone += len(pages_of(parked[0]))
+                self._unpark_oldest(parked)
 
-    def to_buddy(self, block: Block, returned: bool = False) -> Block:
+    def _unpark_oldest(self, parked: list[Block]) -> None:
+        """free_pcppages_bulk: the type is read again if the zone has isolated pageblocks."""
+        block = parked.pop(0)
+        kind = self.listed.pop(block)
+        if any(self.type_of(page) == "isolate" for page in self._zone_with(block)):
+            kind = self.type_of(block[0])
+        self.to_buddy(block, kind)
+
+    def _zone_with(self, block: Block) -> range:
+        return self.zone_pages(self.zone_of(block[0]))
+
+    def to_buddy(self, block: Block, kind: str, returned: bool = False) -> Block:
         """__free_one_page: the block that it became."""
-        while block[1] < self.settings.max_order and other_half(block) in self.lists[block[1]]:
+        zone = self.zone_of(block[0])
+        while block[1] < self.settings.max_order and self.is_free(other_half(block), zone):
+            other = self.type_of(other_half(block)[0])
+            if (
+                block[1] >= self.settings.pageblock_order
+                and kind != other
+                and not (kind in MERGEABLE and other in MERGEABLE)
+            ):
+                break
             self._leave(other_half(block))
             block = whole(block)
         above = block[1] < self.settings.max_order - 1 and (
-            other_half(whole(block)) in self.lists[block[1] + 1]
+            self.is_free(other_half(whole(block)), zone)
         )
-        blocks = self.lists[block[1]]
+        blocks = self.lists[zone, kind, block[1]]
         blocks.insert(len(blocks) if returned or above else 0, block)
+        self.listed[block] = kind
         if not returned and block[1] >= self.settings.order:
             self._notify()
         return block
 
     def _leave(self, block: Block) -> None:
-        self.lists[block[1]].remove(block)
+        self.list_of(block).remove(block)
         self.reported.discard(block)
+        del self.listed[block]
 
     def alloc(self, start: int, nr: int) -> None:
         wanted = range(start, start + nr)
@@ -161,18 +231,20 @@ class Reporting:
             blocks, block = found
             blocks.remove(block)
             self.reported.discard(block)
-            self._halve(block, wanted)
+            self._halve(block, wanted, self.listed.pop(block))
 
-    def _halve(self, block: Block, wanted: range) -> None:
+    def _halve(self, block: Block, wanted: range, kind: str) -> None:
+        """expand: what is left stays on lists of the type that the block was on."""
         mine = [page in wanted for page in pages_of(block)]
         if all(mine):
             return
         if not any(mine):
-            self.lists[block[1]].insert(0, block)
+            self.listed[block] = kind
+            self.list_of(block).insert(0, block)
             return
         half = (block[0], block[1] - 1)
-        self._halve(half, wanted)
-        self._halve(other_half(half), wanted)
+        self._halve(half, wanted, kind)
+        self._halve(other_half(half), wanted, kind)
 
     # ---- the worker --------------------------------------------------------------------
 
@@ -199,46 +271,68 @@ class Reporting:
             self._start(self.settings.ack_ns)
 
     def _enough(self, more_than: int) -> bool:
-        return self.nr_free() + self.settings.spare > more_than
+        """zone_watermark_ok: neither isolated pages nor the high-atomic reserve count."""
+        free = sum(
+            len(blocks) << order
+            for (zone, kind, order), blocks in self.lists.items()
+            if zone == self.zone and kind != "isolate"
+        )
+        reserve = sum(self.type_of(page) == "highatomic" for page in self.zone_pages(self.zone))
+        return free + self.settings.of_zone("spare", self.zone) - reserve > more_than
 
     def _start(self, ack_ns: int) -> None:
         self.passes += 1
         self.passing = True
         self.state, self.due = "active", None
-        if self._enough(self.settings.low + (self.settings.capacity << self.settings.order)):
-            self.order = self.settings.order
-        else:
-            self.skipped += 1
-            self.order = self.settings.max_order + 1
+        self.zone, self.at = 0, None
         self._go_on(ack_ns)
 
+    def _lists_of_zone(self) -> list[tuple[int, str, int]]:
+        """Those that page_reporting_process_zone goes through."""
+        low = self.settings.of_zone("low", self.zone)
+        if not self._enough(low + (self.settings.capacity << self.settings.order)):
+            self.skipped += 1
+            return []
+        orders = range(self.settings.order, self.settings.max_order + 1)
+        return [(self.zone, kind, order) for order in orders for kind in TYPES if kind != "isolate"]
+
     def _go_on(self, ack_ns: int) -> None:
-        while self.order <= self.settings.max_order:
-            if self._cycle():
-                self._call(ack_ns)
-                if ack_ns:
+        while self.zone < len(self.settings.zones):
+            if self.at is None:
+                self.at = self._lists_of_zone()
+            if self.at:
+                if self._cycle(self.at[0]):
+                    if self._call_waits(ack_ns):
+                        return
+                else:
+                    del self.at[0]
+                    self.budget = None
+            elif self.batch:
+                if self._call_waits(ack_ns):
                     return
-                self._end_call()
             else:
-                self.order, self.budget = self.order + 1, None
-        if self.batch:
-            self._call(ack_ns)
-            if ack_ns:
-                return
-            self._end_call()
+                self.zone, self.at = self.zone + 1, None
         self.passing, self.due = False, None
         if self.state == "requested":
             self.due = self.now + self.settings.delay_ns
         else:
             self.state = "idle"
 
-    def _cycle(self) -> bool:
-        """Fill the batch from the list of this order: whether it is to be reported first."""
-        blocks = self.lists[self.order]
+    def _call_waits(self, ack_ns: int) -> bool:
+        self._call(ack_ns)
+        if not ack_ns:
+            self._end_call()
+        return ack_ns > 0
+
+    def _cycle(self, key: tuple[int, str, int]) -> bool:
+        """Fill the batch from this list: whether it is to be reported first."""
+        blocks = self.lists[key]
         if self.budget is None:
             if not blocks:
                 return False
-            self.budget = -(-len(blocks) // (16 * self.settings.capacity))
+            zone, _, order = key
+            area = sum(len(self.lists[zone, kind, order]) for kind in TYPES)  # area->nr_free
+            self.budget = -(-area // (16 * self.settings.capacity))
         for block in list(blocks):
             if block in self.reported:
                 continue
@@ -249,12 +343,21 @@ class Reporting:
             if len(self.batch) == self.settings.capacity:
                 rotate_to_front(blocks, block)
                 return True
-            if not self._enough(self.settings.min + len(pages_of(block))):
+            lowest = self.settings.of_zone("min", self.zone)
+            if not self._enough(lowest + len(pages_of(block))):
                 rotate_to_front(blocks, block)
                 return False
             self._leave(block)
+            self._make_movable(block)
             self.batch.append(block)
         return False
+
+    def _make_movable(self, block: Block) -> None:
+        """__isolate_free_page of half a pageblock or more."""
+        if self.types and block[1] >= self.settings.pageblock_order - 1:
+            for page in pages_of(block):
+                if self.type_of(page) in MERGEABLE:
+                    self.types[page >> self.settings.pageblock_order] = "movable"
 
     def _call(self, ack_ns: int) -> None:
         self.guest.count["hints"] += 1
@@ -275,7 +378,7 @@ class Reporting:
                     self.guest.discard(page, self.settings.advice)
         for block in batch:
             self.blocks += 1
-            if self.to_buddy(block, returned=True) == block:
+            if self.to_buddy(block, self.type_of(block[0]), returned=True) == block:
                 self.reported.add(block)
 
     def discards(self) -> bool:
@@ -284,7 +387,7 @@ class Reporting:
     def replay_starts(self) -> None:
         for parked in self.parked:
             while parked:
-                self.to_buddy(parked.pop(0))
+                self._unpark_oldest(parked)
         if self.state == "off":
             return
         if self.calling:
@@ -304,13 +407,12 @@ class Reporting:
             "now": self.now,
             "due": self.due,
             "nr_free": self.nr_free(),
-            "lists": [
-                [
-                    (first, block_order, (first, block_order) in self.reported)
-                    for first, block_order in blocks
-                ]
-                for blocks in self.lists
-            ],
+            "lists": {
+                key: [(*block, block in self.reported) for block in blocks]
+                for key, blocks in self.lists.items()
+                if blocks
+            },
+            "types": list(self.types),
             "parked": [list(blocks) for blocks in self.parked],
             "batch": list(self.batch),
             "passes": self.passes,

@@ -135,6 +135,7 @@ class World:
             ]
         told += [self.reporting.reporting(), self.reporting.parked_blocks()]
         told += [self.reporting.free_blocks(order) for order in range(6)]
+        told += [self.reporting.migratetypes()]
         for host in self.hosts:
             told += [host.stats(), host.low, host.high, host.rearm]
             told += [host.frame_list(name).tobytes() for name in ("active", "inactive", "lazyfree")]

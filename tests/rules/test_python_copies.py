@@ -134,6 +134,7 @@ NAMES: dict[str, Callable[[], Sequence[str | None]]] = {
     "POISONS": lambda: lower("pgste_poison", "PGSTE_POISON_"),
     "FOLIOS": lambda: lower("pgste_folio", "PGSTE_FOLIO_"),
     "ADVICES": lambda: lower("pgste_advice", "PGSTE_ADVICE_"),
+    "MIGRATETYPES": lambda: lower("pgste_migratetype", "PGSTE_MIGRATE_"),
     "STATUSES": lambda: lower("pgste_reporting_status", "PGSTE_REPORTING_"),
     "FRAME_LISTS": lambda: lower("pgste_frame_list", "PGSTE_LIST_"),
     "USAGES": lambda: lower("pgste_usage", "PGSTE_USAGE_"),

@@ -25,6 +25,50 @@ struct outcome call_advance(struct world *w)
 	return did(result);
 }
 
+/* Up to three zones, the last of which may lie outside the guest, and the types of pageblocks. */
+static void take_zones(struct world *w, const struct guest *guest, struct pgste_reporting_config *c,
+		       bool marks, bool spare)
+{
+	static uint8_t types[1u << 16];
+	const uint8_t form = take_byte(&w->in);
+
+	c->nr_zones = 1 + (form & 3) % 3;
+	for (uint32_t z = 0; z < c->nr_zones; z++) {
+		c->zones[z].first = z ? c->zones[z - 1].first + take_byte(&w->in) : 0;
+		c->zones[z].min = marks ? take_byte(&w->in) : 0;
+		c->zones[z].low = marks ? take_byte(&w->in) : 0;
+		c->zones[z].spare = spare ? take_time(w) : 0;
+	}
+	if ((form & 3) == 3)
+		c->nr_zones = PGSTE_REPORTING_ZONES + 1;
+	if (!(form & 4))
+		return;
+	c->pageblock_order = form >> 3 & 7;
+	c->nr_types = ((guest->nr_pages - 1) >> c->pageblock_order) + 1;
+	if (c->nr_types > sizeof(types))
+		c->nr_types = sizeof(types);
+	for (uint64_t i = 0; i < c->nr_types && i < 8; i++)
+		types[i] = take_byte(&w->in) % (PGSTE_MIGRATETYPES + (form >> 7));
+	c->types = types;
+}
+
+static bool zones_fit(const struct pgste_reporting_config *c, uint64_t nr_pages)
+{
+	for (uint32_t z = 0; z < c->nr_zones; z++)
+		if (z >= PGSTE_REPORTING_ZONES || c->zones[z].first >= nr_pages ||
+		    (z && c->zones[z].first == c->zones[z - 1].first) ||
+		    c->zones[z].min > PGSTE_MAX_PAGES || c->zones[z].low > PGSTE_MAX_PAGES ||
+		    c->zones[z].spare > PGSTE_MAX_PAGES)
+			return false;
+	if (!c->types)
+		return true;
+	for (uint64_t i = 0; i < c->nr_types; i++)
+		if (c->types[i] >= PGSTE_MIGRATETYPES)
+			return false;
+	return c->pageblock_order >= PGSTE_PAGEBLOCK_ORDER_MIN &&
+	       c->nr_types << c->pageblock_order >= nr_pages;
+}
+
 static struct pgste_reporting_config take_report_config(struct world *w, const struct guest *guest)
 {
 	struct pgste_reporting_config c;
@@ -39,9 +83,7 @@ static struct pgste_reporting_config take_report_config(struct world *w, const s
 	c.parked_batch = 1 + take_byte(&w->in) % 8;
 	c.delay_ns = form & 32 ? take_time(w) : more;
 	c.ack_ns = form & 64 ? take_time(w) : more & 1;
-	c.min = form & 128 ? take_byte(&w->in) : 0;
-	c.low = form & 128 ? take_byte(&w->in) : 0;
-	c.spare = more & 4 ? take_time(w) : 0;
+	take_zones(w, guest, &c, form & 128, more & 4);
 	c.poison = (enum pgste_poison)(more >> 3 & 3); /* 3 is none */
 	c.negotiated = more & 32;
 	c.inhibited = more & 64;
@@ -57,13 +99,12 @@ static struct pgste_reporting_config take_report_config(struct world *w, const s
 	return c;
 }
 
-static bool report_fits(const struct pgste_reporting_config *c)
+static bool report_fits(const struct pgste_reporting_config *c, uint64_t nr_pages)
 {
-	return c->max_order <= PGSTE_MAX_ORDER && c->order <= c->max_order &&
+	return zones_fit(c, nr_pages) && c->max_order <= PGSTE_MAX_ORDER && c->order <= c->max_order &&
 	       c->parked_order <= c->max_order && c->parked_batch >= 1 && c->capacity >= 1 &&
 	       c->capacity <= PGSTE_REPORTING_CAPACITY && c->delay_ns <= PGSTE_MAX_NS &&
-	       c->ack_ns <= PGSTE_MAX_NS && c->min <= PGSTE_MAX_PAGES &&
-	       c->low <= PGSTE_MAX_PAGES && c->spare <= PGSTE_MAX_PAGES &&
+	       c->ack_ns <= PGSTE_MAX_NS &&
 	       (unsigned)c->poison <= PGSTE_POISON_PAGE_POISON;
 }
 
@@ -79,11 +120,25 @@ struct outcome call_configure(struct world *w)
 	result = CALL(w, pgste_reporting_configure(guest->g, &c));
 	if (!has_mechanism(guest, "reporting"))
 		REQUIRE(result == PGSTE_E_NAME);
-	else if (!report_fits(&c))
+	else if (!report_fits(&c, guest->nr_pages))
 		REQUIRE(result == PGSTE_E_ARG);
 	else
 		REQUIRE(result == PGSTE_OK || result == PGSTE_E_BUSY);
 	return did(result);
+}
+
+static int64_t look_at_type(struct world *w, const struct guest *guest)
+{
+	const uint64_t gfn = take_time(w);
+	const int64_t type = CALL(w, pgste_reporting_type(guest->g, gfn));
+
+	if (!has_mechanism(guest, "reporting"))
+		REQUIRE(type == PGSTE_E_NAME);
+	else if (gfn >= guest->nr_pages)
+		REQUIRE(type == PGSTE_E_ARG);
+	else
+		REQUIRE(type >= 0 && type < (int)PGSTE_MIGRATETYPES);
+	return type;
 }
 
 struct outcome call_report(struct world *w)
@@ -91,7 +146,9 @@ struct outcome call_report(struct world *w)
 	struct guest *guest = take_guest(w);
 	const unsigned form = take_byte(&w->in), max = form >> 2;
 	struct pgste_block *blocks = block_of_size(max * sizeof(*blocks));
-	uint32_t vcpu;
+	uint32_t vcpu, zone = 0;
+	enum pgste_migratetype type = PGSTE_MIGRATE_UNMOVABLE;
+	struct pgste_reporting_state state;
 	unsigned order;
 	int64_t nr = 0;
 
@@ -99,16 +156,27 @@ struct outcome call_report(struct world *w)
 		free(blocks);
 		return NOTHING;
 	}
+	if ((form & 3) == 3) {
+		free(blocks);
+		return looked(look_at_type(w, guest));
+	}
 	vcpu = take_vcpu(w, guest);
 	order = take_order(w);
 	switch (form & 3) {
-	case 0: nr = CALL(w, pgste_reporting_free_list(guest->g, order, blocks, max)); break;
+	case 0:
+		zone = take_byte(&w->in) & 3;
+		type = (enum pgste_migratetype)(take_byte(&w->in) & 7);
+		nr = CALL(w, pgste_reporting_free_list(guest->g, zone, type, order, blocks, max));
+		break;
 	case 1: nr = CALL(w, pgste_reporting_parked(guest->g, vcpu, blocks, max)); break;
 	default: nr = CALL(w, pgste_reporting_isolated(guest->g, blocks, max)); break;
 	}
 	if (!has_mechanism(guest, "reporting"))
 		REQUIRE(nr == PGSTE_E_NAME);
-	else if ((form & 3) == 0 && order > PGSTE_MAX_ORDER)
+	else if ((form & 3) == 0 &&
+		 (order > PGSTE_MAX_ORDER || (unsigned)type >= PGSTE_MIGRATETYPES ||
+		  pgste_reporting_get_state(guest->g, &state) ||
+		  zone >= state.config.nr_zones))
 		REQUIRE(nr == PGSTE_E_ARG);
 	else if ((form & 3) == 1 && vcpu >= guest->config.nr_vcpus)
 		REQUIRE(nr == PGSTE_E_ARG);

@@ -88,6 +88,24 @@ static void put_blocks(const struct pgste_block *blocks, int64_t nr, struct byte
 	}
 }
 
+static void put_zone(const struct guest *guest, const struct pgste_reporting_zone *zone, uint32_t z,
+		     struct bytes *to)
+{
+	struct pgste_block blocks[SOME];
+
+	put_number(to, zone->first);
+	put_number(to, zone->min);
+	put_number(to, zone->low);
+	put_number(to, zone->spare);
+	for (unsigned t = 0; t < PGSTE_MIGRATETYPES; t++)
+		for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
+			put_blocks(blocks,
+				   pgste_reporting_free_list(guest->g, z,
+							     (enum pgste_migratetype)t, o,
+							     blocks, SOME),
+				   to);
+}
+
 static void put_reporting(const struct guest *guest, struct bytes *to)
 {
 	struct pgste_block blocks[SOME];
@@ -95,8 +113,10 @@ static void put_reporting(const struct guest *guest, struct bytes *to)
 
 	if (pgste_reporting_get_state(guest->g, &s))
 		return;
-	for (unsigned o = 0; o <= PGSTE_MAX_ORDER; o++)
-		put_blocks(blocks, pgste_reporting_free_list(guest->g, o, blocks, SOME), to);
+	for (uint32_t z = 0; z < s.config.nr_zones; z++)
+		put_zone(guest, &s.config.zones[z], z, to);
+	for (uint64_t gfn = 0; gfn < guest->nr_pages && gfn < SOME * 4; gfn += 4)
+		put_number(to, (uint64_t)pgste_reporting_type(guest->g, gfn));
 	for (uint32_t v = 0; v < guest->config.nr_vcpus; v++)
 		put_blocks(blocks, pgste_reporting_parked(guest->g, v, blocks, SOME), to);
 	put_blocks(blocks, pgste_reporting_isolated(guest->g, blocks, SOME), to);
@@ -105,7 +125,7 @@ static void put_reporting(const struct guest *guest, struct bytes *to)
 		   (uint64_t)s.config.poison << 32 | (uint64_t)s.config.negotiated << 40 |
 		   (uint64_t)s.config.inhibited << 41 | (uint64_t)s.status << 42);
 	put(to, &(uint64_t[]){ s.config.parked_high, s.config.parked_batch, s.config.delay_ns,
-			       s.config.ack_ns, s.config.min, s.config.low, s.config.spare,
+			       s.config.ack_ns,
 			       s.due_ns, s.pages_free, s.pages_parked, s.pages_isolated,
 			       s.blocks_isolated, s.passes, s.passes_skipped,
 			       s.blocks_reported }, 15 * sizeof(uint64_t));
