@@ -445,8 +445,10 @@ cdef extern from "pgste.h" nogil:
         uint64_t low
         uint64_t spare
 
+    cdef enum:
+        PGSTE_REPORTING_ZONES
+
     const uint32_t PGSTE_MIGRATETYPES
-    const uint32_t PGSTE_REPORTING_ZONES
     const uint32_t PGSTE_PAGEBLOCK_ORDER_MIN
 
     cdef struct pgste_reporting_config:
@@ -459,7 +461,7 @@ cdef extern from "pgste.h" nogil:
         uint64_t delay_ns
         uint64_t ack_ns
         uint32_t nr_zones
-        pgste_reporting_zone[16] zones
+        pgste_reporting_zone zones[PGSTE_REPORTING_ZONES]
         const uint8_t *types
         uint64_t nr_types
         uint32_t pageblock_order

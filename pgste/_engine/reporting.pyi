@@ -4,7 +4,6 @@ from typing import Any, Literal, SupportsIndex
 from pgste._engine.ptes import Ptes
 
 _OfZones = SupportsIndex | list[int] | tuple[int, ...]
-_Migratetype = Literal["unmovable", "movable", "reclaimable", "highatomic", "cma", "isolate"]
 
 class Reporting(Ptes):
     @property
@@ -29,7 +28,7 @@ class Reporting(Ptes):
         inhibited: bool | None = None,
         advice: Literal["madv_dontneed", "madv_free"] | None = None,
         zones: list[int] | tuple[int, ...] | None = None,
-        migratetypes: _Migratetype | list[_Migratetype] | tuple[_Migratetype, ...] | None = None,
+        migratetypes: str | list[str] | tuple[str, ...] | None = None,
         pageblock_order: SupportsIndex | None = None,
     ) -> None: ...
     def reporting(self) -> dict[str, Any]: ...
@@ -40,8 +39,8 @@ class Reporting(Ptes):
         order: SupportsIndex,
         *,
         zone: SupportsIndex | None = None,
-        migratetype: _Migratetype | None = None,
+        migratetype: str | None = None,
     ) -> list[tuple[int, int, bool]]: ...
-    def migratetypes(self) -> list[_Migratetype]: ...
+    def migratetypes(self) -> list[str]: ...
     def parked_blocks(self, vcpu: SupportsIndex = 0) -> list[tuple[int, int, bool]]: ...
     def isolated_blocks(self) -> list[tuple[int, int, bool]]: ...

@@ -24,7 +24,7 @@ struct __attribute__((packed, aligned(8))) buddy_node {
 	uint64_t where : 2;
 	uint64_t reported : 1; /* free blocks only */
 	uint64_t vcpu : 10; /* parked blocks only */
-	uint64_t type : 3; /* enum pgste_migratetype, of the list or for the one that it will come to */
+	uint64_t type : 3; /* enum pgste_migratetype, of its list or of the one it will come to */
 	uint64_t unused : 1; /* so that next begins a word, as it is used most */
 	uint64_t next : 41;
 	uint64_t fresh_prev : 41; /* blocks of buddy_fresh only */

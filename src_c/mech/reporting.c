@@ -163,11 +163,11 @@ static void end_call(struct pgste_guest *guest, struct reporting *r)
 	for (uint32_t i = nr; i--;) {
 		const uint64_t block = r->batch[i];
 		const unsigned order = r->buddy.nodes[block].order;
+		const unsigned type = buddy_type_of(&r->buddy, block);
 
 		buddy_remove(&r->buddy, block);
 		r->blocks++;
-		if (buddy_add(&r->buddy, block, order, buddy_type_of(&r->buddy, block), true) ==
-			    block &&
+		if (buddy_add(&r->buddy, block, order, type, true) == block &&
 		    r->buddy.nodes[block].order == order)
 			buddy_set_reported(&r->buddy, block);
 	}

@@ -105,7 +105,8 @@ static bool types_valid(const struct pgste_guest *guest, const struct pgste_repo
 bool reporting_config_valid(const struct pgste_guest *guest,
 			    const struct pgste_reporting_config *c)
 {
-	return zones_valid(guest, c) && types_valid(guest, c) && c->max_order <= PGSTE_MAX_ORDER && c->order <= c->max_order &&
+	return zones_valid(guest, c) && types_valid(guest, c) &&
+	       c->max_order <= PGSTE_MAX_ORDER && c->order <= c->max_order &&
 	       c->parked_order <= c->max_order && c->parked_batch >= 1 && c->capacity >= 1 &&
 	       c->capacity <= PGSTE_REPORTING_CAPACITY && c->delay_ns <= PGSTE_MAX_NS &&
 	       c->ack_ns <= PGSTE_MAX_NS &&

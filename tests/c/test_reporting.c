@@ -29,9 +29,25 @@ static struct pgste_gfns run_of(uint64_t first, uint64_t nr)
 	return (struct pgste_gfns){ .type = PGSTE_GFN_RANGE, .first = first, .nr = nr };
 }
 
-static struct pgste_reporting_config draw_config(const struct pgste_guest *guest)
+static void draw_zones(struct pgste_reporting_config *config)
 {
 	static uint8_t types[PAGES];
+
+	config->nr_zones = 1 + (uint32_t)draw(3);
+	for (uint32_t z = 0; z < config->nr_zones; z++)
+		config->zones[z] = (struct pgste_reporting_zone){
+			.first = z ? config->zones[z - 1].first + 1 + draw(140) : 0,
+			.min = draw(10), .low = draw(20), .spare = draw(2) * 10000,
+		};
+	config->pageblock_order = 2 + (uint32_t)draw(4);
+	config->nr_types = ((PAGES - 1) >> config->pageblock_order) + 1;
+	config->types = draw(2) ? types : NULL;
+	for (uint64_t i = 0; i < config->nr_types; i++)
+		types[i] = (uint8_t)(draw(2) ? PGSTE_MIGRATE_MOVABLE : draw(PGSTE_MIGRATETYPES));
+}
+
+static struct pgste_reporting_config draw_config(const struct pgste_guest *guest)
+{
 	struct pgste_reporting_config config;
 
 	pgste_reporting_defaults(guest, &config);
@@ -43,17 +59,7 @@ static struct pgste_reporting_config draw_config(const struct pgste_guest *guest
 	config.parked_batch = 1 + (uint32_t)draw(20);
 	config.delay_ns = draw(20);
 	config.ack_ns = draw(3) * draw(20);
-	config.nr_zones = 1 + (uint32_t)draw(3);
-	for (uint32_t z = 0; z < config.nr_zones; z++)
-		config.zones[z] = (struct pgste_reporting_zone){
-			.first = z ? config.zones[z - 1].first + 1 + draw(140) : 0,
-			.min = draw(10), .low = draw(20), .spare = draw(2) * 10000,
-		};
-	config.pageblock_order = 2 + (uint32_t)draw(4);
-	config.nr_types = ((PAGES - 1) >> config.pageblock_order) + 1;
-	config.types = draw(2) ? types : NULL;
-	for (uint64_t i = 0; i < config.nr_types; i++)
-		types[i] = (uint8_t)(draw(2) ? PGSTE_MIGRATE_MOVABLE : draw(PGSTE_MIGRATETYPES));
+	draw_zones(&config);
 	config.poison = (enum pgste_poison)draw(3);
 	config.negotiated = draw(4) != 0;
 	config.inhibited = draw(4) == 0;
@@ -170,13 +176,52 @@ static void random_run(void)
 	CHECK(pgste_host_free(host) == PGSTE_OK);
 }
 
+static void errors_of_zones(struct pgste_guest *guest, const struct pgste_reporting_config *good,
+			    uint64_t nr_pages)
+{
+	struct pgste_reporting_config bad;
+	uint8_t types[8] = { 0 };
+
+	bad = *good;
+	bad.nr_zones = 2; /* both begin at 0 */
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	bad.zones[1].first = nr_pages;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	bad.zones[1].first = nr_pages - 1;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_OK);
+	bad.nr_zones = PGSTE_REPORTING_ZONES + 1;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	bad.nr_zones = 0;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	bad = *good;
+	bad.pageblock_order = PGSTE_PAGEBLOCK_ORDER_MIN;
+	bad.nr_types = ((nr_pages - 1) >> bad.pageblock_order) + 1;
+	bad.types = types;
+	types[0] = PGSTE_MIGRATETYPES;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	types[0] = PGSTE_MIGRATE_CMA;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_OK);
+	CHECK(pgste_reporting_type(guest, 3) == PGSTE_MIGRATE_CMA);
+	CHECK(pgste_reporting_type(guest, 4) == PGSTE_MIGRATE_UNMOVABLE);
+	CHECK(pgste_reporting_type(guest, nr_pages) == PGSTE_E_ARG);
+	bad.nr_types++;
+	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
+	CHECK(pgste_reporting_configure(guest, good) == PGSTE_OK); /* types stay */
+	CHECK(pgste_reporting_type(guest, 3) == PGSTE_MIGRATE_CMA);
+	CHECK(pgste_reporting_free_list(guest, 0, PGSTE_MIGRATE_MOVABLE, PGSTE_MAX_ORDER + 1,
+					NULL, 0) == PGSTE_E_ARG);
+	CHECK(pgste_reporting_free_list(guest, 1, PGSTE_MIGRATE_MOVABLE, 0, NULL, 0) ==
+	      PGSTE_E_ARG);
+	CHECK(pgste_reporting_free_list(guest, 0, (enum pgste_migratetype)PGSTE_MIGRATETYPES, 0,
+					NULL, 0) == PGSTE_E_ARG);
+}
+
 static void errors(void)
 {
 	struct pgste_host_config host_config = { .nr_frames = 1 };
 	struct pgste_guest_config config = { .nr_pages = 8, .mechanism = "cmma", .nr_vcpus = 1,
 					     .cbrl_entries = 1 };
 	struct pgste_reporting_config good, bad;
-	uint8_t types[8] = { 0 };
 	struct pgste_reporting_state state;
 	struct pgste_host *host;
 	struct pgste_guest *guest;
@@ -205,38 +250,7 @@ static void errors(void)
 	bad = good;
 	bad.parked_batch = 0;
 	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
-	bad = good;
-	bad.nr_zones = 2; /* both begin at 0 */
-	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
-	bad.zones[1].first = config.nr_pages;
-	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
-	bad.zones[1].first = config.nr_pages - 1;
-	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_OK);
-	bad.nr_zones = PGSTE_REPORTING_ZONES + 1;
-	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
-	bad.nr_zones = 0;
-	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
-	bad = good;
-	bad.pageblock_order = PGSTE_PAGEBLOCK_ORDER_MIN;
-	bad.nr_types = ((config.nr_pages - 1) >> bad.pageblock_order) + 1;
-	bad.types = types;
-	types[0] = PGSTE_MIGRATETYPES;
-	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
-	types[0] = PGSTE_MIGRATE_CMA;
-	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_OK);
-	CHECK(pgste_reporting_type(guest, 3) == PGSTE_MIGRATE_CMA);
-	CHECK(pgste_reporting_type(guest, 4) == PGSTE_MIGRATE_UNMOVABLE);
-	CHECK(pgste_reporting_type(guest, config.nr_pages) == PGSTE_E_ARG);
-	bad.nr_types++;
-	CHECK(pgste_reporting_configure(guest, &bad) == PGSTE_E_ARG);
-	CHECK(pgste_reporting_configure(guest, &good) == PGSTE_OK); /* types stay */
-	CHECK(pgste_reporting_type(guest, 3) == PGSTE_MIGRATE_CMA);
-	CHECK(pgste_reporting_free_list(guest, 0, PGSTE_MIGRATE_MOVABLE, PGSTE_MAX_ORDER + 1,
-					NULL, 0) == PGSTE_E_ARG);
-	CHECK(pgste_reporting_free_list(guest, 1, PGSTE_MIGRATE_MOVABLE, 0, NULL, 0) ==
-	      PGSTE_E_ARG);
-	CHECK(pgste_reporting_free_list(guest, 0, (enum pgste_migratetype)PGSTE_MIGRATETYPES, 0,
-					NULL, 0) == PGSTE_E_ARG);
+	errors_of_zones(guest, &good, config.nr_pages);
 	CHECK(pgste_reporting_parked(guest, 1, NULL, 0) == PGSTE_E_ARG);
 	pgste_guest_free(guest);
 	CHECK(pgste_host_free(host) == PGSTE_OK);

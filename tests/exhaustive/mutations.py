@@ -972,9 +972,9 @@ SAME = (
     Same(
         "a block that merges counts as reported",
         _REPORTING,
-        "buddy_add(&r->buddy, block, order, true) == block &&\n"
+        "buddy_add(&r->buddy, block, order, type, true) == block &&\n"
         "\t\t    r->buddy.nodes[block].order == order)",
-        "buddy_add(&r->buddy, block, order, true) == block)",
+        "buddy_add(&r->buddy, block, order, type, true) == block)",
         ("reporting",),
         "A page that is then never reported is kept, and reporting promises no zap.",
     ),

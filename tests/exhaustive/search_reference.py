@@ -496,8 +496,11 @@ def key_of_reporting(guest: Guest) -> tuple[Any, ...]:
     r = guest.reporting
     if r is None:
         return ()
-    where = (r.order, r.budget) if r.passing else ()
-    blocks = tuple(tuple((block, block in r.reported) for block in each) for each in r.lists)
+    left = [order for _, kind, order in r.at or () if kind == "movable"]
+    where = (tuple(left[:1]), r.budget) if r.passing else ()
+    blocks = tuple(
+        tuple((block, block in r.reported) for block in each) for each in r.lists.values() if each
+    )
     return blocks, tuple(r.batch), r.state, r.due is not None, r.passing, r.calling, where
 
 

@@ -37,10 +37,11 @@ class Buddy:
         settings = Settings(0, 0, 1, 0, order=MAX_ORDER, max_order=MAX_ORDER)
         self.view = Reporting(SimpleNamespace(cbrl=[None]), settings)  # type: ignore[arg-type]
         for first in range(0, nr, 1 << MAX_ORDER):
-            self.view.to_buddy((first, MAX_ORDER), returned=True)
+            self.view.to_buddy((first, MAX_ORDER), "movable", returned=True)
 
     def take(self, order: int) -> int | None:
-        for blocks in self.view.lists[order:]:
+        for at_least in range(order, MAX_ORDER + 1):
+            blocks = self.view.lists[0, "movable", at_least]
             if blocks:
                 first = blocks[0][0]
                 self.view.alloc(first, 1 << order)
@@ -48,7 +49,7 @@ class Buddy:
         return None
 
     def give(self, first: int, order: int) -> None:
-        self.view.to_buddy((first, order))
+        self.view.to_buddy((first, order), "movable")
 
 
 def place(

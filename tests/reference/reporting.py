@@ -184,12 +184,13 @@ class Reporting:
         """free_pcppages_bulk: the type is read again if the zone has isolated pageblocks."""
         block = parked.pop(0)
         kind = self.listed.pop(block)
-        if any(self.type_of(page) == "isolate" for page in self._zone_with(block)):
+        if self._pages_of_type("isolate", self.zone_of(block[0])):
             kind = self.type_of(block[0])
         self.to_buddy(block, kind)
 
-    def _zone_with(self, block: Block) -> range:
-        return self.zone_pages(self.zone_of(block[0]))
+    def _pages_of_type(self, kind: str, zone: int) -> int:
+        pages = self.zone_pages(zone) if kind in self.types else ()
+        return sum(self.type_of(page) == kind for page in pages)
 
     def to_buddy(self, block: Block, kind: str, returned: bool = False) -> Block:
         """__free_one_page: the block that it became."""
@@ -277,7 +278,7 @@ class Reporting:
             for (zone, kind, order), blocks in self.lists.items()
             if zone == self.zone and kind != "isolate"
         )
-        reserve = sum(self.type_of(page) == "highatomic" for page in self.zone_pages(self.zone))
+        reserve = self._pages_of_type("highatomic", self.zone)
         return free + self.settings.of_zone("spare", self.zone) - reserve > more_than
 
     def _start(self, ack_ns: int) -> None:

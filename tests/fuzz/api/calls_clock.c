@@ -25,33 +25,6 @@ struct outcome call_advance(struct world *w)
 	return did(result);
 }
 
-/* Up to three zones, the last of which may lie outside the guest, and the types of pageblocks. */
-static void take_zones(struct world *w, const struct guest *guest, struct pgste_reporting_config *c,
-		       bool marks, bool spare)
-{
-	static uint8_t types[1u << 16];
-	const uint8_t form = take_byte(&w->in);
-
-	c->nr_zones = 1 + (form & 3) % 3;
-	for (uint32_t z = 0; z < c->nr_zones; z++) {
-		c->zones[z].first = z ? c->zones[z - 1].first + take_byte(&w->in) : 0;
-		c->zones[z].min = marks ? take_byte(&w->in) : 0;
-		c->zones[z].low = marks ? take_byte(&w->in) : 0;
-		c->zones[z].spare = spare ? take_time(w) : 0;
-	}
-	if ((form & 3) == 3)
-		c->nr_zones = PGSTE_REPORTING_ZONES + 1;
-	if (!(form & 4))
-		return;
-	c->pageblock_order = form >> 3 & 7;
-	c->nr_types = ((guest->nr_pages - 1) >> c->pageblock_order) + 1;
-	if (c->nr_types > sizeof(types))
-		c->nr_types = sizeof(types);
-	for (uint64_t i = 0; i < c->nr_types && i < 8; i++)
-		types[i] = take_byte(&w->in) % (PGSTE_MIGRATETYPES + (form >> 7));
-	c->types = types;
-}
-
 static bool zones_fit(const struct pgste_reporting_config *c, uint64_t nr_pages)
 {
 	for (uint32_t z = 0; z < c->nr_zones; z++)
@@ -67,6 +40,35 @@ static bool zones_fit(const struct pgste_reporting_config *c, uint64_t nr_pages)
 			return false;
 	return c->pageblock_order >= PGSTE_PAGEBLOCK_ORDER_MIN &&
 	       c->nr_types << c->pageblock_order >= nr_pages;
+}
+
+/* Up to three zones, the last of which may lie outside the guest, and the types of pageblocks. */
+static void take_zones(struct world *w, const struct guest *guest, struct pgste_reporting_config *c,
+		       bool marks, bool spare)
+{
+	static uint8_t types[1u << 16];
+	const uint8_t form = take_byte(&w->in);
+
+	c->nr_zones = 1 + (form & 3) % 3;
+	for (uint32_t z = 0; z < c->nr_zones; z++) {
+		c->zones[z].first = z ? c->zones[z - 1].first + take_byte(&w->in) : 0;
+		c->zones[z].spare = spare ? take_time(w) : 0;
+	}
+	if (zones_fit(c, guest->nr_pages))
+		pgste_reporting_watermarks(guest->g, c);
+	for (uint32_t z = 0; !marks && z < c->nr_zones; z++)
+		c->zones[z].min = c->zones[z].low = 0;
+	if ((form & 3) == 3)
+		c->nr_zones = PGSTE_REPORTING_ZONES + 1;
+	if (!(form & 4))
+		return;
+	c->pageblock_order = form >> 3 & 7;
+	c->nr_types = ((guest->nr_pages - 1) >> c->pageblock_order) + 1;
+	if (c->nr_types > sizeof(types))
+		c->nr_types = sizeof(types);
+	for (uint64_t i = 0; i < c->nr_types && i < 8; i++)
+		types[i] = take_byte(&w->in) % (PGSTE_MIGRATETYPES + (form >> 7));
+	c->types = types;
 }
 
 static struct pgste_reporting_config take_report_config(struct world *w, const struct guest *guest)
@@ -101,7 +103,8 @@ static struct pgste_reporting_config take_report_config(struct world *w, const s
 
 static bool report_fits(const struct pgste_reporting_config *c, uint64_t nr_pages)
 {
-	return zones_fit(c, nr_pages) && c->max_order <= PGSTE_MAX_ORDER && c->order <= c->max_order &&
+	return zones_fit(c, nr_pages) &&
+	       c->max_order <= PGSTE_MAX_ORDER && c->order <= c->max_order &&
 	       c->parked_order <= c->max_order && c->parked_batch >= 1 && c->capacity >= 1 &&
 	       c->capacity <= PGSTE_REPORTING_CAPACITY && c->delay_ns <= PGSTE_MAX_NS &&
 	       c->ack_ns <= PGSTE_MAX_NS &&

@@ -457,6 +457,212 @@ def test_settings_out_of_range_change_nothing(settings: dict[str, Any]) -> None:
     assert guest.reporting() == before
 
 
+# ---- zones and migratetypes ----------------------------------------------------------------
+
+
+def small_guest(**settings: Any) -> pgste.Guest:
+    """64 pages, pageblocks of 8, blocks of 4 and more reported at once."""
+    plain = {"order": 2, "max_order": 4, "parked_order": 0, "parked_high": 9, "delay_ns": 10}
+    return idle_guest(64, **{**plain, **settings})
+
+
+def test_blocks_do_not_merge_across_zones() -> None:
+    guest = small_guest(zones=[0, 8])
+    guest.free([0, 8], order=3)
+    assert guest.free_blocks(3, zone=0) == [(0, 3, False)]
+    assert guest.free_blocks(3, zone=1) == [(8, 3, False)]
+    assert guest.free_blocks(4) == []
+    guest.free(16, order=3)
+    guest.free(24, order=3)
+    assert guest.free_blocks(4) == [(16, 4, False)]
+
+
+def test_a_block_in_two_zones_comes_in_page_by_page() -> None:
+    guest = small_guest(zones=[0, 6], parked_high=0)
+    guest.free(0, order=3)
+    assert guest.free_blocks(2) == [(0, 2, False)]
+    assert guest.free_blocks(1) == [(4, 1, False), (6, 1, False)]
+
+
+def test_each_zone_ends_with_a_call_of_its_own() -> None:
+    for zones, calls in (([0], 1), ([0, 16], 2), ([0, 16, 32, 48], 3)):
+        guest = small_guest(zones=zones, spare=1000)
+        guest.free([0, 16, 32], order=3)  # no two of them halves of one block
+        guest.advance(10)
+        assert guest.stats()["hints"] == calls
+        assert guest.reporting()["passes"] == 2
+
+
+def test_a_zone_that_is_short_does_not_keep_others_from_reporting() -> None:
+    """PAGE_REPORTING_CAPACITY << order and low are of each zone, and so is min."""
+    guest = small_guest(zones=[0, 32], capacity=1, low=[0, 5], min=0, spare=[1, 1])
+    guest.free([0, 32], order=3)
+    guest.advance(10)
+    assert reported(guest, 3) == [0]  # 9 > 0 + 4, not 9 > 5 + 4
+    assert guest.reporting()["passes_skipped"] == 2 + 1  # of the first pass both
+    guest = small_guest(zones=[0, 32], capacity=1, low=0, min=[0, 1], spare=[0, 0])
+    guest.free([0, 32], order=3)
+    guest.advance(10)
+    assert reported(guest, 3) == []  # not 8 > 0 + 8
+    guest = small_guest(zones=[0, 32], capacity=1, low=0, min=[0, 1], spare=[1, 1])
+    guest.free([0, 32], order=3)
+    guest.advance(10)
+    assert reported(guest, 3) == [0]  # 9 > 0 + 8, not 9 > 1 + 8
+
+
+def test_lists_of_an_order_are_reported_by_migratetype() -> None:
+    """Batches go on from list to list; the lower type is first, whatever was freed first."""
+    types = ["movable", "unmovable", "reclaimable", "cma", "highatomic", *["movable"] * 3]
+    guest = small_guest(migratetypes=types, pageblock_order=3, ack_ns=1, spare=1000)
+    for gfn in (0, 32, 24, 16, 8):
+        guest.free(gfn, order=2)
+    guest.advance(10)
+    assert [gfn for gfn, _, _ in guest.isolated_blocks()] == [8, 0, 16, 32, 24]
+
+
+def test_isolated_pageblocks_are_not_reported_nor_counted_nor_parked() -> None:
+    guest = small_guest(migratetypes="isolate", pageblock_order=3, spare=1000)
+    guest.free(0, order=3)
+    guest.free(16)
+    guest.advance(10)
+    assert guest.free_blocks(3, migratetype="isolate") == [(0, 3, False)]
+    assert guest.reporting()["pages_parked"] == 0
+    types = ["isolate", *["movable"] * 7]
+    guest = small_guest(migratetypes=types, pageblock_order=3, spare=0, capacity=1, low=3)
+    guest.free([0, 8], order=3)
+    guest.advance(10)
+    assert guest.reporting()["passes_skipped"] == 1  # the first; then 8 > 3 + 4
+    assert reported(guest, 3) == []  # not 8 > 0 + 8, though 16 pages are free
+
+
+def test_the_high_atomic_reserve_does_not_count() -> None:
+    for kind, skipped in (("cma", 1), ("highatomic", 2)):
+        types = [kind, *["movable"] * 7]
+        guest = small_guest(migratetypes=types, pageblock_order=3, spare=0, capacity=1)
+        guest.free(8, order=3)
+        guest.advance(10)
+        assert guest.reporting()["passes_skipped"] == skipped, kind  # 8 > 4, not 8 - 8 > 4
+
+
+def test_types_stay_when_zones_are_set() -> None:
+    """And the reserve is counted anew, of the zone that it lies in."""
+    guest = guest_of(64, order=3, max_order=3, capacity=1)
+    guest.set_reporting(migratetypes=["highatomic", *["movable"] * 7], pageblock_order=3)
+    guest.set_reporting(zones=[0, 32], min=0, low=0, spare=[8, 8])
+    guest.free([8, 40], order=3)
+    guest.advance(2 * SECOND)
+    assert reported(guest, 3) == [40]  # 16 > 8, not 16 - 8 > 8
+
+
+@pytest.mark.parametrize("kind", ["unmovable", "reclaimable", "highatomic", "cma"])
+def test_half_a_pageblock_that_is_isolated_makes_it_movable(kind: str) -> None:
+    """__isolate_free_page, for types that may merge; the block comes back on that list."""
+    after = kind if kind in ("highatomic", "cma") else "movable"
+    guest = small_guest(migratetypes=kind, pageblock_order=3, spare=1000)
+    guest.free(0, order=2)
+    guest.free(8, order=3)
+    guest.advance(10)
+    assert guest.migratetypes() == [after] * 2 + [kind] * 6
+    assert guest.free_blocks(2, migratetype=after) == [(0, 2, True)]
+    guest = small_guest(order=1, migratetypes=kind, pageblock_order=3, spare=1000)
+    guest.free(0, order=1)
+    guest.advance(10)
+    assert guest.migratetypes() == [kind] * 8
+    assert guest.free_blocks(1, migratetype=kind) == [(0, 1, True)]
+
+
+@pytest.mark.parametrize(("other", "merged"), [("unmovable", True), ("cma", False)])
+def test_which_pageblocks_merge(other: str, merged: bool) -> None:
+    """migratetype_is_mergeable; the list is that of what was freed last."""
+    guest = small_guest(migratetypes=["movable", other] * 4, pageblock_order=3)
+    guest.free(0, order=3)
+    guest.free(8, order=3)
+    assert (guest.free_blocks(4, migratetype=other) == [(0, 4, False)]) is merged
+    assert (guest.free_blocks(3) == []) is merged
+
+
+def test_what_is_left_of_a_block_stays_on_lists_of_its_type() -> None:
+    """expand() is told the type of the list, not of the pageblock."""
+    guest = small_guest(migratetypes=["movable", "unmovable"] * 4, pageblock_order=3)
+    guest.free([0, 8], order=3)
+    guest.alloc(0)
+    told = [guest.free_blocks(order, migratetype="unmovable") for order in range(4)]
+    assert told == [[(1, 0, False)], [(2, 1, False)], [(4, 2, False)], [(8, 3, False)]]
+
+
+@pytest.mark.parametrize(("last", "kind"), [("movable", "unmovable"), ("isolate", "movable")])
+def test_the_type_of_a_parked_page(last: str, kind: str) -> None:
+    """As when it was freed; read again if the zone has isolated pageblocks (free_pcppages_bulk)."""
+    types = [*["unmovable"] * 7, last]
+    guest = small_guest(migratetypes=types, pageblock_order=3, spare=1000, parked_high=2)
+    guest.free(0)
+    guest.free(4, order=2)
+    guest.advance(10)  # makes the pageblock movable
+    guest.free(2)
+    assert guest.free_blocks(0, migratetype=kind) == [(0, 0, False)]
+
+
+@pytest.mark.parametrize(("blocks", "calls"), [(16, 2), (32, 6)])
+def test_the_budget_is_of_all_lists_of_an_order(blocks: int, calls: int) -> None:
+    """area->nr_free: a sixteenth of all, and one call more, for each list of 16 blocks."""
+    guest = small_guest(
+        order=1,
+        max_order=1,
+        migratetypes=[*["movable"] * 4, *["unmovable"] * 4],
+        pageblock_order=3,
+        capacity=1,
+        spare=1000,
+    )
+    guest.free(range(0, 2 * blocks, 2), order=1)
+    guest.advance(10)
+    assert guest.stats()["hints"] == calls
+    assert guest.reporting()["status"] == "requested"
+
+
+def test_a_number_for_several_zones_is_shared_by_their_size() -> None:
+    guest = pgste.Guest(64, mechanism="reporting")
+    guest.set_reporting(zones=[0, 16, 24], min=9, low=[1, 2, 3], spare=64)
+    told = guest.reporting()
+    assert (told["min"], told["low"], told["spare"]) == ([2, 1, 5], [1, 2, 3], [16, 8, 40])
+    guest.set_reporting(order=3)
+    assert guest.reporting() == {**told, "order": 3}
+    guest.set_reporting(zones=(0,), min=3)
+    assert (guest.reporting()["min"], guest.reporting()["spare"]) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"zones": []}, "zones: 0 of them"),
+        ({"zones": [0] * 17}, "zones: 17 of them"),
+        ({"zones": [1]}, "zones: 0: 1 is not in 0 .. 0"),
+        ({"zones": [0, 64]}, "zones: 1: 64 is not in 1 .. 63"),
+        ({"zones": [0, 9, 9]}, "zones: 2: 9 is not in 10 .. 63"),
+        ({"zones": [0, 32], "min": [1]}, "min: 1 numbers for 2 zones"),
+        ({"zones": [0, 32], "low": [1, -1]}, "low: -1"),
+        ({"spare": [1, 2]}, "spare: 2 numbers for 1 zones"),
+        ({"migratetypes": ["movable"] * 3, "pageblock_order": 5}, "migratetypes: 3 for the 2"),
+        ({"migratetypes": "fixed"}, "migratetypes: 'fixed'"),
+        ({"migratetypes": ["fixed"]}, "migratetypes: 'fixed'"),
+        ({"migratetypes": "movable", "pageblock_order": 1}, "pageblock_order: 1 is not in 2"),
+        ({"pageblock_order": 5}, "pageblock_order: 5 comes without migratetypes"),
+    ],
+)
+def test_zones_and_types_that_cannot_be(settings: dict[str, Any], error: str) -> None:
+    guest = pgste.Guest(64, mechanism="reporting")
+    before = guest.reporting(), guest.migratetypes()
+    with pytest.raises((pgste.ArgumentError, pgste.UnknownNameError), match=error):
+        guest.set_reporting(**settings)
+    assert (guest.reporting(), guest.migratetypes()) == before
+    for name in ("zones", "migratetypes", "min"):
+        with pytest.raises(pgste.ArgumentTypeError, match=name):
+            guest.set_reporting(**{name: {0: 1}})
+    with pytest.raises(pgste.ArgumentError, match="zone: 1"):
+        guest.free_blocks(0, zone=1)
+    with pytest.raises(pgste.UnknownNameError, match="migratetype: 'fixed'"):
+        guest.free_blocks(0, migratetype="fixed")
+
+
 def test_settings_come_before_the_first_free() -> None:
     guest = pgste.Guest(64, mechanism="reporting")
     guest.free(0)
@@ -474,6 +680,8 @@ def test_other_mechanisms_do_not_report() -> None:
         guest.reporting,
         lambda: guest.set_reporting(order=3),
         lambda: guest.free_blocks(0),
+        lambda: guest.free_blocks(0, zone=0),
+        guest.migratetypes,
         lambda: guest.parked_blocks(0),
         guest.isolated_blocks,
     ):
