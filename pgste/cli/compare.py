@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -35,6 +36,8 @@ from pgste.study.compare import DEFAULT_RECLAIM, compare
 from pgste.study.costs import ESTIMATE_ROWS, OPERATIONS, Estimate, Profile, estimate
 from pgste.study.picture import check_picture
 from pgste.study.result import Comparison, MechanismResult, OutOfMemory, Row
+from pgste.study.sizes import guest_pages
+from pgste.traces import Trace
 from pgste.units import PAGE_BYTES, format_bytes, format_count, format_rate, parse_frames
 
 __all__ = ["add_arguments", "run"]
@@ -130,6 +133,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number,
         metavar="SECONDS",
         help="reporting: time from a free to the pass that reports it (default 2)",
+    )
+    parser.add_argument(
+        "--report-zones",
+        metavar="PFNS",
+        help="reporting: first page frame of each zone, as start_pfn in /proc/zoneinfo, with commas"
+        " between them (default one zone)",
     )
     parser.add_argument(
         "--report-unseen",
@@ -335,15 +344,29 @@ def _reporting(used: dict[str, Any] | None) -> str:
         return ""
     unseen = "free" if used["unseen_free"] else "in use"
     advice = used["advice"].upper()
+    zones = f"; {len(used['zones'])} zones" if len(used["zones"]) > 1 else ""
     return (
         f"\nreporting: free blocks of order {used['order']} and more, {used['delay_ns'] * 1e-9:g} s"
         f" after a free, up to {used['capacity']} a call;\n"
-        f"      discarded by {advice}; pages that no event names count as {unseen}"
+        f"      discarded by {advice}; pages that no event names count as {unseen}{zones}"
     )
 
 
-def _reporting_settings(args: argparse.Namespace) -> dict[str, int | str]:
-    settings: dict[str, int | str] = {}
+def _zones(text: str, trace: Trace) -> list[int]:
+    """First gfns of the zones that have pages of a guest, from the first pfn of each."""
+    base, pages = guest_pages(trace.summary())
+    if not re.fullmatch(r"[0-9]{1,20}(,[0-9]{1,20})*", text):
+        raise ValueError(f"--report-zones: {text!r} is not numbers with commas between them")
+    pfns = [int(pfn) for pfn in text.split(",")]
+    if pfns != sorted(set(pfns)):
+        raise ValueError(f"--report-zones: {text} does not ascend")
+    return [0, *(pfn - base for pfn in pfns if base < pfn < base + pages)]
+
+
+def _reporting_settings(args: argparse.Namespace, trace: Trace) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if args.report_zones is not None:
+        settings["zones"] = _zones(args.report_zones, trace)
     if args.report_advice is not None:
         settings["advice"] = args.report_advice
     if args.report_order is not None:
@@ -385,7 +408,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             swap_slots=args.swap_slots,
             generation=args.generation,
             flavour=args.flavour,
-            reporting=_reporting_settings(args),
+            reporting=_reporting_settings(args, trace),
             unseen_free=args.report_unseen == "free",
             revision=args.revision,
             contention=args.contention,

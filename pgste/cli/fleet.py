@@ -27,7 +27,16 @@ _TITLES |= {"zero_fills": "zero-fill faults", "hints": "hints"}
 #: Options of compare that are for one trace alone.
 _ALONE = (
     *("guests", "generation", "flavour", "revision", "contention", "notifiers", "report_order"),
-    *("report_delay", "report_unseen", "report_advice", "costs", "cost", "plot", "touch"),
+    *(
+        "report_delay",
+        "report_unseen",
+        "report_zones",
+        "report_advice",
+        "costs",
+        "cost",
+        "plot",
+        "touch",
+    ),
 )
 
 

@@ -81,10 +81,15 @@ def _set_up_reporting(
     Either they keep blocks from merging and count for the watermarks only, or they are free.
     """
     spare = 0 if unseen_free else guests[0].pages - summary["unique_pages"]
-    unseen = _unseen_pages(trace, base, guests[0].pages) if unseen_free else None
+    unseen = (
+        _unseen_pages(trace, base, guests[0].pages) if unseen_free or "zones" in settings else None
+    )
     for guest in guests:
         guest.set_reporting(**{"spare": spare, **settings})
-        if unseen is not None:
+        if unseen is not None and not unseen_free and "spare" not in settings:
+            bounds = [*guest.reporting()["zones"], guest.pages]
+            guest.set_reporting(spare=np.diff(np.searchsorted(unseen, bounds)).tolist())
+        if unseen is not None and unseen_free:
             guest.free(unseen)
     return {
         **{

@@ -179,6 +179,9 @@ def _reporting(grid: Mapping[str, Any]) -> list[tuple[tuple[str, Any], ...]]:
     given = grid.get("reporting", {})
     if not isinstance(given, Mapping):
         raise ArgumentTypeError(f"grid: reporting: {shown(given)} is not a mapping")
+    for name in ("zones", "migratetypes", "pageblock_order"):
+        if name in given:
+            raise ArgumentError(f"grid: reporting: {name} is of one guest, and a grid has many")
     axes = [[(name, value) for value in _values(given, name, [])] for name in sorted(given)]
     found = [tuple(setting) for setting in itertools.product(*axes)]
     _try_reporting(found)

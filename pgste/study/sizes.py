@@ -47,6 +47,9 @@ REPORTING_SETTINGS = (
     "negotiated",
     "inhibited",
     "advice",
+    "zones",
+    "migratetypes",
+    "pageblock_order",
 )
 
 

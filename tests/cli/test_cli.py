@@ -51,8 +51,26 @@ def test_compare_says_what_free_page_reporting_was_set_to(trace: str) -> None:
     told = " ".join(result.stdout.split())
     assert "order 4 and more, 0.02 s after a free" in told
     assert "no event names count as free" in told
+    assert "zones" not in told
     assert run("compare", trace, "--report-order", "11").returncode == 1
     assert run("compare", trace, "--report-delay", "-1").returncode == 1
+
+
+def test_compare_takes_zones_by_their_first_page_frames(trace: str) -> None:
+    """Those that lie outside the guest are no zones of it; the result has gfns."""
+    opened = pgste.Trace.open(trace)
+    base = opened.summary()["lowest_pfn"] >> 10 << 10
+    middle = (opened.summary()["lowest_pfn"] + opened.summary()["highest_pfn"]) // 2
+    pfns = f"{base // 2},{middle},{1 << 50}"
+    options = ("--mechanisms", "reporting", "--report-zones", pfns)
+    result = run("compare", trace, *options, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["reporting"]["zones"] == [0, middle - base]
+    assert "as in use; 2 zones" in " ".join(run("compare", trace, *options).stdout.split())
+    for bad in ("", "a", "3,", "-1", "5,5", "7,3", "1" * 30):
+        failed = run("compare", trace, f"--report-zones={bad}")
+        assert failed.returncode == 1
+        assert "--report-zones" in failed.stderr
 
 
 def test_compare_json_is_what_python_gives(trace: str) -> None:

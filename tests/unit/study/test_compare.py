@@ -139,6 +139,21 @@ def test_a_sample_in_a_pause_shows_what_has_happened_by_then() -> None:
     assert one.pages_in_use.tolist() == [0, 8] + 18 * [0] + [1]
 
 
+def test_zones_of_reporting_have_what_no_event_names_of_their_own() -> None:
+    # pages 0 to 7 and 96 to 99 are named; the first zone has 56 of the others, the second 32
+    trace = pgste.Trace.from_arrays([0, 0], [0, 96], [3, 2], [0, 10**9])
+    settings = {"zones": [0, 64], "order": 3, "min": 0, "low": [1, 2], "parked_order": 0}
+    told = pgste.compare(trace, ["reporting"], 20, reporting=settings).reporting
+    assert told is not None
+    assert (told["zones"], told["spare"], told["low"]) == ([0, 64], [56, 32], [1, 2])
+    told = pgste.compare(trace, ["reporting"], 20, reporting={**settings, "spare": 50}).reporting
+    assert told is not None
+    assert told["spare"] == [32, 18]
+    free = pgste.compare(trace, ["reporting"], 20, reporting=settings, unseen_free=True)
+    assert free.reporting is not None
+    assert free.reporting["spare"] == [0, 0]
+
+
 def test_pages_in_use_are_held_somewhere() -> None:
     for one in pgste.compare(pgste.sample_trace()).results:
         held = one.frames_used + one.swap_used
