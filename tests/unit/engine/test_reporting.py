@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -656,7 +656,7 @@ def test_zones_and_types_that_cannot_be(settings: dict[str, Any], error: str) ->
     assert (guest.reporting(), guest.migratetypes()) == before
     for name in ("zones", "migratetypes", "min"):
         with pytest.raises(pgste.ArgumentTypeError, match=name):
-            guest.set_reporting(**{name: {0: 1}})
+            guest.set_reporting(**{name: cast("Any", {0: 1})})
     with pytest.raises(pgste.ArgumentError, match="zone: 1"):
         guest.free_blocks(0, zone=1)
     with pytest.raises(pgste.UnknownNameError, match="migratetype: 'fixed'"):
