@@ -40,10 +40,14 @@ static bool mergeable(unsigned type)
 	return type < PGSTE_MIGRATE_HIGHATOMIC;
 }
 
+static bool mergeable_with(unsigned one, unsigned other)
+{
+	return one == other || (mergeable(one) && mergeable(other));
+}
+
 bool buddy_types_merge(const struct buddy *buddy, unsigned order, unsigned one, unsigned other)
 {
-	return order < buddy->pageblock_order || one == other ||
-	       (mergeable(one) && mergeable(other));
+	return order < buddy->pageblock_order || mergeable_with(one, other);
 }
 
 static void new_zone(struct buddy_zone *zone, uint64_t first, uint64_t end)
@@ -242,7 +246,7 @@ void buddy_rotate(struct buddy *buddy, struct buddy_area *area, unsigned order)
 	list->tail = before;
 }
 
-static void set_node(struct buddy *buddy, uint64_t block, unsigned order,
+static void set_node(struct buddy *buddy, uint64_t block, unsigned order, unsigned type,
 		     enum buddy_where where)
 {
 	struct buddy_node *node = &buddy->nodes[block];
@@ -250,16 +254,15 @@ static void set_node(struct buddy *buddy, uint64_t block, unsigned order,
 	node->order = order & 0x3f;
 	node->where = where & 3;
 	node->reported = 0;
+	node->type = type & 7;
 }
 
-static void add_free(struct buddy *buddy, uint64_t block, unsigned order, unsigned type,
-		     bool to_tail)
+static void add_free(struct buddy *buddy, struct buddy_zone *zone, uint64_t block, unsigned order,
+		     unsigned type, bool to_tail)
 {
-	struct buddy_zone *zone = buddy_zone_of(buddy, block);
 	struct buddy_area *area = &zone->areas[type];
 
-	set_node(buddy, block, order, BUDDY_FREE);
-	buddy->nodes[block].type = type & 7;
+	set_node(buddy, block, order, type, BUDDY_FREE);
 	link_block(buddy, &area->lists[order], block, to_tail);
 	if (order >= buddy->report_order)
 		link_fresh(buddy, &area->fresh[order], block, to_tail);
@@ -267,31 +270,38 @@ static void add_free(struct buddy *buddy, uint64_t block, unsigned order, unsign
 		zone->nr_free += UINT64_C(1) << order;
 }
 
+static ALWAYS_INLINE void remove_free(struct buddy *buddy, struct buddy_zone *zone, uint64_t block)
+{
+	struct buddy_node *node = &buddy->nodes[block];
+	struct buddy_area *area = &zone->areas[node->type];
+
+	unlink_block(buddy, &area->lists[node->order], block);
+	if (node->order >= buddy->report_order && !node->reported)
+		unlink_fresh(buddy, &area->fresh[node->order], block);
+	if (node->type != PGSTE_MIGRATE_ISOLATE)
+		zone->nr_free -= UINT64_C(1) << node->order;
+	node->where = BUDDY_NOWHERE;
+	node->reported = 0;
+}
+
 void buddy_remove(struct buddy *buddy, uint64_t block)
 {
 	struct buddy_node *node = &buddy->nodes[block];
 
 	if (node->where == BUDDY_FREE) {
-		struct buddy_zone *zone = buddy_zone_of(buddy, block);
-		struct buddy_area *area = &zone->areas[node->type];
-
-		unlink_block(buddy, &area->lists[node->order], block);
-		if (node->order >= buddy->report_order && !node->reported)
-			unlink_fresh(buddy, &area->fresh[node->order], block);
-		if (node->type != PGSTE_MIGRATE_ISOLATE)
-			zone->nr_free -= UINT64_C(1) << node->order;
-	} else if (node->where == BUDDY_PARKED) {
-		unlink_block(buddy, &buddy->parked[node->vcpu], block);
+		remove_free(buddy, buddy_zone_of(buddy, block), block);
+		return;
 	}
+	if (node->where == BUDDY_PARKED)
+		unlink_block(buddy, &buddy->parked[node->vcpu], block);
 	node->where = BUDDY_NOWHERE;
 	node->reported = 0;
 }
 
 void buddy_park(struct buddy *buddy, uint32_t vcpu, uint64_t block, unsigned order)
 {
-	set_node(buddy, block, order, BUDDY_PARKED);
+	set_node(buddy, block, order, buddy_type_of(buddy, block), BUDDY_PARKED);
 	buddy->nodes[block].vcpu = vcpu & 0x3ff;
-	buddy->nodes[block].type = buddy_type_of(buddy, block) & 7;
 	link_block(buddy, &buddy->parked[vcpu], block, true);
 }
 
@@ -306,10 +316,10 @@ static void make_movable(struct buddy *buddy, uint64_t block, unsigned order)
 
 void buddy_isolate(struct buddy *buddy, uint64_t block)
 {
-	const unsigned order = buddy->nodes[block].order;
+	const unsigned order = buddy->nodes[block].order, type = buddy->nodes[block].type;
 
 	buddy_remove(buddy, block);
-	set_node(buddy, block, order, BUDDY_ISOLATED);
+	set_node(buddy, block, order, type, BUDDY_ISOLATED);
 	if (buddy->types && order + 1 >= buddy->pageblock_order)
 		make_movable(buddy, block, order);
 }
@@ -326,16 +336,17 @@ static bool is_free_block(const struct buddy *buddy, const struct buddy_zone *zo
 uint64_t buddy_add(struct buddy *buddy, uint64_t block, unsigned order, unsigned type,
 		   bool returned)
 {
-	const struct buddy_zone *zone = buddy_zone_of(buddy, block);
+	struct buddy_zone *zone = buddy_zone_of(buddy, block);
 	bool to_tail = returned;
 
 	for (; order < buddy->max_order; order++) {
 		const uint64_t half = block ^ UINT64_C(1) << order;
 
 		if (!is_free_block(buddy, zone, half, order) ||
-		    !buddy_types_merge(buddy, order, type, buddy_type_of(buddy, half)))
+		    (order >= buddy->pageblock_order &&
+		     !mergeable_with(type, buddy_type_of(buddy, half))))
 			break;
-		buddy_remove(buddy, half);
+		remove_free(buddy, zone, half);
 		block &= half;
 	}
 	/*
@@ -348,23 +359,27 @@ uint64_t buddy_add(struct buddy *buddy, uint64_t block, unsigned order, unsigned
 		to_tail |= is_free_block(buddy, zone, above ^ UINT64_C(1) << (order + 1),
 					 order + 1);
 	}
-	add_free(buddy, block, order, type, to_tail);
+	add_free(buddy, zone, block, order, type, to_tail);
 	return block;
+}
+
+static void split(struct buddy *buddy, uint64_t block, unsigned order, unsigned type, uint64_t from,
+		  uint64_t end)
+{
+	const uint64_t size = UINT64_C(1) << order;
+
+	if (from <= block && block + size <= end)
+		return;
+	if (end <= block || block + size <= from) {
+		add_free(buddy, buddy_zone_of(buddy, block), block, order, type, false);
+		return;
+	}
+	split(buddy, block, order - 1, type, from, end);
+	split(buddy, block + size / 2, order - 1, type, from, end);
 }
 
 void buddy_split(struct buddy *buddy, uint64_t block, unsigned order, uint64_t from,
 		 uint64_t end)
 {
-	const uint64_t size = UINT64_C(1) << order;
-	const unsigned type = buddy->nodes[block].type;
-
-	if (from <= block && block + size <= end)
-		return;
-	if (end <= block || block + size <= from) {
-		add_free(buddy, block, order, type, false);
-		return;
-	}
-	buddy->nodes[block + size / 2].type = type & 7;
-	buddy_split(buddy, block, order - 1, from, end);
-	buddy_split(buddy, block + size / 2, order - 1, from, end);
+	split(buddy, block, order, buddy->nodes[block].type, from, end);
 }

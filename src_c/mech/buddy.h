@@ -75,7 +75,7 @@ static inline struct buddy_zone *buddy_zone_of(const struct buddy *buddy, uint64
 {
 	struct buddy_zone *zone = buddy->zones;
 
-	while (gfn >= zone->end)
+	for (uint32_t z = 1; z < buddy->nr_zones && gfn >= zone->end; z++)
 		zone++;
 	return zone;
 }

@@ -37,10 +37,10 @@ static void unpark_oldest(struct pgste_guest *guest, struct reporting *r,
 {
 	const uint64_t block = parked->head;
 	const unsigned order = r->buddy.nodes[block].order;
-	const unsigned type = buddy_zone_of(&r->buddy, block)->isolates ?
-				      buddy_type_of(&r->buddy, block) :
-				      r->buddy.nodes[block].type;
+	unsigned type = r->buddy.nodes[block].type;
 
+	if (r->buddy.types && buddy_zone_of(&r->buddy, block)->isolates)
+		type = buddy_type_of(&r->buddy, block);
 	buddy_remove(&r->buddy, block);
 	to_buddy(guest, r, block, order, type);
 }
