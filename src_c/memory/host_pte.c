@@ -103,13 +103,3 @@ void host_load(struct mm *mm, uint64_t gfn, uint64_t word)
 	else
 		pte_load_apart(mm, gfn, word);
 }
-
-bool maps_zero_page(const struct mm *mm, uint64_t gfn)
-{
-	const uint64_t cold = mm->pte[gfn];
-
-	if (!(cold & COLD_FOREIGN) || !mm->allow_cow_sharing)
-		return false;
-	return is_zero_page_word(mm, host_word(mm, gfn)) &&
-	       (pte_is_apart(mm, gfn) || is_zero_page_word(mm, cold));
-}

@@ -213,8 +213,18 @@ static inline bool is_zero_page_word(const struct mm *mm, uint64_t word)
 	return mm->allow_cow_sharing && (word & mask) == (PTE_PRESENT | PTE_PROTECT) &&
 	       word >> PTE_PFRA_SHIFT == mm->host->config.nr_frames;
 }
-/* Is the page mapped so?  Of dat guests in both tables, or in the host's alone (host_pte.c). */
-bool maps_zero_page(const struct mm *mm, uint64_t gfn);
+/* The PTE of the host, in dat guests of its own table (host_pte.c). */
+uint64_t host_word(const struct mm *mm, uint64_t gfn);
+/* Is the page mapped so?  Of dat guests in both tables, or in the host's alone. */
+static inline bool maps_zero_page(const struct mm *mm, uint64_t gfn)
+{
+	const uint64_t cold = mm->pte[gfn];
+
+	if (!(cold & COLD_FOREIGN) || !mm->allow_cow_sharing)
+		return false;
+	return is_zero_page_word(mm, host_word(mm, gfn)) &&
+	       (pte_is_apart(mm, gfn) || is_zero_page_word(mm, cold));
+}
 /* May there be PTEs that no access can be made by? */
 static inline bool has_strangers(const struct mm *mm)
 {
@@ -316,7 +326,6 @@ static inline uint16_t host_rewritten(const struct mm *mm, uint16_t bits)
 bool host_drops(struct mm *mm, uint64_t gfn);
 /* Reclaim wrote the page to swap. */
 void host_wrote(struct mm *mm, uint64_t gfn);
-uint64_t host_word(const struct mm *mm, uint64_t gfn);
 void host_load(struct mm *mm, uint64_t gfn, uint64_t word);
 /* One page of a notifier, and what its cause does to the host's PTE: was the guest's present? */
 bool host_notified(struct mm *mm, uint64_t gfn, enum pgste_rewrite rewrite);

@@ -209,19 +209,6 @@ void pte_touch(struct mm *mm, uint64_t gfn, enum pte_access access)
 	note_writable(mm, gfn, new);
 }
 
-/* What pte_age does beside the PTE, of guests that have storage keys or notifications. */
-static void age_beside(struct mm *mm, uint64_t gfn, uint64_t aged)
-{
-	const uint64_t old = pte_compose(mm->pte[gfn], mm->state[gfn]);
-	const uint64_t new = aged | (mm->generation == PGSTE_GEN_ZVM ? old & PTE_INVALID :
-								       PTE_INVALID);
-
-	if (mm->generation == PGSTE_GEN_DAT)
-		dat_aged(mm, gfn, old, new);
-	else
-		pte_exchanged(mm, gfn, old, new);
-}
-
 /* Ageing alone leaves ZERO in both generations; z/VM clears the key's reference bit only. */
 void pte_age(struct mm *mm, uint64_t gfn)
 {
@@ -236,7 +223,7 @@ void pte_age(struct mm *mm, uint64_t gfn)
 	if (mm->generation == PGSTE_GEN_DAT)
 		aged = (aged & ~PTE_DIRTY) | PTE_PROTECT;
 	if (mm->extra)
-		age_beside(mm, gfn, aged);
+		pte_aged_slow(mm, gfn, aged);
 	mm->pte[gfn] = aged;
 	if (mm->generation != PGSTE_GEN_ZVM)
 		mm->state[gfn] &= (uint8_t)~PGSTE_STATE_VALID;

@@ -51,9 +51,9 @@ static bool inactive_is_low(const struct pgste_host *host)
 	uint64_t active = host->lists[PGSTE_LIST_ACTIVE].nr;
 	uint64_t inactive = host->lists[PGSTE_LIST_INACTIVE].nr;
 
-	/* the ratio is 1 or more */
-	return inactive == 0 ||
-	       (inactive < active && inactive * inactive_ratio(active + inactive) < active);
+	if (inactive >= active) /* the ratio is 1 or more */
+		return inactive == 0;
+	return inactive * inactive_ratio(active + inactive) < active;
 }
 
 /* shrink_active_list: a batch from its tail moves on, young or not. */

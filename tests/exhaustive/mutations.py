@@ -276,11 +276,15 @@ FAULTS = (
             "cmma": {
                 "entry-lost": "no -> yes",
                 "entry-twice": "no -> yes",
-                "stable-zero": "no -> yes",
+                "zap-harms": "no -> yes",
             },
-            "madv_free_alone": {"zapped-under-pressure": "yes -> no"},
+            "madv_free_alone": {
+                "zapped-under-pressure": "yes -> no",
+                "zap-harms": "no -> yes",
+            },
         },
-        "store, reclaim, free, process: the page is still zappable, and its slot has no use",
+        "store, reclaim, free, process: the page is still zappable, its slot has no use, and what "
+        "is read from there is nobody's",
     ),
     Fault(
         "a zap keeps the slot",
@@ -418,8 +422,8 @@ FAULTS = (
     Fault(
         "ageing leaves the PTE valid",
         _PTE,
-        "\t\tpte |= PTE_INVALID;\n\tif (mm->generation == PGSTE_GEN_DAT)\n\t\tpte = (pte",
-        "\t\tpte |= 0;\n\tif (mm->generation == PGSTE_GEN_DAT)\n\t\tpte = (pte",
+        "\tif (mm->generation != PGSTE_GEN_ZVM)\n\t\tmm->state[gfn] &=",
+        "\tif (false)\n\t\tmm->state[gfn] &=",
         {"madv_free_alone": {"zapped-under-pressure": "yes -> no"}},
         "a page that was loaded while lazyfree is young for ever, and reclaim never takes it",
     ),
@@ -615,8 +619,16 @@ FAULTS = (
         _EVICT,
         "\tslot->count++;\n",
         "",
-        {"cmma": {"entry-twice": "no -> yes"}},
-        "store, reclaim, free, process",
+        {
+            "cmma": {
+                "zero-after-zap": "yes -> no",
+                "stale-after-zero": "no -> yes",
+                "lost-after-alloc": "no -> yes",
+                "zap-harms": "no -> yes",
+                "entry-twice": "no -> yes",
+            }
+        },
+        "store, reclaim, free, process; a slot that is free has nobody's content",
     ),
     # ---- madvise ----
     Fault(
