@@ -24,5 +24,19 @@ static inline void pte_was_set(struct mm *mm, uint64_t gfn, uint64_t new)
 	else if (mm->extra)
 		key_to_frame(mm, gfn, new);
 }
+/* Ageing, before the PTE is written: its bits but INVALID are to be `aged`. */
+static inline void pte_aged(struct mm *mm, uint64_t gfn, uint64_t aged)
+{
+	uint64_t old, new;
+
+	if (!mm->extra)
+		return;
+	old = pte_compose(mm->pte[gfn], mm->state[gfn]);
+	new = aged | (mm->generation == PGSTE_GEN_ZVM ? old & PTE_INVALID : PTE_INVALID);
+	if (mm->generation == PGSTE_GEN_DAT)
+		dat_aged(mm, gfn, old, new);
+	else
+		pte_exchanged_slow(mm, gfn, old, new);
+}
 
 #endif

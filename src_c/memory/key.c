@@ -3,7 +3,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-#include "memory/key_dat.h"
+#include "memory/key.h"
 
 /* Whoever has the lock is done in some nanoseconds, unless its thread does not run. */
 #define SPINS 100u
@@ -108,16 +108,4 @@ void pte_exchanged_slow(struct mm *mm, uint64_t gfn, uint64_t old, uint64_t new)
 		key_to_frame(mm, gfn, new);
 	if (new & PTE_INVALID)
 		key_to_pgste(mm, gfn, old);
-}
-
-void pte_aged_slow(struct mm *mm, uint64_t gfn, uint64_t aged)
-{
-	const uint64_t old = pte_compose(mm->pte[gfn], mm->state[gfn]);
-	const uint64_t new = aged | (mm->generation == PGSTE_GEN_ZVM ? old & PTE_INVALID :
-								       PTE_INVALID);
-
-	if (mm->generation == PGSTE_GEN_DAT)
-		dat_aged(mm, gfn, old, new);
-	else
-		pte_exchanged_slow(mm, gfn, old, new);
 }

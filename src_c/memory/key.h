@@ -88,9 +88,6 @@ void pte_notify(struct mm *mm, uint64_t gfn);
 /* Tell of bits of rest, and clear them. */
 void notes_add(struct mm *mm, uint64_t gfn, unsigned bits);
 
-/* What pte_age does beside the PTE, in a guest that has keys or notifications. */
-void pte_aged_slow(struct mm *mm, uint64_t gfn, uint64_t aged);
-
 /* ---- pgtable ---- */
 
 /* An exchange beside the PTE itself, in a guest that has keys or notifications. */

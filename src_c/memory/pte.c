@@ -222,8 +222,7 @@ void pte_age(struct mm *mm, uint64_t gfn)
 	}
 	if (mm->generation == PGSTE_GEN_DAT)
 		aged = (aged & ~PTE_DIRTY) | PTE_PROTECT;
-	if (mm->extra)
-		pte_aged_slow(mm, gfn, aged);
+	pte_aged(mm, gfn, aged);
 	mm->pte[gfn] = aged;
 	if (mm->generation != PGSTE_GEN_ZVM)
 		mm->state[gfn] &= (uint8_t)~PGSTE_STATE_VALID;
