@@ -61,8 +61,8 @@ static ALWAYS_INLINE void fetch_neighbours(const struct mm *mm, const uint64_t *
 
 static ALWAYS_INLINE void fetch(const struct mm *mm, const uint64_t *gfns, int nr, unsigned need)
 {
-	const uint64_t bytes = (need & NEED_PTE ? 8 : 0) + (need & NEED_REST ? 2 : 0) +
-			       (need & NEED_STATE ? 1 : 0);
+	const uint64_t bytes = (need & NEED_PTE ? 8u : 0) + (need & NEED_REST ? 2u : 0) +
+			       (need & NEED_STATE ? 1u : 0);
 	const bool large = mm->nr_pages * bytes > FETCH_BYTES;
 
 	if (large && !in_order(gfns[0], gfns[nr - 1], nr))
