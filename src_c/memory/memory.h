@@ -173,8 +173,12 @@ static inline bool pte_is_present(uint64_t cold, uint8_t state)
 
 static inline bool pte_is_apart(const struct mm *mm, uint64_t gfn)
 {
-	/* a valid PTE of the guest is none that is empty: its bits need not be fetched */
-	return mm->two.bits && !(mm->state[gfn] & PGSTE_STATE_VALID) &&
+	/*
+	 * A valid PTE of the guest is none that is empty: its bits need not be fetched.  Other
+	 * vcpus may change the state's other bits meanwhile.
+	 */
+	return mm->two.bits &&
+	       !(__atomic_load_n(&mm->state[gfn], __ATOMIC_RELAXED) & PGSTE_STATE_VALID) &&
 	       (mm->two.bits[gfn] & HOST_APART);
 }
 

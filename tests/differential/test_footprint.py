@@ -41,13 +41,15 @@ def engine(events: list[reference.Event], times: Times, setup: reference.Setup) 
 
 def check(events: list[reference.Event], times: Times, setup: reference.Setup) -> dict[str, Any]:
     got = engine(events, times, setup)
-    expected = reference.footprint(events, times, setup)
-    said = f"{setup}\n{events}\n{times}"
+    compare(got, reference.footprint(events, times, setup), f"{setup}\n{events}\n{times}")
+    return got
+
+
+def compare(got: dict[str, Any], expected: dict[str, Any], said: str) -> None:
     assert {name: got[name] for name in COUNTS} == {name: expected[name] for name in COUNTS}, said
     assert list(zip(got["held"].tolist(), got["used"].tolist(), strict=True)) == expected["samples"]
-    assert got["held_seconds"] == expected["held_ns"] / 1e9  # type: ignore[operator]
-    assert got["used_seconds"] == expected["used_ns"] / 1e9  # type: ignore[operator]
-    return got
+    assert got["held_seconds"] == expected["held_ns"] / 1e9
+    assert got["used_seconds"] == expected["used_ns"] / 1e9
 
 
 def a_setup(rng: random.Random, rule: str, pages: int, base: int, end: int) -> reference.Setup:
@@ -83,18 +85,22 @@ def a_setup(rng: random.Random, rule: str, pages: int, base: int, end: int) -> r
     )
 
 
+def a_case(rng: random.Random, rule: str) -> tuple[list[reference.Event], Times, reference.Setup]:
+    pages = rng.choice([8, 16, 32])
+    base = rng.choice([0, 5, 1 << 40])
+    nr = rng.choice([10, 60])
+    events = [(k, o, base + p) for k, o, p in random_events(rng, pages, nr, 3)]
+    gaps = [rng.choice([0, 0, 1, 10, 100]) for _ in events]
+    times = [1000 + sum(gaps[: i + 1]) for i in range(len(gaps))]
+    return events, times, a_setup(rng, rule, pages, base, times[-1] - times[0])
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule(rule: str) -> None:
     rng = random.Random(rule)
     seen = dict.fromkeys(COUNTS, 0)
     for _ in range(400):
-        pages = rng.choice([8, 16, 32])
-        base = rng.choice([0, 5, 1 << 40])
-        nr = rng.choice([10, 60])
-        events = [(k, o, base + p) for k, o, p in random_events(rng, pages, nr, 3)]
-        gaps = [rng.choice([0, 0, 1, 10, 100]) for _ in events]
-        times = [1000 + sum(gaps[: i + 1]) for i in range(len(gaps))]
-        got = check(events, times, a_setup(rng, rule, pages, base, times[-1] - times[0]))
+        got = check(*a_case(rng, rule))
         seen = {name: seen[name] + got[name] for name in COUNTS}
     happens = {
         "keep": {"faults", "peak"},
@@ -106,16 +112,53 @@ def test_every_rule(rule: str) -> None:
     assert {name for name, nr in seen.items() if nr} == happens[rule]
 
 
-def test_a_balloon_of_many_messages() -> None:
+def balloons() -> list[tuple[list[reference.Event], Times, reference.Setup]]:
     """More pages than fit into a message, and than are given back when none is free."""
     rng = random.Random(3)
     events = [(reference.ALLOC, 0, page) for page in range(900)]
     events += [(reference.FREE, 0, page) for page in rng.sample(range(900), 800)]
     events += [(reference.ALLOC, 0, page) for page in rng.sample(range(900), 700)]
     times = [i * 3 for i in range(len(events))]
-    for period, reserve in ((500, 0), (500, 300), (10**6, 0)):
-        got = check(events, times, reference.Setup("balloon", 1024, period=period, reserve=reserve))
-    assert got["waits"] > 2
+    return [
+        (events, times, reference.Setup("balloon", 1024, period=period, reserve=reserve))
+        for period, reserve in ((500, 0), (500, 300), (10**6, 0))
+    ]
+
+
+def test_a_balloon_of_many_messages() -> None:
+    assert [check(*case)["waits"] > 2 for case in balloons()][-1]
+
+
+def a_placement(rng: random.Random) -> tuple[list[reference.Event], int, int, int]:
+    pages, orders = rng.choice([(16, 3), (1 << 10, 4), (1 << 11, 10), (1 << 12, 11)])
+    base = rng.choice([0, 5, 1 << 40])
+    nr = rng.choice([20, 120])
+    events = [(k, o, base + p) for k, o, p in random_events(rng, pages, nr, orders)]
+    return events, base, pages, rng.choice([1 << 10, 1 << 11])
+
+
+Placed = tuple[list[reference.Event], list[int]]  # events, and which of the given each is from
+
+
+def check_placement(
+    events: list[reference.Event],
+    placement: str,
+    base: int,
+    pages: int,
+    places: int,
+    expected: Placed | None,
+) -> None:
+    most = sum((1 << order) + 1 for _, order, _ in events)
+    arguments = {"base": base, "pages": pages, "places": places, "most": most}
+    if expected is None:
+        with pytest.raises(pgste.OutOfFramesError):
+            place(words(events), placement, **arguments)
+        return
+    got, which = place(words(events), placement, **arguments)
+    assert got.tolist() == words(expected[0]).tolist(), events
+    assert which.tolist() == expected[1]
+    with pytest.raises(pgste.ArgumentError):
+        place(words(events), placement, **{**arguments, "most": len(got) - 1})
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -123,22 +166,8 @@ def test_every_placement(placement: str) -> None:
     rng = random.Random(placement)
     full = 0
     for _ in range(100):
-        pages, orders = rng.choice([(16, 3), (1 << 10, 4), (1 << 11, 10), (1 << 12, 11)])
-        base = rng.choice([0, 5, 1 << 40])
-        nr = rng.choice([20, 120])
-        events = [(k, o, base + p) for k, o, p in random_events(rng, pages, nr, orders)]
-        most = sum((1 << order) + 1 for _, order, _ in events)
-        places = rng.choice([1 << 10, 1 << 11])
+        events, base, pages, places = a_placement(rng)
         expected = placement_reference.place(events, placement, places)
-        arguments = {"base": base, "pages": pages, "places": places, "most": most}
-        if expected is None:
-            full += 1
-            with pytest.raises(pgste.OutOfFramesError):
-                place(words(events), placement, **arguments)
-            continue
-        got, which = place(words(events), placement, **arguments)
-        assert got.tolist() == words(expected[0]).tolist(), events
-        assert which.tolist() == expected[1]
-        with pytest.raises(pgste.ArgumentError):
-            place(words(events), placement, **{**arguments, "most": len(got) - 1})
+        full += expected is None
+        check_placement(events, placement, base, pages, places, expected)
     assert 0 < full < 60

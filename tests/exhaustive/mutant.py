@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "src_c"
 CC = os.environ.get("CC", "cc").split()
-FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-fPIC", "-fvisibility=hidden", "-pthread", "-MMD"]
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-fPIC", "-fvisibility=hidden", "-pthread", "-MMD"]
 SECONDS = 300  # a fault may make the core go round in circles
 
 Table = dict[str, dict[str, str]]  # mechanism, question: the cell
@@ -29,14 +29,14 @@ Table = dict[str, dict[str, str]]  # mechanism, question: the cell
 class Cores:
     """Objects of the sound core, and what is built with some of them replaced."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, optimised: str = "-O1") -> None:
+        self.folder, self.compile = folder, [*CC, *FLAGS, optimised, "-c"]
         self.objects = {
             source: folder / f"{source.parent.name}-{source.stem}.o"
             for source in sorted(CORE.glob("*/*.c"))
         }
         for source, made in self.objects.items():
-            _run(*CC, *FLAGS, f"-I{CORE}", "-c", str(source), "-o", str(made))
+            _run(*self.compile, f"-I{CORE}", str(source), "-o", str(made))
         self.sound = self._link("sound", self.objects.values())
 
     def faulty(self, name: str, file: str, old: str, new: str) -> Path:
@@ -51,7 +51,7 @@ class Cores:
             if CORE / file in _needs(made):
                 made = copy.parent / made.name
                 again = str(copy / source.relative_to(CORE))
-                _run(*CC, *FLAGS, f"-I{copy}", "-c", again, "-o", str(made))
+                _run(*self.compile, f"-I{copy}", again, "-o", str(made))
             objects.append(made)
         folder = self._link(name, objects)
         shutil.rmtree(copy)
@@ -129,7 +129,7 @@ def difference(sound: Table, faulty: Table, answers: bool = False) -> Table:
     return found
 
 
-def _loaded() -> str:
+def loaded() -> str:
     """The libpgste.so that this process has."""
     maps = Path("/proc/self/maps").read_text()
     found = re.search(r"\s(/\S*libpgste\.so)", maps)
@@ -144,7 +144,7 @@ def _main() -> None:
     found: Table = {mechanism: {} for mechanism in mechanisms}
     for (mechanism, question), cell in result.cells.items():
         found[mechanism][question] = cell_text(cell)
-    print(json.dumps((found, _loaded())))
+    print(json.dumps((found, loaded())))
 
 
 if __name__ == "__main__":
