@@ -291,7 +291,6 @@ def test_a_fault_is_found(name: str, cores: Cores, cases: Path) -> None:
 def _main() -> None:
     from differential import test_footprint as alike
 
-
     drawn = pickle.loads(Path(sys.argv[1]).read_bytes())
     pgste.Host(1, 1)
     assert mutant.loaded() == sys.argv[2], "the core was not replaced"
@@ -300,7 +299,8 @@ def _main() -> None:
             if kind == "rule":
                 alike.compare(alike.engine(*case), expected, str(case[2]))
             else:
-                alike.check_placement(*case, expected=expected)
+                events, name, base, pages, places = case
+                alike.check_placement(events, name, base, pages, places, expected)
         except (AssertionError, pgste.PgsteError) as error:
             print(f"{type(error).__name__}: {kind}")
             return
