@@ -289,8 +289,6 @@ def test_a_fault_is_found(name: str, cores: Cores, cases: Path) -> None:
 
 
 def _main() -> None:
-    from differential import test_footprint as alike
-
     drawn = pickle.loads(Path(sys.argv[1]).read_bytes())
     pgste.Host(1, 1)
     assert mutant.loaded() == sys.argv[2], "the core was not replaced"
