@@ -321,6 +321,7 @@ cdef extern from "pgste.h" nogil:
         bool_t storage_keys
         bool_t allow_cow_sharing
         bool_t memfd
+        bool_t mlock
 
     cdef struct pgste_state_counts:
         uint64_t pages[4][3]
@@ -685,6 +686,7 @@ cdef extern from "pgste.h" nogil:
         pgste_advice advice
         bool_t busy
         bool_t memfd
+        bool_t mlock
         bool_t pinned
         bool_t validated
         uint32_t nr_pages

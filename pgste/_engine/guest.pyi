@@ -30,6 +30,7 @@ class Guest(Slots):
         memory: str = "host",
         storage_keys: Flag = False,
         allow_cow_sharing: Flag = False,
+        mlock: Flag = False,
     ) -> None: ...
     @property
     def host(self) -> Host: ...

@@ -69,7 +69,14 @@ from pgste._engine.unit cimport KEEP_GIL, PyThreadState
 
 import os
 
-from pgste._engine.names import GENERATIONS, REVISIONS, flavour_of, generation_of, mechanisms
+from pgste._engine.names import (
+    GENERATIONS,
+    RECLAIM_MODELS,
+    REVISIONS,
+    flavour_of,
+    generation_of,
+    mechanisms,
+)
 from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError
 
 # Of gfns that are not the guest's: half of this machine's memory, as for summaries.
@@ -133,6 +140,11 @@ cdef class Guest(Slots):
         raise `ForeignPteError`.  ``memfd``: a shared mapping of a file in memory.  A page that
         loses its frame leaves its content to the file, whose own memory is not counted, and
         finds it again; MADV_FREE is refused there, and reporting punches holes.
+    mlock : bool
+        The host has the guest's memory locked (mlockall, QEMU's -overcommit mem-lock=on): every
+        page has a frame of zeros from the start, reclaim passes it over, MADV_DONTNEED, MADV_FREE
+        and MADV_PAGEOUT are refused there; holes in a memfd are punched all the same.  Not with
+        memory ``caller``, nor on hosts of "lru" and "mglru".
     storage_keys : bool
         The guest uses storage keys from the start (`mm_uses_skeys`); otherwise from its first
         instruction on keys, or `enable_storage_keys`.
@@ -158,7 +170,7 @@ cdef class Guest(Slots):
         self, pages, host=None, mechanism="cmma", generation="pgtable", nodat=False, vcpus=1,
         cbrl_entries=511, strict=False, *, flavour=None, revision=None, slots=None, cmma=None,
         interpretation=False, log_revision=None, memory="host", storage_keys=False,
-        allow_cow_sharing=False,
+        allow_cow_sharing=False, mlock=False,
     ):
         cdef pgste_guest_config config
         cdef pgste_slot *given = NULL
@@ -197,16 +209,20 @@ cdef class Guest(Slots):
         where = choice(memory, "memory", ("host", "caller", "memfd"))
         config.own_memory = where == 1
         config.memfd = where == 2
+        config.mlock = boolean(mlock, "mlock")
         config.storage_keys = boolean(storage_keys, "storage_keys")
         config.allow_cow_sharing = boolean(allow_cow_sharing, "allow_cow_sharing")
         if config.own_memory and config.allow_cow_sharing:
             raise ArgumentError(
                 "allow_cow_sharing: True with memory 'caller', whose zero page is the caller's"
             )
+        if config.own_memory and config.mlock:
+            raise ArgumentError("mlock: True with memory 'caller', which has no frame of the host")
         for name, wanted in (("slots", slots is not None), ("cmma", cmma is not None),
                              ("interpretation", interpretation), ("memory", where != 0),
                              ("storage_keys", storage_keys),
-                             ("allow_cow_sharing", config.allow_cow_sharing)):
+                             ("allow_cow_sharing", config.allow_cow_sharing),
+                             ("mlock", config.mlock)):
             if wanted and generation == "zvm":
                 raise ArgumentError(f"{name}: unknown to generation 'zvm'")
         if host is None:
@@ -214,6 +230,10 @@ cdef class Guest(Slots):
             home = Host(frames, frames)
         else:
             home = host
+        if home.reclaim_model != RECLAIM_MODELS[0]:
+            for name, wanted in (("memory: 'memfd'", config.memfd), ("mlock: True", config.mlock)):
+                if wanted:
+                    raise ArgumentError(f"{name} on a host of {home.reclaim_model!r}")
         self.mechanism = mechanism
         self.generation = generation
         self.flavour = flavour_of(generation)

@@ -48,5 +48,6 @@ def search(
     threads: int = 1,
     memfd: bool = False,
     pinned: bool = False,
+    mlock: bool = False,
     validated: bool = False,
 ) -> SearchResult: ...

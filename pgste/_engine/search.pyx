@@ -111,7 +111,7 @@ def search(
     int pages, int frames, int swap_slots, int cbrl_entries, int vcpus, bint obedient,
     max_states, Progress progress=None, bint plain=False,
     tuple until=(), uint32_t below=PGSTE_SEARCH_STEPS, uint32_t threads=1,
-    bint memfd=False, bint pinned=False, bint validated=False,
+    bint memfd=False, bint pinned=False, bint mlock=False, bint validated=False,
 ):
     """Search one system; arguments as in `struct pgste_search_config`, unchecked by this layer.
 
@@ -152,6 +152,7 @@ def search(
     config.advice = <pgste_advice><int>ADVICES.index(advice)
     config.busy = busy
     config.memfd = memfd
+    config.mlock = mlock
     config.pinned = pinned
     config.validated = validated
     config.nr_pages = pages

@@ -7,6 +7,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypedDict
 
 from rich import box
 from rich.console import Console, Group
@@ -31,9 +32,9 @@ from pgste.guarantees import (
     explain,
     guarantees,
 )
-from pgste.guarantees.columns import assumed
 from pgste.guarantees.result import named
 from pgste.guarantees.search import BACKINGS
+from pgste.guarantees.witness import Backing
 
 __all__ = ["add_arguments", "explanation", "run", "table"]
 
@@ -80,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " or device do not see it",
     )
     parser.add_argument(
+        "--mlock",
+        action="store_true",
+        help="the host has the guest's memory locked (mlockall, QEMU's mem-lock=on)",
+    )
+    parser.add_argument(
         "--deep",
         action="store_true",
         help="search three pages on two frames too: takes minutes and gigabytes",
@@ -100,6 +106,18 @@ _HEADINGS = {subject.key: (subject.title,) for subject in MECHANISMS}
 _TEXTS = {question.key: (question.text, question.whole) for question in QUESTIONS}
 
 
+class _World(TypedDict):
+    """The memory behind the guest, as `guarantees` takes it."""
+
+    backing: Backing
+    pinned: bool
+    mlock: bool
+
+
+def _world(args: argparse.Namespace) -> _World:
+    return {"backing": args.backing, "pinned": args.pinned, "mlock": args.mlock}
+
+
 def run(args: argparse.Namespace, console: Console) -> int:
     systems = DEEP_SYSTEMS if args.deep else SYSTEMS
     if args.explain and args.kernels is not None:
@@ -115,9 +133,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         wanted = [named("mechanisms", name, _HEADINGS) for name in args.mechanisms.split(",")]
     start = time.perf_counter()
     with _progress() as advance:
-        result = guarantees(
-            wanted, systems, progress=advance, backing=args.backing, pinned=args.pinned
-        )
+        result = guarantees(wanted, systems, progress=advance, **_world(args))
     seconds = time.perf_counter() - start
     _show(result, lambda: table(result, seconds, console.width), args.format, console)
     return 0
@@ -142,7 +158,7 @@ def _kernels(args: argparse.Namespace, console: Console) -> int:
     systems = DEEP_SYSTEMS if args.deep else SYSTEMS
     question = None if args.kernels == _ALL else named("question", args.kernels, _TEXTS)
     with _progress() as advance:
-        found = bisect(question, systems, advance, backing=args.backing, pinned=args.pinned)
+        found = bisect(question, systems, advance, **_world(args))
     _show(found, lambda: histories(found), args.format, console)
     return 0
 
@@ -157,9 +173,7 @@ def _explain(args: argparse.Namespace, systems: Sequence[System], console: Conso
     mechanism = named("mechanism", args.explain[0], _HEADINGS)
     question = named("question", args.explain[1], _TEXTS)
     with _progress() as advance:
-        cell = explain(
-            mechanism, question, systems, advance, backing=args.backing, pinned=args.pinned
-        )
+        cell = explain(mechanism, question, systems, advance, **_world(args))
     drawn = args.plot is not None and cell.steps is not None
     if drawn:
         cell.plot(args.plot)
@@ -275,12 +289,8 @@ def _searched(what: str, cell: Cell) -> Text:
     for system in cell.systems:
         others = "; other pages keep to free and alloc" if system.obedient else ""
         text.append(f"\n  {system}{others}")
-    text.append(f"\nAssumed: {_assumptions(_world(cell))}.")
+    text.append(f"\nAssumed: {_assumptions(cell.subject.assumed)}.")
     return text
-
-
-def _world(cell: Cell) -> tuple[str, ...]:
-    return assumed(cell.subject.backing, cell.subject.pinned)
 
 
 def explanation(cell: Cell) -> Group:
@@ -291,7 +301,7 @@ def explanation(cell: Cell) -> Group:
         (cell.answer, "bold green" if cell.is_promise else "bold red"),
         "" if cell.is_promise or cell.answer == "n/a" else (NO_PROMISE, "bold red"),
         f"\n{subject.meaning}",
-        *(f"\nwith {each}" for each in _world(cell) if each not in ASSUMPTIONS),
+        *(f"\nwith {each}" for each in cell.subject.assumed if each not in ASSUMPTIONS),
     )
     if cell.answer == "n/a":
         return Group(head, _searched("The question arises in none of the", cell))

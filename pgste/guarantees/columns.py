@@ -7,25 +7,16 @@ from dataclasses import dataclass
 
 from pgste.guarantees.witness import Advice, Backing, Poison
 
-__all__ = ["ASSUMPTIONS", "MECHANISMS", "Subject", "assumed"]
+__all__ = ["ASSUMPTIONS", "MECHANISMS", "Subject"]
 
 #: What every column takes for granted of the guest's memory, and the switch that changes it.
 ASSUMPTIONS = {
     "private anonymous memory": "--backing memfd",
-    "no mlock": "",
+    "no mlock": "--mlock",
     "no VFIO": "--pinned",
     "no userfaultfd": "",
     "pages of 4 KiB": "",
 }
-
-
-def assumed(backing: Backing = "anonymous", pinned: bool = False) -> tuple[str, ...]:
-    """What is taken for granted of the guest's memory."""
-    other = {
-        "private anonymous memory": "shared memory of a memfd" if backing == "memfd" else "",
-        "no VFIO": "a VFIO device that has page 0 pinned" if pinned else "",
-    }
-    return tuple(other.get(each) or each for each in ASSUMPTIONS)
 
 
 @dataclass(frozen=True)
@@ -51,11 +42,28 @@ class Subject:
     busy: bool = False  # folios may be locked, under writeback, mapped by a child
     backing: Backing = "anonymous"
     pinned: bool = False  # a device has page 0 pinned from the start
+    mlock: bool = False  # the host has the guest's memory locked
+
+    @property
+    def world(self) -> tuple[Backing, bool, bool]:
+        """The memory behind the guest: `backing`, `pinned`, `mlock`."""
+        return self.backing, self.pinned, self.mlock
 
     @property
     def can_change(self) -> bool:
-        """Whether the host is one that `backing` and `pinned` can be asked of: not z/VM."""
+        """Whether the host is one of which another `world` can be asked: not z/VM."""
         return self.generation != "zvm"
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What is taken for granted of the guest's memory."""
+        memfd = self.backing == "memfd"
+        other = {
+            "private anonymous memory": "shared memory of a memfd" if memfd else "",
+            "no mlock": "memory that the host has locked (mlockall)" if self.mlock else "",
+            "no VFIO": "a VFIO device that has page 0 pinned" if self.pinned else "",
+        }
+        return tuple(other.get(each) or each for each in ASSUMPTIONS)
 
 
 MECHANISMS = (

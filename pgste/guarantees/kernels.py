@@ -252,6 +252,7 @@ def bisect(
     result: Guarantees | None = None,
     backing: Backing = "anonymous",
     pinned: bool = False,
+    mlock: bool = False,
 ) -> Bisect:
     """In which releases an answer changed, and by which commit.
 
@@ -265,7 +266,7 @@ def bisect(
         Places with one rule in all releases too.
     result : Guarantees, optional
         Answers that are there already; what it lacks is searched.
-    backing, pinned
+    backing, pinned, mlock
         As for `guarantees`; answers of `result` for another memory are not taken.
 
     Raises
@@ -280,14 +281,14 @@ def bisect(
     if result is not None and not isinstance(result, Guarantees):
         raise ArgumentTypeError(f"result: {shown(result)} is not a Guarantees")
     spans = _spans(everywhere)
-    world = (backing, pinned)
-    have = {s.key for s in (result.subjects if result else ()) if (s.backing, s.pinned) == world}
+    world = (backing, pinned, mlock)
+    have = {s.key for s in (result.subjects if result else ()) if s.world == world}
     columns = dict.fromkeys(span.column for span in spans if span.column is not None)
     missing = [column for column in columns if column not in have]
     found = dict(result.cells) if result is not None else {}
     if missing:
         found |= guarantees(
-            missing, systems, progress, threads, backing=backing, pinned=pinned
+            missing, systems, progress, threads, backing=backing, pinned=pinned, mlock=mlock
         ).cells
     answers = [
         answer

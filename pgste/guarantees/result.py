@@ -11,7 +11,7 @@ from typing import Any
 
 from pgste._checks import name_of
 from pgste.errors import UnknownNameError
-from pgste.guarantees.columns import Subject, assumed
+from pgste.guarantees.columns import Subject
 from pgste.guarantees.questions import QUESTIONS, Question
 from pgste.guarantees.systems import System
 from pgste.guarantees.witness import Moment, Step, play
@@ -76,7 +76,7 @@ class Cell:
             "mechanism": self.subject.key,
             "title": self.subject.title,
             "meaning": self.subject.meaning,
-            "assumptions": list(assumed(self.subject.backing, self.subject.pinned)),
+            "assumptions": list(self.subject.assumed),
             "question": self.question.key,
             "text": self.question.whole,
             **told,
@@ -115,6 +115,7 @@ class Cell:
             advice=subject.advice,
             backing=subject.backing,
             pinned=subject.pinned,
+            mlock=subject.mlock,
         )
 
     def plot(self, path: str | os.PathLike[str]) -> None:
@@ -153,8 +154,8 @@ class Guarantees:
     @property
     def assumed(self) -> tuple[str, ...]:
         """What is taken for granted of the guest's memory."""
-        [world] = {(subject.backing, subject.pinned) for subject in self.subjects}
-        return assumed(*world)
+        [told] = {subject.assumed for subject in self.subjects}
+        return told
 
     def zapped(self, mechanism: str) -> str:
         """When a freed page's content goes: the three answers about it as one phrase."""

@@ -45,6 +45,7 @@ def guarantees(
     *,
     backing: Backing = "anonymous",
     pinned: bool = False,
+    mlock: bool = False,
 ) -> Guarantees:
     """Answer every question for every mechanism, by exhaustion.
 
@@ -66,15 +67,18 @@ def guarantees(
         The guest's memory: private and anonymous, or that of a shared file in memory.
     pinned : bool
         A VFIO device has page 0 pinned from the start, and keeps the frame that it had then.  A
-        store is lost if guest or device do not see it.  Neither is asked of z/VM.
+        store is lost if guest or device do not see it.
+    mlock : bool
+        The host has the guest's memory locked (`Guest`); searched are systems with a frame for
+        each page.  None of the three is asked of z/VM.
 
     Raises
     ------
     UnknownNameError
         No such mechanism or backing.
     ArgumentError
-        A system out of range (`struct pgste_search_config`); z/VM alone with `backing`
-        or `pinned`.
+        A system out of range (`struct pgste_search_config`); z/VM alone with `backing`,
+        `pinned` or `mlock`; no system that fits.
     ModelMemoryError
         A system has too many states for memory.
     """
@@ -84,8 +88,10 @@ def guarantees(
     if threads is not None:
         threads = count_of("threads", threads, MAX_THREADS)
     check_callable("progress", progress)
-    subjects = _in_world([s for s in MECHANISMS if s.key in wanted], backing, pinned)
+    subjects = _in_world([s for s in MECHANISMS if s.key in wanted], backing, pinned, mlock)
     jobs = [(subject, y) for subject in subjects for y in systems if y.fits(subject)]
+    if not jobs:
+        raise ArgumentError(f"systems: none that fits {subjects[0].key!r}")
     jobs.sort(key=lambda job: -_states(*job))  # the long ones first
     results_of = _search_all(jobs, threads or _cpus(), progress)
     found = {
@@ -106,18 +112,24 @@ def guarantees(
     )
 
 
-def _in_world(subjects: list[Subject], backing: Backing, pinned: bool) -> tuple[Subject, ...]:
+def _in_world(
+    subjects: list[Subject], backing: Backing, pinned: bool, mlock: bool
+) -> tuple[Subject, ...]:
     """The columns with another memory behind the guest; z/VM's is its own affair."""
     name_of("backing", backing, BACKINGS)
     check_flag("pinned", pinned)
-    if backing == "anonymous" and not pinned:
+    check_flag("mlock", mlock)
+    if backing == "anonymous" and not pinned and not mlock:
         return tuple(subjects)
     kept = [subject for subject in subjects if subject.can_change]
     if not kept:
-        raise ArgumentError(f"mechanisms: {subjects[0].key!r} knows no backing and no pinned pages")
+        raise ArgumentError(
+            f"mechanisms: {subjects[0].key!r} knows no backing, no pinned and no locked pages"
+        )
     memfd = backing == "memfd"
     return tuple(
-        replace(s, backing=backing, pinned=pinned, busy=s.busy and not memfd) for s in kept
+        replace(s, backing=backing, pinned=pinned, mlock=mlock, busy=s.busy and not memfd)
+        for s in kept
     )
 
 
@@ -150,6 +162,7 @@ def explain(
     *,
     backing: Backing = "anonymous",
     pinned: bool = False,
+    mlock: bool = False,
 ) -> Cell:
     """Answer one question for one mechanism: the cell that `guarantees` has for it, sooner.
 
@@ -161,7 +174,7 @@ def explain(
     ----------
     mechanism, question : str
         Keys of `MECHANISMS` and `QUESTIONS`.
-    systems, progress, backing, pinned
+    systems, progress, backing, pinned, mlock
         As in `guarantees`; the states to search in all are an upper bound.
 
     Raises
@@ -172,7 +185,7 @@ def explain(
     name_of("mechanism", mechanism, [subject.key for subject in MECHANISMS])
     name_of("question", question, [each.key for each in QUESTIONS])
     check_callable("progress", progress)
-    [subject] = _in_world([s for s in MECHANISMS if s.key == mechanism], backing, pinned)
+    [subject] = _in_world([s for s in MECHANISMS if s.key == mechanism], backing, pinned, mlock)
     systems = tuple(y for y in _checked(systems) if y.fits(subject))
     if not systems:
         raise ArgumentError(f"systems: none that fits {mechanism!r}")
@@ -196,7 +209,7 @@ def _search_all(
     below: int = _MAX_STEPS,
 ) -> list[SearchResult]:
     counts = [Searched() for _ in jobs]
-    plain = [s.backing == "anonymous" and not s.pinned for s, _ in jobs]
+    plain = [s.world == ("anonymous", False, False) for s, _ in jobs]
     known = [plain[n] * STATES.get((s.key, system), 0) for n, (s, system) in enumerate(jobs)]
 
     def report() -> None:
@@ -274,6 +287,7 @@ def _search(
         threads=threads,
         memfd=subject.backing == "memfd",
         pinned=subject.pinned,
+        mlock=subject.mlock,
         **how,
     )
 

@@ -31,6 +31,8 @@ class System:
         """Whether the system has nothing that the mechanism knows nothing of."""
         lists = subject.mechanism == "cmma" and subject.generation != "zvm"
         has_two = subject.generation == "dat"
+        if subject.mlock and self.frames < self.pages:
+            return False
         # what two folios may be in at once makes 6.1 million states
         if subject.busy and self.frames > 1:
             return False

@@ -457,6 +457,7 @@ def play(
     advice: Advice = "madv_dontneed",
     backing: Backing = "anonymous",
     pinned: bool = False,
+    mlock: bool = False,
 ) -> list[Moment]:
     """Play steps on a new guest; a `Moment` for the start and after each step."""
     host = Host(frames, swap_slots, rearm=rearm)
@@ -470,6 +471,7 @@ def play(
         revision=revision if generation == "dat" else None,
         slots=[(0, pages, 1, True)] if shifted else None,
         memory="memfd" if backing == "memfd" else "host",
+        mlock=mlock,
     )
     if mechanism == "reporting":
         # as search/reporting.c has it: every block is reported, and a call takes a moment

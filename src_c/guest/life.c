@@ -35,11 +35,11 @@ static bool options_valid(const struct pgste_guest_config *c)
 		return false;
 	/* a caller's frames are its own affair, and a file's pages are never the zero page */
 	if ((c->own_memory && (c->memfd || c->allow_cow_sharing)) ||
-	    (c->memfd && c->allow_cow_sharing))
+	    (c->memfd && c->allow_cow_sharing) || (c->own_memory && c->mlock))
 		return false;
 	return c->generation != PGSTE_GEN_ZVM ||
 	       !(c->interpretation || c->slots || c->cmma_later || c->own_memory ||
-		 c->storage_keys || c->allow_cow_sharing || c->memfd);
+		 c->storage_keys || c->allow_cow_sharing || c->memfd || c->mlock);
 }
 
 static bool guest_config_valid(const struct pgste_guest_config *c)
@@ -89,6 +89,8 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 		return PGSTE_E_NOMEM;
 	}
 	error = slots_init(g, config);
+	if (!error && config->mlock)
+		error = mm_lock(&g->mm);
 	if (!error && config->storage_keys)
 		error = pgste_enable_storage_keys(g);
 	if (error) {

@@ -70,6 +70,7 @@ struct pgste_host {
 	struct mm **mms;      /* by number; NULL where there is none */
 	uint32_t nr_mms, room_mms;
 	uint32_t nr_volatile; /* of these, how many may have pages that go without a slot */
+	uint32_t nr_mlocked;  /* ... and how many have their memory locked */
 	enum pgste_rearm rearm;
 	uint8_t *keys; /* the real storage key of each frame; NULL: all are 0 */
 	struct pgste_host_stats stats; /* events and peaks; levels are filled in on demand */

@@ -21,7 +21,8 @@ static void drop_swap(struct mm *mm, uint64_t gfn)
 	mm->stats.hint_slots_freed += pte_zap(mm, gfn);
 }
 
-void madvise_dontneed(struct mm *mm, uint64_t gfn)
+/* zap_page_range, whoever asks for it. */
+static void drop(struct mm *mm, uint64_t gfn)
 {
 	const uint64_t cold = mm->pte[gfn];
 
@@ -38,12 +39,21 @@ void madvise_dontneed(struct mm *mm, uint64_t gfn)
 	}
 }
 
+void madvise_dontneed(struct mm *mm, uint64_t gfn)
+{
+	if (!mm->mlocked)
+		drop(mm, gfn);
+}
+
 /* ram_block_discard_range punches a hole, where there is a file, before its MADV_DONTNEED. */
 void madvise_discard(struct mm *mm, uint64_t gfn)
 {
-	madvise_dontneed(mm, gfn);
-	if (mm->file)
-		mm->file[gfn] = 0;
+	if (!mm->file) {
+		madvise_dontneed(mm, gfn);
+		return;
+	}
+	drop(mm, gfn);
+	mm->file[gfn] = 0;
 }
 
 /*
@@ -80,8 +90,8 @@ void madvise_free(struct mm *mm, uint64_t gfn)
 {
 	const uint64_t cold = mm->pte[gfn];
 
-	if (mm->file)
-		return; /* EINVAL: vma_is_anonymous */
+	if (mm->file || mm->mlocked)
+		return; /* EINVAL: vma_is_anonymous, VM_LOCKED */
 	if (maps_zero_page(mm, gfn))
 		zero_page_passed(mm, gfn);
 	else if (cold & COLD_FOREIGN)

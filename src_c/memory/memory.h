@@ -82,6 +82,7 @@ struct mm {
 	unsigned extra; /* MM_*, see key.h: 0 for guests that need none of it */
 	bool own_memory; /* the caller's frames and slots: every PTE is foreign */
 	bool allow_cow_sharing; /* the zero page may be mapped: !mm_forbids_zeropage */
+	bool mlocked; /* VM_LOCKED: see mlock.c */
 	bool strangers; /* some foreign PTE may not be the zero page's, see has_strangers */
 	struct notes notes;
 	uint64_t *open; /* a bit a page: between modify_prot_start and _commit; or NULL */
@@ -301,6 +302,8 @@ void pte_drop(struct mm *mm, uint64_t gfn);
 void pte_detach(struct mm *mm, uint64_t gfn);
 /* The same without a word to anybody: the guest's table goes, or its page's slot. */
 void pte_forget(struct mm *mm, uint64_t gfn);
+/* dat: the page is in memory, and the guest's PTE is empty; nobody hears of it. */
+void pte_set_apart(struct mm *mm, uint64_t gfn);
 static inline uint64_t held_bytes(const struct mm *mm)
 {
 	return bitmap_bytes((mm->nr_pages + PGSTE_LOCK_PAGES - 1) / PGSTE_LOCK_PAGES);
@@ -418,6 +421,14 @@ static inline void file_keep(struct mm *mm, uint64_t gfn)
 {
 	mm->file[gfn] = FILE_HAS | mm->host->frames[pte_index(mm->pte[gfn])].tag;
 }
+
+/* ---- memory that is locked (mlock.c) ---- */
+
+/*
+ * mlockall of an address space that is new: a frame of zeros for every page, and none of them
+ * leaves memory from now on.  PGSTE_E_NO_FRAME, PGSTE_E_NOMEM: there is nothing but mm_exit.
+ */
+int mm_lock(struct mm *mm);
 
 /* ---- madvise (madvise.c): what the host does for one page ---- */
 

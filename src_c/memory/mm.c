@@ -79,6 +79,7 @@ void mm_exit(struct mm *mm)
 	for (uint64_t gfn = chunk_next(mm, 0); gfn < mm->nr_pages; gfn = chunk_next(mm, gfn + 1))
 		pte_drop(mm, gfn);
 	mm->host->nr_volatile -= mm->rules != NULL;
+	mm->host->nr_mlocked -= mm->mlocked;
 	host_leave(mm->host, mm->number);
 	if (has_lru(mm->host) && !mm->host->nr_mms)
 		frames_put_all(mm->host);

@@ -156,6 +156,12 @@ static bool guest_pte_is_empty(const struct mm *mm, uint64_t gfn)
 	return swap == PGSTE_STATE_SWAP || pte_is_apart(mm, gfn);
 }
 
+void pte_set_apart(struct mm *mm, uint64_t gfn)
+{
+	pte_alter(mm, gfn, (mm->pte[gfn] & PTE_PFRA) | PTE_INVALID | PTE_PRESENT);
+	mm->two.bits[gfn] |= HOST_APART;
+}
+
 void pte_forget(struct mm *mm, uint64_t gfn)
 {
 	const uint64_t cold = mm->pte[gfn];
@@ -168,8 +174,7 @@ void pte_forget(struct mm *mm, uint64_t gfn)
 	}
 	if ((cold & PTE_DIRTY) && !(cold & COLD_FOREIGN))
 		mm->host->frames[pte_index(cold)].dirty = 1;
-	pte_alter(mm, gfn, (cold & PTE_PFRA) | PTE_INVALID | PTE_PRESENT);
-	mm->two.bits[gfn] |= HOST_APART;
+	pte_set_apart(mm, gfn);
 }
 
 void pte_detach(struct mm *mm, uint64_t gfn)

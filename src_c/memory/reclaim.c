@@ -21,13 +21,13 @@ static bool shrink(struct pgste_host *host, uint32_t frame)
 {
 	struct frame *f = &host->frames[frame];
 	struct mm *mm = owner(host, frame);
-	bool was_referenced = f->referenced;
+	bool was_referenced = f->referenced, is_held = mm->mlocked || f->locked;
 	enum pgste_frame_list list = (enum pgste_frame_list)f->list;
 
 	fetch_victims(host, &host->lists[list]);
 	host->stats.scanned++;
-	if (is_busy(f)) {
-		list_move(host, f->locked ? list : PGSTE_LIST_ACTIVE, frame);
+	if (is_held || f->writeback) {
+		list_move(host, is_held ? list : PGSTE_LIST_ACTIVE, frame);
 		return false;
 	}
 	f->referenced = 0;
@@ -163,7 +163,7 @@ static int page_out(struct mm *mm, uint64_t gfn)
 	uint32_t frame = pte_index(cold);
 	struct frame *f;
 
-	if (!pte_is_present(cold, mm->state[gfn]))
+	if (mm->mlocked || !pte_is_present(cold, mm->state[gfn]))
 		return 0;
 	if (cold & COLD_FOREIGN)
 		return maps_zero_page(mm, gfn) ? 0 : PGSTE_E_FOREIGN;

@@ -20,7 +20,8 @@ static inline bool may_run_dry(const struct mm *mm, uint64_t nr)
 		return true;
 	if (has_lru(host))
 		return lru_may_run_dry(host, nr);
-	return nr > host->nr_free + host->nr_slots_free || host->nr_held;
+	return nr > host->nr_free + host->nr_slots_free || host->nr_held ||
+	       host->nr_mlocked;
 }
 
 struct snapshot;

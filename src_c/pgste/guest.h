@@ -45,12 +45,22 @@ struct pgste_guest_config {
 	 * again.  MADV_FREE is refused there.  KVM; not with own_memory, nor on a host with lru.
 	 */
 	bool memfd;
+	/*
+	 * The host has the guest's memory locked (mlockall): every page has a frame of zeros from
+	 * the start, reclaim passes it over, MADV_DONTNEED, MADV_FREE and MADV_PAGEOUT are refused
+	 * there.  With memfd, reporting punches holes all the same.  PGSTE_E_NO_FRAME: not enough
+	 * frames.  KVM; not with own_memory, nor on a host with lru.
+	 */
+	bool mlock;
 };
 
 /* Names of the mechanisms, in table order, NULL past the end. */
 const char *pgste_mechanism_name(unsigned i);
 
-/* All pages stable, in use, nothing mapped.  PGSTE_E_ARG, PGSTE_E_NAME, PGSTE_E_NOMEM. */
+/*
+ * All pages stable, in use, nothing mapped but with mlock.  PGSTE_E_ARG, PGSTE_E_NAME,
+ * PGSTE_E_NOMEM; with mlock PGSTE_E_NO_FRAME.
+ */
 int pgste_guest_new(struct pgste_host *host, const struct pgste_guest_config *config,
 		    struct pgste_guest **guest);
 /* Gives every frame and swap slot of the guest back to the host.  NULL is allowed. */

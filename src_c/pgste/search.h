@@ -159,6 +159,7 @@ struct pgste_search_config {
 	bool shifted; /* dat: the memory slot's host addresses are a page above the guest's */
 	bool busy; /* folios may be locked, under writeback, mapped by a child; not in dat */
 	bool memfd; /* the guest's memory is that of a file, see guest.h; KVM */
+	bool mlock; /* ... is locked, see guest.h; KVM, nr_frames is nr_pages then */
 	/*
 	 * A device has the watched page pinned from the start (VFIO), and keeps the frame that it
 	 * had then, whatever becomes of the PTE.  A store is lost if guest or device do not see it.

@@ -214,7 +214,8 @@ static bool search_config_valid(const struct pgste_search_config *c)
 	       c->threads <= MAX_THREADS &&
 	       c->notifiers < 1u << PGSTE_NR_REWRITES &&
 	       (c->generation == PGSTE_GEN_DAT || (!c->notifiers && !c->shifted)) &&
-	       (c->generation != PGSTE_GEN_ZVM || (!c->memfd && !c->pinned));
+	       (c->generation != PGSTE_GEN_ZVM || (!c->memfd && !c->pinned && !c->mlock)) &&
+	       (!c->mlock || c->nr_frames == c->nr_pages);
 }
 
 static int search_new(struct search *s)

@@ -61,6 +61,7 @@ int system_new(struct search_system *s, const struct pgste_search_config *config
 		.slots = config->shifted ? &above : NULL,
 		.nr_slots = config->shifted,
 		.memfd = config->memfd,
+		.mlock = config->mlock,
 	};
 	int error;
 

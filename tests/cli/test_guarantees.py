@@ -23,7 +23,8 @@ def test_table_has_every_question(
     shown = capsys.readouterr().out
     assert all(question.text in shown for question in QUESTIONS)
     assert "states searched" in shown
-    assert "private anonymous memory (--backing memfd), no mlock, no VFIO (--pinned)" in shown
+    assumed = "private anonymous memory (--backing memfd), no mlock (--mlock), no VFIO (--pinned),"
+    assert assumed in " ".join(shown.split())
     assert max(map(len, shown.splitlines())) <= 100
 
 
@@ -195,3 +196,20 @@ def test_other_memory_behind_the_guest(
     assert "VM" not in shown.split("zero right after free?")[0]
     assert main(["guarantees", "--mechanisms", "z/VM", "--pinned"]) == 1
     assert "knows no backing" in capsys.readouterr().err
+
+
+def test_locked_memory(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["guarantees", "--explain", "v7.0", "lost-after-alloc", "--mlock"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "lost: made after alloc? no CMMA on KVM" in shown
+    assert "with memory that the host has locked (mlockall) It is so in all" in shown
+    assert "2 pages, 2 frames" in shown
+    assert main(["guarantees", "--kernels", "lost-after-alloc", "--mlock"]) == 0
+    assert "lost: made after alloc?" in capsys.readouterr().out
+    assert main(["guarantees", "--mechanisms", "none", "--mlock", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["assumptions"][1] == "memory that the host has locked (mlockall)"
+    assert all(system[:7] in ("1 page,", "2 pages") for system in told["systems"])

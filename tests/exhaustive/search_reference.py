@@ -115,6 +115,7 @@ def new_system(
     busy: bool = False,
     memory: str = "host",
     pinned: bool = False,
+    mlock: bool = False,
 ) -> System:
     """`shape`: pages, frames, swap slots, entries of a list, and virtual CPUs (1 if left out)."""
     pages, frames, slots, entries, *vcpus = shape
@@ -124,6 +125,7 @@ def new_system(
         "cbrl_entries": entries,
         "vcpus": vcpus[0] if vcpus else 1,
         "memory": memory,
+        "mlock": mlock,
     }
     guest: Guest
     if generation == "dat":

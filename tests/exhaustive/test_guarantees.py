@@ -378,6 +378,7 @@ def reference_system(subject: Subject, shape: System) -> search_reference.System
         subject.busy,
         "memfd" if subject.backing == "memfd" else "host",
         subject.pinned,
+        subject.mlock,
     )
 
 

@@ -82,6 +82,7 @@ static struct pgste_search_config take_config(struct input *in, struct end *end)
 	c.memfd = world >> 1 & 1;
 	c.pinned = world >> 2 & 1;
 	c.validated = world >> 3 & 1;
+	c.mlock = world >> 4 & 1;
 	c.plain = take_byte(in) & 1;
 	c.nr_vcpus = take_number(in, 3);
 	c.threads = take_number(in, 4);
@@ -106,7 +107,8 @@ static bool numbers_fit(const struct pgste_search_config *c)
 	       c->cbrl_entries >= 1 && c->cbrl_entries <= 2 && c->nr_vcpus <= 2 &&
 	       c->threads <= 64 && c->notifiers < 1u << PGSTE_NR_REWRITES &&
 	       (!two_tables || c->generation == PGSTE_GEN_DAT) &&
-	       ((!c->memfd && !c->pinned) || c->generation != PGSTE_GEN_ZVM);
+	       (!c->mlock || c->nr_frames == c->nr_pages) &&
+	       ((!c->memfd && !c->pinned && !c->mlock) || c->generation != PGSTE_GEN_ZVM);
 }
 
 static void check_answer(const struct pgste_search_config *c, const struct pgste_search_result *r,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from reference.errors import (
     ForeignPage,
     GfnError,
+    OutOfFrames,
     ProgramInterruption,
     StateError,
 )
@@ -110,6 +111,7 @@ class Guest(Layer):
         storage_keys: bool = False,
         allow_cow_sharing: bool = False,
         memory: str = "host",
+        mlock: bool = False,
     ) -> None:
         self.flavour = flavour
         #: mm->context.allow_cow_sharing (v6.10 on); before, and without, mm_forbids_zeropage().
@@ -142,10 +144,27 @@ class Guest(Layer):
         self.reporting: Reporting | None = None
         if mechanism == "reporting":
             self.reporting = Reporting(self, Settings.for_guest(pages, vcpus))
-        if storage_keys:
-            self.enable_skey()
         self.number = min(set(range(len(host.guests) + 1)) - set(host.guests))
         host.guests[self.number] = self
+        self.vm_locked = False
+        if mlock:
+            self.mlockall()
+        if storage_keys:
+            self.enable_skey()
+
+    def mlockall(self) -> None:
+        """VM_LOCKED, and then __mm_populate, which writes to every page of a private mapping."""
+        self.vm_locked = True
+        try:
+            with self.host.atomic():
+                for gfn in range(len(self.pte)):
+                    self._populate(gfn)
+        except OutOfFrames:
+            del self.host.guests[self.number]
+            raise
+
+    def _populate(self, gfn: int) -> None:
+        self.store(gfn, 0)
 
     def drop(self) -> None:
         """The guest ends: everything it has goes back to the host, page by page."""
@@ -502,6 +521,8 @@ class Guest(Layer):
         """MADV_PAGEOUT: how many pages lost their frame."""
         self._check(gfns)
         out = 0
+        if self.vm_locked:
+            return out  # EINVAL: can_madv_lru_vma
         with self.host.atomic():
             for gfn in gfns:
                 if not self.has_page(gfn) or self.maps_zero_page(gfn):
@@ -649,6 +670,8 @@ class Guest(Layer):
         """One call of the guest's mechanism for [start, end)."""
         self.count["hints"] += 1
         self.count["hint_pages"] += end - start
+        if self.vm_locked:
+            return  # EINVAL: madvise_dontneed_free_valid_vma
         if self.file is not None and self.mechanism == "madv_free":
             return  # EINVAL: vma_is_anonymous
         for gfn in range(start, end):
@@ -672,6 +695,8 @@ class Guest(Layer):
                 self._madvise_no_frame(gfn)
             self.file[gfn] = None
             return
+        if self.vm_locked:
+            return  # EINVAL, as above; fallocate knows of no lock
         if advice == "madv_free" and self.maps_zero_page(gfn):
             self._passes_zero_page(gfn)
         elif self.frame[gfn] is None:

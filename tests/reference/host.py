@@ -334,7 +334,7 @@ class Host:
         """False if the page stays although it is old and nothing about it changes."""
         frame = self.frames[index]
         guest = self.guests[frame.guest]
-        if frame.locked:  # folio_trylock: keep
+        if frame.locked or guest.vm_locked:  # folio_trylock: keep; on the kernel's list of its own
             self.to_head(index, frame.list)
             return False
         if frame.writeback:  # activate_locked

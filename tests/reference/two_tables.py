@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from reference.dat import DatMachine
-from reference.guest import UNSHARED_BITS, ZERO_PAGE_BITS, Guest
+from reference.guest import UNSHARED_BITS, ZERO_PAGE_BITS, FilePage, Guest
 from reference.host import Frame, Host
 from reference.ptes import KEY_C, KEY_R
 from reference.words import (
@@ -51,7 +51,14 @@ PTES_OF_A_LOCK = 256
 class DatGuest(Guest):
     """A guest of generation "dat" with all that happens between its two tables."""
 
-    def __init__(self, pages: int, host: Host, revision: str = "7.2", **config: Any) -> None:
+    def __init__(
+        self,
+        pages: int,
+        host: Host,
+        revision: str = "7.2",
+        mlock: bool = False,
+        **config: Any,
+    ) -> None:
         super().__init__(pages, host, generation="dat", **config)
         self.revision = revision
         #: Means something where the host has a page: of its own, or foreign and present.
@@ -64,6 +71,18 @@ class DatGuest(Guest):
         self.two = dict.fromkeys(STATS, 0)
         #: The guest's PTE is empty but for SOFT_DIRTY: its key changed.
         self.soft_dirty_empty = [False] * pages
+        if mlock:
+            self.mlockall()
+
+    def _populate(self, gfn: int) -> None:
+        """get_user_pages fills the host's table; KVM maps nothing before the guest comes."""
+        index = self.host.zero_fill(self.number, gfn)
+        self.count["zero_fills"] += 1
+        if self.file is not None:
+            self.file[gfn] = FilePage()
+        self.frame[gfn] = index
+        self.host_pte[gfn] = index << 12 | FRESH
+        self.apart[gfn] = True
 
     def reset_stats(self) -> None:
         super().reset_stats()

@@ -145,6 +145,7 @@ static void take_options(struct world *w, struct pgste_guest_config *c, struct p
 	c->revision = (enum pgste_revision)(more & 3); /* 3 is none */
 	c->log_revision = (enum pgste_log_revision)(more >> 2 & 3);
 	c->allow_cow_sharing = more & 32;
+	c->mlock = (more & 192) == 192;
 	if (!(more & 16))
 		return;
 	c->nr_slots = take_slots(w, c->nr_pages, slots);
@@ -189,7 +190,7 @@ static bool options_fit(const struct pgste_guest_config *c)
 	if ((unsigned)c->revision > PGSTE_REVISION_7_0 ||
 	    (unsigned)c->log_revision > PGSTE_LOG_DAT_NEW)
 		return false;
-	if (c->allow_cow_sharing && (zvm || c->own_memory))
+	if ((c->allow_cow_sharing || c->mlock) && (zvm || c->own_memory))
 		return false;
 	return dat || (!c->revision && !c->log_revision &&
 		       !(zvm && (c->slots || c->cmma_later || c->interpretation ||
@@ -237,7 +238,8 @@ struct outcome call_guest_new(struct world *w)
 		if (w->guests[i].g || !w->hosts[host])
 			continue;
 		result = CALL(w, pgste_guest_new(w->hosts[host], &c, &g));
-		REQUIRE(result == guest_error(&c, &guest) || ended_early(w, result));
+		REQUIRE(result == guest_error(&c, &guest) || ended_early(w, result) ||
+			(c.mlock && result == PGSTE_E_NO_FRAME));
 		REQUIRE(!result == (g != NULL));
 		guest.g = g;
 		guest.config.slots = NULL; /* they are not kept */
