@@ -105,7 +105,7 @@ def guarantees(
             cells[subject.key, question.key] = _cell(question, subject, results)
     return Guarantees(
         subjects=subjects,
-        systems=systems,
+        systems=tuple(y for y in systems if any(y.fits(s) for s in subjects)),
         cells=cells,
         states={s.key: _sum(found, s, "states") for s in subjects},
         transitions={s.key: _sum(found, s, "transitions") for s in subjects},

@@ -59,7 +59,7 @@ int guest_create(struct pgste_host *host, const struct pgste_guest_config *confi
 	int error;
 
 	if (!guest_config_valid(config) || host->nr_mms >= PGSTE_MAX_GUESTS ||
-	    (config->memfd && has_lru(host)))
+	    ((config->memfd || config->mlock) && has_lru(host)))
 		return PGSTE_E_ARG;
 	g = calloc(1, sizeof(*g));
 	if (!g)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory that is locked (VM_LOCKED), as QEMU's is with -overcommit mem-lock=on: mlockall, which
- * faults every page in.  Reclaim passes it over, and madvise fails with EINVAL:
- * madvise_dontneed_free_valid_vma, for MADV_PAGEOUT can_madv_lru_vma, in mm/madvise.c.  A hole in a file is punched all the same.
+ * faults every page in.  Reclaim passes it over, and madvise fails with EINVAL (mm/madvise.c:
+ * madvise_dontneed_free_valid_vma, for MADV_PAGEOUT can_madv_lru_vma).  A hole in a file is punched
+ * all the same.
  *
  * The kernel has such folios on the unevictable list; here they stay on the lists that they are
  * on, and whoever comes to one puts it back.  docs/model.md, "Locked memory".

@@ -198,9 +198,7 @@ def test_other_memory_behind_the_guest(
     assert "knows no backing" in capsys.readouterr().err
 
 
-def test_locked_memory(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_locked_memory(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["guarantees", "--explain", "v7.0", "lost-after-alloc", "--mlock"]) == 0
     shown = " ".join(capsys.readouterr().out.split())

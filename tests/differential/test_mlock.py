@@ -8,10 +8,10 @@ import random
 from typing import Any
 
 import pytest
-from differential.test_two_tables import TwoTables
 from stateful.pair import Pair
 
 import pgste
+from differential.test_two_tables import TwoTables
 
 PAGES = 4
 STEPS = (
@@ -124,7 +124,8 @@ def test_other_guests_go_for_it() -> None:
     guest = pgste.Guest(4, host, "none", mlock=True)
     assert other.stats()["swap_outs"] == 4
     with pytest.raises(pgste.OutOfFramesError):
-        other.read(range(6)), guest.write(0, 1), pgste.Guest(5, host, "none", mlock=True)
+        pgste.Guest(5, host, "none", mlock=True)
+    guest.write(range(4), 1)
     assert other.read(range(6)).tolist() == [7] * 6
 
 

@@ -173,10 +173,10 @@ def test_refused() -> None:
             answers(world, ["cmma_zvm"])
     with pytest.raises(pgste.ArgumentError):  # the engine's own check
         _search(replace(MECHANISMS[0], mlock=True), System(2, 1, 1, 1), Progress())
-    for verb in (guarantees, explain):
-        with pytest.raises(pgste.ArgumentError, match="systems: none that fits 'none'"):
-            verb(*([["none"]] if verb is guarantees else ["none", "stale"]),
-                 systems=[System(2, 1, 1, 1)], mlock=True)  # type: ignore[operator]  # fmt: skip
+    with pytest.raises(pgste.ArgumentError, match="systems: none that fits 'none'"):
+        guarantees(["none"], [System(2, 1, 1, 1)], mlock=True)
+    with pytest.raises(pgste.ArgumentError, match="systems: none that fits 'none'"):
+        explain("none", "stale", [System(2, 1, 1, 1)], mlock=True)
 
 
 @pytest.mark.parametrize("key", [subject.key for subject in MECHANISMS])
