@@ -52,6 +52,7 @@ struct replay {
 struct world {
 	struct input in;
 	struct pgste_host *hosts[HOSTS];
+	bool has_lru[HOSTS];
 	struct guest guests[GUESTS];
 	struct replay replay;
 	unsigned fault; /* allocation that fails in the next call, 0: none */

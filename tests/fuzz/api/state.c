@@ -124,11 +124,13 @@ static void put_reporting(const struct guest *guest, struct bytes *to)
 		   (uint64_t)s.config.parked_order << 16 | (uint64_t)s.config.capacity << 24 |
 		   (uint64_t)s.config.poison << 32 | (uint64_t)s.config.negotiated << 40 |
 		   (uint64_t)s.config.inhibited << 41 | (uint64_t)s.status << 42);
-	put(to, &(uint64_t[]){ s.config.parked_high, s.config.parked_batch, s.config.delay_ns,
-			       s.config.ack_ns,
-			       s.due_ns, s.pages_free, s.pages_parked, s.pages_isolated,
-			       s.blocks_isolated, s.passes, s.passes_skipped,
-			       s.blocks_reported }, 15 * sizeof(uint64_t));
+	const uint64_t numbers[] = {
+		s.config.parked_high, s.config.parked_batch, s.config.delay_ns, s.config.ack_ns,
+		s.due_ns, s.pages_free, s.pages_parked, s.pages_isolated, s.blocks_isolated,
+		s.passes, s.passes_skipped, s.blocks_reported,
+	};
+
+	put(to, numbers, sizeof(numbers));
 }
 
 /* What the guest and its slots have of a page more: its key, and the host's own PTE. */

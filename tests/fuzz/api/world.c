@@ -87,6 +87,7 @@ struct outcome call_host_new(struct world *w)
 		ended_early(w, result) || (result == PGSTE_E_NOMEM && c.nr_frames > 1 << 20));
 	REQUIRE(!result == (host != NULL));
 	w->hosts[i] = host;
+	w->has_lru[i] = c.reclaim != PGSTE_RECLAIM_SIMPLE;
 	return did(result);
 }
 
@@ -198,7 +199,7 @@ static bool options_fit(const struct pgste_guest_config *c)
 }
 
 /* What pgste_guest_new has to say of it; the slots are added to guest as it goes. */
-static int guest_error(const struct pgste_guest_config *c, struct guest *guest)
+static int guest_error(const struct pgste_guest_config *c, bool on_lru, struct guest *guest)
 {
 	int error = PGSTE_OK;
 
@@ -212,7 +213,8 @@ static int guest_error(const struct pgste_guest_config *c, struct guest *guest)
 	if (c->nr_pages < 1 || c->nr_pages > PGSTE_MAX_PAGES || c->nr_vcpus < 1 ||
 	    c->nr_vcpus > PGSTE_MAX_VCPUS || c->cbrl_entries < 1 ||
 	    c->cbrl_entries > PGSTE_CBRL_MAX || (unsigned)c->generation > PGSTE_GEN_ZVM ||
-	    (kvm_only && c->generation == PGSTE_GEN_ZVM) || !options_fit(c))
+	    (kvm_only && c->generation == PGSTE_GEN_ZVM) || !options_fit(c) ||
+	    (c->mlock && on_lru))
 		return PGSTE_E_ARG;
 	if (!c->slots)
 		guest->slots[guest->nr_slots++] =
@@ -238,7 +240,8 @@ struct outcome call_guest_new(struct world *w)
 		if (w->guests[i].g || !w->hosts[host])
 			continue;
 		result = CALL(w, pgste_guest_new(w->hosts[host], &c, &g));
-		REQUIRE(result == guest_error(&c, &guest) || ended_early(w, result) ||
+		REQUIRE(result == guest_error(&c, w->has_lru[host], &guest) ||
+			ended_early(w, result) ||
 			(c.mlock && result == PGSTE_E_NO_FRAME));
 		REQUIRE(!result == (g != NULL));
 		guest.g = g;
