@@ -765,6 +765,7 @@ cdef extern from "pgste.h" nogil:
     uint64_t pgste_live_page_bytes(const pgste_live *live)
     void *pgste_live_base(const pgste_live *live)
     int pgste_live_lock(pgste_live *live)
+    int pgste_live_lock_others(pgste_live *live)
     void pgste_live_allow(pgste_live *live, bool_t vector, bool_t scan)
     int64_t pgste_live_advise(pgste_live *live, const pgste_gfns *gfns, unsigned order, int advice,
         pgste_live_cost *cost)

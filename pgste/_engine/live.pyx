@@ -38,6 +38,7 @@ from pgste._engine._c cimport (
     pgste_live_free,
     pgste_live_load,
     pgste_live_lock,
+    pgste_live_lock_others,
     pgste_live_mincore,
     pgste_live_new,
     pgste_live_page_bytes,
@@ -202,6 +203,16 @@ cdef class Mapping:
         self.begin()
         with nogil:
             ret = pgste_live_lock(self.live)
+        self.end()
+        if ret:
+            raise failure(ret)
+
+    def lock_others(self):
+        """mlockall(MCL_ONFAULT) of all that the process has and will have but this mapping."""
+        cdef int ret
+        self.begin()
+        with nogil:
+            ret = pgste_live_lock_others(self.live)
         self.end()
         if ret:
             raise failure(ret)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The process that replays on real memory, alone in a memory cgroup of its own.
 
-Only the mapping is charged to the group: all that Python needs is in memory before the process
-enters, and stays charged to the group where it was.  So what the kernel swaps is the mapping's, and
-the process has next to no faults of its own.
+All that Python needs is in memory before the process enters, and stays charged to the group where
+it was; what it comes to need is locked.  So what the kernel swaps is the mapping's, and the process
+reads nothing of its own from swap.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -134,6 +135,9 @@ def _replay(
     _warm_up(limit)
     limit.enter()
     mapping = Mapping(scaled.pages)
+    # what the process has beside it stays in memory, so that what the group swaps is the mapping's
+    with contextlib.suppress(RefusedCall):  # a small RLIMIT_MEMLOCK: then these are swapped, too
+        mapping.lock_others()
     # What the mapping needs beside its pages, page tables above all, is not the replay's: have it
     # all in place, drop what the group was charged ahead, then set the limit above the rest.
     mapping.load(slice(None))

@@ -23,6 +23,9 @@
 #ifndef MLOCK_ONFAULT
 #define MLOCK_ONFAULT 1
 #endif
+#ifndef MCL_ONFAULT
+#define MCL_ONFAULT 4
+#endif
 
 uint64_t live_clock(void)
 {
@@ -185,6 +188,14 @@ void *pgste_live_base(const struct pgste_live *live)
 int pgste_live_lock(struct pgste_live *live)
 {
 	if (syscall(SYS_mlock2, live->base, live->map_bytes, MLOCK_ONFAULT))
+		return PGSTE_OS_ERROR(errno);
+	return PGSTE_OK;
+}
+
+int pgste_live_lock_others(struct pgste_live *live)
+{
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) ||
+	    munlock(live->base, live->map_bytes))
 		return PGSTE_OS_ERROR(errno);
 	return PGSTE_OK;
 }

@@ -50,6 +50,12 @@ uint64_t pgste_live_page_bytes(const struct pgste_live *live);
 void *pgste_live_base(const struct pgste_live *live);
 /* mlock2(MLOCK_ONFAULT) of the whole mapping. */
 int pgste_live_lock(struct pgste_live *live);
+/*
+ * mlockall of all that this process has and will have but this mapping (Linux 4.4): whoever is to
+ * be measured by it alone has nothing else that a group could swap.  An error of the system: what
+ * RLIMIT_MEMLOCK allows is too little.
+ */
+int pgste_live_lock_others(struct pgste_live *live);
 /* Whether process_madvise and PAGEMAP_SCAN may be used (default: tried when first needed). */
 void pgste_live_allow(struct pgste_live *live, bool vector, bool scan);
 
