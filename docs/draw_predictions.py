@@ -205,7 +205,7 @@ def again_table(data: dict[str, Any]) -> list[str]:
         for model in ("first", "lru", "simple"):
             off = sorted(abs(error(cell, figure, model)) for cell in cells)
             reached = sum(each <= goal for each in off)
-            who = "the kernel, some hours before" if model == "first" else f"`{model}`"
+            who = "the kernel, minutes before" if model == "first" else f"`{model}`"
             lines.append(
                 f"| {TITLES[figure]} | {len(cells)} | {who} | {reached} |"
                 f" {median(off):.1f} % | {off[-1]:.1f} % |"
