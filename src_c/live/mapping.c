@@ -194,10 +194,15 @@ int pgste_live_lock(struct pgste_live *live)
 
 int pgste_live_lock_others(struct pgste_live *live)
 {
-	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) ||
-	    munlock(live->base, live->map_bytes))
+	int error;
+
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
 		return PGSTE_OS_ERROR(errno);
-	return PGSTE_OK;
+	if (!munlock(live->base, live->map_bytes))
+		return PGSTE_OK;
+	error = errno;
+	munlockall();
+	return PGSTE_OS_ERROR(error);
 }
 
 void pgste_live_allow(struct pgste_live *live, bool vector, bool scan)

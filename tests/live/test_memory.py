@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from pgste import Guest
+from pgste._engine.live import Mapping
 from pgste.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -418,6 +419,30 @@ def test_locking_without_rights_says_so() -> None:
     answer = in_child(body, uid=65534, memlock=4096)
     assert "ENOMEM" in answer
     assert "RLIMIT_MEMLOCK" in answer
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root needs root")
+def test_all_but_the_mapping_is_locked() -> None:
+    """Of it pages can still be dropped; what is mapped later is locked as it is touched."""
+
+    def body() -> str:
+        mapping = Mapping(512)
+        mapping.lock_others()
+        before = locked_kib()
+        mapping.load(slice(None))
+        mapping.advise(slice(None), Advice.DONTNEED)
+        own = locked_kib() - before
+        later = mmap.mmap(-1, 1 << 21)
+        later.write(b"x" * (1 << 21))
+        return f"{before > 1000}, {own < 1024}, {locked_kib() - before >= 1 << 11}"
+
+    assert in_child(body) == "True, True, True"
+    assert "RefusedCall" in in_child(body, uid=65534, memlock=0)
+
+
+def locked_kib() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmLck:")[1].split()[0])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving up root needs root")
