@@ -90,7 +90,7 @@ def guarantees(
     check_callable("progress", progress)
     subjects = _in_world([s for s in MECHANISMS if s.key in wanted], backing, pinned, mlock)
     jobs = [(subject, y) for subject in subjects for y in systems if y.fits(subject)]
-    if not jobs:
+    if subjects and not jobs:
         raise ArgumentError(f"systems: none that fits {subjects[0].key!r}")
     jobs.sort(key=lambda job: -_states(*job))  # the long ones first
     results_of = _search_all(jobs, threads or _cpus(), progress)
