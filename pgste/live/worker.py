@@ -210,15 +210,16 @@ def run_on_kernel(
             args=(there, scaled, mechanism, limit, limit_pages, samples, os.getpid()),
             daemon=True,
         )
-        _start(process)
-        there.close()
         try:
+            _start(process)
+            there.close()
             return _follow(process, here, limit, mechanism, progress)
         finally:
-            process.join(5)
-            if process.is_alive():
-                process.kill()
-                process.join()
+            if process.pid is not None:
+                process.join(5)
+                if process.is_alive():
+                    process.kill()
+                    process.join()
 
 
 def _check_swap(limit: MemoryLimit, scaled: Scaled) -> None:
@@ -267,10 +268,15 @@ def _follow(
 
 
 def _start(process: SpawnProcess) -> None:
-    """Start it with signals blocked, for its life: what the terminal sends is our business."""
+    """Start it with signals blocked, for its life: what the terminal sends is our business.
+
+    They are blocked in this thread only.  Another one (a library's) may take a signal, whose
+    handler then runs here: in a `step`, so that the process is told all it needs before.
+    """
     ensure_running()  # it would unblock them in the middle
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ending.ENDING)
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    with ending.step():
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ending.ENDING)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -11,7 +11,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -19,7 +21,7 @@ from live.machine import _open, machine_alone
 from pgste._engine import live
 from pgste.cli.leftovers import _age
 from pgste.files.owned import NAME, new_name, space, start_of
-from pgste.live import Refused, ending
+from pgste.live import Refused, ending, worker
 from pgste.live.alone import alone, holder
 from pgste.live.leftovers import (
     Leftover,
@@ -348,6 +350,34 @@ def test_ctrl_c_in_a_step_takes_the_thing_away() -> None:
         ending.set_up(thing, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert thing.gone
     assert not ending.holds(thing)
+
+
+def test_a_signal_that_another_thread_takes_waits_until_the_replay_has_started() -> None:
+    """The thread that starts it has signals blocked, a library's has not: it was half told."""
+
+    class Started:
+        whole = False
+
+        def start(self) -> None:
+            def take() -> None:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, ending.ENDING)
+                os.kill(os.getpid(), signal.SIGINT)
+
+            thread = threading.Thread(target=take)
+            thread.start()
+            thread.join()
+            for _ in range(1000):
+                pass
+            self.whole = True
+
+    process, thing = Started(), Nothing()
+    ending.set_up(thing, lambda: None)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            worker._start(cast("SpawnProcess", process))
+        assert process.whole
+    finally:
+        thing.remove()
 
 
 def test_what_is_ignored_stays_so() -> None:
