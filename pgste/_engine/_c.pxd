@@ -573,6 +573,9 @@ cdef extern from "pgste.h" nogil:
     int pgste_trace_summarize(const uint64_t *events, uint64_t nr, pgste_trace_summary *summary)
     int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
         const pgste_trace_limits *limits, pgste_trace_summary *summary, int64_t *in_use)
+    int pgste_trace_dense(const uint64_t *events, uint64_t nr, const uint64_t *accesses,
+        uint64_t nr_accesses, uint64_t base, uint64_t nr_pages, uint64_t *dense_events,
+        uint64_t *dense_accesses, uint64_t *dense_pages)
 
     cdef enum pgste_curve_rule:
         PGSTE_CURVE_KEEP

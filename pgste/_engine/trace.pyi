@@ -29,3 +29,6 @@ def summarize(
     most_bytes: int,
     in_use: npt.NDArray[np.uint64] | None = ...,
 ) -> dict[str, Any] | str: ...
+def dense(
+    events: npt.NDArray[np.uint64], accesses: npt.NDArray[np.uint64], base: int, pages: int
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], int]: ...

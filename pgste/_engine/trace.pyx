@@ -26,6 +26,7 @@ from pgste._engine._c cimport (
     pgste_decoder_new,
     pgste_ring_decode,
     pgste_ring_format,
+    pgste_trace_dense,
     pgste_trace_limits,
     pgste_trace_summarize_within,
     pgste_trace_summary,
@@ -37,7 +38,7 @@ from pgste._engine.watch cimport PyThreadState, watch_begin, watch_end, watch_ra
 
 import numpy as np
 
-from pgste.errors import TraceError
+from pgste.errors import ChangedError, TraceError
 
 cdef tuple DECODE_STATS = names_of(pgste_decode_stats_name)
 cdef tuple SUMMARY = names_of(pgste_trace_summary_name)
@@ -218,3 +219,27 @@ def summarize(events, uint64_t most_pages, uint64_t most_bytes, in_use=None):
     result["free_orders"] = {i: summary.free_orders[i] for i in range(64)
                              if summary.free_orders[i]}
     return result
+
+
+def dense(events, accesses, uint64_t base, uint64_t pages):
+    """Events and accesses without pages that no event names, and how many pages there are then.
+
+    pgste_trace_dense in trace.h says which stay.  The arrays are new.  All of them are of the ``pages`` from pfn ``base`` on: ChangedError if not; MemoryError.
+    """
+    cdef cnp.ndarray array = plain_array(events, "events", sizeof(uint64_t))
+    cdef cnp.ndarray touches = plain_array(accesses, "accesses", sizeof(uint64_t))
+    cdef cnp.ndarray new_events = np.empty(len(array), np.uint64)
+    cdef cnp.ndarray new_touches = np.empty(len(touches), np.uint64)
+    cdef uint64_t left = 0
+    cdef int error
+    cdef PyThreadState *ts = watch_begin(NULL)
+    error = pgste_trace_dense(words(array), <uint64_t>len(array), words(touches),
+                              <uint64_t>len(touches), base, pages, words(new_events),
+                              words(new_touches), &left)
+    if watch_end(ts):
+        watch_raise()
+    if error == PGSTE_E_NOMEM:
+        raise MemoryError("a bit for each page of the trace")
+    if error:
+        raise ChangedError("trace: its events were changed by another thread or program")
+    return new_events, new_touches, left

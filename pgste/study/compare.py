@@ -17,6 +17,7 @@ from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechan
 from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
+from pgste.study.dense import Pages, guests_pages, pages_for
 from pgste.study.result import (
     DAT_ROWS,
     LRU_ROWS,
@@ -133,7 +134,7 @@ def _replay(
     mechanism: str,
     host: Host,
     guests: Sequence[Guest],
-    base: int,
+    given: Pages,
     live_at_start: int,
     samples: int,
     progress: Progress | None,
@@ -152,13 +153,18 @@ def _replay(
 
     try:
         replay = Replay(
-            guests, trace.events, trace.time, base, accesses=trace.accesses, places=trace.places
+            guests,
+            given.events,
+            trace.time,
+            given.base,
+            accesses=given.accesses,
+            places=trace.places,
         )
     except OutOfFramesError:
+        nothing = Replay(guests, []).stats()  # it resets the counters, too
         sample(start)
         if progress:
             progress(mechanism, len(trace), len(trace))
-        nothing = Replay(guests, []).stats()  # it resets the counters, too
         return _result(mechanism, host, guests, nothing, 0.0, rows, OutOfMemory(None, 0.0))
     sample(start)
     elapsed, timed = 0.0, int(trace.time[-1]) > start
@@ -342,11 +348,12 @@ def compare(
         host_frames = max(int(peak * _DEFAULT_SHARE), 1)
         reason = f"75 % of the guests' peak of {peak:,} pages in use"
     host_frames = count_of("host_frames", host_frames)
-    base, pages = guest_pages(summary)
     if swap_slots is None:
         swap_slots = guests * summary["unique_pages"] + 64
     else:
         swap_slots = count_of("swap_slots", swap_slots, MAX_SWAP_SLOTS, least=0)
+    # what unmaps pages of its own, and walks of page tables, see where pages are
+    neighbours = reclaim == "mglru" or bool(two and two["notifiers"])
     check_room(
         trace,
         summary,
@@ -357,6 +364,7 @@ def compare(
         generation=generation,
         reclaim=reclaim,
         at_once=threads,
+        pages=guests_pages(trace, summary, names, neighbours=neighbours),
         array_bytes=24 if unseen_free and "reporting" in names else 0,
     )
     (low, high), settings = host_settings(host_frames, reclaim)
@@ -365,9 +373,10 @@ def compare(
     def run(name: str) -> MechanismResult:
         nonlocal used
         host = Host(host_frames, swap_slots, **settings)
+        given = pages_for(trace, summary, name, neighbours=neighbours)
         members = [
             Guest(
-                pages,
+                given.pages,
                 host=host,
                 mechanism=name,
                 generation=generation,
@@ -383,9 +392,11 @@ def compare(
         if two and two["notifiers"]:
             between = partial(_unmap_some, members, two["notifiers"])
         if name == "reporting":
-            used = _set_up_reporting(members, trace, summary, base, reporting or {}, unseen_free)
+            used = _set_up_reporting(
+                members, trace, summary, given.base, reporting or {}, unseen_free
+            )
         live = summary["live_at_start"]
-        result = _replay(trace, name, host, members, base, live, samples, progress, between)
+        result = _replay(trace, name, host, members, given, live, samples, progress, between)
         host.close()
         return result
 

@@ -23,6 +23,7 @@ from pgste._engine.names import shown
 from pgste._threads import run_each
 from pgste.enums import State
 from pgste.errors import ArgumentError, ArgumentTypeError
+from pgste.study.dense import guests_pages, pages_for
 from pgste.study.sizes import (
     check_no_accesses,
     check_reporting,
@@ -163,13 +164,13 @@ class Setting:
         low, high = kernel_watermarks(frames)
         slots = self.guests * self.summary["unique_pages"] + 64 if swap else 0
         host = Host(frames, slots, low=low, high=high)
-        base, pages = guest_pages(self.summary)
-        members = [Guest(pages, host=host, mechanism=mechanism) for _ in range(self.guests)]
+        given = pages_for(self.trace, self.summary, mechanism)
+        members = [Guest(given.pages, host=host, mechanism=mechanism) for _ in range(self.guests)]
         if mechanism == "reporting":
-            spare = pages - self.summary["unique_pages"]
+            spare = given.pages - self.summary["unique_pages"]
             for member in members:
                 member.set_reporting(**{"spare": spare, **self.reporting})
-        return Replay(members, self.trace.events, self.trace.time, base), host
+        return Replay(members, given.events, self.trace.time, given.base), host
 
     def counted(self, mechanism: str, frames: int) -> dict[str, float]:
         """What the engine counts on a host of so many frames."""
@@ -226,6 +227,7 @@ def setting_of(
         swap_slots=guests * summary["unique_pages"] + 64,
         mechanisms=names,
         at_once=threads,
+        pages=guests_pages(trace, summary, names),
     )
     return setting
 

@@ -17,7 +17,8 @@ from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste._threads import run_each
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
 from pgste.study.compare import DEFAULT_RECLAIM, FLUSH_NS, host_settings
-from pgste.study.sizes import check_no_accesses, check_room, guest_pages
+from pgste.study.dense import guests_pages, pages_for
+from pgste.study.sizes import check_no_accesses, check_room
 from pgste.traces.trace import Trace
 
 __all__ = ["Fleet", "FleetComparison", "FleetGuest", "FleetResult", "Member"]
@@ -233,6 +234,9 @@ class Fleet:
                 mechanisms=names,
                 at_once=threads,
                 reclaim=reclaim,
+                pages=guests_pages(
+                    group.trace, group.summary, names, neighbours=reclaim == "mglru"
+                ),
             )
         _, settings = host_settings(frames, reclaim)
         turns = _turns(groups, FLUSH_NS if reclaim == "lru" else None)
@@ -438,15 +442,16 @@ class _Run:
     def _start(self, which: int) -> Replay:
         """A group's guests come to the host.  Their set-up resets the host's counters."""
         group = self.groups[which]
-        base, pages = guest_pages(group.summary)
+        walks = self.host.reclaim_model == "mglru"  # page tables, which have neighbours
+        given = pages_for(group.trace, group.summary, self.mechanism, neighbours=walks)
         self.guests[which] = [
-            Guest(pages, host=self.host, mechanism=self.mechanism) for _ in group.names
+            Guest(given.pages, host=self.host, mechanism=self.mechanism) for _ in group.names
         ]
         if self.mechanism == "reporting":
             for guest in self.guests[which]:
-                guest.set_reporting(spare=pages - group.summary["unique_pages"])
+                guest.set_reporting(spare=given.pages - group.summary["unique_pages"])
         self._keep_peaks()
-        replay = Replay(self.guests[which], group.trace.events, group.trace.time, base)
+        replay = Replay(self.guests[which], given.events, group.trace.time, given.base)
         self.replays[which] = replay
         return replay
 

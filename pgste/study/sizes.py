@@ -82,7 +82,7 @@ def check_no_accesses(trace: Trace, name: str = "trace") -> None:
         )
 
 
-def guest_pages(summary: dict[str, Any]) -> tuple[int, int]:
+def guest_pages(summary: Mapping[str, Any]) -> tuple[int, int]:
     """First pfn of a guest that has every page of the trace, and its pages."""
     base = summary["lowest_pfn"] // _ALIGN * _ALIGN
     return base, summary["highest_pfn"] + 1 - base
@@ -136,12 +136,14 @@ def check_room(
     reclaim: str = "simple",
     at_once: int = 1,
     array_bytes: int = 0,
+    pages: Mapping[str, int] | None = None,
 ) -> None:
     """Refuse replays that would not fit into memory, or mostly look at pages that nobody names.
 
     A guest has every page between the lowest and the highest of the trace, so few events can
-    ask for a large one.  Memory is had when it is first written, so that too much of it would be
-    found in the middle of the replay, by the kernel.
+    ask for a large one; ``pages`` has mechanisms whose guests have fewer.  Memory is had when it
+    is first written, so that too much of it would be found in the middle of the replay, by the
+    kernel.
 
     Raises
     ------
@@ -151,23 +153,25 @@ def check_room(
         The pages of a guest, at a unit of work for each 32, pass the budget of the trace; or
         ``array_bytes`` of memory for each do.
     """
-    base, pages = guest_pages(summary)
-    if pages > 1 << 40:
+    base, whole = guest_pages(summary)
+    if whole > 1 << 40:
         return  # no guest can have so many, and `Guest` says so
     meter = Meter(trace._budget, 16 * len(trace))
-    what = f"a guest of {pages:,} pages, of which events name {summary['unique_pages']:,},"
+    what = f"a guest of {whole:,} pages, of which events name {summary['unique_pages']:,},"
     try:
-        meter.work(len(mechanisms) * pages // _PAGES_A_UNIT, what)
-        meter.memory(array_bytes * pages, what)
+        meter.work(len(mechanisms) * whole // _PAGES_A_UNIT, what)
+        meter.memory(array_bytes * whole, what)
     except TraceError as error:
         raise TraceError(error.reason, path=trace.path) from None
-    huge = _chunks_named(trace, base, pages) * _TABLES * _HUGE_BYTES
+    huge = _chunks_named(trace, base, whole) * _TABLES * _HUGE_BYTES
     touched = guests * summary["unique_pages"]
+
+    def guest_bytes(name: str) -> int:
+        each = Guest(1, mechanism=name, generation=generation).bytes_per_page
+        return min(math.ceil((pages or {}).get(name, whole) * each), huge)
+
     needs = sorted(
-        guests
-        * min(
-            math.ceil(pages * Guest(1, mechanism=name, generation=generation).bytes_per_page), huge
-        )
+        guests * guest_bytes(name)
         + min(host_frames, touched) * _FRAME_BYTES[reclaim]
         + math.ceil(min(swap_slots, touched) * _SLOT_BYTES[reclaim])
         for name in mechanisms
@@ -175,7 +179,7 @@ def check_room(
     need, available = sum(needs[-at_once:]), _available()
     if need > available:
         raise ModelMemoryError(
-            f"guests: {guests:,} of {pages:,} pages, with their host, may take "
+            f"guests: {guests:,} of {whole:,} pages, with their host, may take "
             f"{format_bytes(need)}, and this machine has {format_bytes(available)} of memory "
             "available"
         )

@@ -6,6 +6,7 @@ The events are ``kmem:mm_page_alloc`` and ``kmem:mm_page_free`` (include/trace/e
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -102,6 +103,7 @@ class Trace:
         self._path = path
         self._compression = compression
         self._columns: dict[str, npt.NDArray[Any]] = {}
+        self._derived: dict[str, Any] = {}  # what others have worked out of it once
         self._budget: Budget | None = None
 
     @classmethod
@@ -290,7 +292,11 @@ class Trace:
             It takes more than half of this machine's memory.
         """
         _check_budget(budget)
-        return self._summed_up(budget, None)
+        if budget is not None:
+            return self._summed_up(budget, None)
+        if "summary" not in self._derived:
+            self._derived["summary"] = self._summed_up(None, None)
+        return copy.deepcopy(self._derived["summary"])
 
     def _in_use(self) -> npt.NDArray[np.int64]:
         """How many pages are in use after each event; TraceError as for `summary`."""

@@ -51,9 +51,9 @@ struct pgste_trace_summary {
 };
 const char *pgste_trace_summary_name(unsigned i);
 /*
- * Takes about 9 bytes of memory for each page in an event.  PGSTE_E_ARG: an event with
- * kind > 1, order > 39 or a block that reaches above pfn 2^56; PGSTE_E_NOMEM, also when the
- * table would need more than half of this machine's memory.
+ * Takes 544 bytes of memory for each 64 pages, aligned, of which one is in an event.  PGSTE_E_ARG:
+ * an event with kind > 1, order > 39 or a block that reaches above pfn 2^56; PGSTE_E_NOMEM, also
+ * when the table would need more than half of this machine's memory.
  */
 int pgste_trace_summarize(const uint64_t *events, uint64_t nr,
 			  struct pgste_trace_summary *summary);
@@ -71,6 +71,19 @@ enum pgste_trace_limit { PGSTE_LIMIT_PAGES = 1, PGSTE_LIMIT_BYTES = 2 };
 int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
 				 const struct pgste_trace_limits *limits,
 				 struct pgste_trace_summary *summary, int64_t *in_use);
+
+/*
+ * The same events, and accesses, without most of the pages that no event names.  Pages keep their
+ * order and are numbered from 0 on; pages that follow each other still do, and those that do not
+ * have one between them, so blocks stay whole but lose their alignment.  *dense_pages: how many
+ * there are then.
+ * All must be of the nr_pages (at most 2^56) from pfn base on, and accesses of pages that events
+ * name: PGSTE_E_ARG if not.  Takes a quarter of a byte for each of nr_pages.  After an error what
+ * is written may be half done.
+ */
+int pgste_trace_dense(const uint64_t *events, uint64_t nr, const uint64_t *accesses,
+		      uint64_t nr_accesses, uint64_t base, uint64_t nr_pages,
+		      uint64_t *dense_events, uint64_t *dense_accesses, uint64_t *dense_pages);
 
 /* ---- decoding ---- */
 

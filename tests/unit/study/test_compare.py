@@ -268,6 +268,16 @@ def test_what_is_live_at_the_start_does_not_fit() -> None:
     assert not pgste.compare(trace, ["none"], host_frames=64, swap_slots=0)["none"].out_of_memory
 
 
+def test_what_is_free_at_the_start_is_not_in_use_when_memory_ends_there() -> None:
+    """Pages that are set up as free were counted as fewer in use than none."""
+    rows = [(FREE, 1024 + i, 0) for i in range(64)] + [(ALLOC, 1200 + i, 0) for i in range(90)]
+    result = pgste.compare(make_trace(rows), ["none", "cmma"], host_frames=10, swap_slots=0)
+    for one in result.results:
+        assert one.out_of_memory == OutOfMemory(None, 0.0)
+        assert one.pages_in_use.tolist() == [64]
+        assert one.guest_stats["pages_freed"] == 0
+
+
 def test_progress_ends_where_memory_does() -> None:
     seen: dict[str, list[int]] = {}
 
