@@ -22,6 +22,7 @@ TOPICS = {
     "ptes": "The PTE layer and storage keys",
     "log": "The CMMA log and memory slots",
     "replay": "Replay",
+    "scale": "As guests grow, in pages and in number",
     "curve": "Curves over all host sizes",
     "decode": "Trace decoding",
     "files": "Trace files",

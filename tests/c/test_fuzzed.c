@@ -8,19 +8,31 @@
 #include "check_or_exit.h"
 #include "pgste.h"
 
-/* The nth calloc from now on fails, and only that one; 0: none does. */
+/* The nth calloc or table from now on fails, and only that one; 0: none does. */
 static unsigned failing;
 static bool has_failed;
 
 void *__real_calloc(size_t nr, size_t size);
 void *__wrap_calloc(size_t nr, size_t size);
+void *__real_table_new(uint64_t nr_bytes);
+void *__wrap_table_new(uint64_t nr_bytes);
+
+static bool fails(void)
+{
+	if (!failing || --failing)
+		return false;
+	has_failed = true;
+	return true;
+}
+
 void *__wrap_calloc(size_t nr, size_t size)
 {
-	if (failing && --failing == 0) {
-		has_failed = true;
-		return NULL;
-	}
-	return __real_calloc(nr, size);
+	return fails() ? NULL : __real_calloc(nr, size);
+}
+
+void *__wrap_table_new(uint64_t nr_bytes)
+{
+	return fails() ? NULL : __real_table_new(nr_bytes);
 }
 
 static struct pgste_host *host_of(uint64_t frames, uint64_t slots)

@@ -147,8 +147,28 @@ static void test_summary(void)
 	CHECK(!pgste_trace_summary_name(17));
 }
 
+/* Pages 70 and 71, 64 and 130 of 60 to 199; a page stays between what does not follow. */
+static void test_dense(void)
+{
+	const uint64_t events[] = { A(1, 70), F(0, 64), A(0, 130), F(0, 71) };
+	const uint64_t access = PGSTE_EVENT(PGSTE_ACCESS_STORE, 0, 71);
+	const uint64_t expected[] = { A(1, 2), F(0, 0), A(0, 5), F(0, 3) };
+	uint64_t got[4], touched, pages;
+
+	CHECK(!pgste_trace_dense(events, 4, &access, 1, 60, 140, got, &touched, &pages));
+	CHECK(!memcmp(got, expected, sizeof(got)));
+	CHECK(touched == PGSTE_EVENT(PGSTE_ACCESS_STORE, 0, 3) && pages == 7);
+	CHECK(!pgste_trace_dense(events, 4, NULL, 0, 64, 67, got, NULL, &pages) && pages == 6);
+	CHECK(pgste_trace_dense(events, 4, NULL, 0, 65, 67, got, NULL, &pages) == PGSTE_E_ARG);
+	CHECK(pgste_trace_dense(events, 4, NULL, 0, 60, 70, got, NULL, &pages) == PGSTE_E_ARG);
+	CHECK(pgste_trace_dense(events, 4, NULL, 0, 0, UINT64_MAX, got, NULL, &pages) ==
+	      PGSTE_E_ARG);
+	CHECK(!pgste_trace_dense(NULL, 0, NULL, 0, 0, 0, NULL, NULL, &pages) && !pages);
+}
+
 int main(void)
 {
+	test_dense();
 	test_summary();
 	test_summary_limits();
 	return checks_failed();

@@ -69,7 +69,7 @@ def test_random_replay(seed: int) -> None:
             return
 
 
-@pytest.mark.parametrize("seed", range(32))
+@pytest.mark.parametrize("seed", range(20))
 def test_page_tables(seed: int) -> None:
     """Guests of several page tables, so that filters matter; swap that is half full."""
     random = Random(seed)

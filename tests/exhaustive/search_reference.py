@@ -249,12 +249,15 @@ def relabel(system: System) -> None:
             holder.tag = OLD
 
 
-def act(system: System, name: str, gfn: int) -> bool:
-    """One action on a system, false if it does not apply (the system is then spoilt)."""
+def act(system: System, name: str, gfn: int) -> bool | None:
+    """One action on a system.
+
+    False if it does not apply, and may have spoilt the system; None if it does not and has not.
+    """
     guest, host, seen = system.guest, system.host, system.watched
     had = has_content(guest, 0)
     if system.notified == gfn and name in ("write", "read", "swap_in", "free_raced"):
-        return False  # a fault waits for the end of the notifier
+        return None  # a fault waits for the end of the notifier
     try:
         if gfn == 0 and name in WATCHED_ACTIONS:
             if not act_watched(system, name):
@@ -266,7 +269,7 @@ def act(system: System, name: str, gfn: int) -> bool:
         elif name == "age":
             index = guest.frame[gfn]
             if index is None:
-                return False
+                return None
             host.age(index)
         elif name.startswith(("notify_", "end_")) or name.endswith("_held"):
             if not act_two_tables(system, name, gfn):
@@ -281,17 +284,19 @@ def act(system: System, name: str, gfn: int) -> bool:
         elif name == "alloc":
             guest.alloc([gfn])
         elif name in ("free_raced", "take", "dma_write"):
-            return False
+            return None
         elif name == "swap_out":
-            if not guest.has_page(gfn) or not guest.swap_out([gfn]):
+            if not guest.has_page(gfn):
+                return None
+            if not guest.swap_out([gfn]):
                 return False
         elif name == "swap_in":
             if not is_swap(guest.pte[gfn]):
-                return False
+                return None
             guest.read([gfn])
         elif name == "zap":
             if not guest.zap(gfn):
-                return False
+                return None
         elif name in FOLIO:
             if not flip(guest, name, gfn):
                 return False
@@ -519,6 +524,25 @@ def mirrored(key: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
+Packed = tuple[bytes, dict[str, Any], dict[str, int]]
+
+
+def packed(system: System) -> Packed:
+    """What a copy is made of, in a tenth of deepcopy's time: counters are no state, and shared."""
+    guest, host = system.guest, system.host
+    counts, of_host = guest.count, host.count
+    guest.count, host.count = {}, {}
+    data = pickle.dumps(system, pickle.HIGHEST_PROTOCOL)
+    guest.count, host.count = counts, of_host
+    return data, counts, of_host
+
+
+def unpacked(kept: Packed) -> System:
+    system: System = pickle.loads(kept[0])
+    system.guest.count, system.host.count = kept[1:]
+    return system
+
+
 def count_states(system: System, alike: bool = False) -> int:
     """How many states can be reached; `alike`: pages 1 and 2 of three are not told apart."""
 
@@ -530,13 +554,18 @@ def count_states(system: System, alike: bool = False) -> int:
     waiting = deque([system])
     while waiting:
         here = waiting.popleft()
-        kept = pickle.dumps(here, pickle.HIGHEST_PROTOCOL)  # a copy of it takes a fifth of deepcopy
+        kept = packed(here)
+        there = None
         for name, gfn in actions_of(here):
-            there = pickle.loads(kept)
-            if not act(there, name, gfn):
+            there = there or unpacked(kept)
+            done = act(there, name, gfn)
+            if done is None:
+                continue  # and the next action may have it
+            found, there = there, None
+            if not done:
                 continue
-            key = named(there)
+            key = named(found)
             if key not in seen:
                 seen.add(key)
-                waiting.append(there)
+                waiting.append(found)
     return len(seen)

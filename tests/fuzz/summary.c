@@ -4,7 +4,7 @@
  * each other often.  Every figure is compared with what a few plain loops count, events that
  * are none are refused, limits are kept to the page, memory may run out, and a refused call
  * leaves the summary as it was.  The same events go through pgste_curve,
- * pgste_footprint and pgste_place.
+ * pgste_footprint, pgste_place and pgste_trace_dense.
  *
  * What it may cost is bounded here, not there: a block of order 39 has 2^39 pages.
  */
@@ -302,6 +302,41 @@ static void check_place(const uint64_t *events, uint64_t nr, uint8_t how)
 	(void)faults_disarm();
 }
 
+/* Order and distance: does one begin before, at, or behind the other's end, next to it or not? */
+static int how_near(uint64_t one, uint64_t other)
+{
+	const uint64_t end = PGSTE_EVENT_PFN(one) + (UINT64_C(1) << PGSTE_EVENT_ORDER(one));
+	const uint64_t at = PGSTE_EVENT_PFN(other);
+
+	return at < PGSTE_EVENT_PFN(one) ? 0 : at < end ? 1 : at == end ? 2 : 3;
+}
+
+/* Without the pages between: events are as before, and as near to each other. */
+static void check_dense(const uint64_t *events, uint64_t nr, uint8_t how)
+{
+	const uint64_t base = nr ? PGSTE_EVENT_PFN(events[0]) & ~(GUEST_PAGES - 1) : how;
+	uint64_t *dense = block_of_size(nr * sizeof(*dense)), pages = 0;
+	uint64_t *again = block_of_size(nr * sizeof(*again));
+	const int error = pgste_trace_dense(events, nr, events, nr, base, GUEST_PAGES, dense,
+					    again, &pages);
+
+	REQUIRE(!error || error == PGSTE_E_ARG || error == PGSTE_E_NOMEM);
+	for (uint64_t i = 0; i < nr && !error; i++) {
+		const uint64_t other = (i + how) % nr;
+
+		REQUIRE(dense[i] == again[i] && (dense[i] & 0xff) == (events[i] & 0xff));
+		REQUIRE(how_near(dense[i], dense[other]) == how_near(events[i], events[other]));
+		REQUIRE(PGSTE_EVENT_PFN(dense[i]) + (UINT64_C(1) << PGSTE_EVENT_ORDER(dense[i])) <=
+			pages);
+	}
+	faults_arm(1 + how % 3u);
+	REQUIRE(pgste_trace_dense(events, nr, NULL, 0, base, GUEST_PAGES, dense, NULL,
+				  &pages) <= 0);
+	(void)faults_disarm();
+	free(dense);
+	free(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct model model;
@@ -347,6 +382,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_curve(events, nr, valid, (uint8_t)size);
 	check_footprint(events, nr, (uint8_t)size);
 	check_place(events, nr, (uint8_t)size);
+	check_dense(events, nr, (uint8_t)size);
 	free(events);
 	return 0;
 }

@@ -46,6 +46,7 @@ COUNTERS = (
     "refaults_activated",
 )
 LISTS = ("active", "inactive", "lazyfree", "lazyfree_active")
+LAZYFREE = LISTS[2:]
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Frame:
     active: bool = False  # MGLRU: PG_active, while it is on no list of a generation
 
     def is_lazyfree(self) -> bool:
-        return self.list in ("lazyfree", "lazyfree_active")
+        return self.list in LAZYFREE
 
 
 @dataclass

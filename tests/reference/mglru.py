@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reference.host import LISTS, Frame
+from reference.host import LAZYFREE, LISTS, Frame
 from reference.lru import ANON, FILE, LruHost
 from reference.words import PTE_DIRTY
 
@@ -97,17 +97,22 @@ class MglruHost(LruHost):
     def lists(self, value: object) -> None:
         """Host.__init__ makes some; here they follow from generations."""
 
-    def generations(self) -> dict[str, Any]:
-        pages = [[0] * GENS, [0] * GENS]
+    def _pages(self) -> list[list[int]]:
+        """How many pages of each kind are in each generation (asked often: kept fast)."""
+        anon, file = [0] * GENS, [0] * GENS
         for frame in self.frames:
-            if frame.gen is not None:
-                pages[frame.is_lazyfree()][frame.gen] += 1
+            gen = frame.gen
+            if gen is not None:
+                (file if frame.list in LAZYFREE else anon)[gen] += 1
+        return [anon, file]
+
+    def generations(self) -> dict[str, Any]:
         return {
             "max_seq": self.max_seq,
             "min_seq": tuple(self.min_seq),
             "anon": [list(gen[ANON]) for gen in self.folios],
             "file": [list(gen[FILE]) for gen in self.folios],
-            "pages": pages,
+            "pages": self._pages(),
             "refaulted": [list(each) for each in self.refaulted],
             "evicted": [list(each) for each in self.evicted],
             "protected": [list(each) for each in self.protected],
@@ -381,7 +386,7 @@ class MglruHost(LruHost):
         first = ANON if can_swap else FILE
         if self.min_seq[first] + MIN_GENS > self.max_seq:
             return True, 0
-        pages = self.generations()["pages"]
+        pages = self._pages()
         young = old = total = 0
         for which in (ANON, FILE) if can_swap else (FILE,):
             for seq in range(self.min_seq[which], self.max_seq + 1):
@@ -595,7 +600,7 @@ class MglruHost(LruHost):
         """set_initial_priority"""
         if sc.priority != PRIORITY or sc.goal < BATCH:
             return
-        pages = self.generations()["pages"]
+        pages = self._pages()
         inactive = [
             sum(each[gen] for gen in range(GENS) if not self._is_active(gen)) for each in pages
         ]

@@ -15,6 +15,7 @@ import fractions
 import io
 import math
 import pathlib
+import pickle
 from collections import OrderedDict, UserList, deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -139,7 +140,7 @@ class World:
         for host in self.hosts:
             told += [host.stats(), host.low, host.high, host.rearm]
             told += [host.frame_list(name).tobytes() for name in ("active", "inactive", "lazyfree")]
-        told += [str(self.aged.generations())]
+        told += [pickle.dumps(self.aged.generations())]
         told += [self.host.frame_key(range(FRAMES)).tobytes()]
         told += [self.host.frame_info(frame) for frame in range(FRAMES)]
         told += [self.host.slot_info(slot) for slot in range(SLOTS)]
@@ -151,9 +152,13 @@ class World:
         """Of all pages in slots that are not between a start and a commit."""
         keys = bytearray()
         for slot in guest.slots.values():
-            for gfn in range(slot.base, slot.base + slot.pages):
-                with contextlib.suppress(pgste.StateError):
-                    keys += guest.get_storage_key(gfn).tobytes()
+            gfns = range(slot.base, slot.base + slot.pages)
+            try:
+                keys += guest.get_storage_key(gfns).tobytes()
+            except pgste.StateError:
+                for gfn in gfns:
+                    with contextlib.suppress(pgste.StateError):
+                        keys += guest.get_storage_key(gfn).tobytes()
         return bytes(keys)
 
     def validate(self) -> None:

@@ -584,7 +584,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ctrl_c_on_the_command_line(name: str, files: Path, tmp_path: Path) -> None:
     """To the whole group, as a terminal sends it: one line, no process, no folder is left."""
     words = [word.replace("{}", str(files)) for word in COMMANDS[name]]
-    moments, tries, longest = [0.7, 1.5, 4.0], 2, 0.0
+    moments, tries, longest = [0.7, 2.2], 2, 0.0
     for seconds in moments:
         child = subprocess.Popen(
             [sys.executable, "-m", "pgste.cli", *words],

@@ -26,6 +26,7 @@ def build(program: str, folder: Path) -> Path:
         pytest.skip(f"{CC[0]!r} has no sanitizers")
     sources = [
         ROOT / "tests" / "c" / f"{program}.c",
+        ROOT / "src_c" / "base" / "table.c",
         ROOT / "src_c" / "base" / "watch.c",
         *sorted(ROOT.glob("src_c/trace/*.c")),
     ]
