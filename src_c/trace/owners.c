@@ -3,7 +3,7 @@
 #include "trace/owners.h"
 
 #define MIN_BITS 10u
-#define MIN_SLAB UINT64_C(256) /* chunks */
+#define MIN_SLAB UINT64_C(1024) /* chunks */
 
 static uint64_t bucket_bytes(unsigned bits)
 {
@@ -18,7 +18,7 @@ static uint64_t slab_chunks(unsigned slab)
 
 static uint64_t slab_bytes(unsigned slab)
 {
-	return slab_chunks(slab) * CHUNK_PAGES * sizeof(uint64_t);
+	return slab_chunks(slab) * CHUNK_PAGES;
 }
 
 int owners_init(struct owners *owners, uint64_t max_chunks)
@@ -46,7 +46,7 @@ static bool grow(struct owners *owners)
 	owners->buckets = buckets;
 	owners->bits++;
 	for (uint64_t i = 0; i < nr; i++)
-		if (old[i].words)
+		if (old[i].pages)
 			*owners_find(owners, old[i].number) = old[i];
 	table_free(old, bucket_bytes(owners->bits - 1));
 	return true;
@@ -72,7 +72,7 @@ const struct bucket *owners_add(struct owners *owners, uint64_t number)
 	}
 	bucket = owners_find(owners, number);
 	bucket->number = number;
-	bucket->words = owners->slabs[slab] + (at - first) * CHUNK_PAGES;
+	bucket->pages = owners->slabs[slab] + (at - first) * CHUNK_PAGES;
 	owners->nr_chunks++;
 	return bucket;
 }

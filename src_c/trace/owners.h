@@ -1,27 +1,50 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The block that each page belongs to, as a trace tells it.
+ * What block each page belongs to, as a trace tells it.
  *
- * Each page that occurs has one word, in chunks of 64 pages that a hash table finds, so that
- * memory follows the pages in use and not the highest pfn:
+ * Each page that occurs has a byte, in chunks of 64 pages that a hash table finds, so that memory
+ * follows the pages in use and not the highest pfn:
  *
- *   bit 0     the page has been in an event
- *   bit 1     the page has been allocated
- *   bits 2-7  order of the alloc event that the page belongs to
- *   bits 8-   1 + number of that event, 0 if the page is not live
+ *   0     in no event so far
+ *   1     freed, and never allocated
+ *   3     allocated once, and free
+ *   4-    live: 4 + 2 * order of its block, and 1 more if the page below is not of that block
  *
- * Words stay where they are until the table goes.
+ * Live pages in a row are of one block if only the first may have that "1 more".  What is left of
+ * a block above a new one of several pages gets it, too; above a new block of a single page it may
+ * not have it, and the orders tell these apart.  Bytes stay where they are until the table goes.
  */
 #ifndef TRACE_OWNERS_H
 #define TRACE_OWNERS_H
 
 #include "base/base.h"
 
-#define OWNER_SEEN UINT64_C(1)
-#define OWNER_ALLOCATED UINT64_C(2)
-#define OWNER_OF(event, order) (((event) + 1) << 8 | (uint64_t)(order) << 2)
-#define OWNER_ORDER(word) ((unsigned)((word) >> 2 & 0x3f))
-#define OWNER_EVENT(word) ((word) >> 8)
+#define OWNER_LIVE 4u
+#define OWNER_HEAD 1u
+#define OWNER_OF(order) (OWNER_LIVE + 2 * (unsigned)(order))
+#define OWNER_ORDER(byte) (((byte) - OWNER_LIVE) / 2) /* of a live page */
+
+static ALWAYS_INLINE bool owner_is_live(unsigned byte)
+{
+	return byte >= OWNER_LIVE;
+}
+
+static ALWAYS_INLINE bool owner_was_allocated(unsigned byte)
+{
+	return byte > 1;
+}
+
+/* What a page becomes that is freed. */
+static ALWAYS_INLINE uint8_t owner_freed(unsigned byte)
+{
+	return byte > 1 ? 3 : 1;
+}
+
+/* Is the page live, and the page below of its block? */
+static ALWAYS_INLINE bool owner_follows(unsigned byte)
+{
+	return byte >= OWNER_LIVE && !(byte & OWNER_HEAD);
+}
 
 #define CHUNK_SHIFT 6
 #define CHUNK_PAGES (UINT64_C(1) << CHUNK_SHIFT)
@@ -29,7 +52,7 @@
 
 struct bucket {
 	uint64_t number; /* of the chunk, pfn >> CHUNK_SHIFT */
-	uint64_t *words; /* NULL: the bucket is empty */
+	uint8_t *pages;	 /* NULL: the bucket is empty */
 };
 
 struct owners {
@@ -37,13 +60,13 @@ struct owners {
 	unsigned bits;		/* log2 of the number of buckets */
 	uint64_t nr_chunks, max_chunks;
 	bool full; /* more than max_chunks were needed */
-	uint64_t *slabs[MAX_SLABS];
+	uint8_t *slabs[MAX_SLABS];
 	unsigned nr_slabs;
 	struct bucket last; /* that was asked for */
 };
 
 /* Bytes of a chunk, with its share of the buckets. */
-#define CHUNK_BYTES (CHUNK_PAGES * sizeof(uint64_t) + 2 * sizeof(struct bucket))
+#define CHUNK_BYTES (CHUNK_PAGES + 2 * sizeof(struct bucket))
 
 /* PGSTE_E_NOMEM leaves nothing. */
 int owners_init(struct owners *owners, uint64_t max_chunks);
@@ -63,26 +86,36 @@ static ALWAYS_INLINE struct bucket *owners_find(const struct owners *owners, uin
 	const uint64_t mask = (UINT64_C(1) << owners->bits) - 1;
 	uint64_t i = owners_home(owners, number);
 
-	while (owners->buckets[i].words && owners->buckets[i].number != number)
+	while (owners->buckets[i].pages && owners->buckets[i].number != number)
 		i = (i + 1) & mask;
 	return &owners->buckets[i];
 }
 
-/* The word of a page, NULL if there is no memory. */
-static ALWAYS_INLINE uint64_t *owners_word(struct owners *owners, uint64_t pfn)
+/* The byte of a page, NULL if there is no memory. */
+static ALWAYS_INLINE uint8_t *owners_page(struct owners *owners, uint64_t pfn)
 {
 	const uint64_t number = pfn >> CHUNK_SHIFT;
 
-	if (!owners->last.words || owners->last.number != number) {
+	if (!owners->last.pages || owners->last.number != number) {
 		const struct bucket *bucket = owners_find(owners, number);
 
-		if (!bucket->words)
+		if (!bucket->pages)
 			bucket = owners_add(owners, number);
 		if (!bucket)
 			return NULL;
 		owners->last = *bucket;
 	}
-	return &owners->last.words[pfn % CHUNK_PAGES];
+	return &owners->last.pages[pfn % CHUNK_PAGES];
+}
+
+/* The page below is of another block now: a page that followed it does not any more. */
+static inline void owners_part(const struct owners *owners, uint64_t pfn)
+{
+	const struct bucket *bucket = owners_find(owners, pfn >> CHUNK_SHIFT);
+	uint8_t *page = bucket->pages ? bucket->pages + pfn % CHUNK_PAGES : NULL;
+
+	if (page && owner_follows(*page))
+		*page |= OWNER_HEAD;
 }
 
 #endif

@@ -5,8 +5,8 @@
  * A free of one block is one whose pages all belong to the same event, and that event's order
  * tells whether the block came back whole.
  *
- * A page at random costs two lines of memory, a bucket and a word.  So events are taken a batch
- * at a time: all buckets are fetched, then all words, and then they are counted.
+ * A page at random costs two lines of memory, a bucket and a byte.  So events are taken a batch
+ * at a time: all buckets are fetched, then all bytes, and then they are counted.
  */
 #include "pgste/trace.h"
 #include "trace/owners.h"
@@ -15,10 +15,14 @@
 
 #define BATCH 64u
 
-/* Events of a batch, and the word of each one's first page, NULL if that has none yet. */
+/* Events of a batch, and the byte of each one's first page, NULL if that has none yet. */
 struct batch {
-	uint64_t events[BATCH], *words[BATCH];
+	uint64_t events[BATCH];
+	uint8_t *pages[BATCH];
 };
+
+/* A page's byte before an event; WAS_PART and more: live in a block of several pages. */
+enum { WAS_UNSEEN = 0, WAS_FREED = 1, WAS_ALLOCATED = 3, WAS_WHOLE = 5, WAS_PART = 6, NR_WAS };
 
 /* Counters that follow the events; in_use counts from the pages in use at the start. */
 struct count {
@@ -28,52 +32,67 @@ struct count {
 	uint64_t live, pages_left; /* that the limits allow */
 	uint64_t pages; /* walked, to ask now and then whether to go on */
 	int64_t in_use, peak_in_use;
+	uint64_t singles[2][NR_WAS]; /* allocs and frees of one page */
 };
 
 /*
  * A block of one page, of which traces are full.  Whether it is allocated or freed, live or not,
- * is as good as random: nothing here branches on it.
+ * is as good as random: nothing here branches on it, and count_singles does the rest.
  */
-static ALWAYS_INLINE void count_page(struct count *count, uint64_t i, bool is_free, uint64_t *word)
+static ALWAYS_INLINE void count_page(struct count *count, bool is_free, uint8_t *page)
 {
-	struct pgste_trace_summary *s = count->summary;
-	const uint64_t old = *word, freed = is_free, allocated = !is_free;
-	const uint64_t live = OWNER_EVENT(old) != 0, unseen = !(old & OWNER_SEEN);
-	const uint64_t whole = OWNER_ORDER(old) == 0;
+	static const uint8_t becomes[2][NR_WAS + 1] = {
+		{ WAS_WHOLE, WAS_WHOLE, WAS_WHOLE, WAS_WHOLE, WAS_WHOLE, WAS_WHOLE, WAS_WHOLE },
+		{ WAS_FREED, WAS_FREED, WAS_ALLOCATED, WAS_ALLOCATED, WAS_ALLOCATED, WAS_ALLOCATED,
+		  WAS_ALLOCATED },
+	};
+	const unsigned was = *page < WAS_PART ? *page : WAS_PART;
+	const unsigned live = was >= WAS_WHOLE, unseen = !was;
 
-	*word = (old & OWNER_ALLOCATED) | OWNER_SEEN;
-	if (!is_free)
-		*word = OWNER_OF(i, 0) | OWNER_ALLOCATED | OWNER_SEEN;
-	s->unique_pages += unseen;
-	s->unique_allocated += allocated & !(old & OWNER_ALLOCATED);
-	s->allocs_of_live += allocated & live;
-	s->frees_of_allocated += freed & live;
-	s->frees_of_unknown += freed & !live;
-	s->frees_of_block += freed & live & whole;
-	s->frees_of_part += freed & live & !whole;
-	s->live_at_start += freed & unseen;
-	count->live += allocated - live;
-	count->in_use += (int64_t)(allocated - live - (freed & unseen));
+	*page = becomes[is_free][was];
+	count->singles[is_free][was]++;
+	count->live += (uint64_t)!is_free - live;
+	count->in_use += (int64_t)!is_free - live - (is_free & unseen);
 }
 
-static int count_alloc(struct count *count, uint64_t i, uint64_t pfn, unsigned order)
+static void count_singles(struct count *count)
+{
+	struct pgste_trace_summary *s = count->summary;
+	const uint64_t *alloc = count->singles[false], *freed = count->singles[true];
+
+	for (unsigned was = 0; was < NR_WAS; was++) {
+		s->alloc_orders[0] += alloc[was];
+		s->free_orders[0] += freed[was];
+	}
+	s->unique_pages += alloc[WAS_UNSEEN] + freed[WAS_UNSEEN];
+	s->unique_allocated += alloc[WAS_UNSEEN] + alloc[WAS_FREED];
+	s->allocs_of_live += alloc[WAS_WHOLE] + alloc[WAS_PART];
+	s->frees_of_allocated += freed[WAS_WHOLE] + freed[WAS_PART];
+	s->frees_of_unknown += freed[WAS_UNSEEN] + freed[WAS_FREED] + freed[WAS_ALLOCATED];
+	s->frees_of_block += freed[WAS_WHOLE];
+	s->frees_of_part += freed[WAS_PART];
+	s->live_at_start += freed[WAS_UNSEEN];
+}
+
+static int count_alloc(struct count *count, uint64_t pfn, unsigned order)
 {
 	struct pgste_trace_summary *s = count->summary;
 	const uint64_t nr = UINT64_C(1) << order;
 	uint64_t hits = 0;
 
-	for (uint64_t page = pfn; page < pfn + nr; page++) {
-		uint64_t *word = owners_word(&count->owners, page);
+	for (uint64_t i = 0; i < nr; i++) {
+		uint8_t *page = owners_page(&count->owners, pfn + i);
 
-		if (!word)
+		if (!page)
 			return PGSTE_E_NOMEM;
 		if (watch_stops_at(count->pages++))
 			return PGSTE_E_CANCELLED;
-		hits += OWNER_EVENT(*word) != 0;
-		s->unique_pages += !(*word & OWNER_SEEN);
-		s->unique_allocated += !(*word & OWNER_ALLOCATED);
-		*word = OWNER_OF(i, order) | OWNER_ALLOCATED | OWNER_SEEN;
+		hits += owner_is_live(*page);
+		s->unique_pages += !*page;
+		s->unique_allocated += !owner_was_allocated(*page);
+		*page = (uint8_t)(OWNER_OF(order) | (i ? 0 : OWNER_HEAD));
 	}
+	owners_part(&count->owners, pfn + nr);
 	s->allocs_of_live += hits != 0;
 	count->live += nr - hits;
 	count->in_use += (int64_t)(nr - hits);
@@ -84,27 +103,30 @@ static int count_free(struct count *count, uint64_t pfn, unsigned order)
 {
 	struct pgste_trace_summary *s = count->summary;
 	const uint64_t nr = UINT64_C(1) << order;
-	uint64_t hits = 0, same = 0, first = 0, unseen = 0;
+	uint64_t hits = 0, follow = 0, unseen = 0;
+	unsigned first = 0;
 
-	for (uint64_t page = pfn; page < pfn + nr; page++) {
-		uint64_t *word = owners_word(&count->owners, page), owner;
+	for (uint64_t i = 0; i < nr; i++) {
+		uint8_t *page = owners_page(&count->owners, pfn + i);
 
-		if (!word)
+		if (!page)
 			return PGSTE_E_NOMEM;
 		if (watch_stops_at(count->pages++))
 			return PGSTE_E_CANCELLED;
-		owner = OWNER_EVENT(*word);
-		if (page == pfn)
-			first = *word;
-		hits += owner != 0;
-		same += owner && owner == OWNER_EVENT(first);
-		unseen += !(*word & OWNER_SEEN);
-		*word = (*word & OWNER_ALLOCATED) | OWNER_SEEN;
+		if (!i)
+			first = *page;
+		hits += owner_is_live(*page);
+		follow += i && owner_follows(*page);
+		unseen += !*page;
+		*page = owner_freed(*page);
 	}
 	s->frees_of_allocated += hits == nr;
 	s->frees_of_unknown += !hits;
-	if (same == nr) {
-		/* All of nr pages are of this block: it is whole exactly if it has as many. */
+	if (owner_is_live(first) && follow == nr - 1) {
+		/*
+		 * All of nr pages are of one block: it is whole exactly if it has as many.  Or the
+		 * first is a block of its own, and follow-ups are what is left of another's: 0.
+		 */
 		s->frees_of_block += OWNER_ORDER(first) == order;
 		s->frees_of_part += OWNER_ORDER(first) > order;
 	}
@@ -123,7 +145,7 @@ static bool is_event(uint64_t event)
 	       PGSTE_EVENT_PFN(event) + (UINT64_C(1) << order) <= UINT64_C(1) << 56;
 }
 
-/* Events [first, first + nr) and where their words are; false if one is none. */
+/* Events [first, first + nr) and where their bytes are; false if one is none. */
 static bool take_batch(const struct count *count, uint64_t first, unsigned nr, struct batch *batch)
 {
 	const struct owners *owners = &count->owners;
@@ -141,18 +163,17 @@ static bool take_batch(const struct count *count, uint64_t first, unsigned nr, s
 		const uint64_t pfn = PGSTE_EVENT_PFN(batch->events[k]);
 		const struct bucket *bucket = owners_find(owners, pfn >> CHUNK_SHIFT);
 
-		batch->words[k] = NULL;
-		if (bucket->words) {
-			batch->words[k] = bucket->words + pfn % CHUNK_PAGES;
-			__builtin_prefetch(batch->words[k], 1);
+		batch->pages[k] = NULL;
+		if (bucket->pages) {
+			batch->pages[k] = bucket->pages + pfn % CHUNK_PAGES;
+			__builtin_prefetch(batch->pages[k], 1);
 		}
 	}
 	return good;
 }
 
-/* Event number i, whose first page has this word. */
-static ALWAYS_INLINE int count_event(struct count *count, uint64_t i, uint64_t event,
-				     uint64_t *word)
+/* An event, whose first page has this byte. */
+static ALWAYS_INLINE int count_event(struct count *count, uint64_t event, uint8_t *page)
 {
 	struct pgste_trace_summary *s = count->summary;
 	const unsigned order = PGSTE_EVENT_ORDER(event);
@@ -164,23 +185,22 @@ static ALWAYS_INLINE int count_event(struct count *count, uint64_t i, uint64_t e
 	if (nr > count->pages_left)
 		return PGSTE_LIMIT_PAGES;
 	count->pages_left -= nr;
-	(is_free ? s->free_orders : s->alloc_orders)[order]++;
 	if (pfn < s->lowest_pfn)
 		s->lowest_pfn = pfn;
 	if (pfn + nr - 1 > s->highest_pfn)
 		s->highest_pfn = pfn + nr - 1;
-	if (!order && !word)
-		word = owners_word(&count->owners, pfn);
-	if (!order && !word)
-		return PGSTE_E_NOMEM;
-	if (!order && watch_stops_at(count->pages++))
-		return PGSTE_E_CANCELLED;
-	if (!order)
-		count_page(count, i, is_free, word);
-	else if (is_free)
-		error = count_free(count, pfn, order);
-	else
-		error = count_alloc(count, i, pfn, order);
+	if (!order) {
+		if (!page)
+			page = owners_page(&count->owners, pfn);
+		if (!page)
+			return PGSTE_E_NOMEM;
+		if (watch_stops_at(count->pages++))
+			return PGSTE_E_CANCELLED;
+		count_page(count, is_free, page);
+	} else {
+		(is_free ? s->free_orders : s->alloc_orders)[order]++;
+		error = is_free ? count_free(count, pfn, order) : count_alloc(count, pfn, order);
+	}
 	if (count->live > s->peak_live)
 		s->peak_live = count->live;
 	if (count->in_use > count->peak_in_use)
@@ -193,6 +213,7 @@ static void count_rest(struct count *count)
 {
 	struct pgste_trace_summary *s = count->summary;
 
+	count_singles(count);
 	for (unsigned order = 0; order <= PGSTE_MAX_ORDER; order++) {
 		s->alloc_events += s->alloc_orders[order];
 		s->free_events += s->free_orders[order];
@@ -216,7 +237,7 @@ static int count_events(struct count *count, uint64_t nr_events, int64_t *in_use
 			return PGSTE_E_ARG;
 		for (unsigned k = 0; k < nr; k++) {
 			const int error =
-				count_event(count, first + k, batch.events[k], batch.words[k]);
+				count_event(count, batch.events[k], batch.pages[k]);
 
 			if (error)
 				return error;

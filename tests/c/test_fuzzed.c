@@ -178,7 +178,7 @@ static void no_memory_is_not_a_limit(void)
 {
 	static const uint64_t events[] = { PGSTE_EVENT(PGSTE_EVENT_FREE, 0, 5) };
 	const struct pgste_trace_limits limits = { .pages = 100, .bytes = 100000 };
-	const struct pgste_trace_limits too_few = { .pages = 100, .bytes = 100 };
+	const struct pgste_trace_limits too_few = { .pages = 100, .bytes = 90 };
 	struct pgste_trace_summary summary;
 
 	CHECK(pgste_trace_summarize_within(events, 1, &limits, &summary, NULL) == PGSTE_OK);

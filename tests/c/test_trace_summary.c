@@ -93,7 +93,7 @@ static void test_summary_limits(void)
 	limits.pages--;
 	CHECK(pgste_trace_summarize_within(events, 3, &limits, &got, NULL) == PGSTE_LIMIT_PAGES);
 	limits.pages++;
-	limits.bytes = 600;	/* one piece of the table, which needs two */
+	limits.bytes = 150;	/* one piece of the table, which needs two */
 	CHECK(pgste_trace_summarize_within(events, 3, &limits, &got, NULL) == PGSTE_LIMIT_BYTES);
 	CHECK(got.unique_pages == UINT64_C(0x0707070707070707));
 }

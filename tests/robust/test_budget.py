@@ -251,8 +251,8 @@ def test_a_fleet_takes_what_a_summary_does(tmp_path: Path) -> None:
     short = Trace.from_arrays([0, 1, 1, 0], [4, 5, 4, 6], [0, 0, 0, 0])
     assert short._in_use().tolist() == [2, 1, 0, 1]
     path.write_bytes(line("alloc", 1 << 22, 22).encode() * 4)
-    trace = Trace.open(path, budget=Budget(8 * MIB, 1 << 32))
-    with pytest.raises(TraceError, match=r"a table of the pages .* more than the 8 MiB of memory"):
+    trace = Trace.open(path, budget=Budget(4 * MIB, 1 << 32))
+    with pytest.raises(TraceError, match=r"a table of the pages .* more than the 4 MiB of memory"):
         trace._in_use()
 
 
