@@ -16,6 +16,7 @@ import pgste
 from benchmarks import workloads
 from benchmarks.harness import Bar, Limit, Measure, Plan
 from pgste import Guest, Host, Orc, Replay
+from pgste.study.dense import pages_for
 from pgste.traces import Trace
 
 # Host frames as a share of the most pages in use at once; without pressure, one for each page.
@@ -40,9 +41,12 @@ def trace_of(name: str) -> tuple[Trace, int, int, int]:
 class Run:
     """A replay that is made anew for every round."""
 
-    def __init__(self, name: str, mechanism: str, share: float | None) -> None:
+    def __init__(self, name: str, mechanism: str, share: float | None, dense: bool = False) -> None:
         trace, self.base, self.pages, self.peak = trace_of(name)
         self.events, self.times = trace.events, trace.time
+        if dense:  # as `compare` has it
+            given = pages_for(trace, trace.summary(), mechanism)
+            self.events, self.base, self.pages = given.events, given.base, given.pages
         self.mechanism = mechanism
         self.frames = self.pages if share is None else int(self.peak * share)
         self.replay: Replay | None = None
@@ -208,8 +212,11 @@ def bench_reporting_of_order_0(measure: Measure, bits: int) -> None:
 
 @pytest.mark.parametrize("pressure", ["none", "mild"])
 def bench_replay_with_set_up_and_close(measure: Measure, pressure: str) -> None:
-    """The sample by cmma, from no host at all to one that is closed; the limit is the run alone."""
-    run, alone = (Run("sample", "cmma", PRESSURE[pressure]) for _ in range(2))
+    """The sample by cmma, from no host at all to one that is closed; the limit is the run alone.
+
+    Its guest has the pages that events name, as those of `compare` have.
+    """
+    run, alone = (Run("sample", "cmma", PRESSURE[pressure], dense=True) for _ in range(2))
 
     def whole() -> int:
         run.prepare()
@@ -231,6 +238,9 @@ def bench_replay_with_set_up_and_close(measure: Measure, pressure: str) -> None:
             pages=run.pages,
             check=check,
             limits={"the run alone": Limit(alone.subject, run.events.size, alone.prepare)},
+            bars=[Bar("replay of the sample with set-up and close", at_least=50e6)]
+            if pressure == "none"
+            else [],
             facts={"frames": run.frames, "peak_in_use": run.peak},
         )
     )

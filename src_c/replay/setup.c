@@ -16,21 +16,21 @@ struct first_events {
 static int first_events_of(const struct pgste_replay *r, struct first_events *first)
 {
 	struct block block;
-	uint64_t pages = 0;
+	uint64_t words = 0, in_word;
 
 	for (uint64_t i = 0; i < r->nr; i++) {
 		if (watch_stops_at(i))
 			return PGSTE_E_CANCELLED;
 		if (!replay_block(r, READ_ONCE(r->events[i]), &block))
 			return PGSTE_E_CHANGED;
-		for (uint64_t page = block.gfn; page < block.gfn + block.nr; page++) {
-			const uint64_t bit = UINT64_C(1) << page % 64;
+		for (; block.nr; block.gfn += in_word, block.nr -= in_word) {
+			const uint64_t bits = bits_of(block.gfn, block.nr, &in_word);
+			uint64_t *seen = &first->seen[block.gfn / 64];
 
-			if (watch_stops_at(++pages))
+			if (watch_stops_at(words++))
 				return PGSTE_E_CANCELLED;
-			if (!(first->seen[page / 64] & bit) && block.is_free)
-				first->is_free[page / 64] |= bit;
-			first->seen[page / 64] |= bit;
+			first->is_free[block.gfn / 64] |= block.is_free ? bits & ~*seen : 0;
+			*seen |= bits;
 		}
 	}
 	return PGSTE_OK;
