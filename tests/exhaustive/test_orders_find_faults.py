@@ -18,10 +18,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-pthread"]
 # Two threads must meet within some nanoseconds.  Most faults are seen at the first try; beside
-# other programs, which keep threads from running at once, 40 have missed one.
+# other programs, which keep threads from running at once, 120 have missed one: so it is alone.
 TRIES = 120
 
-pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core only")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core only"),
+]
 
 # file, what it says, what the faulty copy says, which test sees it
 FAULTS = {

@@ -331,8 +331,8 @@ CASES = {
         whole = trace.summary(budget)
         def call():
             assert trace.summary(budget) == whole
-        sweep(call, lambda done: None, 64 * MIB)
-        assert sweep(call, lambda done: None, 64 * MIB).count(False) > 3
+        sweep(call, lambda done: None, 16 * MIB)
+        assert sweep(call, lambda done: None, 16 * MIB).count(False) > 3
     """,
     "guarantees": """
         system = pgste.guarantees.__globals__["SYSTEMS"][0]
