@@ -25,9 +25,9 @@ def sparse_trace(random: Random, events: int = 600) -> Trace:
     islands = sorted(random.sample(range(span // 16), span // 160))
     rows = []
     for i in range(random.randint(300, events)):
-        order = random.choice((0, 0, 0, 1, 2, 4))
-        page = 16 * random.choice(islands) + (random.randrange(16) >> order << order)
-        rows.append((random.choice((ALLOC, FREE)), page + 5_000, order, i * 8_000_000))
+        size = random.choice((0, 0, 0, 1, 2, 4))
+        page = 16 * random.choice(islands) + (random.randrange(16) >> size << size)
+        rows.append((random.choice((ALLOC, FREE)), page + 5_000, size, i * 8_000_000))
     kind, pfn, order, time = zip(*rows, strict=True)
     return Trace.from_arrays(kind, pfn, order, time)
 
