@@ -123,6 +123,7 @@ static ALWAYS_INLINE void prefetch(const struct pgste_guest *guest, const uint64
 
 	__builtin_prefetch(&guest->mm.state[far], 1);
 	__builtin_prefetch(&guest->mm.pte[far], 1);
+	__builtin_prefetch(&guest->mm.rest[far], 1); /* a fault sets UC in it */
 	/* of a page without a mapping it is frame 0, which does no harm */
 	__builtin_prefetch(guest->mm.state[near] & PGSTE_STATE_SWAP ? slot : frame, 1);
 }
