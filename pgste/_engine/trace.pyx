@@ -224,7 +224,8 @@ def summarize(events, uint64_t most_pages, uint64_t most_bytes, in_use=None):
 def dense(events, accesses, uint64_t base, uint64_t pages):
     """Events and accesses without pages that no event names, and how many pages there are then.
 
-    pgste_trace_dense in trace.h says which stay.  The arrays are new.  All of them are of the ``pages`` from pfn ``base`` on: ChangedError if not; MemoryError.
+    pgste_trace_dense in trace.h says which stay.  The arrays are new.
+    All of them are of the ``pages`` from pfn ``base`` on: ChangedError if not; MemoryError.
     """
     cdef cnp.ndarray array = plain_array(events, "events", sizeof(uint64_t))
     cdef cnp.ndarray touches = plain_array(accesses, "accesses", sizeof(uint64_t))

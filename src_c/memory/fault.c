@@ -5,6 +5,7 @@
  */
 #include "memory/key.h"
 #include "memory/undo.h"
+#include "memory/zero_page.h"
 
 static int fault_zero(struct mm *mm, uint64_t gfn, enum pte_access access,
 		      uint32_t *frame)

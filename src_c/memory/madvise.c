@@ -3,7 +3,7 @@
  * What madvise does to one page of a guest's memory: MADV_DONTNEED (zap_pte_range) and MADV_FREE
  * (madvise_free_pte_range).  docs/model.md section 7.
  */
-#include "memory/memory.h"
+#include "memory/zero_page.h"
 
 /* Foreign words are cleared without the host hearing of it. */
 static void drop_foreign(struct mm *mm, uint64_t gfn)

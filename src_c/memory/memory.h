@@ -220,16 +220,6 @@ static inline bool is_zero_page_word(const struct mm *mm, uint64_t word)
 }
 /* The PTE of the host, in dat guests of its own table (host_pte.c). */
 uint64_t host_word(const struct mm *mm, uint64_t gfn);
-/* Is the page mapped so?  Of dat guests in both tables, or in the host's alone. */
-static inline bool maps_zero_page(const struct mm *mm, uint64_t gfn)
-{
-	const uint64_t cold = mm->pte[gfn];
-
-	if (!(cold & COLD_FOREIGN) || !mm->allow_cow_sharing)
-		return false;
-	return is_zero_page_word(mm, host_word(mm, gfn)) &&
-	       (pte_is_apart(mm, gfn) || is_zero_page_word(mm, cold));
-}
 /* May there be PTEs that no access can be made by? */
 static inline bool has_strangers(const struct mm *mm)
 {

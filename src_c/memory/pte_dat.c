@@ -7,6 +7,7 @@
  */
 #include "memory/key_dat.h"
 #include "memory/pte_layer.h"
+#include "memory/zero_page.h"
 
 static bool on_swap(const struct mm *mm, uint64_t gfn)
 {

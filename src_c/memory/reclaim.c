@@ -6,6 +6,7 @@
 #include "memory/undo.h"
 #include "memory/victims.h"
 #include "memory/vmscan.h"
+#include "memory/zero_page.h"
 
 /* shrink_folio_list looks no further at a folio whose lock it does not get, or at writeback. */
 static bool is_busy(const struct frame *f)

@@ -9,6 +9,7 @@
 
 #include "memory/exchange.h"
 #include "memory/undo.h"
+#include "memory/zero_page.h"
 
 void zero_page_fault(struct mm *mm, uint64_t gfn)
 {

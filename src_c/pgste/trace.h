@@ -51,7 +51,7 @@ struct pgste_trace_summary {
 };
 const char *pgste_trace_summary_name(unsigned i);
 /*
- * Takes 96 bytes of memory for each 64 pages, aligned, of which one is in an event.   PGSTE_E_ARG:
+ * Takes 96 bytes of memory for each 64 pages, aligned, of which one is in an event.  PGSTE_E_ARG:
  * an event with kind > 1, order > 39 or a block that reaches above pfn 2^56; PGSTE_E_NOMEM, also
  * when the table would need more than half of this machine's memory.
  */

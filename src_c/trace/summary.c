@@ -41,7 +41,7 @@ struct count {
  */
 static ALWAYS_INLINE void count_page(struct count *count, bool is_free, uint8_t *page)
 {
-	static const uint8_t becomes[2][NR_WAS + 1] = {
+	static const uint8_t becomes[2][NR_WAS] = {
 		{ WAS_WHOLE, WAS_WHOLE, WAS_WHOLE, WAS_WHOLE, WAS_WHOLE, WAS_WHOLE, WAS_WHOLE },
 		{ WAS_FREED, WAS_FREED, WAS_ALLOCATED, WAS_ALLOCATED, WAS_ALLOCATED, WAS_ALLOCATED,
 		  WAS_ALLOCATED },
