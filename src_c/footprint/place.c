@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A trace's frees and allocs in the pages that another allocator hands out. */
+#include "base/event.h"
 #include "footprint/place.h"
-#include "pgste/trace.h"
 
 struct placer {
 	const struct pgste_place_config *config;
@@ -12,25 +12,9 @@ struct placer {
 	uint64_t steps;
 };
 
-struct placed {
-	uint64_t first, nr;
-	unsigned order;
-	bool is_free;
-};
-
-static bool placer_event(const struct placer *p, uint64_t word, struct placed *block)
+static bool placer_event(const struct pgste_place_config *config, uint64_t i, struct block *block)
 {
-	const struct pgste_place_config *config = p->config;
-	const uint64_t pfn = PGSTE_EVENT_PFN(word);
-
-	block->order = PGSTE_EVENT_ORDER(word);
-	block->is_free = PGSTE_EVENT_KIND(word) == PGSTE_EVENT_FREE;
-	if (PGSTE_EVENT_KIND(word) > PGSTE_EVENT_FREE || block->order > PGSTE_MAX_ORDER ||
-	    pfn < config->base_pfn)
-		return false;
-	block->first = pfn - config->base_pfn;
-	block->nr = UINT64_C(1) << block->order;
-	return block->first < config->nr_pages && block->nr <= config->nr_pages - block->first;
+	return event_block(READ_ONCE(config->events[i]), config->base_pfn, config->nr_pages, block);
 }
 
 /* Pages that are in use before the trace, in order. */
@@ -42,9 +26,9 @@ static int placer_starts(struct placer *p)
 	int error = seen && used ? PGSTE_OK : PGSTE_E_NOMEM;
 
 	for (uint64_t i = 0; i < config->nr_events && !error; i++) {
-		struct placed block;
+		struct block block;
 
-		if (!placer_event(p, READ_ONCE(config->events[i]), &block)) {
+		if (!placer_event(config, i, &block)) {
 			error = PGSTE_E_ARG;
 			break;
 		}
@@ -84,7 +68,7 @@ static bool placer_writes(struct placer *p, uint64_t kind, unsigned order, uint6
 }
 
 /* Does the block lie in one piece that the buddy could have as a block? */
-static bool in_one_piece(const struct placer *p, const struct placed *block)
+static bool in_one_piece(const struct placer *p, const struct block *block)
 {
 	const uint64_t first = p->at[block->first];
 
@@ -97,7 +81,7 @@ static bool in_one_piece(const struct placer *p, const struct placed *block)
 }
 
 /* Pages of the block that are in use are free. */
-static bool placer_frees(struct placer *p, const struct placed *block, uint64_t from)
+static bool placer_frees(struct placer *p, const struct block *block, uint64_t from)
 {
 	const bool whole = block->is_free && block->order <= PLACE_MAX_ORDER &&
 			   in_one_piece(p, block);
@@ -122,10 +106,10 @@ static int placer_runs(struct placer *p)
 	const struct pgste_place_config *config = p->config;
 
 	for (uint64_t i = 0; i < config->nr_events; i++) {
-		struct placed block;
+		struct block block;
 		uint64_t place;
 
-		if (!placer_event(p, READ_ONCE(config->events[i]), &block))
+		if (!placer_event(config, i, &block))
 			return PGSTE_E_CHANGED;
 		if (watch_stops_at(p->steps++))
 			return PGSTE_E_CANCELLED;

@@ -2,8 +2,8 @@
 /* The trace: its events in time, what is due between them, and what is held meanwhile. */
 #include <string.h>
 
+#include "base/event.h"
 #include "footprint/footprint.h"
-#include "pgste/trace.h"
 
 static const struct fp_rule fp_keep = { 0 };
 static const struct fp_rule *const fp_rules[] = {
@@ -12,25 +12,9 @@ static const struct fp_rule *const fp_rules[] = {
 	[PGSTE_FOOTPRINT_AGE] = &fp_age,
 };
 
-struct fp_block {
-	uint64_t first, nr;
-	unsigned order;
-	bool is_free;
-};
-
-static bool fp_event(const struct footprint *f, uint64_t word, struct fp_block *block)
+static bool fp_event(const struct pgste_footprint_config *config, uint64_t i, struct block *block)
 {
-	const struct pgste_footprint_config *config = f->config;
-	const uint64_t pfn = PGSTE_EVENT_PFN(word);
-
-	block->order = PGSTE_EVENT_ORDER(word);
-	if (PGSTE_EVENT_KIND(word) > PGSTE_EVENT_FREE || block->order > PGSTE_MAX_ORDER ||
-	    pfn < config->base_pfn)
-		return false;
-	block->is_free = PGSTE_EVENT_KIND(word) == PGSTE_EVENT_FREE;
-	block->first = pfn - config->base_pfn;
-	block->nr = UINT64_C(1) << block->order;
-	return block->first < config->nr_pages && block->nr <= config->nr_pages - block->first;
+	return event_block(READ_ONCE(config->events[i]), config->base_pfn, config->nr_pages, block);
 }
 
 /* ---- before the trace ---- */
@@ -42,9 +26,9 @@ static int fp_first_events(struct footprint *f)
 
 	for (uint64_t i = 0; i < config->nr_events; i++) {
 		const uint64_t time = READ_ONCE(config->times_ns[i]);
-		struct fp_block block;
+		struct block block;
 
-		if (!fp_event(f, READ_ONCE(config->events[i]), &block) || time < before)
+		if (!fp_event(config, i, &block) || time < before)
 			return PGSTE_E_ARG;
 		before = time;
 		for (uint64_t page = block.first; page < block.first + block.nr; page++) {
@@ -144,7 +128,7 @@ static void fp_free(struct footprint *f, uint64_t first, uint64_t nr, unsigned o
 }
 
 /* Pages of a block that are in use: the block, or else runs of them as single pages. */
-static void fp_free_used(struct footprint *f, const struct fp_block *block, bool one_by_one)
+static void fp_free_used(struct footprint *f, const struct block *block, bool one_by_one)
 {
 	const uint64_t end = block->first + block->nr;
 	uint64_t page = block->first;
@@ -164,7 +148,7 @@ static void fp_free_used(struct footprint *f, const struct fp_block *block, bool
 	}
 }
 
-static void fp_alloc(struct footprint *f, const struct fp_block *block)
+static void fp_alloc(struct footprint *f, const struct block *block)
 {
 	const uint64_t end = block->first + block->nr;
 
@@ -182,7 +166,7 @@ static void fp_alloc(struct footprint *f, const struct fp_block *block)
 }
 
 /* An event that was there when the guest was set up named all of its pages. */
-static bool fp_knows(const struct footprint *f, const struct fp_block *block)
+static bool fp_knows(const struct footprint *f, const struct block *block)
 {
 	for (uint64_t page = block->first; page < block->first + block->nr; page++)
 		if (!(f->pages[page] & FP_SEEN))
@@ -198,9 +182,9 @@ static int fp_run(struct footprint *f)
 	fp_look(f);
 	for (uint64_t i = 0; i < config->nr_events; i++) {
 		const uint64_t time = READ_ONCE(config->times_ns[i]) - start;
-		struct fp_block block;
+		struct block block;
 
-		if (!fp_event(f, READ_ONCE(config->events[i]), &block) || time < f->now ||
+		if (!fp_event(config, i, &block) || time < f->now ||
 		    !fp_knows(f, &block))
 			return PGSTE_E_CHANGED;
 		if (fp_stops(f, block.nr) || fp_pass_to(f, time))

@@ -3,6 +3,7 @@
 #ifndef REPLAY_REPLAY_H
 #define REPLAY_REPLAY_H
 
+#include "base/event.h"
 #include "guest/guest.h"
 #include "pgste/replay.h"
 
@@ -26,30 +27,11 @@ struct pgste_replay {
 	double frame_ns, swap_ns, ns;
 };
 
-/* A block as an event names it. */
-struct block {
-	uint64_t gfn, nr;
-	unsigned order;
-	bool is_free;
-};
-
-/*
- * The event's block, from a word that was read once: false if it is none inside the guests.
- * The array is the caller's, so this is asked at every use.
- */
+/* The event's block, from a word that was read once: false if it is none inside the guests. */
 static ALWAYS_INLINE bool replay_block(const struct pgste_replay *r, uint64_t event,
 				       struct block *block)
 {
-	const unsigned order = PGSTE_EVENT_ORDER(event);
-	const uint64_t gfn = PGSTE_EVENT_PFN(event) - r->base_pfn;
-
-	if (PGSTE_EVENT_KIND(event) > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER)
-		return false;
-	block->gfn = gfn;
-	block->nr = UINT64_C(1) << order;
-	block->order = order;
-	block->is_free = PGSTE_EVENT_KIND(event) == PGSTE_EVENT_FREE;
-	return gfn < r->nr_pages && block->nr <= r->nr_pages - gfn;
+	return event_block(event, r->base_pfn, r->nr_pages, block);
 }
 
 /* Do the accesses that come before the event that is next (access.c). */

@@ -95,13 +95,13 @@ static ALWAYS_INLINE int replay_event(struct pgste_replay *r, uint64_t event)
 
 	if (!replay_block(r, event, &block))
 		return PGSTE_E_CHANGED;
-	if (__builtin_expect(r->holes, 0) && !replay_in_slots(r, block.gfn, block.nr))
+	if (__builtin_expect(r->holes, 0) && !replay_in_slots(r, block.first, block.nr))
 		return PGSTE_E_GFN;
 	for (unsigned i = 0; i < r->nr_guests; i++) {
 		if (block.is_free) {
-			replay_free(r, r->guests[i], block.gfn, block.order);
+			replay_free(r, r->guests[i], block.first, block.order);
 		} else {
-			int error = replay_alloc(r, r->guests[i], block.gfn, block.order);
+			int error = replay_alloc(r, r->guests[i], block.first, block.order);
 
 			if (error)
 				return error;
@@ -300,7 +300,7 @@ static bool events_valid(const struct pgste_replay *r)
 
 	for (uint64_t i = 0; i < r->nr; i++)
 		if (!replay_block(r, READ_ONCE(r->events[i]), &block) ||
-		    (holes && !replay_in_slots(r, block.gfn, block.nr)))
+		    (holes && !replay_in_slots(r, block.first, block.nr)))
 			return false;
 	return true;
 }

@@ -23,13 +23,13 @@ static int first_events_of(const struct pgste_replay *r, struct first_events *fi
 			return PGSTE_E_CANCELLED;
 		if (!replay_block(r, READ_ONCE(r->events[i]), &block))
 			return PGSTE_E_CHANGED;
-		for (; block.nr; block.gfn += in_word, block.nr -= in_word) {
-			const uint64_t bits = bits_of(block.gfn, block.nr, &in_word);
-			uint64_t *seen = &first->seen[block.gfn / 64];
+		for (; block.nr; block.first += in_word, block.nr -= in_word) {
+			const uint64_t bits = bits_of(block.first, block.nr, &in_word);
+			uint64_t *seen = &first->seen[block.first / 64];
 
 			if (watch_stops_at(words++))
 				return PGSTE_E_CANCELLED;
-			first->is_free[block.gfn / 64] |= block.is_free ? bits & ~*seen : 0;
+			first->is_free[block.first / 64] |= block.is_free ? bits & ~*seen : 0;
 			*seen |= bits;
 		}
 	}

@@ -4,8 +4,7 @@
  * are: what has no neighbour gets none.  A page's new number is how many of the pages that stay
  * are below it: bits before its word, and the bits below it in the word.
  */
-#include "base/base.h"
-#include "pgste/trace.h"
+#include "base/event.h"
 
 struct named {
 	uint64_t *bits;	  /* a bit a page: it stays */
@@ -13,28 +12,19 @@ struct named {
 	uint64_t base, nr_pages;
 };
 
-/* A block of an event, or an access's page; false if it is not of these pages. */
-static ALWAYS_INLINE bool block_of(const struct named *named, uint64_t event, uint64_t *page,
-				   uint64_t *nr)
-{
-	const unsigned order = PGSTE_EVENT_ORDER(event);
-
-	*page = PGSTE_EVENT_PFN(event) - named->base;
-	*nr = order <= PGSTE_MAX_ORDER ? UINT64_C(1) << order : UINT64_MAX;
-	return *page < named->nr_pages && *nr <= named->nr_pages - *page;
-}
-
 static int name_pages(struct named *named, const uint64_t *events, uint64_t nr_events)
 {
-	uint64_t page, nr, in_word;
+	struct block block;
+	uint64_t in_word;
 
 	for (uint64_t i = 0; i < nr_events; i++) {
 		if (watch_stops_at(i))
 			return PGSTE_E_CANCELLED;
-		if (!block_of(named, READ_ONCE(events[i]), &page, &nr))
+		if (!event_block(READ_ONCE(events[i]), named->base, named->nr_pages, &block))
 			return PGSTE_E_ARG;
-		for (; nr; page += in_word, nr -= in_word)
-			named->bits[page / 64] |= bits_of(page, nr, &in_word);
+		for (; block.nr; block.first += in_word, block.nr -= in_word)
+			named->bits[block.first / 64] |=
+				bits_of(block.first, block.nr, &in_word);
 	}
 	return PGSTE_OK;
 }
@@ -65,19 +55,15 @@ static int count_before(struct named *named, uint64_t *total)
 static int renumber(const struct named *named, const uint64_t *events, uint64_t nr_events,
 		    uint64_t *out)
 {
-	uint64_t page, nr;
-
 	for (uint64_t i = 0; i < nr_events; i++) {
 		const uint64_t event = READ_ONCE(events[i]);
-		uint64_t bits, below;
+		uint64_t page = PGSTE_EVENT_PFN(event) - named->base, bits, below;
 
 		if (watch_stops_at(i))
 			return PGSTE_E_CANCELLED;
-		if (!block_of(named, event, &page, &nr))
+		if (page >= named->nr_pages || !(named->bits[page / 64] >> page % 64 & 1))
 			return PGSTE_E_ARG;
 		bits = named->bits[page / 64];
-		if (!(bits >> page % 64 & 1))
-			return PGSTE_E_ARG;
 		below = bits & ((UINT64_C(1) << page % 64) - 1);
 		page = named->before[page / 64] + (uint64_t)__builtin_popcountll(below);
 		out[i] = page << 8 | (event & 0xff);
