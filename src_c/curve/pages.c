@@ -1,31 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "base/event.h"
 #include "curve/curve.h"
-#include "pgste/trace.h"
 
 #define MOST_PFN (UINT64_C(1) << 56)
 #define MOST_PAGES (UINT64_C(1) << 30) /* of all guests: stamps have 32 bits */
 
-static bool event_block(uint64_t event, uint64_t *first, uint64_t *nr, bool *is_free)
-{
-	const unsigned order = PGSTE_EVENT_ORDER(event);
-
-	if (PGSTE_EVENT_KIND(event) > PGSTE_EVENT_FREE || order > PGSTE_MAX_ORDER)
-		return false;
-	*first = PGSTE_EVENT_PFN(event);
-	*nr = UINT64_C(1) << order;
-	*is_free = PGSTE_EVENT_KIND(event) == PGSTE_EVENT_FREE;
-	return *nr <= MOST_PFN - *first;
-}
-
 bool pages_block(const struct pages *p, uint64_t event, uint64_t *first, uint64_t *nr,
 		 bool *is_free)
 {
-	if (!event_block(event, first, nr, is_free) || *first < p->lowest)
+	struct block block;
+
+	if (!event_block(event, p->lowest, p->span, &block))
 		return false;
-	*first -= p->lowest;
-	return *first < p->span && *nr <= p->span - *first;
+	*first = block.first;
+	*nr = block.nr;
+	*is_free = block.is_free;
+	return true;
 }
 
 /* A pfn is looked at by a hash of it, so that pages side by side are no more alike than others. */
@@ -40,18 +32,18 @@ static bool is_sampled(uint64_t pfn, uint64_t share)
 
 static int find_span(struct pages *p, const struct pgste_curve_config *config)
 {
-	uint64_t first, nr, end = 0;
-	bool is_free;
+	struct block block;
+	uint64_t end = 0;
 
 	p->lowest = MOST_PFN;
 	for (uint64_t i = 0; i < config->nr_events; i++) {
-		if (!event_block(READ_ONCE(config->events[i]), &first, &nr, &is_free))
+		if (!event_block(READ_ONCE(config->events[i]), 0, MOST_PFN, &block))
 			return PGSTE_E_ARG;
 		if (watch_stops_at(i))
 			return PGSTE_E_CANCELLED;
-		p->lowest = min_u64(p->lowest, first);
-		if (first + nr > end)
-			end = first + nr;
+		p->lowest = min_u64(p->lowest, block.first);
+		if (block.first + block.nr > end)
+			end = block.first + block.nr;
 	}
 	p->span = end > p->lowest ? end - p->lowest : 0;
 	return PGSTE_OK;
