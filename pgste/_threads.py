@@ -3,18 +3,32 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from pgste._checks import count_of
 from pgste._engine.watch import Team, reporting
 
-__all__ = ["run_each"]
+__all__ = ["MAX_THREADS", "cpus", "run_each", "threads_asked"]
+
+MAX_THREADS = 64
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _SECONDS = 0.1  # between two reports
+
+
+def cpus() -> int:
+    """How many this process may use, up to `MAX_THREADS`."""
+    return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+
+
+def threads_asked(threads: int | None) -> int | None:
+    """The checked argument ``threads``; None is as many as there are CPUs, and memory, for."""
+    return None if threads is None else count_of("threads", threads, MAX_THREADS)
 
 
 def run_each(

@@ -553,6 +553,21 @@ cdef extern from "pgste.h" nogil:
         const uint64_t *places, uint64_t nr)
     int64_t pgste_replay_run(pgste_replay *replay, uint64_t n)
     int64_t pgste_replay_run_until(pgste_replay *replay, uint64_t ns, uint64_t n)
+    cdef struct pgste_replay_stops:
+        const uint64_t *at
+        const uint8_t *flush
+        uint64_t nr
+        bool_t by_time
+
+    cdef struct pgste_replay_sample:
+        uint64_t events
+        uint64_t frames
+        uint64_t swap_slots
+        uint64_t pages_allocated
+        uint64_t pages_freed
+
+    int64_t pgste_replay_run_stops(pgste_replay *replay, const pgste_replay_stops *stops,
+        uint64_t *next, pgste_replay_sample *samples, uint64_t n)
     uint64_t pgste_replay_position(const pgste_replay *replay)
     void pgste_replay_get_stats(const pgste_replay *replay, pgste_replay_stats *stats)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from pgste._engine._c cimport pgste_replay
+from pgste._engine._c cimport pgste_replay, pgste_replay_sample, pgste_replay_stops
 from pgste._engine.unit cimport Unit
 
 
@@ -17,4 +17,6 @@ cdef class Replay:
     cdef int begin(self) except -1
     cdef int take_accesses(self, object accesses, object places, uint64_t base) except -1
     cdef object go_on(self, uint64_t most, bint by_time, uint64_t ns)
+    cdef uint64_t go_to(self, pgste_replay_stops *stops, pgste_replay_sample *samples) except? 0
+    cdef int raise_failed(self, int64_t error, uint64_t position) except -1
     cdef int raise_ended(self, uint64_t position) except -1

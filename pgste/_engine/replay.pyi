@@ -2,6 +2,9 @@
 from collections.abc import Sequence
 from typing import SupportsIndex
 
+import numpy as np
+import numpy.typing as npt
+
 from pgste._engine.arguments import Integers
 from pgste._engine.guest import Guest
 from pgste._engine.host import Host
@@ -18,6 +21,13 @@ class Replay:
     ) -> None: ...
     def run(self, n: SupportsIndex | None = None) -> int: ...
     def run_until(self, ns: SupportsIndex) -> int: ...
+    def run_samples(
+        self,
+        at: Integers,
+        flush: npt.ArrayLike | None = None,
+        *,
+        events: bool = False,
+    ) -> dict[str, npt.NDArray[np.uint64]]: ...
     @property
     def guests(self) -> tuple[Guest, ...]: ...
     @property

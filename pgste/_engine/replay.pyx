@@ -4,7 +4,7 @@
 cimport cython
 cimport pgste._engine._numpy as cnp
 from cpython.ref cimport PyObject
-from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -23,12 +23,15 @@ from pgste._engine._c cimport (
     pgste_replay_new,
     pgste_replay_position,
     pgste_replay_run,
+    pgste_replay_run_stops,
     pgste_replay_run_until,
+    pgste_replay_sample,
     pgste_replay_set_accesses,
     pgste_replay_stats,
     pgste_replay_stats_name,
+    pgste_replay_stops,
 )
-from pgste._engine.arguments cimport integer, integer_array, values_for
+from pgste._engine.arguments cimport as_array, boolean, integer, integer_array, values_for
 from pgste._engine.guest cimport Guest
 from pgste._engine.names cimport names_of, shown, strerror, with_names
 from pgste._engine.unit cimport PyThreadState
@@ -36,9 +39,12 @@ from pgste._engine.watch cimport watch_begin, watch_end, watch_goes_on, watch_ra
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pgste.errors import BY_CODE, ArgumentError, ArgumentTypeError, ModelMemoryError
 
 cdef tuple STATS = names_of(pgste_replay_stats_name)
+cdef tuple SAMPLE = ("events", "frames", "swap_slots", "pages_allocated", "pages_freed")
 
 cdef enum:
     SLICE = 1024  # events of all guests between two looks for signals
@@ -257,8 +263,93 @@ cdef class Replay:
         if ended:
             self.raise_ended(position)
         if nr < 0:
-            raise BY_CODE[nr](f"events[{position}]: {strerror(<int>nr)}")
+            self.raise_failed(nr, position)
         return done
+
+    def run_samples(self, at, flush=None, *, events=False):
+        """Replay up to each of these moments in turn, and tell what memory is in use there.
+
+        It does what `run_until`, `Host.flush_stats` and looks at counters do, but takes the GIL
+        for none of them.  A moment that has passed already is looked at once more.
+
+        Parameters
+        ----------
+        at : array of int
+            Times in nanoseconds as for `run_until`, ascending.
+        flush : array of bool, optional
+            For each moment, whether `Host.flush_stats` is called there.
+        events : bool
+            `at` are numbers of events done instead, of a replay that may have no times.
+
+        Returns
+        -------
+        dict
+            Arrays of uint64 with an element for each moment: ``events`` done, ``frames`` and
+            ``swap_slots`` in use, and ``pages_allocated`` and ``pages_freed`` by the first guest.
+            They are shorter if the replay failed on the way: the next call raises why.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            Nothing was replayed.
+        OutOfFramesError, GfnError
+            As for `run`, before the first of the moments.
+        KeyboardInterrupt
+            As for `run`, whatever was looked at.
+        """
+        cdef pgste_replay_stops stops
+        cdef unsigned step = 0
+        cdef cnp.ndarray samples
+        cdef uint64_t done
+        cdef object times, flushes
+        stops.by_time = not boolean(events, "events")
+        if self.c != NULL and stops.by_time and self.time_array is None:
+            raise ArgumentError("at: times, of a replay that was made without times")
+        times = integer_array(at, "at", UINT64_MAX)
+        stops.nr = times.shape[0]
+        times = values_for(times, "at", stops.nr, cnp.NPY_UINT64, &step).copy()  # what is checked
+        if (times[1:] < times[:-1]).any():
+            raise ArgumentError("at: the moments do not ascend")
+        stops.at = <const uint64_t *>cnp.array_data(times)
+        stops.flush = NULL
+        if flush is not None:
+            flushes = as_array(flush, "flush")
+            if flushes.dtype != np.bool_ or flushes.shape != times.shape:
+                raise ArgumentError(
+                    f"flush: {shown(flush)} is not an array of {stops.nr} bools, one for each moment"
+                )
+            flushes = flushes.copy()
+            stops.flush = <const uint8_t *>cnp.array_data(flushes)
+        samples = np.empty((len(SAMPLE), stops.nr + 1), np.uint64, order="F")
+        done = self.go_to(&stops, <pgste_replay_sample *>cnp.array_data(samples))
+        return {name: samples[i, :done].copy() for i, name in enumerate(SAMPLE)}
+
+    cdef uint64_t go_to(self, pgste_replay_stops *stops, pgste_replay_sample *samples) except? 0:
+        """From stop to stop; how many are reached.  Signals are heard on the way."""
+        cdef PyThreadState *ts
+        cdef uint64_t next_stop = 0, slice, position
+        cdef int64_t nr = 0
+        cdef bint ended
+        if self.c == NULL:
+            raise ArgumentError("a replay that was never made cannot run")
+        slice = max(SLICE // <uint64_t>len(self.guests), <uint64_t>1)
+        self.begin()
+        ts = watch_begin(<PyObject *>self.host)
+        while True:
+            nr = pgste_replay_run_stops(self.c, stops, &next_stop, samples, slice)
+            if nr < 0 or next_stop == stops.nr or not watch_goes_on():
+                break
+        position = pgste_replay_position(self.c)
+        ended = watch_end(ts)
+        self.host.unlock()
+        if ended:
+            self.raise_ended(position)
+        if nr < 0 and next_stop == 0:
+            self.raise_failed(nr, position)
+        return next_stop
+
+    cdef int raise_failed(self, int64_t error, uint64_t position) except -1:
+        raise BY_CODE[error](f"events[{position}]: {strerror(<int>error)}")
 
     cdef int raise_ended(self, uint64_t position) except -1:
         try:
@@ -267,7 +358,7 @@ cdef class Replay:
             if hasattr(error, "add_note"):  # Python 3.11
                 error.add_note(
                     f"the replay stands at event {position} of {len(self.event_array)},"
-                    " from where run() and run_until() go on"
+                    " from where run() and the like go on"
                 )
             raise
 

@@ -73,9 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=whole_number,
-        default=1,
         metavar="N",
-        help="mechanisms replayed at once (default 1)",
+        help="mechanisms replayed at once (default: as many as there are CPUs, and memory, for)",
     )
     parser.add_argument(
         "--swap-slots",

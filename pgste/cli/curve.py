@@ -61,9 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=whole_number,
-        default=1,
         metavar="N",
-        help="mechanisms at once (default 1)",
+        help="mechanisms at once (default: as many as there are CPUs, and memory, for)",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(

@@ -9,15 +9,14 @@ that were searched.  docs/guarantees.md explains questions, actions and systems.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from pgste._checks import check_callable, check_flag, count_of, items_of, name_of, names_of
+from pgste._checks import check_callable, check_flag, items_of, name_of, names_of
 from pgste._engine.search import search
 from pgste._engine.watch import Progress as Searched
-from pgste._threads import run_each
+from pgste._threads import cpus, run_each, threads_asked
 from pgste.errors import ArgumentError
 from pgste.guarantees.columns import MECHANISMS, Subject
 from pgste.guarantees.questions import QUESTIONS, Question
@@ -34,7 +33,6 @@ Progress = Callable[[str, int, int], object]
 _MAX_STATES = 40_000_000
 _MAX_STEPS = 64  # PGSTE_SEARCH_STEPS
 BACKINGS = ("anonymous", "memfd")
-MAX_THREADS = 64
 
 
 def guarantees(
@@ -85,15 +83,14 @@ def guarantees(
     keys = tuple(subject.key for subject in MECHANISMS)
     wanted = keys if mechanisms is None else names_of("mechanisms", mechanisms, keys)
     systems = _checked(systems)
-    if threads is not None:
-        threads = count_of("threads", threads, MAX_THREADS)
+    asked = threads_asked(threads)
     check_callable("progress", progress)
     subjects = _in_world([s for s in MECHANISMS if s.key in wanted], backing, pinned, mlock)
     jobs = [(subject, y) for subject in subjects for y in systems if y.fits(subject)]
     if subjects and not jobs:
         raise ArgumentError(f"systems: none that fits {subjects[0].key!r}")
     jobs.sort(key=lambda job: -_states(*job))  # the long ones first
-    results_of = _search_all(jobs, threads or _cpus(), progress)
+    results_of = _search_all(jobs, asked or cpus(), progress)
     found = {
         (subject.key, system): result
         for (subject, system), result in zip(jobs, results_of, strict=True)
@@ -131,10 +128,6 @@ def _in_world(
         replace(s, backing=backing, pinned=pinned, mlock=mlock, busy=s.busy and not memfd)
         for s in kept
     )
-
-
-def _cpus() -> int:
-    return min(os.cpu_count() or 1, MAX_THREADS)
 
 
 def _states(subject: Subject, system: System) -> int:
@@ -196,7 +189,7 @@ def explain(
         # what has been found needs no longer run; a detail that has not may need any
         sure = best is not None and all(_shortest(name, results) for name in until)
         below = len(best[1]) if best is not None and sure else _MAX_STEPS
-        [result] = _search_all([(subject, system)], _cpus(), progress, until, below)
+        [result] = _search_all([(subject, system)], cpus(), progress, until, below)
         results.append((system, result))
     return _cell(next(each for each in QUESTIONS if each.key == question), subject, results)
 

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pgste._checks import count_of, items_of
 from pgste._engine import Replay
 from pgste._engine.names import shown
-from pgste._threads import run_each
+from pgste._threads import MAX_THREADS, run_each
 from pgste.errors import ArgumentError, ArgumentTypeError, CancelledError, PgsteError
-
-MAX_THREADS = 64
 
 
 def run_all(replays: Sequence[Replay], *, threads: int = 1) -> list[int]:

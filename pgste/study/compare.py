@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pgste._checks import check_callable, check_flag, count_of, names_of, number_of
 from pgste._engine import Guest, Host, Replay, flavour_of, generation_of, mechanisms
 from pgste._engine.names import RECLAIM_MODELS, shown
-from pgste._threads import run_each
+from pgste._threads import run_each, threads_asked
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
 from pgste.study.dense import Pages, guests_pages, pages_for
 from pgste.study.result import (
@@ -53,9 +53,9 @@ _DEFAULT_SHARE = 0.75
 DEFAULT_RECLAIM = "lru"  # it holds better against a kernel: docs/predictions.md
 _CHARGE = 32  # frames that a memory cgroup reclaims at least (SWAP_CLUSTER_MAX)
 FLUSH_NS = 2 * 10**9  # between two flushes of the kernel's statistics
+_PARTS = 50  # of a replay, between two reports of progress
 MAX_GUESTS = 65535  # of one host
 MAX_SAMPLES = 1 << 20
-MAX_THREADS = 64
 MAX_SWAP_SLOTS = (1 << 32) - 2  # of one host
 
 
@@ -103,30 +103,76 @@ def _set_up_reporting(
 
 
 @dataclass(frozen=True)
-class _Moment:
-    """Where a replay stops: after what happened up to a time, or after this many events."""
+class _Moments:
+    """Where replays of a trace stop, ascending; the last is its end."""
 
-    at: int
-    """Nanoseconds of the trace; events if it takes no time."""
-    sample: bool
-    flush: bool
+    at: npt.NDArray[np.uint64]
+    """Nanoseconds of the trace, or events if it takes no time."""
+    sample: npt.NDArray[np.bool_]
+    flush: npt.NDArray[np.bool_]
+    timed: bool
+
+    def parts(self, each: bool) -> list[int]:
+        """Ends of the parts, at samples, that a replay goes through in one call: all, or some."""
+        ends = np.flatnonzero(self.sample) + 1
+        some = ends if each else ends[:: -(-len(ends) // _PARTS)]
+        return sorted({*some.tolist(), len(self.at)})
 
 
-def _moments(trace: Trace, samples: int, flush: bool) -> list[_Moment]:
+def _moments(trace: Trace, samples: int, flush: bool) -> _Moments:
     """Samples evenly over the trace, the last at its end; flushes every 2 seconds of it."""
     start, end = int(trace.time[0]), int(trace.time[-1])
     if start == end:
-        steps = np.linspace(0, len(trace), samples + 1)[1:].astype(np.int64)
-        return [_Moment(step, True, False) for step in sorted(set(steps.tolist()) - {0})]
-    stops = {*(start + np.linspace(0, end - start, samples + 1)[1:-1].astype(np.uint64)).tolist()}
-    stops = {int(at) for at in stops} - {start} | {end}
-    flushes: set[int] = set()
+        steps = np.linspace(0, len(trace), samples + 1)[1:].astype(np.uint64)
+        at = np.unique(steps[steps > 0])
+        return _Moments(at, np.ones(len(at), np.bool_), np.zeros(len(at), np.bool_), False)
+    within = np.uint64(start) + np.linspace(0, end - start, samples + 1)[1:-1].astype(np.uint64)
+    stops = np.union1d(within[within > start], np.array([end], np.uint64))
+    flushes = np.empty(0, np.uint64)
     if flush:
         if end - start > FLUSH_NS * MAX_SAMPLES:
             span = f"{(end - start) * 1e-9:g} s"
             raise ArgumentError(f"trace: spans {span}, too long for reclaim 'lru' ('simple' can)")
-        flushes = set(range(start + FLUSH_NS, end + 1, FLUSH_NS))
-    return [_Moment(at, at in stops, at in flushes) for at in sorted(stops | flushes)]
+        steps = np.arange(1, (end - start) // FLUSH_NS + 1, dtype=np.uint64)
+        flushes = np.uint64(start) + steps * np.uint64(FLUSH_NS)
+    at = np.union1d(stops, flushes)
+    return _Moments(at, np.isin(at, stops), np.isin(at, flushes), True)
+
+
+class _Samples:
+    """Memory over trace time: pages that the guests have in use, frames and swap slots."""
+
+    def __init__(self, host: Host, guests: Sequence[Guest], live_at_start: int) -> None:
+        self._host, self._guests, self._live = host, guests, live_at_start
+        self._rows: list[tuple[npt.NDArray[Any], ...]] = []
+
+    def now(self, seconds: float) -> None:
+        """As counters are."""
+        stats = self._host.stats()
+        one = self._guests[0].stats()  # every guest has allocated and freed the same
+        in_use = self._live + one["pages_allocated"] - one["pages_freed"]
+        used = stats["frames"] - stats["frames_free"]
+        swap = stats["swap_slots"] - stats["swap_slots_free"]
+        self._rows.append(
+            tuple(map(np.atleast_1d, (seconds, len(self._guests) * in_use, used, swap)))
+        )
+
+    def add(
+        self,
+        seconds: npt.NDArray[np.floating[Any]],
+        seen: Mapping[str, npt.NDArray[np.uint64]],
+        which: npt.NDArray[np.bool_],
+    ) -> None:
+        """Some of those that a replay took."""
+        live = np.uint64(self._live)
+        in_use = (live + seen["pages_allocated"] - seen["pages_freed"]) * len(self._guests)
+        rows = (seconds, in_use, seen["frames"], seen["swap_slots"])
+        self._rows.append(tuple(column[which] for column in rows))
+
+    def columns(self) -> tuple[npt.NDArray[Any], ...]:
+        """Seconds (float64); pages in use, frames and slots (uint64)."""
+        seconds, *counts = (np.concatenate(column) for column in zip(*self._rows, strict=True))
+        return seconds, *(count.astype(np.uint64) for count in counts)
 
 
 def _replay(
@@ -136,21 +182,11 @@ def _replay(
     guests: Sequence[Guest],
     given: Pages,
     live_at_start: int,
-    samples: int,
+    moments: _Moments,
     progress: Progress | None,
     between: Callable[[int], None] | None = None,
 ) -> MechanismResult:
-    start = int(trace.time[0])
-    rows: list[tuple[float, int, int, int]] = []
-
-    def sample(ns: int) -> None:
-        stats = host.stats()
-        used = stats["frames"] - stats["frames_free"]
-        one = guests[0].stats()  # every guest has allocated and freed the same
-        in_use = live_at_start + one["pages_allocated"] - one["pages_freed"]
-        swap = stats["swap_slots"] - stats["swap_slots_free"]
-        rows.append(((ns - start) * 1e-9, len(guests) * in_use, used, swap))
-
+    samples = _Samples(host, guests, live_at_start)
     try:
         replay = Replay(
             guests,
@@ -162,39 +198,38 @@ def _replay(
         )
     except OutOfFramesError:
         nothing = Replay(guests, []).stats()  # it resets the counters, too
-        sample(start)
+        samples.now(0.0)
         if progress:
             progress(mechanism, len(trace), len(trace))
-        return _result(mechanism, host, guests, nothing, 0.0, rows, OutOfMemory(None, 0.0))
-    sample(start)
-    elapsed, timed = 0.0, int(trace.time[-1]) > start
-    ended: OutOfMemory | None = None
+        return _result(mechanism, host, guests, nothing, 0.0, samples, OutOfMemory(None, 0.0))
+    samples.now(0.0)
     host.flush_stats()
-    sampled = True
-    for moment in _moments(trace, samples, host.reclaim_model == "lru"):
-        if between and sampled:
-            between(len(rows) - 1)
+    start = int(trace.time[0])
+    seconds = (moments.at - np.uint64(start)) * 1e-9 if moments.timed else 0.0 * moments.at
+    elapsed, done = 0.0, 0
+    ended: OutOfMemory | None = None
+    for number, end in enumerate(moments.parts(between is not None)):
+        if between:
+            between(number)
         begin = time.perf_counter()
-        now = moment.at if timed else start
         try:
-            if timed:
-                replay.run_until(moment.at)
-            else:
-                replay.run(moment.at - replay.position)
+            while done < end:
+                seen = replay.run_samples(
+                    moments.at[done:end], moments.flush[done:end], events=not moments.timed
+                )
+                part = slice(done, done + len(seen["events"]))
+                samples.add(seconds[part], seen, moments.sample[part])
+                done = part.stop
         except OutOfFramesError:
-            now = int(trace.time[replay.position])
-            ended = OutOfMemory(replay.position, (now - start) * 1e-9)
+            now = (int(trace.time[replay.position]) - start) * 1e-9
+            ended = OutOfMemory(replay.position, now)
+            samples.now(now)
         elapsed += time.perf_counter() - begin
-        if moment.flush:
-            host.flush_stats()
-        sampled = moment.sample or ended is not None
-        if sampled:
-            sample(now)
-            if progress:
-                progress(mechanism, len(trace) if ended else replay.position, len(trace))
+        if progress:
+            progress(mechanism, len(trace) if ended else replay.position, len(trace))
         if ended:
             break
-    return _result(mechanism, host, guests, replay.stats(), elapsed, rows, ended)
+    return _result(mechanism, host, guests, replay.stats(), elapsed, samples, ended)
 
 
 def _result(
@@ -203,34 +238,34 @@ def _result(
     guests: Sequence[Guest],
     replay_stats: dict[str, int | float],
     elapsed: float,
-    rows: Sequence[tuple[float, int, int, int]],
+    samples: _Samples,
     out_of_memory: OutOfMemory | None,
 ) -> MechanismResult:
-    """What the counters say after a replay; ``rows`` are the samples taken on the way."""
+    """What the counters say after a replay, and the samples taken on the way."""
     host_stats = host.stats()
     guest_stats = {name: sum(g.stats()[name] for g in guests) for name in guests[0].stats()}
     covered = replay_stats["seconds"]
+    seconds, in_use, frames, swap = samples.columns()
     values: dict[str, float] = {
         **{row.key: guest_stats[row.key] for row in ROWS if row.key in guest_stats},
         "discards": guest_stats["unused_discards"] + guest_stats["lazyfree_discards"],
         "zap_slots_freed": guest_stats["zap_slots_freed"] + guest_stats["hint_slots_freed"],
         "frames_peak": host_stats["frames_peak"],
-        "frames_mean": replay_stats["frame_seconds"] / covered if covered else rows[-1][2],
+        "frames_mean": replay_stats["frame_seconds"] / covered if covered else int(frames[-1]),
         "swap_peak": host_stats["swap_peak"],
-        "swap_mean": replay_stats["swap_seconds"] / covered if covered else rows[-1][3],
+        "swap_mean": replay_stats["swap_seconds"] / covered if covered else int(swap[-1]),
         "stale_allocs": replay_stats["stale_allocs"],
         **_lru_values(host),
         **_two_tables_values(guests),
         "events_per_second": replay_stats["events"] / elapsed if elapsed else 0.0,
     }
-    seconds, in_use, frames, swap = zip(*rows, strict=True)
     return MechanismResult(
         mechanism=mechanism,
         values=values,
-        seconds=np.array(seconds, np.float64),
-        pages_in_use=np.array(in_use, np.uint64),
-        frames_used=np.array(frames, np.uint64),
-        swap_used=np.array(swap, np.uint64),
+        seconds=seconds,
+        pages_in_use=in_use,
+        frames_used=frames,
+        swap_used=swap,
         guest_stats=guest_stats,
         host_stats=host_stats,
         replay_stats=replay_stats,
@@ -281,7 +316,7 @@ def compare(
     notifiers: float = 0.0,
     reclaim: str = DEFAULT_RECLAIM,
     samples: int = 400,
-    threads: int = 1,
+    threads: int | None = 1,
     progress: Progress | None = None,
 ) -> Comparison:
     """Replay a trace through each mechanism and put side by side what it saves and costs.
@@ -312,7 +347,8 @@ def compare(
         limit, whose statistics are flushed every 2 seconds of the trace.  "simple" is a machine
         with the kernel's watermarks.
     samples: how often host memory is sampled, evenly over trace time, 1 .. 2^20.
-    threads: how many mechanisms are replayed at once, 1 .. 64.  It changes nothing but speed.
+    threads: how many mechanisms are replayed at once, 1 .. 64; None is as many as there are CPUs,
+        and memory, for.  It changes nothing but speed.
     progress: called with (mechanism, events done, events), by these threads.
 
     A mechanism whose host and swap cannot hold what the guests use has a result that says so
@@ -335,7 +371,7 @@ def compare(
         raise ArgumentError("trace: has no events")
     guests = count_of("guests", guests, MAX_GUESTS)
     samples = count_of("samples", samples, MAX_SAMPLES)
-    threads = count_of("threads", threads, MAX_THREADS)
+    asked = threads_asked(threads)
     check_flag("unseen_free", unseen_free)
     two = _two_tables(generation, revision, contention, notifiers)
     names_of("reclaim", [reclaim], RECLAIM_MODELS)
@@ -354,7 +390,8 @@ def compare(
         swap_slots = count_of("swap_slots", swap_slots, MAX_SWAP_SLOTS, least=0)
     # what unmaps pages of its own, and walks of page tables, see where pages are
     neighbours = reclaim == "mglru" or bool(two and two["notifiers"])
-    check_room(
+    pages = guests_pages(trace, summary, names, neighbours=neighbours)
+    at_once = check_room(
         trace,
         summary,
         guests=guests,
@@ -363,11 +400,12 @@ def compare(
         mechanisms=names,
         generation=generation,
         reclaim=reclaim,
-        at_once=threads,
-        pages=guests_pages(trace, summary, names, neighbours=neighbours),
+        at_once=asked,
+        pages=pages,
         array_bytes=24 if unseen_free and "reporting" in names else 0,
     )
     (low, high), settings = host_settings(host_frames, reclaim)
+    moments = _moments(trace, samples, reclaim == "lru")
     used: dict[str, Any] | None = None
 
     def run(name: str) -> MechanismResult:
@@ -396,11 +434,13 @@ def compare(
                 members, trace, summary, given.base, reporting or {}, unseen_free
             )
         live = summary["live_at_start"]
-        result = _replay(trace, name, host, members, given, live, samples, progress, between)
+        result = _replay(trace, name, host, members, given, live, moments, progress, between)
         host.close()
         return result
 
-    results = _map(run, names, threads)
+    # the largest guests first, so that no CPU is left with one of these at the end
+    order = sorted(names, key=lambda name: -pages[name])
+    results = dict(zip(order, run_each(run, order, at_once), strict=True))
     return Comparison(
         trace=trace.path or "trace",
         summary=summary,
@@ -410,7 +450,7 @@ def compare(
         swap_slots=swap_slots,
         watermarks=(low, high),
         generation=generation,
-        results=results,
+        results=tuple(results[name] for name in names),
         reporting=used,
         flavour=flavour_of(generation),
         two_tables=two,
@@ -444,15 +484,6 @@ def _two_tables(
     for name, given in asked.items():
         raise ArgumentError(f"{name}: {shown(given)} is for generation 'dat', not {generation!r}")
     return None
-
-
-def _map(
-    run: Callable[[str], MechanismResult], names: Sequence[str], threads: int
-) -> tuple[MechanismResult, ...]:
-    """The results of all names, in their order."""
-    if threads == 1:
-        return tuple(run(name) for name in names)
-    return tuple(run_each(run, names, threads))
 
 
 # The plain name is that of `compare`'s parameter.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from pgste._checks import check_callable, count_of, items_of, names_of, number_o
 from pgste._engine import Guest, Host, Replay, mechanisms
 from pgste._engine.curve import one_pass
 from pgste._engine.names import shown
-from pgste._threads import run_each
+from pgste._threads import run_each, threads_asked
 from pgste.enums import State
 from pgste.errors import ArgumentError, ArgumentTypeError
 from pgste.study.dense import guests_pages, pages_for
@@ -43,7 +43,6 @@ MAX_FRAMES = (1 << 32) - 2  # of one host
 MAX_GUESTS = 65535
 MAX_POINTS = 1 << 24
 MAX_REPLAYS = 1025
-MAX_THREADS = 64
 _POINTS = 100
 _SAMPLES = 64  # looks at memory, evenly over trace time
 _CHECKS = 8  # replays that tell whether a curve is within the tolerance; fewer must be nearer
@@ -150,6 +149,8 @@ class Setting:
     summary: dict[str, Any]
     guests: int
     reporting: Mapping[str, Any]
+    at_once: int
+    """Mechanisms that are replayed at the same time."""
 
     @property
     def most_frames(self) -> int:
@@ -200,7 +201,7 @@ def setting_of(
     names: Sequence[str],
     guests: int,
     reporting: Mapping[str, Any] | None,
-    threads: int,
+    threads: int | None,
 ) -> Setting:
     """Check what `curve` and `size` are given in common, and that replays have room."""
     if not isinstance(trace, Trace):
@@ -216,10 +217,10 @@ def setting_of(
         raise ArgumentError(
             f"trace: {guest_pages(summary)[1]:,} pages, more than the 2^40 of a guest"
         )
-    setting = Setting(trace, summary, guests, reporting or {})
+    setting = Setting(trace, summary, guests, reporting or {}, 1)
     if reporting:
         Guest(1, mechanism="reporting").set_reporting(**reporting)  # refuses what it does not know
-    check_room(
+    at_once = check_room(
         trace,
         summary,
         guests=guests,
@@ -229,7 +230,7 @@ def setting_of(
         at_once=threads,
         pages=guests_pages(trace, summary, names),
     )
-    return setting
+    return replace(setting, at_once=at_once)
 
 
 def curve(
@@ -242,7 +243,7 @@ def curve(
     share: float = 1.0,
     tolerance: float = 0.02,
     replays: int = 18,
-    threads: int = 1,
+    threads: int | None = 1,
     progress: Progress | None = None,
 ) -> Curve:
     """What a host of each size would do with a trace, for each mechanism.
@@ -259,7 +260,8 @@ def curve(
     tolerance: replays go on until swap traffic and faults at the sizes that were checked are
         within this share of the curve's largest value, 0 .. 1.
     replays: of each mechanism, at the most; fewer than 6 are none, and exact LRU order is told.
-    threads: mechanisms at once, 1 .. 64.  It changes nothing but speed.
+    threads: mechanisms at once, 1 .. 64; None is as many as there are CPUs, and memory,
+        for.  It changes nothing but speed.
     progress: called with (mechanism, steps done, steps), by these threads.
 
     ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; ModelMemoryError
@@ -269,11 +271,10 @@ def curve(
     names = every if mechanisms is None else names_of("mechanisms", mechanisms, every)
     guests = count_of("guests", guests, MAX_GUESTS)
     replays = count_of("replays", replays, MAX_REPLAYS, least=0)
-    threads = count_of("threads", threads, MAX_THREADS)
     number_of("share", share, 2.0**-32, 1)
     number_of("tolerance", tolerance, 0, 1)
     check_callable("progress", progress)
-    setting = setting_of(trace, names, guests, reporting, threads)
+    setting = setting_of(trace, names, guests, reporting, threads_asked(threads))
     frames = _sizes_of(sizes, setting)
     samples = _sample_events(trace)
 
@@ -298,7 +299,7 @@ def curve(
         guests=guests,
         sizes=frames,
         share=share,
-        lines=tuple(run_each(run, names, threads)),
+        lines=tuple(run_each(run, names, setting.at_once)),
     )
 
 
@@ -385,7 +386,7 @@ def _reported(setting: Setting) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.
     On a host with room for all, a page that loses its frame was reported.
     """
     trace = setting.trace
-    alone = Setting(trace, setting.summary, 1, setting.reporting)
+    alone = replace(setting, guests=1)
     replay, host = alone.replay("reporting", _with_watermarks(alone.summary["unique_pages"]) + 64)
     guest = replay.guests[0]
     base, _ = guest_pages(setting.summary)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pgste._checks import check_callable, count_of, items_of, names_of, number_of
 from pgste._engine import Guest, Host, Replay, mechanisms
 from pgste._engine.names import RECLAIM_MODELS, shown
-from pgste._threads import run_each
+from pgste._threads import run_each, threads_asked
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
 from pgste.study.compare import DEFAULT_RECLAIM, FLUSH_NS, host_settings
 from pgste.study.dense import guests_pages, pages_for
@@ -24,7 +24,6 @@ from pgste.traces.trace import Trace
 __all__ = ["Fleet", "FleetComparison", "FleetGuest", "FleetResult", "Member"]
 
 MAX_GUESTS = 4096
-MAX_THREADS = 64
 MAX_SWAP_SLOTS = (1 << 32) - 2
 _MOST_SECONDS = 1e9
 _SHARE = 0.75
@@ -190,7 +189,7 @@ class Fleet:
         host_frames: int | None = None,
         *,
         swap_slots: int | None = None,
-        threads: int = 1,
+        threads: int | None = 1,
         reclaim: str = DEFAULT_RECLAIM,
         progress: Callable[[str, int, int], object] | None = None,
     ) -> FleetComparison:
@@ -206,7 +205,8 @@ class Fleet:
         mechanisms: names from `pgste.mechanisms()`; all of them by default.
         host_frames: by default 75 % of the most pages that all guests have in use at once.
         swap_slots: by default enough for every page of every guest; 0 is a host without swap.
-        threads: mechanisms at once, 1 .. 64.  It changes nothing but speed.
+        threads: mechanisms at once, 1 .. 64; None is as many as there are CPUs, and memory,
+            for.  It changes nothing but speed.
         reclaim: as for `pgste.compare`.
         progress: called with (mechanism, events done, events), by these threads.
         """
@@ -214,7 +214,7 @@ class Fleet:
         names = every if mechanisms is None else names_of("mechanisms", mechanisms, every)
         if not names or len(set(names)) != len(names):
             raise ArgumentError(f"mechanisms: {shown(names)}: at least one, and none twice")
-        threads = count_of("threads", threads, MAX_THREADS)
+        asked = threads_asked(threads)
         names_of("reclaim", [reclaim], RECLAIM_MODELS)
         check_callable("progress", progress)
         groups = self._groups()
@@ -224,15 +224,16 @@ class Fleet:
         if swap_slots is None:
             swap_slots = 64 + sum(len(g.names) * g.summary["unique_pages"] for g in groups)
         swap_slots = count_of("swap_slots", swap_slots, MAX_SWAP_SLOTS, least=0)
+        at_once = asked
         for group in groups:
-            check_room(
+            at_once = check_room(
                 group.trace,
                 group.summary,
                 guests=len(group.names),
                 host_frames=frames,
                 swap_slots=swap_slots,
                 mechanisms=names,
-                at_once=threads,
+                at_once=at_once,
                 reclaim=reclaim,
                 pages=guests_pages(
                     group.trace, group.summary, names, neighbours=reclaim == "mglru"
@@ -252,7 +253,7 @@ class Fleet:
             host_frames=frames,
             swap_slots=swap_slots,
             reclaim=reclaim,
-            results=tuple(run_each(run, names, threads)),
+            results=tuple(run_each(run, names, at_once or 1)),
         )
 
     def _groups(self) -> list[_Group]:

@@ -13,6 +13,7 @@ import numpy as np
 from pgste._checks import names_of
 from pgste._engine import Guest, zone_watermarks
 from pgste._engine.names import shown
+from pgste._threads import cpus
 from pgste.errors import ArgumentError, ArgumentTypeError, ModelMemoryError, TraceError
 from pgste.traces.budget import Meter
 from pgste.traces.trace import Trace
@@ -134,16 +135,22 @@ def check_room(
     mechanisms: Sequence[str],
     generation: str = "pgtable",
     reclaim: str = "simple",
-    at_once: int = 1,
+    at_once: int | None = 1,
     array_bytes: int = 0,
     pages: Mapping[str, int] | None = None,
-) -> None:
+) -> int:
     """Refuse replays that would not fit into memory, or mostly look at pages that nobody names.
 
     A guest has every page between the lowest and the highest of the trace, so few events can
     ask for a large one; ``pages`` has mechanisms whose guests have fewer.  Memory is had when it
     is first written, so that too much of it would be found in the middle of the replay, by the
     kernel.
+
+    Returns
+    -------
+    int
+        How many of the mechanisms can be replayed at once: ``at_once``, or if that is None, as
+        many as there are CPUs and memory for.
 
     Raises
     ------
@@ -155,7 +162,7 @@ def check_room(
     """
     base, whole = guest_pages(summary)
     if whole > 1 << 40:
-        return  # no guest can have so many, and `Guest` says so
+        return at_once or 1  # no guest can have so many, and `Guest` says so
     meter = Meter(trace._budget, 16 * len(trace))
     what = f"a guest of {whole:,} pages, of which events name {summary['unique_pages']:,},"
     try:
@@ -176,10 +183,16 @@ def check_room(
         + math.ceil(min(swap_slots, touched) * _SLOT_BYTES[reclaim])
         for name in mechanisms
     )
-    need, available = sum(needs[-at_once:]), _available()
+    available = _available()
+    if at_once is None:
+        at_once = min(cpus(), len(needs))
+        while at_once > 1 and sum(needs[-at_once:]) > available:
+            at_once -= 1
+    need = sum(needs[-at_once:])
     if need > available:
         raise ModelMemoryError(
             f"guests: {guests:,} of {whole:,} pages, with their host, may take "
             f"{format_bytes(need)}, and this machine has {format_bytes(available)} of memory "
             "available"
         )
+    return at_once

@@ -11,7 +11,7 @@ import numpy as np
 
 from pgste._checks import check_callable, check_flag, count_of, names_of, number_of
 from pgste._engine import mechanisms
-from pgste._threads import run_each
+from pgste._threads import run_each, threads_asked
 from pgste.errors import ArgumentError, OutOfFramesError
 from pgste.study.curve import Setting, lru_values, setting_of, told
 from pgste.traces.trace import Trace
@@ -20,7 +20,6 @@ from pgste.units import PAGE_BYTES
 __all__ = ["Smallest", "SmallestHost", "smallest_hosts"]
 
 MAX_GUESTS = 65535
-MAX_THREADS = 64
 _NO_SAMPLES = np.zeros(1, np.uint64)
 _POINTS = 256  # sizes of the curve that the search starts from
 
@@ -72,7 +71,7 @@ def smallest_hosts(
     no_swap: bool = False,
     max_swap_rate: float | None = None,
     reporting: Mapping[str, Any] | None = None,
-    threads: int = 1,
+    threads: int | None = 1,
     progress: Callable[[str, int], object] | None = None,
 ) -> Smallest:
     """The smallest host for each mechanism, found and confirmed by replays on the engine.
@@ -90,7 +89,8 @@ def smallest_hosts(
     max_swap_rate: bytes a second, over the trace, that may be written to swap and read from it.
         Give either this or ``no_swap``.
     reporting: settings of the mechanism ``reporting``, as for `Guest.set_reporting`.
-    threads: mechanisms at once, 1 .. 64.  It changes nothing but speed.
+    threads: mechanisms at once, 1 .. 64; None is as many as there are CPUs, and memory,
+        for.  It changes nothing but speed.
     progress: called with (mechanism, replays made), by these threads.
 
     ArgumentError, ArgumentTypeError or UnknownNameError for a bad argument; ModelMemoryError
@@ -99,14 +99,13 @@ def smallest_hosts(
     every = _engine_mechanisms()
     names = every if mechanisms is None else names_of("mechanisms", mechanisms, every)
     guests = count_of("guests", guests, MAX_GUESTS)
-    threads = count_of("threads", threads, MAX_THREADS)
     check_flag("no_swap", no_swap)
     if max_swap_rate is not None:
         number_of("max_swap_rate", max_swap_rate, 0, 1e18)
     if no_swap == (max_swap_rate is not None):
         raise ArgumentError(f"no_swap: {no_swap}, with max_swap_rate {max_swap_rate}: give one")
     check_callable("progress", progress)
-    setting = setting_of(trace, names, guests, reporting, threads)
+    setting = setting_of(trace, names, guests, reporting, threads_asked(threads))
     if max_swap_rate is not None and not setting.summary["seconds"]:
         raise ArgumentError("max_swap_rate: the trace takes no time, so there is no rate")
 
@@ -118,7 +117,7 @@ def smallest_hosts(
         summary=setting.summary,
         guests=guests,
         max_swap_rate=max_swap_rate,
-        results=tuple(run_each(run, names, threads)),
+        results=tuple(run_each(run, names, setting.at_once)),
     )
 
 

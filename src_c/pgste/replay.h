@@ -75,6 +75,30 @@ int64_t pgste_replay_run(struct pgste_replay *replay, uint64_t n);
  * for pgste_replay_run.
  */
 int64_t pgste_replay_run_until(struct pgste_replay *replay, uint64_t ns, uint64_t n);
+
+struct pgste_replay_stops {
+	const uint64_t *at;   /* ascending: ns of the trace if by_time, or else events done */
+	const uint8_t *flush; /* for each stop: pgste_host_flush_stats() first; NULL: for none */
+	uint64_t nr;
+	bool by_time;
+};
+
+/* Memory at a stop. */
+struct pgste_replay_sample {
+	uint64_t events;			/* done by each guest */
+	uint64_t frames, swap_slots;		/* in use */
+	uint64_t pages_allocated, pages_freed;	/* by the first guest, since the replay began */
+};
+
+/*
+ * Go from stop to stop, from *next on, and look at memory at each: n events at most.  samples has
+ * room for one of each stop; *next is then the stop that was not reached.  How many events; n: there
+ * may be more to do.  A stop that lies behind is at once reached, as is one behind the last event.
+ * Errors and what is held back as for pgste_replay_run and pgste_replay_run_until; samples of the
+ * stops before *next are whole then.
+ */
+int64_t pgste_replay_run_stops(struct pgste_replay *replay, const struct pgste_replay_stops *stops,
+			       uint64_t *next, struct pgste_replay_sample *samples, uint64_t n);
 uint64_t pgste_replay_position(const struct pgste_replay *replay);
 void pgste_replay_get_stats(const struct pgste_replay *replay, struct pgste_replay_stats *stats);
 
