@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,10 @@ _TRIES = 64
 
 _EVENT_BYTES, _PAGE_BYTES = 16, 64  # of memory
 
-Draw = Callable[[np.random.Generator, int], npt.NDArray[np.int64]]
+if TYPE_CHECKING:  # else each command would import what only this needs
+    from numpy.random import Generator
+
+    Draw = Callable[[Generator, int], npt.NDArray[np.int64]]
 
 
 class Lives:
@@ -61,7 +65,7 @@ def _uniform(pages: int) -> Draw:
     return lambda rng, nr: rng.integers(0, pages, nr)
 
 
-def _zipf(pages: int, s: float, rng: np.random.Generator) -> Draw:
+def _zipf(pages: int, s: float, rng: Generator) -> Draw:
     """Page number r of a random order with a weight of 1 / r^s."""
     order = rng.permutation(pages)
     edges = np.cumsum(np.arange(1, pages + 1, dtype=np.float64) ** -s)
