@@ -588,6 +588,8 @@ cdef extern from "pgste.h" nogil:
     int pgste_trace_summarize(const uint64_t *events, uint64_t nr, pgste_trace_summary *summary)
     int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
         const pgste_trace_limits *limits, pgste_trace_summary *summary, int64_t *in_use)
+    int64_t pgste_trace_share(const uint64_t *events, uint64_t nr, uint64_t share,
+        uint64_t *pages, uint64_t *places, uint64_t room)
     int pgste_trace_dense(const uint64_t *events, uint64_t nr, const uint64_t *accesses,
         uint64_t nr_accesses, uint64_t base, uint64_t nr_pages, uint64_t *dense_events,
         uint64_t *dense_accesses, uint64_t *dense_pages)

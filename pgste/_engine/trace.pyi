@@ -32,3 +32,6 @@ def summarize(
 def dense(
     events: npt.NDArray[np.uint64], accesses: npt.NDArray[np.uint64], base: int, pages: int
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], int]: ...
+def share_of(
+    events: npt.NDArray[np.uint64], share: int
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]: ...

@@ -28,6 +28,7 @@ from pgste._engine._c cimport (
     pgste_ring_format,
     pgste_trace_dense,
     pgste_trace_limits,
+    pgste_trace_share,
     pgste_trace_summarize_within,
     pgste_trace_summary,
     pgste_trace_summary_name,
@@ -244,3 +245,32 @@ def dense(events, accesses, uint64_t base, uint64_t pages):
     if error:
         raise ChangedError("trace: its events were changed by another thread or program")
     return new_events, new_touches, left
+
+
+def share_of(events, uint64_t share):
+    """Events of a share (of 2^32) of the pages, page by page: (events of order 0, places).
+
+    pgste_trace_share in trace.h says which; a place is how many events of the trace come before.
+    ValueError for an event that is none, or a share; ChangedError.
+    """
+    cdef cnp.ndarray array = plain_array(events, "events", sizeof(uint64_t))
+    cdef cnp.ndarray pages = np.empty(0, np.uint64)
+    cdef cnp.ndarray places = np.empty(0, np.uint64)
+    cdef uint64_t room = 0
+    cdef int64_t nr
+    cdef int turn
+    cdef PyThreadState *ts
+    for turn in range(2):  # first how many there are
+        ts = watch_begin(NULL)
+        nr = pgste_trace_share(words(array), <uint64_t>len(array), share, words(pages),
+                               words(places), room)
+        if watch_end(ts):
+            watch_raise()
+        if nr < 0:
+            raise ValueError("events: one that is none, or a share that is not in 1 .. 2^32")
+        if turn == 0:
+            room = nr
+            pages, places = np.empty(room, np.uint64), np.empty(room, np.uint64)
+    if <uint64_t>nr != room:
+        raise ChangedError("trace: its events were changed by another thread or program")
+    return pages, places

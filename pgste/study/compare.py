@@ -35,6 +35,7 @@ from pgste.study.sizes import (
     guest_pages,
     kernel_watermarks,
 )
+from pgste.traces.events import distinct
 from pgste.traces.trace import Trace
 
 __all__ = [
@@ -119,12 +120,6 @@ class _Moments:
         return sorted({*some.tolist(), len(self.at)})
 
 
-def _ascending(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Each once; `np.unique` imports masked arrays, which takes longer than a small comparison."""
-    values = np.sort(values)
-    return values[np.append(True, values[1:] != values[:-1])]
-
-
 def _marked(nr: int, which: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     marks = np.zeros(nr, np.bool_)
     marks[which] = True
@@ -136,7 +131,7 @@ def _moments(trace: Trace, samples: int, flush: bool) -> _Moments:
     start, end = int(trace.time[0]), int(trace.time[-1])
     if start == end:
         steps = np.linspace(0, len(trace), samples + 1)[1:].astype(np.uint64)
-        at = _ascending(steps[steps > 0])
+        at = distinct(steps[steps > 0])
         return _Moments(at, at > 0, at == 0, False)
     within = np.uint64(start) + np.linspace(0, end - start, samples + 1)[1:-1].astype(np.uint64)
     stops = np.append(within[within > start], np.uint64(end))
@@ -147,7 +142,7 @@ def _moments(trace: Trace, samples: int, flush: bool) -> _Moments:
             raise ArgumentError(f"trace: spans {span}, too long for reclaim 'lru' ('simple' can)")
         steps = np.arange(1, (end - start) // FLUSH_NS + 1, dtype=np.uint64)
         flushes = np.uint64(start) + steps * np.uint64(FLUSH_NS)
-    at = _ascending(np.concatenate((stops, flushes)))
+    at = distinct(np.concatenate((stops, flushes)))
     sample, flushed = np.searchsorted(at, stops), np.searchsorted(at, flushes)
     return _Moments(at, _marked(len(at), sample), _marked(len(at), flushed), True)
 

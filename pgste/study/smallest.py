@@ -13,7 +13,8 @@ from pgste._checks import check_callable, check_flag, count_of, names_of, number
 from pgste._engine import mechanisms
 from pgste._threads import run_each, threads_asked
 from pgste.errors import ArgumentError, OutOfFramesError
-from pgste.study.curve import Setting, lru_values, setting_of, told
+from pgste.study.lru_order import given_by, lru_values
+from pgste.study.setting import Setting, setting_of, told
 from pgste.traces.trace import Trace
 from pgste.units import PAGE_BYTES
 
@@ -187,7 +188,9 @@ class _Search:
             return setting.guests * int(setting.summary["peak_in_use"])
         if self.rate is None:  # nothing is dropped without a swap slot: all that is ever touched
             return setting.guests * int(setting.summary["unique_pages"])
-        values = lru_values(setting, self.mechanism, frames, _NO_SAMPLES)
+        values = lru_values(
+            setting, self.mechanism, frames, _NO_SAMPLES, 1.0, given_by(setting, self.mechanism)
+        )
         traffic = told(values)["swap_traffic"] * PAGE_BYTES / setting.summary["seconds"]
         return int(frames[int(np.argmax(traffic <= self.rate))])
 

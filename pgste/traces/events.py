@@ -23,6 +23,7 @@ __all__ = [
     "check_accesses",
     "check_events",
     "check_times",
+    "distinct",
     "each_page",
     "integers",
 ]
@@ -65,6 +66,13 @@ def integers(name: str, values: npt.ArrayLike, highest: int, dtype: Any) -> Word
         i = int(wrong.argmax())
         raise ArgumentError(f"{name}: {array[i]} at position {i} is not in 0 .. {highest}")
     return array.astype(dtype)
+
+
+def distinct(words: Words) -> Words:
+    """Each once, ascending: `np.unique` imports masked arrays, slower than a small comparison."""
+    words = np.sort(words)
+    kept: Words = words[np.append(True, words[1:] != words[:-1])[: len(words)]]
+    return kept
 
 
 def each_page(

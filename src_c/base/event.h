@@ -31,4 +31,17 @@ static ALWAYS_INLINE bool event_block(uint64_t event, uint64_t base_pfn, uint64_
 	return first < nr_pages && block->nr <= nr_pages - first;
 }
 
+/*
+ * Is a page among those that stand for all, share of 2^32?  A hash tells, so that pages side by
+ * side are no more alike than others; those of a smaller share are among those of a larger one.
+ */
+static ALWAYS_INLINE bool pfn_in_share(uint64_t pfn, uint64_t share)
+{
+	if (share >> 32)
+		return true;
+	pfn = (pfn ^ pfn >> 33) * UINT64_C(0xff51afd7ed558ccd);
+	pfn = (pfn ^ pfn >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+	return (pfn ^ pfn >> 33) >> 32 < share;
+}
+
 #endif

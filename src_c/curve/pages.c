@@ -20,16 +20,6 @@ bool pages_block(const struct pages *p, uint64_t event, uint64_t *first, uint64_
 	return true;
 }
 
-/* A pfn is looked at by a hash of it, so that pages side by side are no more alike than others. */
-static bool is_sampled(uint64_t pfn, uint64_t share)
-{
-	if (share >> 32)
-		return true;
-	pfn = (pfn ^ pfn >> 33) * UINT64_C(0xff51afd7ed558ccd);
-	pfn = (pfn ^ pfn >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
-	return (pfn ^ pfn >> 33) >> 32 < share;
-}
-
 static int find_span(struct pages *p, const struct pgste_curve_config *config)
 {
 	struct block block;
@@ -61,7 +51,7 @@ static int number_pages(struct pages *p, const struct pgste_curve_config *config
 		for (uint64_t pfn = first; pfn < first + nr; pfn++) {
 			if (watch_stops_at(steps++))
 				return PGSTE_E_CANCELLED;
-			if (!is_sampled(pfn + p->lowest, config->share))
+			if (!pfn_in_share(pfn + p->lowest, config->share))
 				continue;
 			p->nr_frees++; /* an alloc may imply one */
 			if (p->number[pfn])

@@ -85,6 +85,16 @@ int pgste_trace_dense(const uint64_t *events, uint64_t nr, const uint64_t *acces
 		      uint64_t nr_accesses, uint64_t base, uint64_t nr_pages,
 		      uint64_t *dense_events, uint64_t *dense_accesses, uint64_t *dense_pages);
 
+/*
+ * Events of the pages that stand for all, share of 2^32 (1 .. 2^32) by a hash of the pfn, one of
+ * order 0 for each such page of an event's block.  pages[i] is the i-th, places[i] how many events
+ * come before the one that it is of; the first room of them are written.  How many there are;
+ * PGSTE_E_ARG: a share, or an event as for pgste_trace_summarize.  After an error what is written
+ * may be half done.
+ */
+int64_t pgste_trace_share(const uint64_t *events, uint64_t nr, uint64_t share, uint64_t *pages,
+			  uint64_t *places, uint64_t room);
+
 /* ---- decoding ---- */
 
 enum pgste_text_format {

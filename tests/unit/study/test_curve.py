@@ -12,8 +12,11 @@ import pytest
 
 import pgste
 from pgste.study.compare import Comparison, compare
-from pgste.study.curve import _SAMPLES, _levels, _sample_events, curve, setting_of
+from pgste.study.correction import levels_of
+from pgste.study.curve import curve
 from pgste.study.curve_plot import finding
+from pgste.study.lru_order import SAMPLES, sample_events
+from pgste.study.setting import setting_of
 from pgste.study.sizes import kernel_watermarks
 
 
@@ -122,20 +125,20 @@ def test_guests_need_as_much_each() -> None:
 
 @pytest.mark.parametrize("replays", [6, 9, 18, 40])
 def test_levels_are_of_different_sizes_and_no_more_than_asked_for(replays: int) -> None:
-    levels = _levels(100, 80, replays)
+    levels = levels_of(100, 80, replays)
     every = [i for level in levels for i in level]
     assert len(every) == len(set(every)) <= replays
     assert levels[0] == [0, 49, 80, 99]
-    assert _levels(100, 80, 5) == []
-    assert _levels(1, 0, 18) == []
-    assert _levels(3, 2, 18) == []
+    assert levels_of(100, 80, 5) == []
+    assert levels_of(1, 0, 18) == []
+    assert levels_of(3, 2, 18) == []
 
 
 def test_samples_are_even_over_time() -> None:
     trace = two_halves()
-    samples = _sample_events(trace)
-    assert len(samples) == _SAMPLES
-    assert np.abs(samples / len(trace) - (np.arange(_SAMPLES) + 0.5) / _SAMPLES).max() < 0.02
+    samples = sample_events(trace)
+    assert len(samples) == SAMPLES
+    assert np.abs(samples / len(trace) - (np.arange(SAMPLES) + 0.5) / SAMPLES).max() < 0.02
 
 
 def test_result_is_json_and_a_picture(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Hosts of all sizes whose pages leave in exact LRU order: one pass over a trace (src_c/curve/)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pgste._engine import Guest
+from pgste._engine.curve import one_pass
+from pgste.enums import State
+from pgste.study.setting import COUNTS, Setting, with_watermarks
+from pgste.study.sizes import guest_pages, kernel_watermarks
+from pgste.traces.events import Words, each_page
+from pgste.traces.trace import Trace
+
+__all__ = [
+    "NOTHING",
+    "RULES",
+    "Given",
+    "Values",
+    "given_by",
+    "lru_values",
+    "sample_events",
+    "used_frames",
+]
+
+Values = dict[str, npt.NDArray[np.float64]]
+Given = tuple[Words, Words]
+"""Pages that a guest gives back beside what its mechanism does, and before which events."""
+
+RULES = {"none": "keep", "cmma": "unused", "madv_dontneed": "give", "madv_free": "lazy"}
+RULES["reporting"] = "keep"
+NOTHING: Words = np.empty(0, np.uint64)
+SAMPLES = 64  # looks at memory, evenly over trace time
+_LOOKS = 1024  # for pages that were reported, evenly over the events
+
+
+def sample_events(trace: Trace) -> npt.NDArray[np.uint64]:
+    """Numbers of events that are done at `SAMPLES` moments, evenly over trace time."""
+    span = int(trace.time[-1]) - int(trace.time[0])
+    moments = (np.arange(SAMPLES) + 0.5) / SAMPLES
+    if not span:
+        return (moments * len(trace)).astype(np.uint64)
+    times = int(trace.time[0]) + (moments * span).astype(np.uint64)
+    return np.searchsorted(trace.time, times, side="right").astype(np.uint64)
+
+
+def used_frames(frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """What a host keeps in use, ascending: half way between its watermarks fewer than it has."""
+    marks = [sum(kernel_watermarks(int(n))) // 2 for n in frames]
+    return np.maximum.accumulate(frames - np.array(marks, np.int64))
+
+
+def given_by(setting: Setting, mechanism: str) -> Given:
+    """What `lru_values` gets."""
+    return _reported(setting) if mechanism == "reporting" else (NOTHING, NOTHING)
+
+
+def lru_values(
+    setting: Setting,
+    mechanism: str,
+    frames: npt.NDArray[np.int64],
+    samples: npt.NDArray[np.uint64],
+    share: float,
+    given: Given,
+) -> Values:
+    """One pass: what hosts of so many frames do if pages leave in exact LRU order.
+
+    given: of ``reporting``, what `reported` tells; of others nothing.
+    """
+    scaled = np.maximum(np.rint(used_frames(frames) * share), 1).astype(np.uint64)
+    counted = one_pass(
+        setting.trace.events,
+        RULES[mechanism],
+        scaled,
+        guests=setting.guests,
+        samples=samples,
+        given=given[0],
+        given_at=given[1],
+        share=round(share * (1 << 32)),
+    )
+    weight = _weight(setting, share)
+    values = {name: counted[name].astype(np.float64) * weight for name in COUNTS}
+    values["frames_mean"] = counted["frames"] / (share * len(samples))
+    values["swap_mean"] = counted["slots"] / (share * len(samples))
+    return values
+
+
+def _weight(setting: Setting, share: float) -> float:
+    """How many stores stand behind one that was looked at: some pages have more than others."""
+    if share == 1:
+        return 1.0
+    # where a free page is given back, each store is a zero fill
+    looked_at = one_pass(
+        setting.trace.events,
+        "give",
+        np.ones(1, np.uint64),
+        guests=1,
+        samples=NOTHING,
+        given=NOTHING,
+        given_at=NOTHING,
+        share=round(share * (1 << 32)),
+    )
+    return float(setting.summary["pages_allocated"]) / max(int(looked_at["zero_fills"][0]), 1)
+
+
+def _reported(setting: Setting) -> Given:
+    """Pages that free page reporting gives back, and before which event: no host changes that.
+
+    On a host with room for all, a page that loses its frame was reported.
+    """
+    trace = setting.trace
+    alone = replace(setting, guests=1)
+    replay, host = alone.replay("reporting", with_watermarks(alone.summary["unique_pages"]) + 64)
+    guest = replay.guests[0]
+    base, _ = guest_pages(setting.summary)
+    pages, events = [NOTHING], [NOTHING]
+    absent, hints, since = _absent(guest), 0, 0
+    step = -(-len(trace) // _LOOKS)
+    while replay.run(step):
+        if guest.stats()["hints"] == hints:
+            continue
+        hints, at = guest.stats()["hints"], replay.position
+        absent[_allocated(trace, since, at) - base] = False
+        now = _absent(guest)
+        gone = np.flatnonzero(now & ~absent)
+        pages.append((gone + base).astype(np.uint64))
+        events.append(np.full(len(gone), at, np.uint64))
+        absent, since = now, at
+    host.close()
+    return np.concatenate(pages), np.concatenate(events)
+
+
+def _absent(guest: Guest) -> npt.NDArray[np.bool_]:
+    """Pages without a frame, of a host that never reclaims."""
+    absent: npt.NDArray[np.bool_] = (guest.states() & State.VALID) == 0
+    return absent
+
+
+def _allocated(trace: Trace, start: int, stop: int) -> npt.NDArray[np.int64]:
+    """Pages of the blocks that these events allocate."""
+    which = np.flatnonzero(trace.kind[start:stop] == 0) + start
+    return each_page(trace.pfn[which], trace.order[which])[0]
