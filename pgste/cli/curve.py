@@ -47,16 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number,
         default=1.0,
         metavar="SHARE",
-        help="of the pages, those that are looked at, up to 1 (default 1); with less nothing is "
-        "replayed, and no error is known: for traces that are too long for replays",
+        help="of the pages, those that are looked at, up to 1 (default 1); with less no "
+        "whole host is replayed, and no error is known: for traces that are too long for replays",
     )
     parser.add_argument(
         "--replays",
         type=whole_number,
         default=18,
         metavar="N",
-        help="replays of each mechanism, at most, that correct the curve and check it; 0: exact "
-        "LRU order (default 18)",
+        help="replays of each mechanism, at most, that check the curve and correct it, beside "
+        "those on small hosts; 0: exact LRU order (default 18)",
     )
     parser.add_argument(
         "--threads",
@@ -93,10 +93,11 @@ def _table(found: Curve, name: str) -> Grid:
 
 def _error_table(found: Curve) -> Grid | str:
     if not any(line.error for line in found.lines):
-        return "exact LRU order; no replay has corrected or checked it"
+        return found.error_text()
     table = Grid(dense=True)
     for title in (
         "% of the curve's top",
+        "small",
         "replays",
         "swap, mean",
         "worst",
@@ -112,7 +113,9 @@ def _error_table(found: Curve) -> Grid | str:
                 for share in (error.mean, error.worst)
             ]  # fmt: skip
             checked = f"{len(line.replayed)}+{len(error.sizes)}"
-            table.add_row(line.mechanism, checked, *(f"{share * 100:.2f}" for share in shares))
+            small = format_count(len(line.small))
+            shown = (f"{share * 100:.2f}" for share in shares)
+            table.add_row(line.mechanism, small, checked, *shown)
     return table
 
 

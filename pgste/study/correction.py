@@ -46,7 +46,10 @@ def levels_of(nr: int, knee: int, replays: int, *, has_small: bool = False) -> l
     The first level has both ends, the middle, and the knee from which on nothing is swapped: what
     is off changes its course there.  What a level predicts is checked by the next.  Where replays
     on small hosts have corrected the curve, there is no first level: the others check at once.
+    If there are so few sizes, all of them are replayed.
     """
+    if nr <= replays:
+        return [list(range(nr))]
     last = nr - 1
     levels = [] if has_small else [sorted({0, last // 2, knee, last})]
     seen = {i for level in levels for i in level}

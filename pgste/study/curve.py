@@ -55,7 +55,7 @@ class CurveLine:
     replayed: tuple[int, ...]
     """Frames of the hosts that it was corrected by."""
     error: CurveError | None
-    """None: nothing was replayed, so nothing was measured."""
+    """None: nothing was replayed that it could be measured by, or every size was."""
 
     @property
     def swap_traffic(self) -> npt.NDArray[np.float64]:
@@ -89,6 +89,23 @@ class Curve:
             if line.mechanism == mechanism:
                 return line
         raise KeyError(mechanism)
+
+    def error_text(self) -> str:
+        """What is known of how far it is from the engine, in a sentence."""
+        errors = [line.error for line in self.lines if line.error]
+        if errors:
+            mean = max(max(error.mean.values()) for error in errors)
+            worst = max(max(error.worst.values()) for error in errors)
+            return (
+                f"Replays at {min(len(error.sizes) for error in errors)} other sizes were up to "
+                f"{mean:.1%} of a curve's top off on average, and {worst:.1%} at most"
+            )
+        if all(len(line.replayed) == len(self.sizes) for line in self.lines):
+            return "Every size was replayed"
+        if self.small_share:
+            share = f"{self.small_share:.2%}"
+            return f"Corrected by replays of {share} of the pages on small hosts, not checked"
+        return "Exact LRU order, which no replay has corrected or checked"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data for JSON."""
@@ -145,8 +162,9 @@ def curve(
         less than 1 no whole host is replayed, so no error is known.
     tolerance: replays go on until swap traffic and faults at the sizes that were checked are
         on average within this share of the curve's largest value, 0 .. 1.
-    replays: of each mechanism, at the most, beside those on small hosts; fewer than 6 are none,
-        not on small hosts either, and exact LRU order is told.
+    replays: of each mechanism, at the most, beside those on small hosts.  If there are no more
+        sizes than that, each is replayed; or else fewer than 6 are none, not on small hosts
+        either, and exact LRU order is told.
     threads: mechanisms at once, 1 .. 64; None is as many as there are CPUs, and memory,
         for.  It changes nothing but speed.
     progress: called with (mechanism, steps done, steps), by these threads.
@@ -188,7 +206,7 @@ def curve(
         guests=guests,
         sizes=frames,
         share=share,
-        small_share=part.share if part else 0.0,
+        small_share=part.share if part and any(line.small for line in lines.values()) else 0.0,
         lines=tuple(lines[name] for name in names),
     )
 
@@ -210,12 +228,13 @@ def _line(
     last = len(frames) - 1
     knee = int(np.argmin(values["swap_outs"] > 0)) or last
     small: list[int] = []
-    if part:
+    is_few = share == 1 and len(frames) <= replays
+    if part and not is_few:
         small = sorted({knee, *(last * k // _SMALL for k in range(_SMALL + 1))})
         off = off_at(part, setting, mechanism, frames[small], given, done)
         values = with_added(frames, values, small, off)
     levels = []
-    if share == 1 and replays >= LEAST_REPLAYS:
+    if share == 1 and (is_few or replays >= LEAST_REPLAYS):
         levels = levels_of(len(frames), knee, replays, has_small=bool(small))
     found = corrected(
         setting, mechanism, frames, values, levels, tolerance, is_guess=not small, done=done

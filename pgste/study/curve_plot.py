@@ -101,9 +101,4 @@ def finding(curve: Any) -> str:
 
 def _below(curve: Any) -> str:
     guests = "1 guest" if curve.guests == 1 else f"{curve.guests} guests"
-    worst = [max(line.error.worst.values()) for line in curve.lines if line.error]
-    if worst:
-        error = f"Replays at other sizes were at most {max(worst):.1%} of a curve's top off"
-    else:
-        error = "Exact LRU order, not checked by replays"
-    return f"{Path(curve.trace).name}, {guests}.  {error}."
+    return f"{Path(curve.trace).name}, {guests}.  {curve.error_text()}."

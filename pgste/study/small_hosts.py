@@ -25,7 +25,7 @@ from pgste.traces.events import FREE, STORE, Words, distinct
 
 __all__ = ["Part", "off_at", "part_of"]
 
-_PAGES = 5000  # more tell little more: docs/curve.md
+_PAGES = 2500
 _LEAST_TIMES = 4  # as many in the whole trace, or nothing is saved
 _CBRL_ENTRIES = 511
 _LEAST_FRAMES = 8

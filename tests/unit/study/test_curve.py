@@ -65,17 +65,49 @@ def test_what_the_engine_counts_is_near() -> None:
             for name in ("frames_mean", "swap_mean"):
                 assert abs(line.values[name][i] - counted[name]) < 0.03 * line.values[name].max()
         assert np.mean(off) < 0.02
-    assert set(found["none"].replayed) >= {int(found.sizes[0]), int(found.sizes[-1])}
+        assert line.replayed == ()  # it was near enough at once
+        assert set(line.small) >= {int(found.sizes[0]), int(found.sizes[-1])}
+        assert 0.02 < found.small_share < 0.05
 
 
-def test_replayed_sizes_are_as_the_engine_counts() -> None:
+@pytest.mark.parametrize(("sizes", "replayed"), [(30, 4), (5, 5)])
+def test_replayed_sizes_are_as_the_engine_counts(sizes: int, replayed: int) -> None:
+    """Nothing is near enough for tolerance 0, so replays of whole hosts correct as well."""
     trace = pgste.sample_trace()
-    found = pgste.curve(trace, ["cmma", "madv_free"], sizes=30)
+    found = pgste.curve(trace, ["cmma", "madv_free"], sizes, tolerance=0)
     setting = setting_of(trace, ["none"], 1, None, 1)
     for line in found.lines:
-        at = found.sizes.tolist().index(line.replayed[1])
-        for name, value in setting.counted(line.mechanism, line.replayed[1]).items():
-            assert line.values[name][at] == pytest.approx(value)
+        assert len(line.replayed) == replayed
+        assert (line.error is None) == (sizes == replayed)
+        assert bool(line.small) == (sizes > replayed)
+        for frames in line.replayed[:2]:
+            at = found.sizes.tolist().index(frames)
+            for name, value in setting.counted(line.mechanism, frames).items():
+                assert line.values[name][at] == pytest.approx(value)
+
+
+def test_few_pages_have_no_small_hosts() -> None:
+    rng = np.random.default_rng(1)
+    events = [(int(rng.integers(2)), int(pfn), 0) for pfn in rng.integers(1024, 4096, 20_000)]
+    found = pgste.curve(make_trace(events), ["none", "cmma"])
+    assert found.small_share == 0
+    for line in found.lines:
+        assert line.small == ()
+        assert set(line.replayed) >= {int(found.sizes[0]), int(found.sizes[-1])}
+        assert line.error is not None
+        assert max(line.error.mean.values()) < 0.02
+
+
+def test_what_is_known_of_its_error_is_told() -> None:
+    trace = pgste.sample_trace()
+    told = {
+        "Replays at 4 other sizes were": pgste.curve(trace, ["none"]),
+        "Every size was replayed": pgste.curve(trace, ["none"], 2),
+        "not checked": pgste.curve(trace, ["none"], share=0.05),
+        "Exact LRU order": pgste.curve(trace, ["none"], replays=0),
+    }
+    for text, found in told.items():
+        assert text in found.error_text()
 
 
 def test_without_replays_it_is_exact_lru_order() -> None:
@@ -113,6 +145,7 @@ def test_shares_of_the_pages_are_near_all_of_them() -> None:
     exact = pgste.curve(trace, ["cmma"], replays=0)["cmma"]
     shared = pgste.curve(trace, ["cmma"], share=0.1)["cmma"]
     assert shared.error is None
+    assert shared.replayed == ()
     off = np.abs(shared.swap_traffic - exact.swap_traffic) / exact.swap_traffic.max()
     assert 0 < off.mean() < 0.02
 
@@ -130,8 +163,12 @@ def test_levels_are_of_different_sizes_and_no_more_than_asked_for(replays: int) 
     assert len(every) == len(set(every)) <= replays
     assert levels[0] == [0, 49, 80, 99]
     assert levels_of(100, 80, 5) == []
-    assert levels_of(1, 0, 18) == []
-    assert levels_of(3, 2, 18) == []
+    assert levels_of(1, 0, 18) == [[0]]
+    assert levels_of(3, 2, 18) == [[0, 1, 2]]
+    assert levels_of(100, 80, 18, has_small=True) == [
+        [12, 37, 61, 86],
+        [6, 18, 30, 43, 55, 68, 80, 92],
+    ]
 
 
 def test_samples_are_even_over_time() -> None:
