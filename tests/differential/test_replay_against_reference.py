@@ -89,6 +89,40 @@ class Both:
         """All up to a time; whether that was refused."""
         return self._run(lambda: self.engine.run_until(ns), lambda: self.model.run_until(ns))
 
+    def run_samples(self, moments: list[int]) -> bool:
+        """Up to each of these times, with a look at memory there; whether one was refused."""
+        looks: list[tuple[int, ...]] = []
+
+        def by_model() -> int:
+            before = self.model.position
+            for ns in moments:
+                self.model.run_until(ns)
+                host, guest = self.model.host, self.model.guests[0]
+                looks.append(
+                    (
+                        self.model.position,
+                        len(host.frames) - len(host.free_frames),
+                        host.slots_in_use(),
+                        guest.count["pages_allocated"],
+                        guest.count["pages_freed"],
+                    )
+                )
+            return self.model.position - before
+
+        def by_engine() -> int:
+            before = self.engine.position
+            seen = self.engine.run_samples(moments)
+            rows = list(zip(*(each.tolist() for each in seen.values()), strict=True))
+            seen_by_engine.extend(rows)
+            if len(rows) < len(moments):
+                self.engine.run_samples(moments[len(rows) :])
+            return self.engine.position - before
+
+        seen_by_engine: list[tuple[int, ...]] = []
+        refused = self._run(by_engine, by_model)
+        assert seen_by_engine == looks
+        return refused
+
     def _run(self, by_engine: Callable[[], int], by_model: Callable[[], int]) -> bool:
         result = self.pair.both(by_engine, by_model)
         if isinstance(result, tuple):
@@ -122,8 +156,13 @@ def test_random_replay(seed: int) -> None:
     pair.check()
     both.check_stats()
     while both.model.position < len(events):
-        if times and random.random() < 0.5:
-            at = both.model.position
+        at = both.model.position
+        if times and random.random() < 0.3:
+            some = range(random.randint(1, 6))
+            moments = sorted(random.choice(times[at:]) + random.choice((-1, 0, 3)) for _ in some)
+            if both.run_samples([max(ns, 0) for ns in moments]):
+                return
+        elif times and random.random() < 0.5:
             if both.run_until(max(times[at] + random.choice((-1, 0, 0, 5, 10**9)), 0)):
                 return
         elif both.run(random.choice((1, 2, 7, 1000))):

@@ -208,6 +208,18 @@ CALLS = {
         guest = Guest(1024)
         call = lambda: for_ever(lambda: Replay(guest, events, times).run_until(1 << 60))
     """,
+    "replay with looks at memory": """
+        events = np.tile(pairs(1 << 20), 16)
+        times = np.arange(events.size)
+        guest = Guest(1024)
+        call = lambda: for_ever(lambda: Replay(guest, events, times).run_samples([1 << 60]))
+    """,
+    "looks at memory without events": """
+        guest = Guest(1024)
+        replay = Replay(guest, pairs(4), np.arange(pairs(4).size))
+        at = np.full(1 << 22, 1 << 40)
+        call = lambda: for_ever(lambda: replay.run_samples(at))
+    """,
     "setup of a replay": """
         events = pairs(1 << 24)
         host = Host(1 << 16, 1 << 16)

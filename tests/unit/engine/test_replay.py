@@ -119,6 +119,93 @@ def test_out_of_frames_tells_the_event() -> None:
         pgste.Replay(pgste.Guest(4, pgste.Host(2, 0)), [event(FREE, 0, 2)])
 
 
+def random_events(pages: int, nr: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(nr)
+    events = rng.integers(0, pages, nr).astype(np.uint64) << np.uint64(8) | rng.integers(
+        0, 2, nr
+    ).astype(np.uint64)
+    return events, np.sort(rng.integers(0, 10**6, nr)).astype(np.uint64)
+
+
+@pytest.mark.parametrize("by_events", [False, True])
+@pytest.mark.parametrize("reclaim", ["simple", "lru"])
+def test_samples_are_what_calls_between_see(reclaim: str, by_events: bool) -> None:
+    """On two hosts: one call, and a call for each step; moments twice, before and behind all."""
+    events, times = random_events(300, 4000)
+    marks = {"low": 0, "high": 8} if reclaim == "simple" else {"fresh_stats": False}
+    hosts = [pgste.Host(100, 800, reclaim=reclaim, **marks) for _ in range(2)]
+    guests = [[pgste.Guest(300, host) for _ in range(2)] for host in hosts]
+    one, other = (pgste.Replay(pair, events, times) for pair in guests)
+    most = len(events) if by_events else 10**6
+    at = np.sort([0, 0, most + 5, *np.linspace(0, most, 40).astype(int), 777, 777])
+    flush = np.arange(len(at)) % 3 == 1
+    seen = one.run_samples(at, flush, events=by_events)
+    expected = []
+    for moment, is_flush in zip(at.tolist(), flush.tolist(), strict=True):
+        if by_events:
+            other.run(max(moment - other.position, 0))
+        else:
+            other.run_until(moment)
+        if is_flush:
+            hosts[1].flush_stats()
+        host, guest = hosts[1].stats(), guests[1][0].stats()
+        expected.append(
+            (
+                other.position,
+                host["frames"] - host["frames_free"],
+                host["swap_slots"] - host["swap_slots_free"],
+                guest["pages_allocated"],
+                guest["pages_freed"],
+            )
+        )
+    assert list(seen) == ["events", "frames", "swap_slots", "pages_allocated", "pages_freed"]
+    assert list(zip(*(each.tolist() for each in seen.values()), strict=True)) == expected
+    assert {each.dtype for each in seen.values()} == {np.dtype(np.uint64)}
+    assert one.position == len(events)
+    assert one.stats() == other.stats()
+    assert hosts[0].stats() == hosts[1].stats()
+    for mine, theirs in zip(*guests, strict=True):
+        assert mine.stats() == theirs.stats()
+        assert np.array_equal(mine.states(), theirs.states())
+        assert np.array_equal(mine.pte(), theirs.pte())
+    if reclaim == "lru":
+        assert hosts[0].stats()["swap_outs"] > 0
+
+
+def test_samples_end_where_memory_does() -> None:
+    host = pgste.Host(3, 0)
+    replay = pgste.Replay(pgste.Guest(8, host), [event(ALLOC, i) for i in range(8)])
+    seen = replay.run_samples([1, 2, 3, 5, 7], events=True)
+    assert seen["events"].tolist() == seen["frames"].tolist() == [1, 2, 3]
+    assert replay.position == 3
+    with pytest.raises(pgste.OutOfFramesError, match=r"events\[3\]"):
+        replay.run_samples([5, 7], events=True)
+    assert pgste.Replay(pgste.Guest(4), []).run_samples([], events=True)["frames"].size == 0
+
+
+def test_samples_of_bad_moments(unchanged: Unchanged) -> None:
+    guest = pgste.Guest(4)
+    replay = pgste.Replay(guest, [event(ALLOC, 1), event(FREE, 1)], [5, 9])
+    untimed = pgste.Replay(pgste.Guest(4), [event(ALLOC, 1)])
+    bad: list[tuple[pgste.Replay, Any, Any, type[Exception], str]] = [
+        (replay, [5, 4], None, pgste.ArgumentError, "at: the moments do not ascend"),
+        (replay, [-1], None, pgste.ArgumentError, r"at\[0\]: -1"),
+        (replay, [1.5], None, pgste.ArgumentTypeError, r"at\[0\]: 1.5"),
+        (replay, 5, None, pgste.ArgumentTypeError, "at: 5"),
+        (replay, [5, 6], [True], pgste.ArgumentError, r"flush: \[True\] is not an array of 2"),
+        (replay, [5], [1], pgste.ArgumentError, r"flush: \[1\] is not an array of 1"),
+        (untimed, [5], None, pgste.ArgumentError, "at: times, of a replay .* without times"),
+    ]
+    for subject, at, flush, error, match in bad:
+        with unchanged(guest), pytest.raises(error, match=match):
+            subject.run_samples(at, flush)
+    with pytest.raises(pgste.ArgumentTypeError, match="events: 2"):
+        replay.run_samples([5], events=2)  # type: ignore[arg-type]
+    assert (replay.position, untimed.position) == (0, 0)
+    with pytest.raises(pgste.ArgumentError, match="never made"):
+        pgste.Replay.__new__(pgste.Replay).run_samples([1])
+
+
 BAD_EVENTS: list[tuple[Any, type[Exception], str]] = [
     ([event(ALLOC, 0), 2], pgste.ArgumentError, r"events\[1\]: kind 2"),
     ([3], pgste.ArgumentError, r"events\[0\]: kind 3"),
