@@ -20,10 +20,10 @@ from pgste._checks import check_callable, count_of, items_of, names_of, number_o
 from pgste._engine import mechanisms
 from pgste._threads import run_each, threads_asked
 from pgste.errors import ArgumentError
-from pgste.study.correction import CurveError, corrected, levels_of, with_added
-from pgste.study.lru_order import Values, given_by, lru_values, sample_events
+from pgste.study.correction import CurveError, corrected, levels_of
+from pgste.study.lru_order import Values, knee_of, sample_events
 from pgste.study.setting import Setting, setting_of
-from pgste.study.small_hosts import Part, off_at, part_of
+from pgste.study.small_hosts import STEPS, Part, guessed, part_of
 from pgste.traces.trace import Trace
 
 __all__ = ["Curve", "CurveError", "CurveLine", "curve"]
@@ -36,7 +36,6 @@ MAX_POINTS = 1 << 24
 MAX_REPLAYS = 1025
 LEAST_REPLAYS = 6  # fewer are none
 _POINTS = 100
-_SMALL = 32  # steps between small hosts
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def curve(
     part = part_of(setting, share) if replays >= LEAST_REPLAYS else None
 
     def run(name: str) -> CurveLine:
-        steps, done = _SMALL + 1 + replays, 0
+        steps, done = STEPS + 1 + replays, 0
 
         def step() -> None:
             nonlocal done
@@ -222,17 +221,12 @@ def _line(
     done: Callable[[], object],
 ) -> CurveLine:
     done()
-    given = given_by(setting, mechanism)
-    samples = sample_events(setting.trace)
-    values = lru_values(setting, mechanism, frames, samples, share, given)
-    last = len(frames) - 1
-    knee = int(np.argmin(values["swap_outs"] > 0)) or last
-    small: list[int] = []
     is_few = share == 1 and len(frames) <= replays
-    if part and not is_few:
-        small = sorted({knee, *(last * k // _SMALL for k in range(_SMALL + 1))})
-        off = off_at(part, setting, mechanism, frames[small], given, done)
-        values = with_added(frames, values, small, off)
+    samples = sample_events(setting.trace)
+    values, small = guessed(
+        setting, mechanism, frames, samples, share, None if is_few else part, done=done
+    )
+    knee = knee_of(values)
     levels = []
     if share == 1 and (is_few or replays >= LEAST_REPLAYS):
         levels = levels_of(len(frames), knee, replays, has_small=bool(small))

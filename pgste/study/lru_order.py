@@ -22,6 +22,7 @@ __all__ = [
     "Given",
     "Values",
     "given_by",
+    "knee_of",
     "lru_values",
     "sample_events",
     "used_frames",
@@ -87,6 +88,11 @@ def lru_values(
     values["frames_mean"] = counted["frames"] / (share * len(samples))
     values["swap_mean"] = counted["slots"] / (share * len(samples))
     return values
+
+
+def knee_of(values: Values) -> int:
+    """The first size (its index) from which on nothing is written to swap, or the last of all."""
+    return int(np.argmin(values["swap_outs"] > 0)) or len(values["swap_outs"]) - 1
 
 
 def _weight(setting: Setting, share: float) -> float:

@@ -18,13 +18,24 @@ import numpy.typing as npt
 from pgste._engine import Guest, Host, Replay
 from pgste._engine.curve import one_pass
 from pgste._engine.trace import share_of, summarize
-from pgste.study.lru_order import RULES, Given, Values, sample_events, used_frames
+from pgste.study.correction import with_added
+from pgste.study.lru_order import (
+    RULES,
+    Given,
+    Values,
+    given_by,
+    knee_of,
+    lru_values,
+    sample_events,
+    used_frames,
+)
 from pgste.study.setting import COUNTS, Setting, counts_of
 from pgste.study.sizes import kernel_watermarks
 from pgste.traces.events import FREE, STORE, Words, distinct
 
-__all__ = ["Part", "off_at", "part_of"]
+__all__ = ["STEPS", "Part", "guessed", "off_at", "part_of"]
 
+STEPS = 32  # between the sizes for which hosts are replayed
 _PAGES = 2500
 _LEAST_TIMES = 4  # as many in the whole trace, or nothing is saved
 _CBRL_ENTRIES = 511
@@ -69,6 +80,30 @@ def part_of(setting: Setting, most: float) -> Part | None:
         share=len(pfns) / summary["unique_pages"],
         weight=summary["pages_allocated"] / max(found["pages_allocated"], 1),
     )
+
+
+def guessed(
+    setting: Setting,
+    mechanism: str,
+    frames: npt.NDArray[np.int64],
+    samples: Words,
+    share: float,
+    part: Part | None,
+    *,
+    done: Callable[[], object],
+) -> tuple[Values, list[int]]:
+    """Exact LRU order (`lru_values`), corrected by small hosts for some sizes, and which (indices).
+
+    done: called after each of them; without a part there is none.
+    """
+    given = given_by(setting, mechanism)
+    values = lru_values(setting, mechanism, frames, samples, share, given)
+    if part is None:
+        return values, []
+    last = len(frames) - 1
+    small = sorted({knee_of(values), *(last * k // STEPS for k in range(STEPS + 1))})
+    off = off_at(part, setting, mechanism, frames[small], given, done)
+    return with_added(frames, values, small, off), small
 
 
 def _numbered(pfns: Words, which: Words) -> Words:

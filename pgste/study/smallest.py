@@ -13,8 +13,8 @@ from pgste._checks import check_callable, check_flag, count_of, names_of, number
 from pgste._engine import mechanisms
 from pgste._threads import run_each, threads_asked
 from pgste.errors import ArgumentError, OutOfFramesError
-from pgste.study.lru_order import given_by, lru_values
 from pgste.study.setting import Setting, setting_of, told
+from pgste.study.small_hosts import Part, guessed, part_of
 from pgste.traces.trace import Trace
 from pgste.units import PAGE_BYTES
 
@@ -110,15 +110,20 @@ def smallest_hosts(
     if max_swap_rate is not None and not setting.summary["seconds"]:
         raise ArgumentError("max_swap_rate: the trace takes no time, so there is no rate")
 
-    def run(name: str) -> SmallestHost:
-        return _Search(setting, name, max_swap_rate, progress).result()
+    part = part_of(setting, 1.0) if max_swap_rate is not None else None
 
+    def run(name: str) -> SmallestHost:
+        return _Search(setting, name, max_swap_rate, part, progress).result()
+
+    # one that is asked for how it reports takes longest
+    order = sorted(names, key=lambda name: name != "reporting")
+    found = dict(zip(order, run_each(run, order, setting.at_once), strict=True))
     return Smallest(
         trace=trace.path or "trace",
         summary=setting.summary,
         guests=guests,
         max_swap_rate=max_swap_rate,
-        results=tuple(run_each(run, names, setting.at_once)),
+        results=tuple(found[name] for name in names),
     )
 
 
@@ -130,9 +135,11 @@ class _Search:
         setting: Setting,
         mechanism: str,
         rate: float | None,
+        part: Part | None,
         progress: Callable[[str, int], object] | None,
     ) -> None:
         self.setting, self.mechanism, self.rate = setting, mechanism, rate
+        self.part = part
         self.progress = progress
         self.found: dict[int, tuple[bool, float | None]] = {}
 
@@ -157,18 +164,28 @@ class _Search:
         return True, None
 
     def result(self) -> SmallestHost:
-        low, high = self._bracket(self._guess())
+        low, high = self._bracket(*self._guess())
+        halve = False
         while high - low > 1:
-            middle = (low + high) // 2
+            middle = (low + high) // 2 if halve else self._between(low, high)
+            width = high - low
             low, high = (low, middle) if self.enough(middle) else (middle, high)
+            halve = high - low > width // 2  # traffic is not so straight here
         below = self.found[low][1] if low else None
         return SmallestHost(self.mechanism, high, self.found[high][1], below, len(self.found))
 
-    def _bracket(self, guess: int) -> tuple[int, int]:
+    def _between(self, low: int, high: int) -> int:
+        """Where traffic comes to the rate if it falls in a straight line, or half way."""
+        below, above = self.found.get(low, (False, None))[1], self.found[high][1]
+        if self.rate is None or below is None or above is None or below <= above:
+            return (low + high) // 2
+        part = (below - self.rate) / (below - above)
+        return min(max(low + round((high - low) * part), low + 1), high - 1)
+
+    def _bracket(self, guess: int, step: int) -> tuple[int, int]:
         """A size that is not enough, or 0, and a larger one that is, near the guess."""
-        step = 1
         if self.enough(guess):
-            low, high = guess - step, guess
+            low, high = max(guess - step, 0), guess
             while self.enough(low):
                 step *= 2
                 low, high = max(low - step, 0), low
@@ -179,20 +196,21 @@ class _Search:
             low, high = high, high + step
         return low, high
 
-    def _guess(self) -> int:
-        """What is enough in exact LRU order, to a 256th of what is enough for all."""
+    def _guess(self) -> tuple[int, int]:
+        """What may be enough, and how near it is."""
         setting = self.setting
         most = setting.most_frames
         frames = np.maximum(np.arange(1, _POINTS + 1, dtype=np.int64) * most // _POINTS, 1)
         if self.rate is None and self.mechanism in ("madv_dontneed", "madv_free"):
-            return setting.guests * int(setting.summary["peak_in_use"])
+            return setting.guests * int(setting.summary["peak_in_use"]), 1
         if self.rate is None:  # nothing is dropped without a swap slot: all that is ever touched
-            return setting.guests * int(setting.summary["unique_pages"])
-        values = lru_values(
-            setting, self.mechanism, frames, _NO_SAMPLES, 1.0, given_by(setting, self.mechanism)
+            return setting.guests * int(setting.summary["unique_pages"]), 1
+        values, small = guessed(
+            setting, self.mechanism, frames, _NO_SAMPLES, 1.0, self.part, done=lambda: None
         )
         traffic = told(values)["swap_traffic"] * PAGE_BYTES / setting.summary["seconds"]
-        return int(frames[int(np.argmax(traffic <= self.rate))])
+        at = int(frames[int(np.argmax(traffic <= self.rate))])
+        return at, max(most // (_POINTS if small else _POINTS // 4), 1)
 
 
 # The plain name is that of a parameter.
