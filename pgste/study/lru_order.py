@@ -49,10 +49,14 @@ def sample_events(trace: Trace) -> npt.NDArray[np.uint64]:
     return np.searchsorted(trace.time, times, side="right").astype(np.uint64)
 
 
-def used_frames(frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """What a host keeps in use, ascending: half way between its watermarks fewer than it has."""
+def used_frames(setting: Setting, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """What hosts keep in use, ascending: half way between their watermarks fewer than they have.
+
+    One with room for every page has no reason to reclaim any.
+    """
     marks = [sum(kernel_watermarks(int(n))) // 2 for n in frames]
-    return np.maximum.accumulate(frames - np.array(marks, np.int64))
+    used = np.where(frames < setting.most_frames, frames - np.array(marks, np.int64), frames)
+    return np.maximum.accumulate(used)
 
 
 def given_by(setting: Setting, mechanism: str) -> Given:
@@ -72,7 +76,7 @@ def lru_values(
 
     given: of ``reporting``, what `reported` tells; of others nothing.
     """
-    scaled = np.maximum(np.rint(used_frames(frames) * share), 1).astype(np.uint64)
+    scaled = np.maximum(np.rint(used_frames(setting, frames) * share), 1).astype(np.uint64)
     counted = one_pass(
         setting.trace.events,
         RULES[mechanism],

@@ -101,9 +101,13 @@ def guessed(
     if part is None:
         return values, []
     last = len(frames) - 1
-    small = sorted({knee_of(values), *(last * k // STEPS for k in range(STEPS + 1))})
+    at = sorted({knee_of(values), *(last * k // STEPS for k in range(STEPS + 1))})
+    # where there is room for every page, nothing is off
+    small = [i for i in at if frames[i] < setting.most_frames]
     off = off_at(part, setting, mechanism, frames[small], given, done)
-    return with_added(frames, values, small, off), small
+    nothing = np.zeros(len(at) - len(small))
+    padded = {name: np.append(each, nothing) for name, each in off.items()}
+    return with_added(frames, values, at, padded), small
 
 
 def _numbered(pfns: Words, which: Words) -> Words:
@@ -149,7 +153,7 @@ def _lru(
     part: Part, setting: Setting, mechanism: str, frames: npt.NDArray[np.int64], given: Given
 ) -> Values:
     samples = np.searchsorted(part.places, sample_events(setting.trace)).astype(np.uint64)
-    scaled = np.maximum(np.rint(used_frames(frames) * part.share), 1).astype(np.uint64)
+    scaled = np.maximum(np.rint(used_frames(setting, frames) * part.share), 1).astype(np.uint64)
     counted = one_pass(
         part.events,
         RULES[mechanism],

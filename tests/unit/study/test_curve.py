@@ -66,7 +66,9 @@ def test_what_the_engine_counts_is_near() -> None:
                 assert abs(line.values[name][i] - counted[name]) < 0.03 * line.values[name].max()
         assert np.mean(off) < 0.02
         assert line.replayed == ()  # it was near enough at once
-        assert set(line.small) >= {int(found.sizes[0]), int(found.sizes[-1])}
+        assert line.swap_traffic[-1] == 0  # there is room for all
+        assert int(found.sizes[0]) in line.small
+        assert int(found.sizes[-1]) not in line.small
         assert 0.02 < found.small_share < 0.05
 
 
@@ -116,8 +118,9 @@ def test_without_replays_it_is_exact_lru_order() -> None:
     for line in found.lines:
         assert line.error is None
         assert line.replayed == ()
-    # the host's watermarks keep a few frames free; nobody reads a page again
-    expected = [max(128 - n + sum(kernel_watermarks(n)) // 2, 0) for n in found.sizes.tolist()]
+    # The host's watermarks keep a few frames free, unless there is room for all; nobody reads a
+    # page again.
+    expected = [max(128 - n + sum(kernel_watermarks(n)) // 2, 0) for n in (1, 64, 65)] + [0, 0]
     assert found["none"].values["swap_outs"].tolist() == expected
     assert found["none"].values["swap_ins"].sum() == 0
     assert found["madv_dontneed"].values["swap_outs"][-3:].tolist()[1:] == [0, 0]
