@@ -4,7 +4,7 @@
  * each other often.  Every figure is compared with what a few plain loops count, events that
  * are none are refused, limits are kept to the page, memory may run out, and a refused call
  * leaves the summary as it was.  The same events go through pgste_curve,
- * pgste_footprint, pgste_place and pgste_trace_dense.
+ * pgste_footprint, pgste_place, pgste_trace_dense and pgste_trace_share.
  *
  * What it may cost is bounded here, not there: a block of order 39 has 2^39 pages.
  */
@@ -337,6 +337,17 @@ static void check_dense(const uint64_t *events, uint64_t nr, uint8_t how)
 	free(again);
 }
 
+static void check_share(const uint64_t *events, uint64_t nr, uint64_t pages, int64_t share)
+{
+	uint64_t *some = block_of_size(2 * pages * sizeof(*some)), *places = some + pages;
+	const int64_t got = pgste_trace_share(events, nr, (uint64_t)share, some, places, pages);
+
+	REQUIRE(got <= (int64_t)pages && (got >= 0 || got == PGSTE_E_ARG));
+	for (int64_t i = 1; i < got; i++)
+		REQUIRE(is_event(some[i]) && places[i] < nr && places[i] >= places[i - 1]);
+	free(some);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct model model;
@@ -383,6 +394,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_footprint(events, nr, (uint8_t)size);
 	check_place(events, nr, (uint8_t)size);
 	check_dense(events, nr, (uint8_t)size);
+	check_share(events, nr, valid ? MOST_PAGES : 0, INT64_C(1) << size % 34u);
 	free(events);
 	return 0;
 }

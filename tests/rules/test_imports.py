@@ -22,7 +22,7 @@ ALLOWED = {
     "_c": "_engine",
     "_checks": "errors _engine",
     "kernels": "errors",
-    "_threads": "_engine",
+    "_threads": "_checks _engine",
     "files": "errors units",
     "migration": "errors _checks _engine files",
     "traces": "enums errors units _engine files",

@@ -331,6 +331,28 @@ static struct outcome run_until(struct world *w, uint64_t n)
 	return (struct outcome){ .result = result, .partial = true };
 }
 
+/* Stops need not ascend here: those that lie behind are reached at once. */
+static struct outcome run_stops(struct world *w, uint64_t n)
+{
+	const uint64_t last = w->replay.nr ? w->replay.times[w->replay.nr - 1] : 0;
+	struct pgste_replay_sample samples[3];
+	uint64_t at[3], next = 0;
+	uint8_t flush[3];
+	const struct pgste_replay_stops stops = { at, flush, 3, take_byte(&w->in) % 2 };
+	int64_t result;
+
+	for (unsigned i = 0; i < 3; i++) {
+		flush[i] = take_byte(&w->in);
+		at[i] = flush[i] * (stops.by_time ? last / 128 : 1);
+	}
+	result = CALL(w, pgste_replay_run_stops(w->replay.r, &stops, &next, samples, n));
+	REQUIRE(next <= 3 && (result < 0 || (uint64_t)result <= n));
+	REQUIRE(!next || samples[next - 1].events <= pgste_replay_position(w->replay.r));
+	w->replay.error = result;
+	w->held = true;
+	return (struct outcome){ .result = result, .partial = true };
+}
+
 struct outcome call_replay_run(struct world *w)
 {
 	const uint8_t form = take_byte(&w->in);
@@ -342,6 +364,8 @@ struct outcome call_replay_run(struct world *w)
 	if (!w->replay.r)
 		return NOTHING;
 	at = pgste_replay_position(w->replay.r);
+	if ((form == 251 || form == 252) && w->replay.times)
+		return run_stops(w, n);
 	if (form >= 253 && w->replay.times)
 		return run_until(w, n);
 	result = CALL(w, pgste_replay_run(w->replay.r, n));
