@@ -92,7 +92,7 @@ struct pgste_replay_sample {
 
 /*
  * Go from stop to stop, from *next on, and look at memory at each: n events at most.  samples has
- * room for one of each stop; *next is then the stop that was not reached.  How many events; n: there
+ * room for one of each; *next is then the stop that was not reached.  How many events; n: there
  * may be more to do.  A stop that lies behind is reached at once, as is one behind the last event.
  * Errors and what is held back as for pgste_replay_run and pgste_replay_run_until; samples of the
  * stops before *next are whole then.
