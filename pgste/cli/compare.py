@@ -26,6 +26,7 @@ from pgste.cli.common import (
 )
 from pgste.cli.terminal import Grid, bars_by_name, print_json, progress_bar
 from pgste.cli.words import number, printable, whole_number
+from pgste.study.ahead import ahead_text
 from pgste.study.breakeven import (
     break_evens,
     missing_costs,
@@ -439,6 +440,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.print(_settings(comparison, trace_name(path)))
     console.print()
     console.print(comparison_table(comparison, costs))
+    if ahead := comparison.ahead():
+        console.print("\n" + ahead_text(ahead))
     console.print("\n" + accesses_line(trace, args.touch))
     console.print(_costs_lines(comparison, args.costs, given, costs))
     if volatile:

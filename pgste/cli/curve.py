@@ -151,6 +151,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.print(_table(found, "swap_traffic"))
     console.print("\npage faults that need a frame\n")
     console.print(_table(found, "faults"))
+    console.print(f"\n{found.finding()}")
     console.print("\nhow far replays at sizes between were from the curve\n")
     console.print(_error_table(found))
     if args.plot is not None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from pgste.cli.common import open_trace
 from pgste.cli.terminal import Grid, bars_by_name, print_json, progress_bar
 from pgste.errors import ArgumentError
+from pgste.study.ahead import ahead_text
 from pgste.study.fleet import COUNTS, Fleet, FleetComparison, Member
 from pgste.units import PAGE_BYTES, format_bytes, format_count, parse_frames
 
@@ -93,6 +94,8 @@ def run(args: argparse.Namespace, console: Console, defaults: argparse.Namespace
     console.print(_host_table(found))
     console.print("\npages written to swap and read from it, by guest\n")
     console.print(_guest_table(found))
+    if ahead := found.ahead():
+        console.print("\n" + ahead_text(ahead))
     return 0
 
 

@@ -25,6 +25,7 @@ from pgste.study.lru_order import Values, knee_of, sample_events
 from pgste.study.setting import Setting, setting_of
 from pgste.study.small_hosts import STEPS, Part, guessed, part_of
 from pgste.traces.trace import Trace
+from pgste.units import PAGE_BYTES, format_bytes
 
 __all__ = ["Curve", "CurveError", "CurveLine", "curve"]
 
@@ -88,6 +89,20 @@ class Curve:
             if line.mechanism == mechanism:
                 return line
         raise KeyError(mechanism)
+
+    def finding(self) -> str:
+        """What it shows, in a sentence: memory for the same swap traffic."""
+        base = next((line for line in self.lines if line.mechanism == "none"), self.lines[0])
+        at = int(np.searchsorted(self.sizes, 0.75 * self.guests * self.summary["peak_in_use"]))
+        traffic = float(base.swap_traffic[min(at, len(self.sizes) - 1)])
+        if traffic == 0:
+            return "Nothing is written to swap"
+        needs = []
+        for line in self.lines:
+            frames = int(self.sizes[int(np.argmax(line.swap_traffic <= traffic))])
+            needs.append(f"{line.mechanism} {format_bytes(frames * PAGE_BYTES)}")
+        swapped = format_bytes(traffic * PAGE_BYTES)
+        return f"Host memory for {swapped} of swap traffic: {', '.join(needs)}"
 
     def error_text(self) -> str:
         """What is known of how far it is from the engine, in a sentence."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgste.study.figure import line_style, new_figure, save
-from pgste.units import PAGE_BYTES, format_bytes
+from pgste.units import PAGE_BYTES
 
 if TYPE_CHECKING:  # only the shape of it
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def plot_curve(curve: Any, path: str | os.PathLike[str]) -> None:
         peak, 0.98, " most that is in use at once", transform=above.get_xaxis_transform(),
         fontsize=_SMALL, color=_TEXT, va="top",
     )  # fmt: skip
-    title = textwrap.fill(finding(curve), 78)
+    title = textwrap.fill(curve.finding(), 78)
     figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
     figure.supxlabel(
         textwrap.fill(_below(curve), 110), fontsize=_SMALL, color=_TEXT, x=0.01, ha="left"
@@ -78,25 +78,6 @@ def _draw(
         label=name,
         **line_style(name, 0),
     )
-
-
-def finding(curve: Any) -> str:
-    """What the curve shows, in a sentence: memory for the same swap traffic."""
-    base = next((line for line in curve.lines if line.mechanism == "none"), curve.lines[0])
-    at = int(np.searchsorted(curve.sizes, 0.75 * curve.guests * curve.summary["peak_in_use"]))
-    at = min(at, len(curve.sizes) - 1)
-    traffic = float(base.swap_traffic[at])
-
-    def size(pages: float) -> str:
-        return format_bytes(pages * PAGE_BYTES)
-
-    if traffic == 0:
-        return "Nothing is written to swap"
-    needs = []
-    for line in curve.lines:
-        frames = int(curve.sizes[int(np.argmax(line.swap_traffic <= traffic))])
-        needs.append(f"{line.mechanism} {size(frames)}")
-    return f"Host memory for {size(traffic)} of swap traffic: {', '.join(needs)}"
 
 
 def _below(curve: Any) -> str:

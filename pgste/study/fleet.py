@@ -16,6 +16,7 @@ from pgste._engine import Guest, Host, Replay, mechanisms
 from pgste._engine.names import RECLAIM_MODELS, shown
 from pgste._threads import run_each, threads_asked
 from pgste.errors import ArgumentError, ArgumentTypeError, OutOfFramesError
+from pgste.study.ahead import Ahead, who_is_ahead
 from pgste.study.compare import DEFAULT_RECLAIM, FLUSH_NS, host_settings
 from pgste.study.dense import guests_pages, pages_for
 from pgste.study.sizes import check_no_accesses, check_room
@@ -138,9 +139,23 @@ class FleetComparison:
                 return result
         raise KeyError(mechanism)
 
+    def ahead(self) -> tuple[Ahead, ...]:
+        """Who does best in swap traffic, of those that ended."""
+        return who_is_ahead(
+            {
+                one.mechanism: {"swap_traffic": one.counts["swap_outs"] + one.counts["swap_ins"]}
+                for one in self.results
+                if not one.out_of_memory
+            }
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data for JSON."""
-        return {**asdict(self), "sum_of_peaks": self.sum_of_peaks}
+        return {
+            **asdict(self),
+            "sum_of_peaks": self.sum_of_peaks,
+            "ahead": [asdict(one) for one in self.ahead()],
+        }
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pgste.study.ahead import Ahead, who_is_ahead
+
 __all__ = [
     "DAT_ROWS",
     "LRU_ROWS",
@@ -154,6 +156,20 @@ class Comparison:
         lru = LRU_ROWS if self.reclaim in READ_AHEAD else ()
         return (*ROWS[:1], *dat, *ROWS[1:2], *lru, *ROWS[2:])
 
+    def ahead(self) -> tuple[Ahead, ...]:
+        """Who does best in swap traffic, page faults and host memory, of those that ended."""
+        return who_is_ahead(
+            {
+                one.mechanism: {
+                    "swap_traffic": one.values["swap_outs"] + one.values["swap_ins"],
+                    "faults": one.values["zero_fills"] + one.cost_stats["swap_ins"],
+                    "frames_mean": one.values["frames_mean"],
+                }
+                for one in self.results
+                if not one.out_of_memory
+            }
+        )
+
     def to_dict(self, samples: bool = True) -> dict[str, Any]:
         """Everything as plain data for JSON; without the samples over time on request."""
         columns: dict[str, Any] = {}
@@ -186,6 +202,7 @@ class Comparison:
             "reclaim": self.reclaim,
             "reporting": self.reporting,
             **({"two_tables": self.two_tables} if self.two_tables else {}),
+            "ahead": [asdict(one) for one in self.ahead()],
             "mechanisms": columns,
         }
 

@@ -14,7 +14,6 @@ import pgste
 from pgste.study.compare import Comparison, compare
 from pgste.study.correction import levels_of
 from pgste.study.curve import curve
-from pgste.study.curve_plot import finding
 from pgste.study.lru_order import SAMPLES, sample_events
 from pgste.study.setting import setting_of
 from pgste.study.sizes import kernel_watermarks
@@ -188,10 +187,10 @@ def test_result_is_json_and_a_picture(tmp_path: Path) -> None:
     assert len(data["mechanisms"]["none"]["swap_outs"]) == len(data["sizes"]) == 12
     found.plot(tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
-    assert finding(found).startswith("Host memory for ")
+    assert found.finding().startswith("Host memory for ")
     roomy = pgste.curve(two_halves(), ["none"], [1000])
     roomy.plot(tmp_path / "r.svg")
-    assert finding(roomy) == "Nothing is written to swap"
+    assert roomy.finding() == "Nothing is written to swap"
     with pytest.raises(KeyError, match="cmma"):
         roomy["cmma"]
 
