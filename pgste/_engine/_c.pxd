@@ -180,6 +180,7 @@ cdef extern from "pgste.h" nogil:
     void pgste_host_flush_stats(pgste_host *host)
     void pgste_host_defaults(pgste_host_config *config)
     int pgste_host_new(const pgste_host_config *config, pgste_host **host)
+    void pgste_host_ends(pgste_host *host)
     int pgste_host_free(pgste_host *host)
     int64_t pgste_host_reclaim(pgste_host *host, uint64_t n)
     int64_t pgste_swap_out(pgste_guest *guest, const pgste_gfns *gfns)

@@ -23,6 +23,7 @@ from pgste._engine._c cimport (
     pgste_host_defaults,
     pgste_host_flush_stats,
     pgste_host_frame,
+    pgste_host_ends,
     pgste_host_free,
     pgste_host_generation,
     pgste_host_generations,
@@ -215,6 +216,7 @@ cdef class Host(Unit):
         if self.c == NULL:
             return
         self.lock()
+        pgste_host_ends(self.c)
         self.sweep()
         while self.nodes != NULL:
             (<Member>self.nodes.owner).detach()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -416,9 +417,8 @@ def compare(
     moments = _moments(trace, samples, reclaim == "lru")
     used: dict[str, Any] | None = None
 
-    def run(name: str) -> MechanismResult:
+    def replayed(name: str, host: Host) -> MechanismResult:
         nonlocal used
-        host = Host(host_frames, swap_slots, **settings)
         given = pages_for(trace, summary, name, neighbours=neighbours)
         members = [
             Guest(
@@ -442,9 +442,11 @@ def compare(
                 members, trace, summary, given.base, reporting or {}, unseen_free
             )
         live = summary["live_at_start"]
-        result = _replay(trace, name, host, members, given, live, moments, progress, between)
-        host.close()
-        return result
+        return _replay(trace, name, host, members, given, live, moments, progress, between)
+
+    def run(name: str) -> MechanismResult:
+        with closing(Host(host_frames, swap_slots, **settings)) as host:  # at once if interrupted
+            return replayed(name, host)
 
     # the largest guests first, so that no CPU is left with one of these at the end
     order = sorted(names, key=lambda name: -pages[name])

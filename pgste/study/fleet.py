@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from heapq import heappop, heappush
 from typing import Any
@@ -258,8 +259,8 @@ class Fleet:
         turns = _turns(groups, FLUSH_NS if reclaim == "lru" else None)
 
         def run(name: str) -> FleetResult:
-            host = Host(frames, swap_slots, **settings)
-            return _Run(groups, name, host).result(turns, progress)
+            with closing(Host(frames, swap_slots, **settings)) as host:
+                return _Run(groups, name, host).result(turns, progress)
 
         return FleetComparison(
             peaks={name: g.summary["peak_in_use"] for g in groups for name in g.names},
@@ -375,7 +376,6 @@ class _Run:
             for i, name in enumerate(group.names)
         )
         counts = {name: sum(one.counts[name] for one in guests) for name in COUNTS}
-        self.host.close()
         return FleetResult(self.mechanism, guests, counts, self.frames_peak, self.swap_peak, ended)
 
     def _turn(self, turn: _Turn) -> tuple[str, float] | None:

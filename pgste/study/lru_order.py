@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pgste._engine import Guest
+from pgste._engine import Guest, Replay
 from pgste._engine.curve import one_pass
 from pgste.enums import State
 from pgste.study.setting import COUNTS, Setting, with_watermarks
@@ -122,10 +122,15 @@ def _reported(setting: Setting) -> Given:
 
     On a host with room for all, a page that loses its frame was reported.
     """
-    trace = setting.trace
     alone = replace(setting, guests=1)
-    replay, host = alone.replay("reporting", with_watermarks(alone.summary["unique_pages"]) + 64)
-    guest = replay.guests[0]
+    frames = with_watermarks(alone.summary["unique_pages"]) + 64
+    with alone.replay("reporting", frames) as (replay, _):
+        return _reported_by(replay, setting)
+
+
+def _reported_by(replay: Replay, setting: Setting) -> Given:
+    """What a replay with one guest gives back, from its start to its end."""
+    trace, guest = setting.trace, replay.guests[0]
     base, _ = guest_pages(setting.summary)
     pages, events = [NOTHING], [NOTHING]
     absent, hints, since = _absent(guest), 0, 0
@@ -140,7 +145,6 @@ def _reported(setting: Setting) -> Given:
         pages.append((gone + base).astype(np.uint64))
         events.append(np.full(len(gone), at, np.uint64))
         absent, since = now, at
-    host.close()
     return np.concatenate(pages), np.concatenate(events)
 
 

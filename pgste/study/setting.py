@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,29 +42,32 @@ class Setting:
         """Frames with which a host that is told nothing writes nothing to swap."""
         return with_watermarks(self.guests * int(self.summary["unique_pages"]))
 
-    def replay(self, mechanism: str, frames: int, *, swap: bool = True) -> tuple[Replay, Host]:
+    @contextmanager
+    def replay(
+        self, mechanism: str, frames: int, *, swap: bool = True
+    ) -> Iterator[tuple[Replay, Host]]:
         """Guests on a host of so many frames, before the first event; the caller runs it.
 
         The host has a swap slot for each page of the trace, or none.
         """
         low, high = kernel_watermarks(frames)
         slots = self.guests * self.summary["unique_pages"] + 64 if swap else 0
-        host = Host(frames, slots, low=low, high=high)
         given = pages_for(self.trace, self.summary, mechanism)
-        members = [Guest(given.pages, host=host, mechanism=mechanism) for _ in range(self.guests)]
-        if mechanism == "reporting":
-            spare = given.pages - self.summary["unique_pages"]
-            for member in members:
-                member.set_reporting(**{"spare": spare, **self.reporting})
-        return Replay(members, given.events, self.trace.time, given.base), host
+        with closing(Host(frames, slots, low=low, high=high)) as host:
+            members = [
+                Guest(given.pages, host=host, mechanism=mechanism) for _ in range(self.guests)
+            ]
+            if mechanism == "reporting":
+                spare = given.pages - self.summary["unique_pages"]
+                for member in members:
+                    member.set_reporting(**{"spare": spare, **self.reporting})
+            yield Replay(members, given.events, self.trace.time, given.base), host
 
     def counted(self, mechanism: str, frames: int) -> dict[str, float]:
         """What the engine counts on a host of so many frames."""
-        replay, host = self.replay(mechanism, frames)
-        replay.run()
-        counted = counts_of(replay, host)
-        host.close()
-        return counted
+        with self.replay(mechanism, frames) as (replay, host):
+            replay.run()
+            return counts_of(replay, host)
 
 
 def counts_of(replay: Replay, host: Host) -> dict[str, float]:

@@ -10,6 +10,7 @@ watermarks, and entries of the CBRL.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,18 +188,18 @@ class _Play:
 def _counted(part: Part, nr_guests: int, play: _Play, frames: int) -> dict[str, float]:
     low, high = (max(round(mark * part.share), 1) for mark in kernel_watermarks(frames))
     small = max(round(frames * part.share), _LEAST_FRAMES)
-    host = Host(small, nr_guests * len(part.pfns) + 64, low=low, high=max(high, low + 1))
-    entries = max(round(_CBRL_ENTRIES * part.share), 1)
-    guests = [
-        Guest(len(part.pfns), host=host, mechanism=play.mechanism, cbrl_entries=entries)
-        for _ in range(nr_guests)
-    ]
-    times = part.times if play.times is None else play.times
-    replay = Replay(guests, play.events, times, accesses=play.accesses, places=play.places)
-    replay.run()
-    counted = counts_of(replay, host)
-    host.close()
-    return counted
+    with closing(
+        Host(small, nr_guests * len(part.pfns) + 64, low=low, high=max(high, low + 1))
+    ) as host:
+        entries = max(round(_CBRL_ENTRIES * part.share), 1)
+        guests = [
+            Guest(len(part.pfns), host=host, mechanism=play.mechanism, cbrl_entries=entries)
+            for _ in range(nr_guests)
+        ]
+        times = part.times if play.times is None else play.times
+        replay = Replay(guests, play.events, times, accesses=play.accesses, places=play.places)
+        replay.run()
+        return counts_of(replay, host)
 
 
 def _reporting(part: Part, given: Given) -> _Play:

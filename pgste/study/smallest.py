@@ -158,7 +158,8 @@ class _Search:
             traffic = told(counts)["swap_traffic"] * PAGE_BYTES / self.setting.summary["seconds"]
             return traffic <= self.rate, traffic
         try:
-            self.setting.replay(self.mechanism, frames, swap=False)[0].run()
+            with self.setting.replay(self.mechanism, frames, swap=False) as (replay, _):
+                replay.run()
         except OutOfFramesError:
             return False, None
         return True, None

@@ -72,6 +72,7 @@ struct pgste_host {
 	uint32_t nr_volatile; /* of these, how many may have pages that go without a slot */
 	uint32_t nr_mlocked;  /* ... and how many have their memory locked */
 	enum pgste_rearm rearm;
+	bool ends; /* its guests need not give back what they have */
 	uint8_t *keys; /* the real storage key of each frame; NULL: all are 0 */
 	struct pgste_host_stats stats; /* events and peaks; levels are filled in on demand */
 	pthread_mutex_t lock;	       /* swap slots, when vcpus on several threads zap */

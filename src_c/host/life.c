@@ -72,6 +72,11 @@ int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **h
 	return PGSTE_OK;
 }
 
+void pgste_host_ends(struct pgste_host *host)
+{
+	host->ends = true;
+}
+
 int pgste_host_free(struct pgste_host *host)
 {
 	if (!host)

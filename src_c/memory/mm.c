@@ -74,14 +74,20 @@ bool mm_init(struct mm *mm, bool memfd)
 	return true;
 }
 
-void mm_exit(struct mm *mm)
+static void give_back(struct mm *mm)
 {
 	for (uint64_t gfn = chunk_next(mm, 0); gfn < mm->nr_pages; gfn = chunk_next(mm, gfn + 1))
 		pte_drop(mm, gfn);
+}
+
+void mm_exit(struct mm *mm)
+{
+	if (!mm->host->ends)
+		give_back(mm);
 	mm->host->nr_volatile -= mm->rules != NULL;
 	mm->host->nr_mlocked -= mm->mlocked;
 	host_leave(mm->host, mm->number);
-	if (has_lru(mm->host) && !mm->host->nr_mms)
+	if (has_lru(mm->host) && !mm->host->nr_mms && !mm->host->ends)
 		frames_put_all(mm->host);
 	free(mm->notes.at);
 	table_free(mm->open, bitmap_bytes(mm->nr_pages));

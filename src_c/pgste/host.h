@@ -53,6 +53,11 @@ uint64_t pgste_min_free(uint64_t pages);
 void pgste_host_defaults(struct pgste_host_config *config);
 /* PGSTE_E_ARG: a field out of range; PGSTE_E_NOMEM. */
 int pgste_host_new(const struct pgste_host_config *config, struct pgste_host **host);
+/*
+ * The host is about to go with all its guests: those that are freed from now on give nothing back,
+ * which would take time for each page.  Nothing else may be done with it, or with them.
+ */
+void pgste_host_ends(struct pgste_host *host);
 /* PGSTE_E_BUSY while guests live. */
 int pgste_host_free(struct pgste_host *host);
 

@@ -36,6 +36,15 @@ static ALWAYS_INLINE bool replay_block(const struct pgste_replay *r, uint64_t ev
 
 /* Do the accesses that come before the event that is next (access.c). */
 int replay_accesses(struct pgste_replay *r);
+/* Does a guest have pages outside every memory slot?  Slots do not change while a call runs. */
+static inline bool replay_has_holes(const struct pgste_replay *r)
+{
+	for (unsigned i = 0; i < r->nr_guests; i++)
+		if (!r->guests[i]->slots.whole)
+			return true;
+	return false;
+}
+
 /* Are these pages in a memory slot of every guest? */
 static inline bool replay_in_slots(const struct pgste_replay *r, uint64_t gfn, uint64_t nr)
 {
@@ -45,8 +54,8 @@ static inline bool replay_in_slots(const struct pgste_replay *r, uint64_t gfn, u
 	return true;
 }
 
-/* Bring the guests to where the trace begins (setup.c).  PGSTE_E_NOMEM,
- * PGSTE_E_NO_FRAME, PGSTE_E_CHANGED, PGSTE_E_CANCELLED. */
+/* Bring the guests to where the trace begins (setup.c).  PGSTE_E_ARG for an event that is none: no
+ * guest has changed; PGSTE_E_NOMEM, PGSTE_E_NO_FRAME, PGSTE_E_CANCELLED. */
 int replay_setup(struct pgste_replay *r);
 
 #endif

@@ -80,15 +80,6 @@ static int replay_alloc(struct pgste_replay *r, struct pgste_guest *guest, uint6
 	return PGSTE_OK;
 }
 
-/* Does a guest have pages outside every memory slot?  Slots do not change while a call runs. */
-static bool any_holes(const struct pgste_replay *r)
-{
-	for (unsigned i = 0; i < r->nr_guests; i++)
-		if (!r->guests[i]->slots.whole)
-			return true;
-	return false;
-}
-
 static ALWAYS_INLINE int replay_event(struct pgste_replay *r, uint64_t event)
 {
 	struct block block;
@@ -254,7 +245,7 @@ int64_t pgste_replay_run(struct pgste_replay *r, uint64_t n)
 
 	if (r->error)
 		return r->error;
-	r->holes = any_holes(r);
+	r->holes = replay_has_holes(r);
 	if (start < end && r->waiting) {
 		let_pass(r, r->left_ns);
 		r->waiting = false;
@@ -279,7 +270,7 @@ int64_t pgste_replay_run_until(struct pgste_replay *r, uint64_t ns, uint64_t n)
 		return r->error;
 	if (!r->times)
 		return PGSTE_E_ARG;
-	r->holes = any_holes(r);
+	r->holes = replay_has_holes(r);
 	while (r->at < end && reach_next(r, ns) && READ_ONCE(r->times[r->at]) <= ns) {
 		if (do_event(r, r->at))
 			return r->error;
@@ -292,18 +283,6 @@ int64_t pgste_replay_run_until(struct pgste_replay *r, uint64_t ns, uint64_t n)
 }
 
 /* ---- new ---- */
-
-static bool events_valid(const struct pgste_replay *r)
-{
-	const bool holes = any_holes(r);
-	struct block block;
-
-	for (uint64_t i = 0; i < r->nr; i++)
-		if (!replay_block(r, READ_ONCE(r->events[i]), &block) ||
-		    (holes && !replay_in_slots(r, block.first, block.nr)))
-			return false;
-	return true;
-}
 
 static bool guests_valid(struct pgste_guest *const *guests, unsigned nr_guests,
 			 uint64_t *nr_pages)
@@ -346,7 +325,7 @@ int pgste_replay_new(struct pgste_guest *const *guests, unsigned nr_guests, uint
 	};
 	if (r->guests) {
 		memcpy(r->guests, guests, nr_guests * sizeof(*guests));
-		error = events_valid(r) ? replay_setup(r) : PGSTE_E_ARG;
+		error = replay_setup(r);
 	}
 	if (error) {
 		pgste_replay_free(r);

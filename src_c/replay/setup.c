@@ -13,16 +13,19 @@ struct first_events {
 	uint64_t nr_bytes;
 };
 
+/* It is the first that looks at the events: PGSTE_E_ARG if one is none. */
 static int first_events_of(const struct pgste_replay *r, struct first_events *first)
 {
+	const bool holes = replay_has_holes(r);
 	struct block block;
 	uint64_t words = 0, in_word;
 
 	for (uint64_t i = 0; i < r->nr; i++) {
 		if (watch_stops_at(i))
 			return PGSTE_E_CANCELLED;
-		if (!replay_block(r, READ_ONCE(r->events[i]), &block))
-			return PGSTE_E_CHANGED;
+		if (!replay_block(r, READ_ONCE(r->events[i]), &block) ||
+		    (holes && !replay_in_slots(r, block.first, block.nr)))
+			return PGSTE_E_ARG;
 		for (; block.nr; block.first += in_word, block.nr -= in_word) {
 			const uint64_t bits = bits_of(block.first, block.nr, &in_word);
 			uint64_t *seen = &first->seen[block.first / 64];

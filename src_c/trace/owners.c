@@ -4,6 +4,7 @@
 
 #define MIN_BITS 10u
 #define MIN_SLAB UINT64_C(1024) /* chunks */
+#define MOST_FOR_EVENT 64u /* bytes */
 
 static uint64_t bucket_bytes(unsigned bits)
 {
@@ -28,8 +29,22 @@ int owners_init(struct owners *owners, uint64_t max_chunks)
 	return owners->buckets ? PGSTE_OK : PGSTE_E_NOMEM;
 }
 
+int owners_for(struct owners *owners, uint64_t lowest, uint64_t highest, uint64_t nr_events)
+{
+	const uint64_t nr = highest - lowest + 1;
+
+	if (highest < lowest || nr / MOST_FOR_EVENT >= nr_events ||
+	    highest / CHUNK_PAGES - lowest / CHUNK_PAGES + 1 > owners->max_chunks)
+		return PGSTE_OK;
+	owners->all = table_new(nr);
+	owners->base = lowest;
+	owners->nr_all = nr;
+	return owners->all ? PGSTE_OK : PGSTE_E_NOMEM;
+}
+
 void owners_exit(struct owners *owners)
 {
+	table_free(owners->all, owners->nr_all);
 	for (unsigned i = 0; i < owners->nr_slabs; i++)
 		table_free(owners->slabs[i], slab_bytes(i));
 	table_free(owners->buckets, bucket_bytes(owners->bits));

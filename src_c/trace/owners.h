@@ -2,8 +2,9 @@
 /*
  * What block each page belongs to, as a trace tells it.
  *
- * Each page that occurs has a byte, in chunks of 64 pages that a hash table finds, so that memory
- * follows the pages in use and not the highest pfn:
+ * Each page that occurs has a byte.  Where a trace's pages are not much more than its events, there
+ * is one table of all from the lowest to the highest.  Or else they lie in chunks of 64 pages that
+ * a hash table finds, so that memory follows the pages in use and not the highest pfn:
  *
  *   0     in no event so far
  *   1     freed, and never allocated
@@ -63,6 +64,8 @@ struct owners {
 	uint8_t *slabs[MAX_SLABS];
 	unsigned nr_slabs;
 	struct bucket last; /* that was asked for */
+	uint8_t *all;	    /* bytes of [base, base + nr_all), or NULL: in chunks */
+	uint64_t base, nr_all;
 };
 
 /* Bytes of a chunk, with its share of the buckets. */
@@ -71,6 +74,12 @@ struct owners {
 /* PGSTE_E_NOMEM leaves nothing. */
 int owners_init(struct owners *owners, uint64_t max_chunks);
 void owners_exit(struct owners *owners);
+/*
+ * One table for these pages, if that takes no more for each of nr_events than a few lines, and no
+ * limit can be met by it; all pages that are asked for from now on must be of these.
+ * PGSTE_E_NOMEM: there is no memory for it.
+ */
+int owners_for(struct owners *owners, uint64_t lowest, uint64_t highest, uint64_t nr_events);
 /* A chunk more; NULL if there is no memory, or max_chunks are there. */
 const struct bucket *owners_add(struct owners *owners, uint64_t number);
 
@@ -91,11 +100,21 @@ static ALWAYS_INLINE struct bucket *owners_find(const struct owners *owners, uin
 	return &owners->buckets[i];
 }
 
+/* Are these pages of the one table, if there is one? */
+static ALWAYS_INLINE bool owners_have(const struct owners *owners, uint64_t pfn, uint64_t nr)
+{
+	const uint64_t at = pfn - owners->base;
+
+	return !owners->all || (at < owners->nr_all && nr <= owners->nr_all - at);
+}
+
 /* The byte of a page, NULL if there is no memory. */
 static ALWAYS_INLINE uint8_t *owners_page(struct owners *owners, uint64_t pfn)
 {
 	const uint64_t number = pfn >> CHUNK_SHIFT;
 
+	if (owners->all)
+		return &owners->all[pfn - owners->base];
 	if (!owners->last.pages || owners->last.number != number) {
 		const struct bucket *bucket = owners_find(owners, number);
 
@@ -111,9 +130,17 @@ static ALWAYS_INLINE uint8_t *owners_page(struct owners *owners, uint64_t pfn)
 /* The page below is of another block now: a page that followed it does not any more. */
 static inline void owners_part(const struct owners *owners, uint64_t pfn)
 {
-	const struct bucket *bucket = owners_find(owners, pfn >> CHUNK_SHIFT);
-	uint8_t *page = bucket->pages ? bucket->pages + pfn % CHUNK_PAGES : NULL;
+	uint8_t *page = NULL;
 
+	if (owners->all) {
+		if (pfn - owners->base < owners->nr_all)
+			page = &owners->all[pfn - owners->base];
+	} else {
+		const struct bucket *bucket = owners_find(owners, pfn >> CHUNK_SHIFT);
+
+		if (bucket->pages)
+			page = bucket->pages + pfn % CHUNK_PAGES;
+	}
 	if (page && owner_follows(*page))
 		*page |= OWNER_HEAD;
 }

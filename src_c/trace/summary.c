@@ -5,8 +5,8 @@
  * A free of one block is one whose pages all belong to the same event, and that event's order
  * tells whether the block came back whole.
  *
- * A page at random costs two lines of memory, a bucket and a byte.  So events are taken a batch
- * at a time: all buckets are fetched, then all bytes, and then they are counted.
+ * A page at random costs a line of memory for its byte, and where these lie in chunks one for the
+ * bucket.  So events are taken a batch at a time: all of these are fetched before they are counted.
  */
 #include "pgste/trace.h"
 #include "trace/owners.h"
@@ -145,11 +145,35 @@ static bool is_event(uint64_t event)
 	       PGSTE_EVENT_PFN(event) + (UINT64_C(1) << order) <= UINT64_C(1) << 56;
 }
 
+/* For take_batch, where all bytes are in one table. */
+static bool take_from_table(const struct count *count, uint64_t first, unsigned nr,
+			    struct batch *batch)
+{
+	const struct owners *owners = &count->owners;
+	bool good = true;
+
+	for (unsigned k = 0; k < nr; k++) {
+		const uint64_t event = READ_ONCE(count->events[first + k]);
+		const uint64_t pfn = PGSTE_EVENT_PFN(event);
+		const bool is_good = is_event(event) &&
+			owners_have(owners, pfn, UINT64_C(1) << PGSTE_EVENT_ORDER(event));
+
+		batch->events[k] = event;
+		batch->pages[k] = owners->all + (is_good ? pfn - owners->base : 0);
+		__builtin_prefetch(batch->pages[k], 1);
+		good &= is_good;
+	}
+	return good;
+}
+
 /* Events [first, first + nr) and where their bytes are; false if one is none. */
 static bool take_batch(const struct count *count, uint64_t first, unsigned nr, struct batch *batch)
 {
 	const struct owners *owners = &count->owners;
 	bool good = true;
+
+	if (owners->all)
+		return take_from_table(count, first, nr, batch);
 
 	for (unsigned k = 0; k < nr; k++) {
 		const uint64_t event = READ_ONCE(count->events[first + k]);
@@ -265,7 +289,7 @@ static uint64_t chunk_limit(void)
  */
 static int check_limits(struct count *count, uint64_t nr_events)
 {
-	uint64_t i, nr, event, left = count->pages_left;
+	uint64_t i, nr, event, left = count->pages_left, lowest = UINT64_MAX, highest = 0;
 	int error = PGSTE_OK;
 
 	for (i = 0; i < nr_events; i++) {
@@ -275,6 +299,9 @@ static int check_limits(struct count *count, uint64_t nr_events)
 		if (!is_event(event))
 			return PGSTE_E_ARG; /* whatever those before it would take */
 		nr = UINT64_C(1) << PGSTE_EVENT_ORDER(event);
+		lowest = min_u64(lowest, PGSTE_EVENT_PFN(event));
+		if (PGSTE_EVENT_PFN(event) + nr - 1 > highest)
+			highest = PGSTE_EVENT_PFN(event) + nr - 1;
 		if (error)
 			continue;
 		count->owners.full = nr / CHUNK_PAGES > count->owners.max_chunks;
@@ -284,7 +311,7 @@ static int check_limits(struct count *count, uint64_t nr_events)
 			error = PGSTE_E_NOMEM;
 		left -= nr;
 	}
-	return error;
+	return error ? error : owners_for(&count->owners, lowest, highest, nr_events);
 }
 
 int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,

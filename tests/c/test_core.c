@@ -244,6 +244,8 @@ static void replays(void)
 		pgste_replay_get_stats(replay, &stats);
 		CHECK(stats.events == 2 * EVENTS);
 		pgste_replay_free(replay);
+		if (m % 2)
+			pgste_host_ends(host);
 		for (unsigned i = 0; i < 2; i++)
 			pgste_guest_free(guests[i]);
 		CHECK(pgste_host_free(host) == PGSTE_OK);

@@ -98,13 +98,37 @@ static void test_summary_limits(void)
 	CHECK(got.unique_pages == UINT64_C(0x0707070707070707));
 }
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* One event more, so far away that the pages are in chunks and not in one table. */
+static void add_far(uint64_t *events, unsigned nr, uint64_t base, int64_t *after,
+		    struct pgste_trace_summary *s)
+{
+	const uint64_t far = base < UINT64_C(1) << 55 ? UINT64_C(1) << 55 : 7;
+
+	events[nr] = A(0, far);
+	after[nr] = after[nr - 1] + 1;
+	s->alloc_events++;
+	s->alloc_orders[0]++;
+	s->pages_allocated++;
+	s->unique_allocated++;
+	s->unique_pages++;
+	s->peak_live = larger(s->peak_live, ++s->live_at_end);
+	s->peak_in_use = larger(s->peak_in_use, s->live_at_start + (uint64_t)after[nr]);
+	s->highest_pfn = larger(s->highest_pfn, far);
+	s->lowest_pfn = far < s->lowest_pfn ? far : s->lowest_pfn;
+}
+
 static void test_summary(void)
 {
 	const uint64_t bases[] = { 0, 100, (UINT64_C(1) << 56) - NR_PAGES };
 	struct pgste_trace_summary got, expected;
 	const struct pgste_trace_limits limits = { UINT64_MAX, UINT64_MAX };
-	int64_t after[400], in_use[400];
-	uint64_t events[400], start;
+	int64_t after[401], in_use[401];
+	uint64_t events[401], start;
 	unsigned round, i, nr, order;
 
 	for (round = 0; round < 600; round++) {
@@ -122,6 +146,8 @@ static void test_summary(void)
 				events[i] = F(0, base);
 		}
 		expected = brute_force(events, nr, base, after);
+		if (round % 2)
+			add_far(events, nr++, base, after, &expected);
 		CHECK(!pgste_trace_summarize(events, nr, &got));
 		CHECK(!memcmp(&got, &expected, sizeof(got)));
 		CHECK(!pgste_trace_summarize_within(events, nr, &limits, &got, in_use));

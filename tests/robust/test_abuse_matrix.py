@@ -66,6 +66,7 @@ GOOD: dict[str, Callable[[World], Any]] = {
     "value": lambda world: 1,
     "on": lambda world: True,
     "ns": lambda world: 1,
+    "at": lambda world: [1, 2],
     "order": lambda world: 0,
     "n": lambda world: 1,
     "frame": lambda world: 1,

@@ -275,7 +275,12 @@ struct outcome call_guest_free(struct world *w)
 
 void world_free(struct world *w)
 {
+	const bool at_once = w->hash & 1; /* nothing is given back then */
+
 	replay_end(w);
+	for (unsigned i = 0; i < HOSTS && at_once; i++)
+		if (w->hosts[i])
+			pgste_host_ends(w->hosts[i]);
 	for (unsigned i = 0; i < GUESTS; i++)
 		if (w->guests[i].g)
 			guest_end(w, &w->guests[i]);
@@ -285,9 +290,9 @@ void world_free(struct world *w)
 		if (!w->hosts[i])
 			continue;
 		pgste_host_get_stats(w->hosts[i], &stats);
-		REQUIRE(stats.frames_free == stats.frames);
-		REQUIRE(stats.swap_slots_free == stats.swap_slots);
-		REQUIRE(!pgste_validate(w->hosts[i]));
+		REQUIRE(at_once || stats.frames_free == stats.frames);
+		REQUIRE(at_once || stats.swap_slots_free == stats.swap_slots);
+		REQUIRE(at_once || !pgste_validate(w->hosts[i]));
 		REQUIRE(pgste_host_free(w->hosts[i]) == PGSTE_OK);
 	}
 	REQUIRE(faults_nr_tables() == 0);
