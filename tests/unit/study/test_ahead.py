@@ -28,6 +28,11 @@ def test_without_none_it_is_compared_with_the_most() -> None:
     assert found == (Ahead("faults", ("madv_free",), 3, "cmma", 7),)
 
 
+def test_none_is_compared_with_although_another_has_more() -> None:
+    found = who_is_ahead({"none": {"faults": 5}, "cmma": {"faults": 3}, "x": {"faults": 9}})
+    assert found == (Ahead("faults", ("cmma",), 3, "none", 5),)
+
+
 @pytest.mark.parametrize("figures", [{}, {"none": {"faults": 3}}])
 def test_one_alone_is_not_ahead(figures: dict[str, dict[str, float]]) -> None:
     assert who_is_ahead(figures) == ()
