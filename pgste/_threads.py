@@ -36,16 +36,20 @@ def run_each(
     items: Iterable[T],
     threads: int,
     report: Callable[[], object] | None = None,
+    *,
+    work: Callable[[T], float] = lambda _: 0,
 ) -> list[R]:
     """What a call gives for each item, in order; ``threads`` of them are made at once.
 
+    Those with the most ``work`` are begun first, so that no thread is left with one at the end.
     This thread is one of them; with ``threads=1``, or where the machine has no other thread to
     give, it makes all the calls.  An exception, be it of a call or KeyboardInterrupt here, ends
     the calls that run within a fraction of a second and drops the others; no thread is left.
     ``report`` is called here every now and then, and at the end.
     """
     items = list(items)
-    team = Team(call, items)
+    order = sorted(range(len(items)), key=lambda i: -work(items[i]))
+    team = Team(call, [items[i] for i in order])
     now_and_then = _now_and_then(report)
     try:
         for _ in range(min(threads, len(items)) - 1):
@@ -67,10 +71,10 @@ def run_each(
             break
         except BaseException as error:  # Ctrl-C again: the threads end all the same
             team.fail(error)
-    results = team.finish()
+    results = dict(zip(order, team.finish(), strict=True))
     if report:
         report()
-    return results
+    return [results[i] for i in range(len(items))]
 
 
 def _now_and_then(report: Callable[[], object] | None) -> Callable[[], None] | None:

@@ -235,17 +235,10 @@ cdef class Replay:
 
     cdef object go_on(self, uint64_t most, bint by_time, uint64_t ns):
         """At most so many events, by_time: up to this time.  Signals are heard on the way."""
-        cdef PyThreadState *ts
-        cdef uint64_t done = 0, position
-        cdef uint64_t slice, part
+        cdef uint64_t slice, part, done = 0
+        cdef PyThreadState *ts = self.set_out(&slice)
         cdef int64_t nr = 0
-        cdef bint ended
-        if self.c == NULL:
-            raise ArgumentError("a replay that was never made cannot run")
-        slice = max(SLICE // <uint64_t>len(self.guests), <uint64_t>1)
         most = min(most, <uint64_t>INT64_MAX)
-        self.begin()
-        ts = watch_begin(<PyObject *>self.host)
         while True:
             part = min(slice, most - done)
             if by_time:
@@ -257,13 +250,7 @@ cdef class Replay:
             done += nr
             if (<uint64_t>nr < part and by_time) or done >= most or not watch_goes_on():
                 break
-        position = pgste_replay_position(self.c)
-        ended = watch_end(ts)
-        self.host.unlock()
-        if ended:
-            self.raise_ended(position)
-        if nr < 0:
-            self.raise_failed(nr, position)
+        self.arrive(ts, nr)
         return done
 
     def run_samples(self, at, flush=None, *, events=False):
@@ -326,30 +313,34 @@ cdef class Replay:
 
     cdef uint64_t go_to(self, pgste_replay_stops *stops, pgste_replay_sample *samples) except? 0:
         """From stop to stop; how many are reached.  Signals are heard on the way."""
-        cdef PyThreadState *ts
-        cdef uint64_t next_stop = 0, slice, position
+        cdef uint64_t slice, next_stop = 0
+        cdef PyThreadState *ts = self.set_out(&slice)
         cdef int64_t nr = 0
-        cdef bint ended
-        if self.c == NULL:
-            raise ArgumentError("a replay that was never made cannot run")
-        slice = max(SLICE // <uint64_t>len(self.guests), <uint64_t>1)
-        self.begin()
-        ts = watch_begin(<PyObject *>self.host)
         while True:
             nr = pgste_replay_run_stops(self.c, stops, &next_stop, samples, slice)
             if nr < 0 or next_stop == stops.nr or not watch_goes_on():
                 break
-        position = pgste_replay_position(self.c)
-        ended = watch_end(ts)
+        self.arrive(ts, nr if next_stop == 0 else 0)
+        return next_stop
+
+    cdef PyThreadState *set_out(self, uint64_t *slice) except NULL:
+        """Begin a long call, which `arrive` ends; slice: events between two looks for signals."""
+        if self.c == NULL:
+            raise ArgumentError("a replay that was never made cannot run")
+        slice[0] = max(SLICE // <uint64_t>len(self.guests), <uint64_t>1)
+        self.begin()
+        return watch_begin(<PyObject *>self.host)
+
+    cdef int arrive(self, PyThreadState *ts, int64_t error) except -1:
+        """End the call; raise what a signal did, or the error, if it is below 0."""
+        cdef uint64_t position = pgste_replay_position(self.c)
+        cdef bint ended = watch_end(ts)
         self.host.unlock()
         if ended:
             self.raise_ended(position)
-        if nr < 0 and next_stop == 0:
-            self.raise_failed(nr, position)
-        return next_stop
-
-    cdef int raise_failed(self, int64_t error, uint64_t position) except -1:
-        raise BY_CODE[error](f"events[{position}]: {strerror(<int>error)}")
+        if error < 0:
+            raise BY_CODE[error](f"events[{position}]: {strerror(<int>error)}")
+        return 0
 
     cdef int raise_ended(self, uint64_t position) except -1:
         try:

@@ -448,9 +448,6 @@ def compare(
         with closing(Host(host_frames, swap_slots, **settings)) as host:  # at once if interrupted
             return replayed(name, host)
 
-    # the largest guests first, so that no CPU is left with one of these at the end
-    order = sorted(names, key=lambda name: -pages[name])
-    results = dict(zip(order, run_each(run, order, at_once), strict=True))
     return Comparison(
         trace=trace.path or "trace",
         summary=summary,
@@ -460,7 +457,7 @@ def compare(
         swap_slots=swap_slots,
         watermarks=(low, high),
         generation=generation,
-        results=tuple(results[name] for name in names),
+        results=tuple(run_each(run, names, at_once, work=pages.__getitem__)),
         reporting=used,
         flavour=flavour_of(generation),
         two_tables=two,

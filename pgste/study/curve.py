@@ -211,17 +211,15 @@ def curve(
             progress(name, steps, steps)
         return line
 
-    # one that is asked for how it reports takes longest
-    order = sorted(names, key=lambda name: name != "reporting")
-    lines = dict(zip(order, run_each(run, order, setting.at_once), strict=True))
+    lines = tuple(run_each(run, names, setting.at_once, work=setting.pages.__getitem__))
     return Curve(
         trace=trace.path or "trace",
         summary=setting.summary,
         guests=guests,
         sizes=frames,
         share=share,
-        small_share=part.share if part and any(line.small for line in lines.values()) else 0.0,
-        lines=tuple(lines[name] for name in names),
+        small_share=part.share if part and any(line.small for line in lines) else 0.0,
+        lines=lines,
     )
 
 

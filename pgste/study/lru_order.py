@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +18,12 @@ from pgste.traces.events import Words, each_page
 from pgste.traces.trace import Trace
 
 __all__ = [
-    "NOTHING",
-    "RULES",
     "Given",
     "Values",
     "given_by",
     "knee_of",
     "lru_values",
+    "pass_values",
     "sample_events",
     "used_frames",
 ]
@@ -32,9 +32,9 @@ Values = dict[str, npt.NDArray[np.float64]]
 Given = tuple[Words, Words]
 """Pages that a guest gives back beside what its mechanism does, and before which events."""
 
-RULES = {"none": "keep", "cmma": "unused", "madv_dontneed": "give", "madv_free": "lazy"}
-RULES["reporting"] = "keep"
-NOTHING: Words = np.empty(0, np.uint64)
+_RULES = {"none": "keep", "cmma": "unused", "madv_dontneed": "give", "madv_free": "lazy"}
+_RULES["reporting"] = "keep"
+_NOTHING: Words = np.empty(0, np.uint64)
 SAMPLES = 64  # looks at memory, evenly over trace time
 _LOOKS = 1024  # for pages that were reported, evenly over the events
 
@@ -61,7 +61,7 @@ def used_frames(setting: Setting, frames: npt.NDArray[np.int64]) -> npt.NDArray[
 
 def given_by(setting: Setting, mechanism: str) -> Given:
     """What `lru_values` gets."""
-    return _reported(setting) if mechanism == "reporting" else (NOTHING, NOTHING)
+    return _reported(setting) if mechanism == "reporting" else (_NOTHING, _NOTHING)
 
 
 def lru_values(
@@ -74,23 +74,39 @@ def lru_values(
 ) -> Values:
     """One pass: what hosts of so many frames do if pages leave in exact LRU order.
 
-    given: of ``reporting``, what `reported` tells; of others nothing.
+    given: what `given_by` tells.
     """
-    scaled = np.maximum(np.rint(used_frames(setting, frames) * share), 1).astype(np.uint64)
+    used = used_frames(setting, frames) * share
+    values = pass_values(
+        setting.trace.events, mechanism, used, setting.guests, samples, given, share
+    )
+    weight = _weight(setting, share)
+    return {name: each * (weight if name in COUNTS else 1 / share) for name, each in values.items()}
+
+
+def pass_values(
+    events: Words,
+    mechanism: str,
+    used: npt.NDArray[np.floating[Any]],
+    guests: int,
+    samples: Words,
+    given: Given,
+    share: float = 1.0,
+) -> Values:
+    """What one pass over a share of the pages counts, for hosts with so many frames in use."""
     counted = one_pass(
-        setting.trace.events,
-        RULES[mechanism],
-        scaled,
-        guests=setting.guests,
+        events,
+        _RULES[mechanism],
+        np.maximum(np.rint(used), 1).astype(np.uint64),
+        guests=guests,
         samples=samples,
         given=given[0],
         given_at=given[1],
         share=round(share * (1 << 32)),
     )
-    weight = _weight(setting, share)
-    values = {name: counted[name].astype(np.float64) * weight for name in COUNTS}
-    values["frames_mean"] = counted["frames"] / (share * len(samples))
-    values["swap_mean"] = counted["slots"] / (share * len(samples))
+    values = {name: counted[name].astype(np.float64) for name in COUNTS}
+    values["frames_mean"] = counted["frames"] / len(samples)
+    values["swap_mean"] = counted["slots"] / len(samples)
     return values
 
 
@@ -109,9 +125,9 @@ def _weight(setting: Setting, share: float) -> float:
         "give",
         np.ones(1, np.uint64),
         guests=1,
-        samples=NOTHING,
-        given=NOTHING,
-        given_at=NOTHING,
+        samples=_NOTHING,
+        given=_NOTHING,
+        given_at=_NOTHING,
         share=round(share * (1 << 32)),
     )
     return float(setting.summary["pages_allocated"]) / max(int(looked_at["zero_fills"][0]), 1)
@@ -132,7 +148,7 @@ def _reported_by(replay: Replay, setting: Setting) -> Given:
     """What a replay with one guest gives back, from its start to its end."""
     trace, guest = setting.trace, replay.guests[0]
     base, _ = guest_pages(setting.summary)
-    pages, events = [NOTHING], [NOTHING]
+    pages, events = [_NOTHING], [_NOTHING]
     absent, hints, since = _absent(guest), 0, 0
     step = -(-len(trace) // _LOOKS)
     while replay.run(step):

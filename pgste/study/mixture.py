@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +89,18 @@ def run_mixture(
     then, and the event is that of its guest.  ``turn_ns`` divides 2 seconds.
     """
     _, settings = host_settings(host_frames, reclaim)
-    host = Host(host_frames, swap_slots, **settings)
+    with closing(Host(host_frames, swap_slots, **settings)) as host:
+        return _mixed(parts, mechanism, host, reporting, turn_ns)
+
+
+def _mixed(
+    parts: Sequence[Part],
+    mechanism: str,
+    host: Host,
+    reporting: Mapping[str, Any],
+    turn_ns: int,
+) -> Mixed:
+    """What the parts do on a host of their own."""
     guests: list[Guest] = []
     replays: list[Replay] = []
     area = {"frames_mean": 0.0, "swap_mean": 0.0}
@@ -115,21 +127,19 @@ def run_mixture(
                 break
             stats = host.stats()
             turns += 1
-            if reclaim == "lru" and turns * turn_ns % FLUSH_NS == 0:
+            if host.reclaim_model == "lru" and turns * turn_ns % FLUSH_NS == 0:
                 host.flush_stats()
             area["frames_mean"] += stats["frames"] - stats["frames_free"]
             area["swap_mean"] += stats["swap_slots"] - stats["swap_slots_free"]
     each = [guest.stats() for guest in guests]
     told = [replay.stats() for replay in replays]
-    mixed = Mixed(
+    return Mixed(
         guests={name: sum(stats[name] for stats in each) for name in each[0]},
         host=host.stats(),
         replay={name: sum(stats[name] for stats in told) for name in ("events", "stale_allocs")},
         means={name: total / max(turns, 1) for name, total in area.items()},
         out_of_memory=ended,
     )
-    host.close()
-    return mixed
 
 
 def _turns(parts: Sequence[Part], turn_ns: int) -> list[list[int]]:

@@ -34,6 +34,8 @@ class Setting:
     summary: dict[str, Any]
     guests: int
     reporting: Mapping[str, Any]
+    pages: Mapping[str, int]
+    """Of a guest, for each mechanism, at the most."""
     at_once: int
     """Mechanisms that are replayed at the same time."""
 
@@ -119,7 +121,8 @@ def setting_of(
         raise ArgumentError(
             f"trace: {guest_pages(summary)[1]:,} pages, more than the 2^40 of a guest"
         )
-    setting = Setting(trace, summary, guests, reporting or {}, 1)
+    pages = guests_pages(trace, summary, names)
+    setting = Setting(trace, summary, guests, reporting or {}, pages, 1)
     if reporting:
         Guest(1, mechanism="reporting").set_reporting(**reporting)  # refuses what it does not know
     at_once = check_room(
@@ -130,6 +133,6 @@ def setting_of(
         swap_slots=guests * summary["unique_pages"] + 64,
         mechanisms=names,
         at_once=threads,
-        pages=guests_pages(trace, summary, names),
+        pages=pages,
     )
     return replace(setting, at_once=at_once)

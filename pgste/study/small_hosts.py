@@ -17,16 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pgste._engine import Guest, Host, Replay
-from pgste._engine.curve import one_pass
 from pgste._engine.trace import share_of, summarize
 from pgste.study.correction import with_added
 from pgste.study.lru_order import (
-    RULES,
     Given,
     Values,
     given_by,
     knee_of,
     lru_values,
+    pass_values,
     sample_events,
     used_frames,
 )
@@ -104,7 +103,8 @@ def guessed(
     last = len(frames) - 1
     at = sorted({knee_of(values), *(last * k // STEPS for k in range(STEPS + 1))})
     # where there is room for every page, nothing is off
-    small = [i for i in at if frames[i] < setting.most_frames]
+    most = setting.most_frames
+    small = [i for i in at if frames[i] < most]
     off = off_at(part, setting, mechanism, frames[small], given, done)
     nothing = np.zeros(len(at) - len(small))
     padded = {name: np.append(each, nothing) for name, each in off.items()}
@@ -129,7 +129,9 @@ def off_at(
     after each.
     """
     given = _in_part(part, given)
-    lru = _lru(part, setting, mechanism, frames, given)
+    samples = _numbered(part.places, sample_events(setting.trace))
+    used = used_frames(setting, frames) * part.share
+    lru = pass_values(part.events, mechanism, used, setting.guests, samples, given)
     play = _reporting(part, given) if mechanism == "reporting" else _Play(mechanism, part.events)
     counted = []
     for size in frames.tolist():
@@ -148,26 +150,6 @@ def _in_part(part: Part, given: Given) -> Given:
     number = np.minimum(np.searchsorted(part.pfns, pages), len(part.pfns) - 1)
     known = part.pfns[number] == pages
     return number[known].astype(np.uint64), _numbered(part.places, places[known])
-
-
-def _lru(
-    part: Part, setting: Setting, mechanism: str, frames: npt.NDArray[np.int64], given: Given
-) -> Values:
-    samples = np.searchsorted(part.places, sample_events(setting.trace)).astype(np.uint64)
-    scaled = np.maximum(np.rint(used_frames(setting, frames) * part.share), 1).astype(np.uint64)
-    counted = one_pass(
-        part.events,
-        RULES[mechanism],
-        scaled,
-        guests=setting.guests,
-        samples=samples,
-        given=given[0],
-        given_at=given[1],
-    )
-    values = {name: counted[name].astype(np.float64) for name in COUNTS}
-    values["frames_mean"] = counted["frames"] / len(samples)
-    values["swap_mean"] = counted["slots"] / len(samples)
-    return values
 
 
 # ---- the engine -----------------------------------------------------------------------

@@ -115,15 +115,12 @@ def smallest_hosts(
     def run(name: str) -> SmallestHost:
         return _Search(setting, name, max_swap_rate, part, progress).result()
 
-    # one that is asked for how it reports takes longest
-    order = sorted(names, key=lambda name: name != "reporting")
-    found = dict(zip(order, run_each(run, order, setting.at_once), strict=True))
     return Smallest(
         trace=trace.path or "trace",
         summary=setting.summary,
         guests=guests,
         max_swap_rate=max_swap_rate,
-        results=tuple(found[name] for name in names),
+        results=tuple(run_each(run, names, setting.at_once, work=setting.pages.__getitem__)),
     )
 
 

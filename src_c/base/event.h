@@ -6,6 +6,8 @@
 #include "base/base.h"
 #include "pgste/trace.h"
 
+#define EVENT_PFNS (UINT64_C(1) << 56) /* an event can name pages below this */
+
 struct block {
 	uint64_t first, nr; /* pages, the first counted from that of the guest */
 	unsigned order;

@@ -4,7 +4,6 @@
 #include "base/event.h"
 #include "curve/curve.h"
 
-#define MOST_PFN (UINT64_C(1) << 56)
 #define MOST_PAGES (UINT64_C(1) << 30) /* of all guests: stamps have 32 bits */
 
 bool pages_block(const struct pages *p, uint64_t event, uint64_t *first, uint64_t *nr,
@@ -25,9 +24,9 @@ static int find_span(struct pages *p, const struct pgste_curve_config *config)
 	struct block block;
 	uint64_t end = 0;
 
-	p->lowest = MOST_PFN;
+	p->lowest = EVENT_PFNS;
 	for (uint64_t i = 0; i < config->nr_events; i++) {
-		if (!event_block(READ_ONCE(config->events[i]), 0, MOST_PFN, &block))
+		if (!event_block(READ_ONCE(config->events[i]), 0, EVENT_PFNS, &block))
 			return PGSTE_E_ARG;
 		if (watch_stops_at(i))
 			return PGSTE_E_CANCELLED;

@@ -100,12 +100,12 @@ static ALWAYS_INLINE struct bucket *owners_find(const struct owners *owners, uin
 	return &owners->buckets[i];
 }
 
-/* Are these pages of the one table, if there is one? */
+/* Are these pages of the one table? */
 static ALWAYS_INLINE bool owners_have(const struct owners *owners, uint64_t pfn, uint64_t nr)
 {
 	const uint64_t at = pfn - owners->base;
 
-	return !owners->all || (at < owners->nr_all && nr <= owners->nr_all - at);
+	return at < owners->nr_all && nr <= owners->nr_all - at;
 }
 
 /* The byte of a page, NULL if there is no memory. */
@@ -133,7 +133,7 @@ static inline void owners_part(const struct owners *owners, uint64_t pfn)
 	uint8_t *page = NULL;
 
 	if (owners->all) {
-		if (pfn - owners->base < owners->nr_all)
+		if (owners_have(owners, pfn, 1))
 			page = &owners->all[pfn - owners->base];
 	} else {
 		const struct bucket *bucket = owners_find(owners, pfn >> CHUNK_SHIFT);

@@ -2,8 +2,6 @@
 /* A trace of some of the pages only, page by page. */
 #include "base/event.h"
 
-#define MOST_PFN (UINT64_C(1) << 56)
-
 int64_t pgste_trace_share(const uint64_t *events, uint64_t nr, uint64_t share, uint64_t *pages,
 			  uint64_t *places, uint64_t room)
 {
@@ -13,7 +11,7 @@ int64_t pgste_trace_share(const uint64_t *events, uint64_t nr, uint64_t share, u
 	if (share == 0 || share > UINT64_C(1) << 32)
 		return PGSTE_E_ARG;
 	for (uint64_t i = 0; i < nr; i++) {
-		if (!event_block(READ_ONCE(events[i]), 0, MOST_PFN, &block))
+		if (!event_block(READ_ONCE(events[i]), 0, EVENT_PFNS, &block))
 			return PGSTE_E_ARG;
 		for (uint64_t pfn = block.first; pfn < block.first + block.nr; pfn++) {
 			if (watch_stops_at(steps++))

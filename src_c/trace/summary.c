@@ -174,7 +174,6 @@ static bool take_batch(const struct count *count, uint64_t first, unsigned nr, s
 
 	if (owners->all)
 		return take_from_table(count, first, nr, batch);
-
 	for (unsigned k = 0; k < nr; k++) {
 		const uint64_t event = READ_ONCE(count->events[first + k]);
 		const uint64_t number = PGSTE_EVENT_PFN(event) >> CHUNK_SHIFT;
@@ -209,10 +208,6 @@ static ALWAYS_INLINE int count_event(struct count *count, uint64_t event, uint8_
 	if (nr > count->pages_left)
 		return PGSTE_LIMIT_PAGES;
 	count->pages_left -= nr;
-	if (pfn < s->lowest_pfn)
-		s->lowest_pfn = pfn;
-	if (pfn + nr - 1 > s->highest_pfn)
-		s->highest_pfn = pfn + nr - 1;
 	if (!order) {
 		if (!page)
 			page = owners_page(&count->owners, pfn);
@@ -253,7 +248,6 @@ static int count_events(struct count *count, uint64_t nr_events, int64_t *in_use
 {
 	struct batch batch;
 
-	count->summary->lowest_pfn = nr_events ? UINT64_MAX : 0;
 	for (uint64_t first = 0; first < nr_events; first += BATCH) {
 		const unsigned nr = (unsigned)min_u64(nr_events - first, BATCH);
 
@@ -284,14 +278,17 @@ static uint64_t chunk_limit(void)
 }
 
 /*
- * Whether all are events, and the limits can hold what they say: found before any work is done.
+ * Whether all are events, and the limits can hold what they say: found before any work is done.  It
+ * tells the lowest and the highest page, too.
  * Events that change meanwhile are bounded again by the count.
  */
 static int check_limits(struct count *count, uint64_t nr_events)
 {
-	uint64_t i, nr, event, left = count->pages_left, lowest = UINT64_MAX, highest = 0;
+	struct pgste_trace_summary *s = count->summary;
+	uint64_t i, nr, event, left = count->pages_left;
 	int error = PGSTE_OK;
 
+	s->lowest_pfn = nr_events ? UINT64_MAX : 0;
 	for (i = 0; i < nr_events; i++) {
 		if (watch_stops_at(i))
 			return PGSTE_E_CANCELLED;
@@ -299,9 +296,9 @@ static int check_limits(struct count *count, uint64_t nr_events)
 		if (!is_event(event))
 			return PGSTE_E_ARG; /* whatever those before it would take */
 		nr = UINT64_C(1) << PGSTE_EVENT_ORDER(event);
-		lowest = min_u64(lowest, PGSTE_EVENT_PFN(event));
-		if (PGSTE_EVENT_PFN(event) + nr - 1 > highest)
-			highest = PGSTE_EVENT_PFN(event) + nr - 1;
+		s->lowest_pfn = min_u64(s->lowest_pfn, PGSTE_EVENT_PFN(event));
+		if (PGSTE_EVENT_PFN(event) + nr - 1 > s->highest_pfn)
+			s->highest_pfn = PGSTE_EVENT_PFN(event) + nr - 1;
 		if (error)
 			continue;
 		count->owners.full = nr / CHUNK_PAGES > count->owners.max_chunks;
@@ -311,7 +308,7 @@ static int check_limits(struct count *count, uint64_t nr_events)
 			error = PGSTE_E_NOMEM;
 		left -= nr;
 	}
-	return error ? error : owners_for(&count->owners, lowest, highest, nr_events);
+	return error;
 }
 
 int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
@@ -327,6 +324,8 @@ int pgste_trace_summarize_within(const uint64_t *events, uint64_t nr,
 		return error;
 	count.pages_left = limits->pages;
 	error = check_limits(&count, nr);
+	if (!error)
+		error = owners_for(&count.owners, result.lowest_pfn, result.highest_pfn, nr);
 	if (!error)
 		error = count_events(&count, nr, in_use);
 	/* A limit that was met: the machine's own, or that of the caller? */
