@@ -389,7 +389,7 @@ uint32_t frame_get(struct pgste_host *host, uint64_t gfn, uint32_t owner);
 void reclaim(struct pgste_host *host, uint64_t n);
 /* The same as a call of its own that rests: frames freed; PGSTE_E_CANCELLED: ended early. */
 int64_t reclaim_resting(struct pgste_host *host, uint64_t n);
-/* pgste_swap_out, gfns inside (pageout.c): pages that left memory, or an error, nothing changed. */
+/* Pages that left memory, or an error with nothing changed: pgste_swap_out, gfns inside. */
 int64_t mm_pageout(struct mm *mm, const struct pgste_gfns *gfns);
 
 /* ---- what a folio is in beside its mapping (folio.c) ---- */
